@@ -1,0 +1,42 @@
+"""The errors a caller can cause, and the one form their messages take."""
+
+
+class ExpungeError(ValueError):
+    """Base of every error that the user can mend.
+
+    Args:
+        name: what is wrong: an argument, a file, a column, a flag.
+        expected: the rule it broke.
+        got: what was found instead, short enough to read.
+        hint: what to do about it.
+
+    >>> str(ExpungeError("labels", "values in 0..9", "12", "check the class list"))
+    '`labels`: expected values in 0..9, got 12; check the class list'
+    """
+
+    def __init__(self, name: str, expected: str, got: str, hint: str = "") -> None:
+        super().__init__(f"`{name}`: expected {expected}, got {got}" + (f"; {hint}" if hint else ""))
+
+
+class ClassifierError(ExpungeError):
+    """A classifier, its weights or its outputs are not what they should be."""
+
+
+class ForgetSetError(ExpungeError):
+    """The instances to forget are empty, contradictory or out of range."""
+
+
+class DataError(ExpungeError):
+    """Images or tables could not be read, or disagree with each other."""
+
+
+class SettingsError(ExpungeError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class OutputError(ExpungeError):
+    """Results could not be written where they should go."""
+
+
+class ExpungeWarning(UserWarning):
+    """Something the user should know, that does not stop the work."""
