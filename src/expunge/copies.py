@@ -1,0 +1,122 @@
+"""Copies of an image as a deployed classifier may meet them: mirrored, shifted, resized, recompressed, noised.
+
+A row that answers with its old label as soon as its picture is stored again was hidden, not forgotten.
+`random_copies` draws the copies on which "goal achieved, robust" is measured.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from expunge.classifier import Bounds
+
+SHIFT_FRACTION = 2 / 32
+RESIZE_RANGE = (0.85, 1.15)
+JPEG_QUALITY_RANGE = (60, 95)
+NOISE_MAXIMUM = 0.02
+
+Transform = Callable[[Tensor, Bounds, torch.Generator], Tensor]
+"""(b, c, h, w) pixels within bounds -> a randomly changed copy of the same shape, within bounds."""
+
+
+def mirrored(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Return each image with left and right exchanged."""
+    return x.flip(-1)
+
+
+def shifted(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Return each image moved by up to 2 pixels of 32 (in proportion) each way, not by (0, 0); edges are repeated."""
+    height, width = x.shape[-2:]
+    reach_y, reach_x = (max(1, round(SHIFT_FRACTION * size)) for size in (height, width))
+    padded = F.pad(x, (reach_x, reach_x, reach_y, reach_y), mode="replicate")
+    offsets_per_row = 2 * reach_x + 1
+    still = reach_y * offsets_per_row + reach_x
+    drawn = torch.randint((2 * reach_y + 1) * offsets_per_row - 1, (len(x),), generator=generator).tolist()
+    moved = []
+    for image, number in zip(padded, drawn, strict=True):
+        top, left = divmod(number + (number >= still), offsets_per_row)
+        moved.append(image[:, top : top + height, left : left + width])
+    return torch.stack(moved)
+
+
+def resized(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Return each image resampled to 0.85 to 1.15 of its size and back, as a stored copy of another size is."""
+    low, high = RESIZE_RANGE
+    height, width = x.shape[-2:]
+    scales = low + (high - low) * torch.rand(len(x), generator=generator)
+    changed = []
+    for image, scale in zip(x.split(1), scales.tolist(), strict=True):
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        there = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
+        changed.append(F.interpolate(there, size=(height, width), mode="bilinear", antialias=True, align_corners=False))
+    return bounds.clip(torch.cat(changed))
+
+
+def recompressed(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Return each image after JPEG at a quality of 60 to 95; 1 or 3 channels."""
+    low, high = JPEG_QUALITY_RANGE
+    qualities = torch.randint(low, high + 1, (len(x),), generator=generator).tolist()
+    bytes_ = ((x.detach() - bounds.lower) / bounds.width * 255).round().clamp(0, 255).to(torch.uint8).cpu()
+    arrays = bytes_.permute(0, 2, 3, 1).numpy()
+    changed = np.stack([_through_jpeg(array, quality) for array, quality in zip(arrays, qualities, strict=True)])
+    pixels = torch.from_numpy(changed).permute(0, 3, 1, 2).to(x)
+    return bounds.clip(bounds.lower + pixels / 255 * bounds.width)
+
+
+def noised(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Return each image with Gaussian noise of a standard deviation of up to 0.02 of the range, clipped."""
+    deviation = NOISE_MAXIMUM * bounds.width * torch.rand(len(x), 1, 1, 1, generator=generator)
+    noise = deviation * torch.randn(x.shape, generator=generator)
+    return bounds.clip(x + noise.to(x))
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "mirrored": mirrored,
+    "shifted": shifted,
+    "resized": resized,
+    "recompressed": recompressed,
+    "noised": noised,
+}
+
+
+def copy_kinds(channels: int) -> tuple[tuple[str, ...], ...]:
+    """Return every single transform and every pair; without JPEG where it can't hold the channels."""
+    names = [name for name in TRANSFORMS if name != "recompressed" or channels in (1, 3)]
+    return (*((name,) for name in names), *combinations(names, 2))
+
+
+def random_copies(
+    x: Float[Tensor, "b c h w"], count: int, bounds: Bounds, generator: torch.Generator
+) -> Iterator[tuple[tuple[str, ...], Float[Tensor, "b c h w"]]]:
+    """Yield `count` times a kind and one fresh copy of that kind of every image.
+
+    The kinds come in rounds: each is used once, in random order, before any is used again. Strength and position
+    are drawn anew for each image.
+
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> [tuple(copy.shape) for _, copy in random_copies(torch.rand(2, 3, 8, 6), 2, Bounds(), generator)]
+    [(2, 3, 8, 6), (2, 3, 8, 6)]
+    """
+    kinds = copy_kinds(x.shape[1])
+    order: list[int] = []
+    for _ in range(count):
+        order = order or torch.randperm(len(kinds), generator=generator).tolist()
+        kind = kinds[order.pop()]
+        copy = x
+        for name in kind:
+            copy = TRANSFORMS[name](copy, bounds, generator)
+        yield kind, copy
+
+
+def _through_jpeg(array: np.ndarray, quality: int) -> np.ndarray:
+    picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream)).reshape(array.shape)

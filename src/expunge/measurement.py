@@ -1,0 +1,121 @@
+"""What a classifier answers, and the plain figures that follow from it."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expunge.classifier import Classifier
+from expunge.copies import random_copies
+from expunge.goals import Goal, achieved
+from expunge.images import Images, batches
+from expunge.modes import evaluating
+from expunge.runtime import SILENT, Progress
+
+COPIES_PER_ROW = 32
+SHARE_OF_COPIES = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Labels, predicted labels and confidences (softmax of the predicted label, 0..1) of n images, on the CPU."""
+
+    labels: Int[Tensor, " n"]
+    predicted: Int[Tensor, " n"]
+    confidence: Float[Tensor, " n"]
+
+    @property
+    def accuracy(self) -> float:
+        """Return the top-1 accuracy in percent."""
+        return 100 * (self.predicted == self.labels).double().mean().item()
+
+
+@dataclass(frozen=True, slots=True)
+class RobustGoal:
+    """How well the goal holds on fresh transformed copies of the rows.
+
+    Args:
+        share: share of all copies for which it holds, 0..1.
+        by_kind: the same for each transform, and each pair joined by "+".
+        rows_held: share of rows for which at least 95% of the copies hold.
+        copies_per_row: how many copies were drawn for each row.
+    """
+
+    share: float
+    by_kind: dict[str, float]
+    rows_held: float
+    copies_per_row: int
+
+    @property
+    def worst_kind(self) -> str:
+        """Return the transform, or pair, after which the goal holds least."""
+        return min(self.by_kind, key=self.by_kind.__getitem__)
+
+
+def compute_logits(
+    classifier: Classifier, x: Float[Tensor, "n c h w"], batch_size: int = 256
+) -> Float[Tensor, "n classes"]:
+    """Return the logits of `x` in eval mode, without gradients; x may be on any device."""
+    with torch.inference_mode(), evaluating(classifier.module):
+        parts = [classifier(part.to(classifier.device)) for part in x.split(batch_size)]
+    return torch.cat(parts).clone()
+
+
+def to_predictions(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Predictions:
+    """Return what `logits` predict, beside the labels."""
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    return Predictions(labels.cpu(), predicted.cpu(), confidence.cpu())
+
+
+def predict(
+    classifier: Classifier, images: Images, *, batch_size: int = 256, progress: Progress = SILENT, name: str = "predict"
+) -> Predictions:
+    """Return the predictions on `images`, which are loaded batch by batch."""
+    parts = []
+    with progress.phase(name, len(images.labels)) as advance:
+        for x, y in batches(images, batch_size):
+            parts.append(to_predictions(compute_logits(classifier, x, batch_size), y))
+            advance(len(y))
+    return Predictions(
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.predicted for part in parts]),
+        torch.cat([part.confidence for part in parts]),
+    )
+
+
+def churn(before: Predictions, after: Predictions) -> float:
+    """Return the percentage of images whose predicted label changed, right or wrong."""
+    return 100 * (before.predicted != after.predicted).double().mean().item()
+
+
+def measure_robust_goal(
+    classifier: Classifier,
+    x: Float[Tensor, "k c h w"],
+    labels: Int[Tensor, " k"],
+    goal: Goal,
+    *,
+    generator: torch.Generator,
+    copies: int = COPIES_PER_ROW,
+) -> RobustGoal:
+    """Return how well `goal` holds on `copies` fresh transformed copies of each row.
+
+    Args:
+        classifier: the edited classifier.
+        x: pixels within the classifier's bounds.
+        labels: the labels that the goal speaks of.
+        goal: what should hold.
+        generator: on the CPU; draws kinds, positions and strengths.
+        copies: copies of each row; one pass over all rows at a time.
+    """
+    held: dict[str, list[Tensor]] = defaultdict(list)
+    for kind, copy in random_copies(x, copies, classifier.bounds, generator):
+        held["+".join(kind)].append(achieved(goal, compute_logits(classifier, copy), labels.to(classifier.device)))
+    by_row = torch.stack([flags for same_kind in held.values() for flags in same_kind]).double().mean(dim=0)
+    return RobustGoal(
+        share=by_row.mean().item(),
+        by_kind={kind: torch.cat(flags).double().mean().item() for kind, flags in sorted(held.items())},
+        rows_held=(by_row >= SHARE_OF_COPIES).double().mean().item(),
+        copies_per_row=copies,
+    )

@@ -1,0 +1,129 @@
+"""Where the work runs, what it costs, and who watches it."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from expunge.errors import SettingsError
+
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Shows how far a phase has come."""
+
+    def phase(self, name: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Open a phase of `total` units (None: unknown); the block calls what it gets with each unit done."""
+        ...
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    @contextmanager
+    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
+        """Show nothing."""
+        yield lambda units: None
+
+
+SILENT = Silent()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The device, the number of images in one forward or backward pass, and the progress display.
+
+    >>> Runtime.on("cpu").device.type
+    'cpu'
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch_size: int = 256
+    progress: Progress = SILENT
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise SettingsError("batch_size", "at least 1", str(self.batch_size))
+
+    @classmethod
+    def on(cls, device: str = "auto", *, batch_size: int = 256, progress: Progress = SILENT) -> "Runtime":
+        """Return a runtime on a named device; "auto" takes a GPU where there is one.
+
+        Raises:
+            SettingsError: the device is unknown or absent.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.empty(0, device=device)
+            return cls(torch.device(device), batch_size, progress)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise SettingsError("device", "a device that this machine has", f"{device} ({reason})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an edit took.
+
+    Args:
+        seconds: wall time from the first phase to the end.
+        seconds_by_phase: the same by phase; what is left is set-up.
+        gradient_evaluations: images through one forward and one backward pass.
+        peak_memory_bytes: of the GPU during the edit, or of the whole process so far on a CPU.
+    """
+
+    seconds: float
+    seconds_by_phase: dict[str, float]
+    gradient_evaluations: int
+    peak_memory_bytes: int
+
+
+class CostMeter:
+    """Adds up what an edit takes, phase by phase; one meter an edit."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._started = time.perf_counter()
+        self._by_phase: dict[str, float] = {}
+        self._gradients = 0
+        if runtime.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(runtime.device)
+
+    @contextmanager
+    def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        """Time the block as `name` and show its progress."""
+        started = time.perf_counter()
+        try:
+            with self.runtime.progress.phase(name, total) as advance:
+                yield advance
+        finally:
+            if self.runtime.device.type == "cuda":
+                torch.cuda.synchronize(self.runtime.device)
+            self._by_phase[name] = self._by_phase.get(name, 0.0) + time.perf_counter() - started
+
+    def add_gradients(self, images: int) -> None:
+        """Count `images` that went through one forward and one backward pass."""
+        self._gradients += images
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the meter was made."""
+        return time.perf_counter() - self._started
+
+    def cost(self) -> Cost:
+        """Return what has been spent so far."""
+        return Cost(self.seconds, dict(self._by_phase), self._gradients, _peak_memory_bytes(self.runtime.device))
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
