@@ -1,0 +1,16 @@
+"""Where images come from, and which of them are to be forgotten."""
+
+from expunge.data.selection import forget_set, random_rows, rows_from_numbers, rows_from_table
+from expunge.data.sources import SOURCES, load_data
+from expunge.data.splits import DataRequest, DataSplits
+
+__all__ = [
+    "SOURCES",
+    "DataRequest",
+    "DataSplits",
+    "forget_set",
+    "load_data",
+    "random_rows",
+    "rows_from_numbers",
+    "rows_from_table",
+]

@@ -1,0 +1,74 @@
+"""One image file turned into upright RGB pixels, or an error that names the file."""
+
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from expunge.errors import DataError
+
+MODE_NAMES = {"1": "black-and-white", "L": "greyscale", "LA": "greyscale", "P": "palette", "PA": "palette"}
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An RGB image, and what had to be done to it beyond reading (empty for a plain RGB file)."""
+
+    image: Image.Image
+    changes: tuple[str, ...] = ()
+
+
+def decode(path: Path) -> Decoded:
+    """Return the image in `path` as upright 8-bit RGB.
+
+    Greyscale (8 and 16 bits), palette and CMYK images are converted, transparency is dropped (the colours below
+    it stay, as in torchvision), and the orientation that a camera noted in the EXIF data is applied. Torchvision's
+    loaders do not turn images: a classifier that was trained on photographs lying on their side saw them so.
+
+    Raises:
+        DataError: the file cannot be read or is cut off, holds more pixels than Pillow takes for safe
+            (a decompression bomb), or has a pixel type that is no picture (32-bit integers or floats).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        with image:
+            image.load()
+            return _upright_rgb(image, path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            str(path), f"at most {Image.MAX_IMAGE_PIXELS} pixels", "more: a decompression bomb?", "make it smaller"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise DataError(str(path), "an image that Pillow can read", "something else, or a damaged header") from error
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise DataError(str(path), "a whole image", f"{error}", "the file is damaged; fetch it anew") from error
+
+
+def _upright_rgb(image: Image.Image, path: Path) -> Decoded:
+    changes = []
+    if image.getexif().get(ORIENTATION, 1) in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+        changes.append("turned upright as its EXIF data say")
+    if image.mode != "RGB":
+        changes.append(f"converted from {MODE_NAMES.get(image.mode, image.mode)} to RGB")
+    return Decoded(_rgb(image, path), tuple(changes))
+
+
+def _rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in SIXTEEN_BITS:
+        eight_bits = np.asarray(image).astype(np.float64) / 257
+        return Image.fromarray(eight_bits.round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise DataError(str(path), "8 or 16 bits a channel", f"32 (Pillow mode {image.mode})", "save it as PNG or JPEG")
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,85 @@
+"""Labels as people write them: numbers or class names."""
+
+import difflib
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from expunge.data.tables import Line, Table
+from expunge.errors import DataError
+
+
+def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int:
+    """Return the label that `text` means: a whole number, or one of `class_names`.
+
+    Args:
+        text: a number from 0, or a class name.
+        class_names: the names in order of their labels; empty if unknown.
+        place: where the text stands, for the message.
+
+    Raises:
+        DataError: a number that is no label, an unknown name, a name that two classes share, or a number that is
+            also the name of another class.
+
+    >>> label_from_text("dog", ("cat", "dog"), place="table.csv, line 2")
+    1
+    """
+    named = [label for label, name in enumerate(class_names) if name == text]
+    if is_number(text):
+        if any(label != int(text) for label in named):
+            raise DataError(place, "an unmistakable label", f"{text}, the number of one class and the name of another")
+        if class_names and int(text) >= len(class_names):
+            raise DataError(place, f"a label in 0..{len(class_names) - 1}", text)
+        return int(text)
+    if len(named) > 1:
+        numbers = " and ".join(str(label) for label in named)
+        raise DataError(place, "a name of one class", f"{text}, which is {numbers}", "write the number instead")
+    if not named:
+        close = difflib.get_close_matches(text, class_names, n=3)
+        raise DataError(
+            place,
+            "a label: a number or a class name",
+            text or "nothing",
+            f"did you mean {', '.join(close)}?" if close else "",
+        )
+    return named[0]
+
+
+def labels_of_table(table: Table, class_names: Sequence[str]) -> tuple[Int[Tensor, " n"], tuple[str, ...]]:
+    """Return the labels of the column `label`, and the class names.
+
+    Without `class_names` the column's own names are the classes, in alphabetical order; where the column holds
+    numbers, a column `name` may name them.
+
+    Raises:
+        DataError: a label is not one of the classes, or some are numbers and others names.
+    """
+    names = tuple(class_names) or _names_in(table)
+    labels = [label_from_text(line.cells["label"], names, place=line.place) for line in table.lines]
+    return torch.tensor(labels, dtype=torch.int64), names
+
+
+def is_number(text: str) -> bool:
+    """Return whether `text` is a whole number from 0 in ASCII digits."""
+    return text.isascii() and text.isdecimal()
+
+
+def _names_in(table: Table) -> tuple[str, ...]:
+    numbered = [line for line in table.lines if is_number(line.cells["label"])]
+    if not numbered:
+        return tuple(sorted({line.cells["label"] for line in table.lines}))
+    if len(numbered) < len(table.lines):
+        raise DataError(numbered[0].place, "labels that are all names or all numbers", numbered[0].cells["label"])
+    return _names_of_numbers(table.lines) if "name" in table.columns else ()
+
+
+def _names_of_numbers(lines: Sequence[Line]) -> tuple[str, ...]:
+    names: dict[int, str] = {}
+    for line in lines:
+        label, name = int(line.cells["label"]), line.cells["name"]
+        if names.setdefault(label, name) != name:
+            raise DataError(line.place, f"the name {names[label]} for label {label}, as before", name)
+    complete = sorted(names) == list(range(len(names)))
+    return tuple(names[label] for label in range(len(names))) if complete else ()

@@ -1,0 +1,44 @@
+"""Where images come from: the table of data sources."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from expunge.data.cifar import load_cifar10, load_cifar100
+from expunge.data.folder import load_folder
+from expunge.data.imagefolder import load_imagefolder
+from expunge.data.npz import load_npz
+from expunge.data.splits import DataRequest, DataSplits
+from expunge.errors import DataError
+
+SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
+    "npz": load_npz,
+    "folder": load_folder,
+    "imagefolder": load_imagefolder,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+}
+
+
+def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  # noqa: B008 - frozen
+    """Return the images that `spec` names.
+
+    Args:
+        spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT or cifar100:ROOT.
+        request: how they are wanted.
+
+    Raises:
+        DataError: an unknown kind of source, a table for a source that takes none, or whatever the source's own
+            function finds wrong.
+
+    >>> load_data("folder:nowhere")
+    Traceback (most recent call last):
+    ...
+    expunge.errors.DataError: `nowhere`: expected a folder, got none there
+    """
+    kind, colon, place = spec.partition(":")
+    if kind not in SOURCES or not colon or not place:
+        known = ", ".join(f"{name}:PATH" for name in SOURCES)
+        raise DataError("data", f"one of {known}", repr(spec))
+    if request.table is not None and kind != "folder":
+        raise DataError("table", "a table only with folder:", f"{request.table} with {kind}:")
+    return SOURCES[kind](Path(place).expanduser(), request)

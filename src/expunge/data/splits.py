@@ -1,0 +1,48 @@
+"""What a data source gives, and what it is asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from expunge.data.file_images import FileImages
+from expunge.images import Images
+from expunge.preprocessing import AS_IS, Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class DataRequest:
+    """How images are wanted.
+
+    Args:
+        preprocessing: what is done to every image.
+        table: the CSV table of a `folder:` source; None for the one in the folder.
+        class_names: the classifier's class names, where known: labels given as names are looked up in them.
+    """
+
+    preprocessing: Preprocessing = AS_IS
+    table: Path | None = None
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataSplits:
+    """The training images, which the forget rows come from, and test images where the source has them.
+
+    Args:
+        train: the training images.
+        test: images the classifier was not trained on; None if there are none.
+        class_names: the name of each label, in order; empty if unknown.
+        remarks: what was noticed when the source was opened.
+    """
+
+    train: Images
+    test: Images | None = None
+    class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the user should know so far; grows as images are loaded, because they are decoded late."""
+        notes = list(self.remarks)
+        for name, images in (("train", self.train), ("test", self.test)):
+            if isinstance(images, FileImages):
+                notes += [f"{name}: {note}" for note in images.notes()]
+        return tuple(notes)
