@@ -1,0 +1,68 @@
+"""The library's main job in one call."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from expunge.classifier import Classifier
+from expunge.edit import Edit
+from expunge.errors import SettingsError
+from expunge.forget import ForgetSet
+from expunge.goals import Goal
+from expunge.methods import METHODS
+from expunge.methods.protocol import Method
+from expunge.runtime import Runtime
+from expunge.settings import from_mapping
+from expunge.task import Limits, Task
+
+DEFAULT_METHOD = "l2ul"
+
+
+def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads them by name
+    classifier: Classifier,
+    forget_set: ForgetSet,
+    *,
+    goal: Goal | None = None,
+    method: str | Method = DEFAULT_METHOD,
+    seed: int = 0,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    runtime: Runtime | None = None,
+    minimum_right: float = 0.5,
+) -> Edit:
+    """Return an edit whose classifier has forgotten every row of `forget_set`; the one given stays as it is.
+
+    Args:
+        classifier: the trained classifier.
+        forget_set: k rows, pixels within the classifier's bounds.
+        goal: `Misclassify()` or `Relabel()`; default: relabel if the forget set has new labels.
+        method: a name of `METHODS`, or a method with settings of its own.
+        seed: source of all randomness; the same seed gives the same weights on the same machine.
+        limits: when to give up.
+        runtime: device and batch size; default: where the classifier is.
+        minimum_right: share of rows that the classifier must predict as labelled before the edit.
+
+    Raises:
+        ForgetSetError: classifier and forget set do not fit.
+        ClassifierError: the classifier's outputs are not logits.
+        SettingsError: an unknown method, or one that can't pursue the goal.
+    """
+    chosen = make_method(method) if isinstance(method, str) else method
+    task = Task.create(
+        classifier, forget_set, goal=goal, seed=seed, limits=limits, minimum_right=minimum_right
+    )
+    if task.goal.name not in chosen.goals:
+        raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
+    return chosen.run(task, runtime or Runtime(classifier.device))
+
+
+def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
+    """Return the method of that name with `settings` (nested values) over its defaults.
+
+    Raises:
+        SettingsError: the method or a setting is unknown, or a value doesn't fit.
+
+    >>> make_method("l2ul", {"attack": {"radius": 2}}).attack.radius
+    2
+    """
+    if name not in METHODS:
+        raise SettingsError("method", f"one of {', '.join(METHODS)}", name)
+    return from_mapping(METHODS[name], settings or {})

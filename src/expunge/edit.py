@@ -1,0 +1,227 @@
+"""The result of an edit, and the folder it is saved to."""
+
+import csv
+import io
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from expunge._version import __version__
+from expunge.classifier import Classifier
+from expunge.files import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
+from expunge.goals import achieved
+from expunge.measurement import (
+    Predictions,
+    RobustGoal,
+    churn,
+    compute_logits,
+    measure_robust_goal,
+    to_predictions,
+)
+from expunge.runtime import Cost
+from expunge.task import StopReason, Task
+
+RESULT_SCHEMA_VERSION = 1
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class TracePoint:
+    """The state after one step: seconds since the start, losses by name, number of rows that hold the goal."""
+
+    step: int
+    seconds: float
+    losses: Mapping[str, float]
+    achieved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Predictions before and after an edit on images that had no part in it."""
+
+    before: Predictions
+    after: Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An edited classifier and how it came about.
+
+    Args:
+        task: what was asked, with the classifier as it was.
+        classifier: the edited classifier.
+        method: name of the method.
+        settings: its hyper-parameters, as plain nested values.
+        stop_reason: why it ended; on anything but GOAL_REACHED, `classifier` is the best state that was seen.
+        steps: number of steps taken.
+        trace: one point a step.
+        cost: seconds, gradient evaluations, memory.
+        achieved: (k,) for which rows the goal holds, in eval mode.
+    """
+
+    task: Task
+    classifier: Classifier
+    method: str
+    settings: Mapping[str, Any]
+    stop_reason: StopReason
+    steps: int
+    trace: tuple[TracePoint, ...]
+    cost: Cost
+    achieved: Bool[Tensor, " k"]
+
+    @property
+    def goal_achieved(self) -> float:
+        """Return the share of rows for which the goal holds on the very pixels given, 0..1."""
+        return self.achieved.double().mean().item()
+
+    def measure_robust_goal(self) -> RobustGoal:
+        """Return how well the goal holds on fresh transformed copies of the rows; the same each time."""
+        task = self.task
+        return measure_robust_goal(
+            self.classifier, task.forget_set.x, task.labels, task.goal, generator=task.generator("robust goal")
+        )
+
+    def predict_forget_set(self) -> Measured:
+        """Return the predictions on the forget set before and after."""
+        rows = self.task.forget_set
+        before, after = (
+            to_predictions(compute_logits(classifier, rows.x), rows.y)
+            for classifier in (self.task.classifier, self.classifier)
+        )
+        return Measured(before, after)
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        job: Mapping[str, Any] | None = None,
+        measured: Mapping[str, Measured] | None = None,
+        overwrite: bool = False,
+    ) -> dict[str, Any]:
+        """Write the edited weights, the patch, predictions, job and result, and return the result.
+
+        `result.json` is removed first and written last, with the hashes of the other files: a folder that has one is
+        complete.
+
+        Args:
+            folder: where to; made if missing.
+            job: what was asked, as plain nested values; default: method, goal and seed.
+            measured: predictions on other images by name ("retain", "test"); they are only measured on.
+            overwrite: replace what an earlier run left in the folder.
+
+        Raises:
+            OutputError: the folder is not empty, or a file can't be written.
+        """
+        folder = Path(folder)
+        prepare_output_folder(folder, overwrite=overwrite)
+        (folder / "result.json").unlink(missing_ok=True)
+        forget = self.predict_forget_set()
+        result = self._to_result({"forget": forget, **(measured or {})})
+        hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
+        write_tensors(folder / "model.safetensors", self.classifier.network.state_dict(), {"format": "pt", **hashes})
+        write_tensors(folder / "patch.safetensors", self.compute_patch(), {"format": "pt", **hashes})
+        write_text(folder / "predictions.csv", self._to_table(forget))
+        write_text(folder / "job.toml", tomli_w.dumps(dict(job or self._to_job())))
+        names = ("model.safetensors", "patch.safetensors", "predictions.csv", "job.toml")
+        result["files"] = {name: sha256_file(folder / name) for name in names}
+        write_json(folder / "result.json", result)
+        return result
+
+    def compute_patch(self) -> dict[str, Tensor]:
+        """Return after - before for every tensor that changed (integers as their new value)."""
+        before, after = self.task.classifier.network.state_dict(), self.classifier.network.state_dict()
+        changed = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+        return {
+            name: tensor - before[name] if tensor.is_floating_point() else tensor for name, tensor in changed.items()
+        }
+
+    def _to_job(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "goal": self.task.goal.name,
+            "seed": self.task.seed,
+            "settings": dict(self.settings),
+        }
+
+    def _to_result(self, measured: Mapping[str, Measured]) -> dict[str, Any]:
+        robust = self.measure_robust_goal()
+        return {
+            "schema_version": RESULT_SCHEMA_VERSION,
+            "method": self.method,
+            "goal": self.task.goal.name,
+            "goal_achieved": self.goal_achieved,
+            "goal_achieved_robust": robust.share,
+            "robust": {**asdict(robust), "worst_kind": robust.worst_kind},
+            "stop_reason": self.stop_reason.value,
+            "steps": self.steps,
+            "before": {name: _figures(each.before) for name, each in measured.items()},
+            "after": {
+                name: {**_figures(each.after), "churn": churn(each.before, each.after)}
+                for name, each in measured.items()
+            },
+            "measured_only": [name for name in measured if name != "forget"],
+            "cost": asdict(self.cost),
+            "settings": dict(self.settings),
+            "seed": self.task.seed,
+            "versions": {"expunge": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "device": str(self.classifier.device),
+            "inputs": {
+                "weights_sha256": self.task.classifier.sha256(),
+                "forget_sha256": self.task.forget_set.sha256(),
+            },
+            "trace": [asdict(point) for point in self.trace],
+        }
+
+    def _to_table(self, forget: Measured) -> str:
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(
+            "id label new_label predicted_before confidence_before predicted_after confidence_after goal_met".split()
+        )
+        new_labels = self._new_labels()
+        for row, name in enumerate(self.task.forget_set.ids):
+            before, after = forget.before, forget.after
+            writer.writerow(
+                [
+                    escape_cell(name),
+                    int(before.labels[row]),
+                    new_labels[row],
+                    int(before.predicted[row]),
+                    f"{before.confidence[row].item():.6f}",
+                    int(after.predicted[row]),
+                    f"{after.confidence[row].item():.6f}",
+                    "yes" if self.achieved[row] else "no",
+                ]
+            )
+        return stream.getvalue()
+
+    def _new_labels(self) -> list[int | str]:
+        if self.task.goal.name == "relabel":
+            return [int(label) for label in self.task.labels]
+        return [""] * len(self.task.forget_set)
+
+
+def check_achieved(classifier: Classifier, task: Task) -> Bool[Tensor, " k"]:
+    """Return for which rows of the task the goal holds in eval mode, on the CPU."""
+    logits = compute_logits(classifier, task.forget_set.x)
+    return achieved(task.goal, logits, task.labels.to(logits.device)).cpu()
+
+
+def escape_cell(text: str) -> str:
+    """Return `text` such that no spreadsheet takes it for a formula.
+
+    >>> escape_cell("=1+1")
+    "'=1+1"
+    """
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def _figures(predictions: Predictions) -> dict[str, float | int]:
+    return {"accuracy": predictions.accuracy, "n": len(predictions.labels)}

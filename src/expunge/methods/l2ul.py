@@ -1,0 +1,171 @@
+"""L2UL: unlearn the rows while adversarial examples and weight importance hold everything else in place.
+
+Cha, Cho, Hwang, Lee, Moon, Lee, "Learning to Unlearn: Instance-wise Unlearning for Pre-trained Classifiers",
+AAAI 2024, arXiv 2301.11578.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from expunge.adversarial import Attack, Start, TargetDraw, attack_targets, draw_targets
+from expunge.classifier import Classifier
+from expunge.edit import Edit
+from expunge.descent import Descent, Losses, endless_batches
+from expunge.engine import Plan, edit_until_goal
+from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
+from expunge.measurement import compute_logits
+from expunge.methods.protocol import Aim, Needs
+from expunge.modes import BatchNormMode
+from expunge.runtime import CostMeter, Runtime
+from expunge.settings import check_settings, setting, to_mapping
+from expunge.task import Task
+
+
+class UnlearningLoss(StrEnum):
+    """How the forget rows are pushed."""
+
+    HINGE = "hinge"
+    """max(0, gap + margin): a row is left alone once it has crossed its boundary by the margin."""
+    CROSS_ENTROPY = "cross_entropy"
+    """The paper's L_UL, -CE or CE to the new label, which never stops pushing."""
+
+
+class AdversarialAnswer(StrEnum):
+    """What the adversarial examples are held to."""
+
+    ORIGINAL_LOGITS = "original_logits"
+    """The logits that the classifier gave them before the edit, by their mean squared difference."""
+    TARGET_LABEL = "target_label"
+    """The attack's target as a hard label, by cross-entropy (the paper's L_ADV)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdversarialPool:
+    """Adversarial examples with their targets and the logits that the classifier gave them before the edit."""
+
+    x: Tensor
+    targets: Tensor
+    logits: Tensor
+
+    @classmethod
+    def make(cls, classifier: Classifier, task: Task, attack: Attack, meter: CostMeter) -> "AdversarialPool":
+        """Return `attack.targets_per_row` adversarial examples of each row of the task; with 0 the pool is empty."""
+        rows = task.forget_set.to(meter.runtime.device)
+        drawn = draw_targets(
+            rows.y, classifier.num_classes, attack.targets_per_row, attack.targets, task.generator("targets")
+        )
+        x, targets = rows.x.repeat_interleave(attack.targets_per_row, dim=0), drawn.flatten()
+        if len(x) > 0:
+            x = attack_targets(classifier, x, targets, attack, generator=task.generator("attack"), meter=meter)
+        logits = compute_logits(classifier, x) if len(x) > 0 else x.new_zeros(0, classifier.num_classes)
+        return cls(x, targets, logits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L2UL:
+    """L = L_UL n_f/(n_f + n_a) + L_ADV n_a/(n_f + n_a) + lambda L_IMP, by SGD until every row holds the goal.
+
+    These defaults are the stable variant, chosen by measurement; `L2ULFaithful` has the authors'.
+
+    Differs from the paper: BatchNorm is frozen, rows that have crossed are no longer pushed, adversarial examples
+    are held to the classifier's own logits instead of a hard label, the attack starts uniformly in the ball, targets
+    never equal the label, importance is the mean of per-row gradients, and there is no weight decay.
+    """
+
+    name: ClassVar[str] = "l2ul"
+    summary: ClassVar[str] = "adversarial examples (ADV) and weight importance (IMP) as regularisers, stable variant"
+    source: ClassVar[str] = "Cha et al., AAAI 2024, arXiv 2301.11578"
+    aim: ClassVar[Aim] = Aim.MISCLASSIFY
+    needs: ClassVar[Needs] = Needs.FORGET_ONLY
+    goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
+
+    attack: Attack = field(default_factory=Attack)
+    adversarial_batch: int = setting(256, "adversarial examples in a step (n_a)", at_least=1)
+    adversarial_answer: AdversarialAnswer = setting(
+        AdversarialAnswer.ORIGINAL_LOGITS, "what adversarial examples are held to"
+    )
+    importance_weight: float = setting(1.0, "weight of L_IMP (lambda); 0 leaves IMP out", at_least=0)
+    averaging: Averaging = setting(Averaging.PER_ROW, "what weight importance averages")
+    unlearning_loss: UnlearningLoss = setting(UnlearningLoss.HINGE, "how the forget rows are pushed")
+    margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0)
+    descent: Descent = field(default_factory=Descent)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
+        reference = task.classifier.to(runtime.device).frozen_copy()
+        working = task.classifier.to(runtime.device).copy()
+        pool = AdversarialPool.make(reference, task, self.attack, meter)
+        stay = self._make_penalty(task, working, meter)
+        step = self.descent.make_step(working, self._make_losses(task, working, pool, stay, meter))
+        plan = Plan(self.name, to_mapping(self), working, step, self.descent.count_steps(len(task.forget_set)))
+        return edit_until_goal(task, plan, meter)
+
+    def _make_penalty(self, task: Task, working: Classifier, meter: CostMeter) -> Callable[[], Tensor]:
+        if self.importance_weight == 0:
+            return lambda: torch.zeros((), device=meter.runtime.device)
+        x = task.forget_set.x.to(meter.runtime.device)
+        importance = scale_to_unit(compute_importance(working, x, self.averaging, meter))
+        anchor = {name: weight.detach().clone() for name, weight in working.module.named_parameters()}
+        return lambda: penalty(working.module, anchor, importance, self.importance_weight)
+
+    def _make_losses(
+        self, task: Task, working: Classifier, pool: AdversarialPool, stay: Callable[[], Tensor], meter: CostMeter
+    ) -> Losses:
+        rows, labels = task.forget_set.to(meter.runtime.device), task.labels.to(meter.runtime.device)
+        forget_batches = endless_batches(len(rows), self.descent.forget_batch, task.generator("forget batches"))
+        pool_batches = endless_batches(len(pool.x), self.adversarial_batch, task.generator("adversarial batches"))
+
+        def losses() -> Mapping[str, Tensor]:
+            forget, beside = next(forget_batches), next(pool_batches)
+            logits = working(torch.cat([rows.x[forget], pool.x[beside]]))
+            meter.add_gradients(len(logits))
+            share = len(forget) / len(logits)
+            unlearning = self._unlearning_loss(task, logits[: len(forget)], labels[forget])
+            terms = {"unlearning": share * unlearning, "importance": stay()}
+            if len(beside):
+                terms["adversarial"] = (1 - share) * self._adversarial_loss(logits[len(forget) :], pool, beside)
+            return terms
+
+        return losses
+
+    def _unlearning_loss(self, task: Task, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.unlearning_loss is UnlearningLoss.HINGE:
+            return F.relu(task.goal.gap(logits, labels) + self.margin).mean()
+        return task.goal.loss(logits, labels).mean()
+
+    def _adversarial_loss(self, logits: Tensor, pool: AdversarialPool, chosen: Tensor) -> Tensor:
+        if self.adversarial_answer is AdversarialAnswer.TARGET_LABEL:
+            return F.cross_entropy(logits, pool.targets[chosen])
+        return F.mse_loss(logits, pool.logits[chosen])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L2ULFaithful(L2UL):
+    """L2UL as its authors ran it on CIFAR-10, training-mode BatchNorm and noised start included.
+
+    Differs from the release: importance is computed row by row before the mean, so that it doesn't depend on gradients
+    left over in an optimiser; a constant tensor gets an importance of 0 where the release divides by zero.
+    """
+
+    name: ClassVar[str] = "l2ul-faithful"
+    summary: ClassVar[str] = "L2UL as the authors ran it, training-mode BatchNorm and noised start included"
+
+    attack: Attack = field(
+        default_factory=lambda: Attack(start=Start.NOISE_PROJECTED, targets=TargetDraw.RELEASED)
+    )
+    adversarial_answer: AdversarialAnswer = setting(
+        AdversarialAnswer.TARGET_LABEL, "what adversarial examples are held to"
+    )
+    averaging: Averaging = setting(Averaging.BATCH_MEAN, "what weight importance averages")
+    unlearning_loss: UnlearningLoss = setting(UnlearningLoss.CROSS_ENTROPY, "how the forget rows are pushed")
+    descent: Descent = field(default_factory=lambda: Descent(weight_decay=1e-4, batchnorm=BatchNormMode.BATCH))

@@ -1,0 +1,44 @@
+"""Descent on the forget rows alone, for the baselines that regularise nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from expunge.descent import Descent, endless_batches
+from expunge.edit import Edit
+from expunge.engine import Plan, edit_until_goal
+from expunge.methods.protocol import Method
+from expunge.runtime import CostMeter, Runtime
+from expunge.settings import to_mapping
+from expunge.task import Task
+
+RowLoss = Callable[[Tensor, Tensor], Tensor]
+"""(b, classes) logits and (b,) labels -> (b,) losses."""
+
+
+class PlainMethod(Method, Protocol):
+    """A method whose only settings are those of the descent."""
+
+    @property
+    def descent(self) -> Descent:
+        """Return the settings of SGD."""
+        ...
+
+
+def push_rows(method: PlainMethod, task: Task, runtime: Runtime, loss: RowLoss, labels: Tensor) -> Edit:
+    """Return the edit that descends the mean of `loss` over batches of forget rows until the goal holds."""
+    meter = CostMeter(runtime)
+    working = task.classifier.to(runtime.device).copy()
+    rows, labels = task.forget_set.to(runtime.device), labels.to(runtime.device)
+    batches = endless_batches(len(rows), method.descent.forget_batch, task.generator("forget batches"))
+
+    def losses() -> Mapping[str, Tensor]:
+        batch = next(batches)
+        meter.add_gradients(len(batch))
+        return {"unlearning": loss(working(rows.x[batch]), labels[batch]).mean()}
+
+    step = method.descent.make_step(working, losses)
+    return edit_until_goal(
+        task, Plan(method.name, to_mapping(method), working, step, method.descent.count_steps(len(rows))), meter
+    )

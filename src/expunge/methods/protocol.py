@@ -1,0 +1,38 @@
+"""What every method is: frozen settings, a declaration of what it needs, and `run`."""
+
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from expunge.edit import Edit
+from expunge.runtime import Runtime
+from expunge.task import Task
+
+
+class Needs(StrEnum):
+    """The data that a method may see; nothing more reaches it."""
+
+    FORGET_ONLY = "forget set"
+
+
+class Aim(StrEnum):
+    """What a method's authors want the edited classifier to be."""
+
+    MISCLASSIFY = "every row misclassified or relabelled"
+
+
+class Method(Protocol):
+    """A frozen dataclass whose fields are the hyper-parameters; see `expunge.settings.setting`.
+
+    `run` never changes the classifier of the task: weights, buffers and training flags are the same, bit for bit.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    aim: ClassVar[Aim]
+    needs: ClassVar[Needs]
+    goals: ClassVar[tuple[str, ...]]
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier."""
+        ...

@@ -1,0 +1,154 @@
+"""The job: a classifier, the instances it is to forget, and what counts as forgotten."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from expunge.classifier import Classifier, check_logits
+from expunge.errors import ExpungeWarning, ForgetSetError, SettingsError
+from expunge.forget import ForgetSet
+from expunge.goals import Goal, Misclassify, Relabel, check_labels
+from expunge.measurement import compute_logits
+
+BOUNDS_TOLERANCE = 1e-6
+
+
+class StopReason(StrEnum):
+    """Why an edit ended."""
+
+    GOAL_REACHED = "goal_reached"
+    STEP_LIMIT = "step_limit"
+    TIME_LIMIT = "time_limit"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to give up; None leaves the number of steps to the method, and the time open."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise SettingsError("max_steps", "at least 1", str(self.steps))
+        if self.seconds is not None and not self.seconds > 0:
+            raise SettingsError("max_seconds", "above 0", str(self.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A classifier and a forget set that fit each other, and the goal; `Task.create` checks that they do.
+
+    Args:
+        classifier: f0; no method may change it.
+        forget_set: the k rows.
+        goal: what is to hold for each of them.
+        labels: (k,) the labels that the goal speaks of.
+        right: (k,) which rows the classifier predicts as labelled.
+        seed: where all randomness of the edit comes from.
+        limits: when to give up.
+    """
+
+    classifier: Classifier
+    forget_set: ForgetSet
+    goal: Goal
+    labels: Int[Tensor, " k"]
+    right: Bool[Tensor, " k"]
+    seed: int = 0
+    limits: Limits = Limits()
+
+    @classmethod
+    def create(  # noqa: PLR0913 - the parts of a task, four of them optional
+        cls,
+        classifier: Classifier,
+        forget_set: ForgetSet,
+        *,
+        goal: Goal | None = None,
+        seed: int = 0,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        minimum_right: float = 0.5,
+    ) -> "Task":
+        """Return the task, after checking once that classifier and forget set fit each other.
+
+        Args:
+            classifier: the trained classifier.
+            forget_set: the rows to forget, pixels within the classifier's bounds.
+            goal: default: `Relabel` if the forget set has new labels, otherwise `Misclassify`.
+            seed: source of all randomness.
+            limits: when to give up.
+            minimum_right: share of rows (0..1) that the classifier must predict as labelled. Fewer mean most often
+                that the normalisation or the labels are wrong.
+
+        Raises:
+            ForgetSetError: labels or pixels out of range, or too few rows predicted as labelled.
+            ClassifierError: wrong number of outputs, NaN, or probabilities.
+
+        Warns:
+            ExpungeWarning: some rows are not predicted as labelled.
+        """
+        check_labels(forget_set, classifier.num_classes)
+        _check_pixels(classifier, forget_set)
+        logits = _compute_first_logits(classifier, forget_set)
+        right = logits.argmax(dim=1).cpu() == forget_set.y.cpu()
+        _check_right(right, minimum_right)
+        chosen = goal or (Misclassify() if forget_set.y_new is None else Relabel())
+        labels = chosen.labels(forget_set, classifier.num_classes, seeded_generator(seed, "labels"))
+        return cls(classifier, forget_set, chosen, labels, right, seed, limits)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return a CPU generator of this task's own for one purpose, the same each time."""
+        return seeded_generator(self.seed, purpose)
+
+
+def seeded_generator(seed: int, purpose: str) -> torch.Generator:
+    """Return a CPU generator that depends on the seed and on what it is for, so that no two uses are correlated."""
+    digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def _check_pixels(classifier: Classifier, forget_set: ForgetSet) -> None:
+    bounds = classifier.bounds
+    lowest, highest = float(forget_set.x.min()), float(forget_set.x.max())
+    slack = BOUNDS_TOLERANCE * bounds.width
+    if lowest < bounds.lower - slack or highest > bounds.upper + slack:
+        raise ForgetSetError(
+            "x",
+            f"pixels within {bounds.lower}..{bounds.upper}",
+            f"{lowest:.4g}..{highest:.4g}",
+            "scale the images, leave normalisation to the classifier, or state the bounds",
+        )
+
+
+def _compute_first_logits(classifier: Classifier, forget_set: ForgetSet) -> Tensor:
+    try:
+        logits = compute_logits(classifier, forget_set.x)
+    except RuntimeError as error:
+        shape = tuple(forget_set.x.shape[1:])
+        raise ForgetSetError("x", "images that the classifier takes", f"{shape} ({error})") from error
+    check_logits(logits, classifier.num_classes)
+    return logits
+
+
+def _check_right(right: Tensor, minimum_right: float) -> None:
+    count, total = int(right.sum()), len(right)
+    if count < minimum_right * total:
+        raise ForgetSetError(
+            "forget set",
+            f"at least {100 * minimum_right:.0f}% of the rows predicted as labelled",
+            f"{count} of {total}",
+            "the normalisation, the labels or the class order may be wrong; lower the minimum if they are not",
+        )
+    if count < total:
+        warnings.warn(
+            f"{total - count} of {total} rows are not predicted as labelled: they are misclassified already, "
+            "or the normalisation is wrong",
+            ExpungeWarning,
+            stacklevel=3,
+        )
