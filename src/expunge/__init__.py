@@ -5,7 +5,6 @@ The public names are listed in `__init__.pyi` and loaded on first use, so that `
 
 import lazy_loader
 
-from expunge._version import __version__
+from expunge._version import __version__ as __version__
 
-__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
-__all__ = [*_names, "__version__"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -112,7 +112,8 @@ def attack_targets(
 
 def l2_norms(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
     """Return the L2 norm of each image, over channels and pixels."""
-    return x.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    norms: Tensor = x.flatten(1).norm(dim=1)
+    return norms.view(-1, 1, 1, 1)
 
 
 def project_to_ball(

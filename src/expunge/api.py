@@ -24,7 +24,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     goal: Goal | None = None,
     method: str | Method = DEFAULT_METHOD,
     seed: int = 0,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
     runtime: Runtime | None = None,
     minimum_right: float = 0.5,
 ) -> Edit:
@@ -46,9 +46,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         SettingsError: an unknown method, or one that can't pursue the goal.
     """
     chosen = make_method(method) if isinstance(method, str) else method
-    task = Task.create(
-        classifier, forget_set, goal=goal, seed=seed, limits=limits, minimum_right=minimum_right
-    )
+    task = Task.create(classifier, forget_set, goal=goal, seed=seed, limits=limits, minimum_right=minimum_right)
     if task.goal.name not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
     return chosen.run(task, runtime or Runtime(classifier.device))

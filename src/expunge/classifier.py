@@ -100,14 +100,14 @@ class Classifier:
                 raise ClassifierError(name, "finite weights", "NaN or infinity", "the checkpoint is damaged")
 
     @classmethod
-    def wrap(  # noqa: PLR0913 - the parts of a classifier, all but one optional
+    def wrap(
         cls,
         network: nn.Module,
         *,
         num_classes: int,
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
-        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+        bounds: Bounds = Bounds(),
         class_names: Sequence[str] = (),
     ) -> "Classifier":
         """Return a classifier that normalises pixels with `mean` and `std` (one value, or one a channel)."""

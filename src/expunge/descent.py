@@ -46,7 +46,7 @@ class Descent:
             with editing(working.module, self.batchnorm):
                 terms = losses()
             optimiser.zero_grad(set_to_none=True)
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(list(terms.values())).sum().backward()
             optimiser.step()
             return {name: term.item() for name, term in terms.items()}
 

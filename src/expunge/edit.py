@@ -183,7 +183,16 @@ class Edit:
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(
-            "id label new_label predicted_before confidence_before predicted_after confidence_after goal_met".split()
+            [
+                "id",
+                "label",
+                "new_label",
+                "predicted_before",
+                "confidence_before",
+                "predicted_after",
+                "confidence_after",
+                "goal_met",
+            ]
         )
         new_labels = self._new_labels()
         for row, name in enumerate(self.task.forget_set.ids):

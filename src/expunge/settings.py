@@ -9,6 +9,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from expunge.errors import SettingsError
@@ -94,9 +95,7 @@ def describe_settings(settings: type, prefix: str = "") -> list[Setting]:
                 Setting(inner.name, values[inner.name[len(name) + 1 :]], inner.meaning, inner.range) for inner in nested
             ]
         else:
-            found.append(
-                Setting(name, default, item.metadata.get("meaning", ""), item.metadata.get("range", Range()))
-            )
+            found.append(Setting(name, default, item.metadata.get("meaning", ""), item.metadata.get("range", Range())))
     return found
 
 
@@ -171,7 +170,7 @@ def _check_type(name: str, value: Any, hint: Any) -> None:  # noqa: ANN401
     for choice in _choices(hint):
         plain = get_origin(choice) or choice
         if plain is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if value != value or value in (float("inf"), float("-inf")):
+            if not isfinite(value):
                 raise SettingsError(name, "a finite number", str(value))
             return
         if isinstance(value, plain) and not (plain is int and isinstance(value, bool)):

@@ -65,14 +65,14 @@ class Task:
     limits: Limits = Limits()
 
     @classmethod
-    def create(  # noqa: PLR0913 - the parts of a task, four of them optional
+    def create(
         cls,
         classifier: Classifier,
         forget_set: ForgetSet,
         *,
         goal: Goal | None = None,
         seed: int = 0,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
         minimum_right: float = 0.5,
     ) -> "Task":
         """Return the task, after checking once that classifier and forget set fit each other.

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from expunge.adversarial import Attack, Start, TargetDraw, attack_targets, draw_targets
 from expunge.classifier import Classifier
-from expunge.edit import Edit
 from expunge.descent import Descent, Losses, endless_batches
+from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
 from expunge.measurement import compute_logits
@@ -160,9 +160,7 @@ class L2ULFaithful(L2UL):
     name: ClassVar[str] = "l2ul-faithful"
     summary: ClassVar[str] = "L2UL as the authors ran it, training-mode BatchNorm and noised start included"
 
-    attack: Attack = field(
-        default_factory=lambda: Attack(start=Start.NOISE_PROJECTED, targets=TargetDraw.RELEASED)
-    )
+    attack: Attack = field(default_factory=lambda: Attack(start=Start.NOISE_PROJECTED, targets=TargetDraw.RELEASED))
     adversarial_answer: AdversarialAnswer = setting(
         AdversarialAnswer.TARGET_LABEL, "what adversarial examples are held to"
     )
