@@ -7,6 +7,8 @@ AAAI 2024, arXiv 2301.11578.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate, repeat
+from operator import mul
 from typing import ClassVar
 
 import torch
@@ -69,13 +71,15 @@ class AdversarialPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class L2UL:
-    """L = L_UL n_f/(n_f + n_a) + L_ADV n_a/(n_f + n_a) + lambda L_IMP, by SGD until every row holds the goal.
+    """L = w n_f/(w n_f + n_a) L_UL + n_a/(w n_f + n_a) L_ADV + lambda L_IMP, by SGD until every row holds the goal.
 
-    These defaults are the stable variant, chosen by measurement; `L2ULFaithful` has the authors'.
+    w is 1 in the paper; here it grows by `growth` a step, so that rows that the regularisers hold back get through in
+    the end. These defaults are the stable variant, chosen by measurement; `L2ULFaithful` has the authors'.
 
     Differs from the paper: BatchNorm is frozen, rows that have crossed are no longer pushed, adversarial examples
-    are held to the classifier's own logits instead of a hard label, the attack starts uniformly in the ball, targets
-    never equal the label, importance is the mean of per-row gradients, and there is no weight decay.
+    are held to the classifier's own logits instead of a hard label, the attack starts uniformly in a smaller ball and
+    takes fewer, longer steps, targets never equal the label, importance is the mean of per-row gradients, and there
+    is no weight decay.
     """
 
     name: ClassVar[str] = "l2ul"
@@ -85,7 +89,7 @@ class L2UL:
     needs: ClassVar[Needs] = Needs.FORGET_ONLY
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
 
-    attack: Attack = field(default_factory=Attack)
+    attack: Attack = field(default_factory=lambda: Attack(radius=2.0, step_size=0.5, steps=20))
     adversarial_batch: int = setting(256, "adversarial examples in a step (n_a)", at_least=1)
     adversarial_answer: AdversarialAnswer = setting(
         AdversarialAnswer.ORIGINAL_LOGITS, "what adversarial examples are held to"
@@ -94,6 +98,7 @@ class L2UL:
     averaging: Averaging = setting(Averaging.PER_ROW, "what weight importance averages")
     unlearning_loss: UnlearningLoss = setting(UnlearningLoss.HINGE, "how the forget rows are pushed")
     margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0)
+    growth: float = setting(1.02, "factor by which the weight of the unlearning loss grows each step", at_least=1)
     descent: Descent = field(default_factory=Descent)
 
     def __post_init__(self) -> None:
@@ -124,12 +129,14 @@ class L2UL:
         rows, labels = task.forget_set.to(meter.runtime.device), task.labels.to(meter.runtime.device)
         forget_batches = endless_batches(len(rows), self.descent.forget_batch, task.generator("forget batches"))
         pool_batches = endless_batches(len(pool.x), self.adversarial_batch, task.generator("adversarial batches"))
+        growth = accumulate(repeat(self.growth), mul, initial=1.0)
 
         def losses() -> Mapping[str, Tensor]:
             forget, beside = next(forget_batches), next(pool_batches)
             logits = working(torch.cat([rows.x[forget], pool.x[beside]]))
             meter.add_gradients(len(logits))
-            share = len(forget) / len(logits)
+            pressure = len(forget) * next(growth)
+            share = pressure / (pressure + len(beside))
             unlearning = self._unlearning_loss(task, logits[: len(forget)], labels[forget])
             terms = {"unlearning": share * unlearning, "importance": stay()}
             if len(beside):
@@ -166,4 +173,5 @@ class L2ULFaithful(L2UL):
     )
     averaging: Averaging = setting(Averaging.BATCH_MEAN, "what weight importance averages")
     unlearning_loss: UnlearningLoss = setting(UnlearningLoss.CROSS_ENTROPY, "how the forget rows are pushed")
+    growth: float = setting(1.0, "factor by which the weight of the unlearning loss grows each step", at_least=1)
     descent: Descent = field(default_factory=lambda: Descent(weight_decay=1e-4, batchnorm=BatchNormMode.BATCH))

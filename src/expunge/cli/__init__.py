@@ -1,0 +1,77 @@
+"""The command line. Nothing is imported for a command that isn't called, so that help comes at once."""
+
+import importlib
+import sys
+import warnings
+
+import click
+
+from expunge._version import __version__
+from expunge.errors import ExpungeError, ExpungeWarning
+
+COMMANDS = {
+    "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),
+    "demo": ("expunge.cli.demo", "Forget 16 handwritten digits, with nothing but this package."),
+    "methods": ("expunge.cli.methods", "List the methods, or the settings of one."),
+}
+EXIT_BAD_INPUT = 2
+EXIT_GOAL_NOT_REACHED = 3
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return its `command`."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="expunge")
+def group() -> None:
+    """Make a trained image classifier forget chosen training instances, without retraining it.
+
+    Exit codes: 0 the goal was reached; 2 bad usage or input; 3 the goal was not reached; 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    warnings.showwarning = _show_warning
+    try:
+        code = group(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ExpungeError as error:
+        click.echo(f"error: {error}", err=True)
+        code = EXIT_BAD_INPUT
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: there was no edited state to save", err=True)
+        code = EXIT_INTERRUPTED
+    sys.exit(code or 0)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
+    if issubclass(category, ExpungeWarning):
+        click.echo(f"note: {message}", err=True)

@@ -1,0 +1,30 @@
+"""`expunge demo`: the main job on handwritten digits, in under a minute."""
+
+from pathlib import Path
+
+import click
+
+from expunge.api import DEFAULT_METHOD
+from expunge.cli import EXIT_GOAL_NOT_REACHED
+from expunge.cli.display import Bars, show_result
+from expunge.demo import run_demo
+from expunge.methods import METHODS
+from expunge.task import StopReason
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("expunge-demo"),
+    show_default=True,
+    help="Folder for the result; an earlier one there is replaced.",
+)
+@click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Source of all randomness.")
+def command(out: Path, method: str, seed: int) -> int:
+    """Train a small net on 1,797 handwritten digits, then make it forget 16 of its training images."""
+    click.echo("training a small convolutional net on scikit-learn's handwritten digits ...", err=True)
+    edit, result = run_demo(out, method=method, seed=seed, progress=Bars())
+    show_result(edit, result, str(out))
+    return 0 if edit.stop_reason is StopReason.GOAL_REACHED else EXIT_GOAL_NOT_REACHED

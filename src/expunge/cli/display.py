@@ -1,0 +1,84 @@
+"""What the command line shows: progress bars and the before/after table."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from expunge.edit import Edit
+from expunge.runtime import Advance
+from expunge.task import StopReason
+
+NARROWEST = 100
+STOP_WORDS = {
+    StopReason.GOAL_REACHED: "the goal holds for every row",
+    StopReason.STEP_LIMIT: "step limit; the best state was kept",
+    StopReason.TIME_LIMIT: "time limit; the best state was kept",
+    StopReason.DIVERGED: "the weights diverged; the best state before was kept",
+    StopReason.INTERRUPTED: "interrupted; the best state was kept",
+}
+
+
+class Bars:
+    """A progress bar with remaining time for each phase, on standard error, gone when the phase is over."""
+
+    @contextmanager
+    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
+        """Show one bar for the block."""
+        bar = Progress(
+            TextColumn("{task.description:>12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        with bar:
+            phase = bar.add_task(name, total=total)
+            yield lambda units: bar.advance(phase, units)
+
+
+def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
+    """Print the before/after table, how well the goal holds, and what it took."""
+    console = Console()
+    console = Console(width=max(console.width, NARROWEST), soft_wrap=True)
+    console.print(_table(result))
+    robust = result["robust"]
+    rows = len(edit.task.forget_set)
+    console.print(
+        f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {rows} rows, exact pixels; "
+        f"{100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row "
+        f"(worst: {robust['worst_kind']}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
+    )
+    cost = result["cost"]
+    phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())
+    console.print(
+        f"{STOP_WORDS[edit.stop_reason]}: {result['steps']} steps, {cost['seconds']:.1f} s ({phases}), "
+        f"{cost['gradient_evaluations']:,} gradient evaluations"
+    )
+    if result["measured_only"]:
+        console.print(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
+    console.print(f"saved to {place}", markup=False)
+
+
+def _table(result: Mapping[str, Any]) -> Table:
+    table = Table(title=f"accuracy in percent, method {result['method']}", title_justify="left")
+    table.add_column("images")
+    for column in ("n", "before", "after", "change", "churn"):
+        table.add_column(column, justify="right")
+    for name, before in result["before"].items():
+        after = result["after"][name]
+        table.add_row(
+            name,
+            f"{before['n']:,}",
+            f"{before['accuracy']:.1f}",
+            f"{after['accuracy']:.1f}",
+            f"{after['accuracy'] - before['accuracy']:+.1f}",
+            f"{after['churn']:.1f}",
+        )
+    return table

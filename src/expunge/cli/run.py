@@ -1,0 +1,107 @@
+"""`expunge run`: the package's main job on the user's own files."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from expunge.api import DEFAULT_METHOD
+from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED
+from expunge.cli.display import Bars, show_result
+from expunge.data import SOURCES as DATA_SOURCES
+from expunge.errors import SettingsError
+from expunge.job import GoalChoice, Job, run_job
+from expunge.methods import METHODS
+from expunge.models import SOURCES as MODEL_SOURCES
+from expunge.settings import from_mapping, nest
+from expunge.task import StopReason
+
+EXIT_CODES = {StopReason.GOAL_REACHED: 0, StopReason.INTERRUPTED: EXIT_INTERRUPTED}
+MODEL_KINDS = ", ".join(f"{kind}:NAME" for kind in MODEL_SOURCES)
+DATA_KINDS = ", ".join(f"{kind}:PATH" for kind in DATA_SOURCES)
+
+
+EXAMPLE = """\b
+Example:
+  expunge run --model cifar:resnet20 --weights w.safetensors --mean .485,.456,.406 --std .229,.224,.225 \\
+      --data npz:cifar10.npz --forget-random 16 --out edited/
+"""
+
+
+@click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
+@click.option("--model", "model.architecture", metavar="SOURCE", help=f"{MODEL_KINDS} or package.module:function.")
+@click.option("--weights", "model.weights", metavar="FILE", help="Safetensors, or a checkpoint of plain tensors.")
+@click.option("--num-classes", "model.num_classes", metavar="N", help="Where the weights don't say.")
+@click.option("--mean", "model.mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
+@click.option("--std", "model.std", metavar="S[,S,S]", help="Normalisation standard deviation.")
+@click.option("--data", "data.source", metavar="SOURCE", help=f"{DATA_KINDS}.")
+@click.option("--table", "data.table", metavar="FILE", help="Table of a folder: path, label, optional id, new_label.")
+@click.option("--resize", "data.resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
+@click.option("--crop", "data.crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
+@click.option("--retain-rows", "data.retain_rows", metavar="N", help="Retain rows to measure on.  [default: 5000]")
+@click.option("--test-rows", "data.test_rows", metavar="N", help="Test rows to measure on.  [default: 10000]")
+@click.option("--forget", "forget.table", metavar="FILE", help="CSV of the rows to forget: id or path, new_label.")
+@click.option("--forget-rows", "forget.rows", metavar="ROWS", help="Row numbers of the training data: 3,17,40-45.")
+@click.option("--forget-random", "forget.random", metavar="K", help="K random rows (with goal correct: mistakes).")
+@click.option("--goal", type=click.Choice(list(GoalChoice)), help="What the rows are to do.  [default: auto]")
+@click.option("--method", type=click.Choice(list(METHODS)), help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
+@click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
+@click.option("--max-steps", "max_steps", metavar="N", help="Give up after so many steps.")
+@click.option("--max-seconds", "max_seconds", metavar="S", help="Give up after so many seconds.")
+@click.option("--minimum-right", "minimum_right", metavar="SHARE", help="Of rows now predicted right.  [default: 0.5]")
+@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
+@click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A job.toml; flags win.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the result.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier result in that folder.")
+def command(
+    config: Path | None,
+    out: Path,
+    overwrite: bool,
+    settings: tuple[str, ...],
+    **flags: str | None,
+) -> int:
+    """Edit a classifier so that chosen instances are forgotten.
+
+    Writes the edited weights, the weight difference, predictions before and after, the job and the result to --out.
+    """
+    job = read_job(config, {name: value for name, value in flags.items() if value is not None}, settings)
+    outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
+    for note in outcome.notes:
+        click.echo(f"note: {note}", err=True)
+    show_result(outcome.edit, outcome.result, str(out))
+    return EXIT_CODES.get(outcome.edit.stop_reason, EXIT_GOAL_NOT_REACHED)
+
+
+def read_job(config: Path | None, flags: Mapping[str, str], settings: tuple[str, ...]) -> Job:
+    """Return the job of a TOML file, of flags by dotted name, or of both, in which case flags win.
+
+    Raises:
+        SettingsError: the file is no TOML, a name is unknown, or a value doesn't fit.
+    """
+    values = _read_toml(config) if config is not None else {}
+    chosen = dict(pair.partition("=")[::2] for pair in settings)
+    for pair in settings:
+        if "=" not in pair:
+            raise SettingsError("--set", "NAME=VALUE", pair)
+    if flags.get("method", values.get("method")) != values.get("method"):
+        values.pop("settings", None)
+    return from_mapping(Job, _merge(values, nest({**flags, **{f"settings.{name}": v for name, v in chosen.items()}})))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(str(path), "a TOML file", str(error)) from error
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged

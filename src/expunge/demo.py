@@ -1,0 +1,110 @@
+"""The whole job on data that comes with the package: scikit-learn's handwritten digits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor, nn
+
+from expunge.api import unlearn
+from expunge.classifier import Classifier
+from expunge.edit import Edit, Measured
+from expunge.forget import ForgetSet
+from expunge.images import TensorImages
+from expunge.measurement import predict
+from expunge.modes import BatchNormMode, editing
+from expunge.runtime import Progress, Runtime
+from expunge.task import seeded_generator
+
+FORGET_ROWS = 16
+EPOCHS = 40
+BATCH = 64
+BRIGHTEST = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """1,797 images of 8x8 pixels, a quarter of them for testing."""
+
+    train: TensorImages
+    test: TensorImages
+
+
+def load_digit_images() -> Digits:
+    """Return scikit-learn's digits, split by class with a fixed seed; pixels within 0..1, shape (n, 1, 8, 8)."""
+    bunch = load_digits()
+    x, y = bunch.images[:, None].astype("float32") / BRIGHTEST, bunch.target.astype("int64")
+    rows = train_test_split(range(len(y)), test_size=0.25, random_state=0, stratify=y)
+    train, test = (
+        TensorImages([f"digit-{row}" for row in part], torch.from_numpy(y[part]), torch.from_numpy(x[part]))
+        for part in rows
+    )
+    return Digits(train, test)
+
+
+class DigitNet(nn.Module):
+    """Three convolutions with BatchNorm, global average pooling, one linear layer: 25 thousand weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for channels_in, channels, stride in ((1, 16, 1), (16, 32, 2), (32, 64, 1)):
+            layers += [
+                nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+            ]
+        self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.linear = nn.Linear(256, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (b, 10) for images (b, 1, 8, 8)."""
+        logits: Tensor = self.linear(self.features(x))
+        return logits
+
+
+def train_digit_classifier(images: TensorImages, *, seed: int, progress: Progress) -> Classifier:
+    """Return a classifier trained on `images` by Adam with a one-cycle rate; over 97% right on unseen digits."""
+    generator = seeded_generator(seed, "digits")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # layers draw their first weights from the global generator, forked here
+        network = DigitNet()
+    steps = EPOCHS * -(-len(images.labels) // BATCH)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=steps)
+    with progress.phase("train", EPOCHS) as advance, editing(network, BatchNormMode.BATCH):
+        for _ in range(EPOCHS):
+            for rows in torch.randperm(len(images.labels), generator=generator).split(BATCH):
+                loss = F.cross_entropy(network(images.pixels[rows]), images.labels[rows])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+            advance(1)
+    return Classifier.wrap(network.eval(), num_classes=10)
+
+
+def run_demo(out: Path, *, method: str, seed: int, progress: Progress) -> tuple[Edit, Mapping[str, Any]]:
+    """Train, forget 16 training images, measure and save to `out`; return the edit and the result."""
+    digits = load_digit_images()
+    classifier = train_digit_classifier(digits.train, seed=seed, progress=progress)
+    order = torch.randperm(len(digits.train.labels), generator=seeded_generator(seed, "forget rows")).tolist()
+    chosen, kept = order[:FORGET_ROWS], sorted(order[FORGET_ROWS:])
+    forget_set = ForgetSet(
+        tuple(digits.train.ids[row] for row in chosen), digits.train.pixels[chosen], digits.train.labels[chosen]
+    )
+    edit = unlearn(classifier, forget_set, method=method, seed=seed, runtime=Runtime(progress=progress))
+    parts = {"retain": _rows_of(digits.train, kept), "test": digits.test}
+    measured = {
+        name: Measured(predict(classifier, images), predict(edit.classifier, images)) for name, images in parts.items()
+    }
+    return edit, edit.save(out, measured=measured, overwrite=True)
+
+
+def _rows_of(images: TensorImages, rows: list[int]) -> TensorImages:
+    return TensorImages([images.ids[row] for row in rows], images.labels[rows], images.pixels[rows])

@@ -1,0 +1,229 @@
+"""A whole job from files to files: load, select, unlearn, measure, save."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+
+from expunge.api import DEFAULT_METHOD, make_method, unlearn
+from expunge.data import DataRequest, DataSplits, forget_set, load_data, random_rows, rows_from_numbers, rows_from_table
+from expunge.edit import Edit, Measured
+from expunge.errors import SettingsError
+from expunge.files import prepare_output_folder
+from expunge.forget import ForgetSet
+from expunge.goals import GOALS, Goal
+from expunge.images import Images, Subset
+from expunge.measurement import Predictions, predict
+from expunge.models import LoadedClassifier, ModelSource, load_classifier
+from expunge.preprocessing import Preprocessing
+from expunge.runtime import Progress, Runtime
+from expunge.settings import check_settings, setting, to_mapping
+from expunge.task import Limits, StopReason, seeded_generator
+
+
+class GoalChoice(StrEnum):
+    """What the forget rows are to do."""
+
+    AUTO = "auto"
+    """Relabel if the table has new labels, otherwise misclassify."""
+    MISCLASSIFY = "misclassify"
+    RELABEL = "relabel"
+    CORRECT = "correct"
+    """Answer with the label in the data where the classifier is wrong now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPart:
+    """Which classifier."""
+
+    architecture: str = setting(
+        "", "timm:NAME, torchvision:NAME, transformers:NAME, cifar:NAME or package.module:function"
+    )
+    weights: str | None = setting(None, "safetensors or weights_only checkpoint; or `pretrained`")
+    num_classes: int | None = setting(None, "number of classes, where the weights don't say", at_least=2)
+    mean: tuple[float, ...] | None = setting(None, "what is subtracted from pixels in 0..1, one value or one a channel")
+    std: tuple[float, ...] | None = setting(None, "what pixels are then divided by")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataPart:
+    """Which images; the forget rows come from the training part."""
+
+    source: str = setting("", "npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT or cifar100:ROOT")
+    table: str | None = setting(None, "CSV table of a folder: path, label, optional id and new_label")
+    resize: int | None = setting(None, "pixels of the shorter side, in place of the classifier's own", at_least=1)
+    crop: int | None = setting(None, "pixels of the centre square, in place of the classifier's own", at_least=1)
+    retain_rows: int = setting(5000, "rows of the retain data to measure on, drawn at random; 0 for none", at_least=0)
+    test_rows: int = setting(10_000, "rows of the test data to measure on, drawn at random; 0 for none", at_least=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetPart:
+    """Which rows; exactly one of the three."""
+
+    table: str | None = setting(None, "CSV with a column id or path, and optionally new_label")
+    rows: str | None = setting(None, "row numbers and ranges of the training part, such as 3,17,40-45")
+    random: int | None = setting(None, "that many rows drawn at random with the seed", at_least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that `expunge run` is told, as a job.toml holds it."""
+
+    model: ModelPart = field(default_factory=ModelPart)
+    data: DataPart = field(default_factory=DataPart)
+    forget: ForgetPart = field(default_factory=ForgetPart)
+    goal: GoalChoice = setting(GoalChoice.AUTO, "what the forget rows are to do")
+    method: str = setting(DEFAULT_METHOD, "see `expunge methods`")
+    settings: Mapping[str, Any] = field(default_factory=dict, metadata={"meaning": "the method's settings"})
+    seed: int = setting(0, "source of all randomness", at_least=0)
+    max_steps: int | None = setting(None, "give up after that many steps; default: the method's own limit", at_least=1)
+    max_seconds: float | None = setting(None, "give up after that many seconds", above=0)
+    minimum_right: float = setting(
+        0.5, "share of forget rows that the classifier must predict as labelled", at_least=0, at_most=1
+    )
+    device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
+    batch_size: int = setting(256, "images in one pass", at_least=1)
+
+    def __post_init__(self) -> None:
+        for part in (self.model, self.data, self.forget, self):
+            check_settings(part)
+        for name, value in (("model", self.model.architecture), ("data", self.data.source)):
+            if not value:
+                raise SettingsError(name, "a source", "none", f"say --{name} KIND:NAME")
+        given = [value for value in (self.forget.table, self.forget.rows, self.forget.random) if value is not None]
+        if len(given) != 1:
+            raise SettingsError("forget", "one of --forget, --forget-rows and --forget-random", f"{len(given)} of them")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished job: the edit, what was measured, the result as saved, and notes on the data."""
+
+    edit: Edit
+    measured: Mapping[str, Measured]
+    result: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    loaded: LoadedClassifier
+    splits: DataSplits
+    rows: list[int]
+    forget_set: ForgetSet
+    goal: Goal | None
+
+
+def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outcome:
+    """Run `job` and save its result to `out`; files there are written only once the edit is there.
+
+    Raises:
+        ExpungeError: anything about the job, its inputs or the folder is not as it should be.
+    """
+    prepare_output_folder(out, overwrite=overwrite)
+    method = make_method(job.method, job.settings)
+    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
+    inputs = _load_inputs(job, runtime)
+    edit = unlearn(
+        inputs.loaded.classifier,
+        inputs.forget_set,
+        goal=inputs.goal,
+        method=method,
+        seed=job.seed,
+        limits=Limits(job.max_steps, job.max_seconds),
+        runtime=runtime,
+        minimum_right=job.minimum_right,
+    )
+    measured = {} if edit.stop_reason is StopReason.INTERRUPTED else _measure(job, inputs, edit, runtime)
+    resolved = to_mapping(replace(job, settings=to_mapping(method)))
+    result = edit.save(out, job=resolved, measured=measured, overwrite=True)
+    return Outcome(edit, measured, result, inputs.splits.notes())
+
+
+def _load_inputs(job: Job, runtime: Runtime) -> _Inputs:
+    loaded = load_classifier(_model_source(job.model))
+    loaded = replace(loaded, classifier=loaded.classifier.to(runtime.device))
+    names = loaded.classifier.class_names
+    request = DataRequest(
+        preprocessing=_preprocessing(job.data, loaded.preprocessing),
+        table=Path(job.data.table) if job.data.table else None,
+        class_names=names,
+    )
+    splits = load_data(job.data.source, request)
+    if job.goal is GoalChoice.CORRECT:
+        rows, chosen = _select_mistakes(job, loaded, splits, runtime)
+        return _Inputs(loaded, splits, rows, chosen, GOALS["relabel"])
+    rows, new_labels = _select_rows(job, splits)
+    goal = None if job.goal is GoalChoice.AUTO else GOALS[job.goal.value]
+    return _Inputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
+
+
+def _model_source(part: ModelPart) -> ModelSource:
+    weights: Path | Literal["pretrained"] | None = None
+    if part.weights is not None:
+        weights = cast(Literal["pretrained"], part.weights) if part.weights == "pretrained" else Path(part.weights)
+    return ModelSource(part.architecture, weights, part.num_classes, part.mean, part.std)
+
+
+def _preprocessing(part: DataPart, own: Preprocessing) -> Preprocessing:
+    resize = own.resize if part.resize is None else part.resize
+    crop = own.crop if part.crop is None else (part.crop, part.crop)
+    return Preprocessing(resize, crop, own.interpolation)
+
+
+def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | None]:
+    forget = job.forget
+    if forget.table is not None:
+        return rows_from_table(Path(forget.table), splits.train, class_names=splits.class_names)
+    if forget.rows is not None:
+        return rows_from_numbers(forget.rows, splits.train), None
+    return random_rows(splits.train, forget.random or 0, seed=job.seed), None
+
+
+def _select_mistakes(
+    job: Job, loaded: LoadedClassifier, splits: DataSplits, runtime: Runtime
+) -> tuple[list[int], ForgetSet]:
+    """Return rows that the classifier gets wrong, as rows to move from its answer to their label."""
+    if job.forget.random is None:
+        rows, _ = _select_rows(job, splits)
+        chosen = forget_set(splits.train, rows)
+        answers = _predict(loaded, Subset(splits.train, rows), runtime, "find mistakes").predicted
+    else:
+        found = _predict(loaded, splits.train, runtime, "find mistakes")
+        mistakes = (found.predicted != found.labels).nonzero().flatten().tolist()
+        drawn = random_rows(Subset(splits.train, mistakes), job.forget.random, seed=job.seed)
+        rows = [mistakes[number] for number in drawn]
+        chosen, answers = forget_set(splits.train, rows), found.predicted[torch.tensor(rows)]
+    return rows, ForgetSet(chosen.ids, chosen.x, answers, chosen.y)
+
+
+def _measure(job: Job, inputs: _Inputs, edit: Edit, runtime: Runtime) -> dict[str, Measured]:
+    forgotten = set(inputs.rows)
+    retained = [row for row in range(len(inputs.splits.train.ids)) if row not in forgotten]
+    parts: dict[str, Images] = {}
+    if retained and job.data.retain_rows:
+        parts["retain"] = Subset(inputs.splits.train, _sample(retained, job.data.retain_rows, job.seed))
+    if inputs.splits.test is not None and job.data.test_rows:
+        every = range(len(inputs.splits.test.ids))
+        parts["test"] = Subset(inputs.splits.test, _sample(every, job.data.test_rows, job.seed))
+    before = {name: _predict(inputs.loaded, images, runtime, f"{name} before") for name, images in parts.items()}
+    after = replace(inputs.loaded, classifier=edit.classifier)
+    return {
+        name: Measured(before[name], _predict(after, images, runtime, f"{name} after"))
+        for name, images in parts.items()
+    }
+
+
+def _predict(loaded: LoadedClassifier, images: Images, runtime: Runtime, name: str) -> Predictions:
+    return predict(loaded.classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+
+
+def _sample(rows: "range | list[int]", count: int, seed: int) -> list[int]:
+    if count >= len(rows):
+        return list(rows)
+    order = torch.randperm(len(rows), generator=seeded_generator(seed, "measured rows"))[:count]
+    return [rows[number] for number in sorted(order.tolist())]
