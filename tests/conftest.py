@@ -1,0 +1,103 @@
+"""What many tests share: a small trained classifier with BatchNorm, rows that it gets right, and the real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from expunge.classifier import Classifier
+from expunge.forget import ForgetSet
+
+CLASSES = 5
+SHAPE = (3, 8, 6)
+COLOURS = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9], [0.9, 0.9, 0.1], [0.1, 0.9, 0.9]])
+
+
+def draw_images(count, seed):
+    """Return images of 8x6 pixels whose colour tells their class, and the classes: copies of them keep their label."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % CLASSES
+    texture = torch.rand(count, *SHAPE, generator=generator)
+    return 0.7 * COLOURS[labels].view(count, 3, 1, 1) + 0.3 * texture, labels
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """Return a classifier of five colours that is shared by all tests: only for tests that cannot change it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, CLASSES),
+        )
+    classifier = Classifier.wrap(network, num_classes=CLASSES, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    x, labels = draw_images(40, seed=0)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimiser.zero_grad()
+        F.cross_entropy(classifier(x), labels).backward()
+        optimiser.step()
+    optimiser.zero_grad()
+    network.eval()
+    return classifier
+
+
+@pytest.fixture
+def classifier(trained):
+    """Return a copy of the trained classifier that a test may do with what it likes."""
+    return trained.copy()
+
+
+@pytest.fixture(scope="session")
+def rows(trained):
+    """Return six rows that the trained classifier predicts as labelled."""
+    x, labels = draw_images(6, seed=1)
+    assert torch.equal(trained(x).argmax(dim=1), labels)
+    return ForgetSet(tuple(f"row-{number}" for number in range(6)), x, labels)
+
+
+@pytest.fixture(scope="session")
+def relabelled(rows):
+    """Return the same rows with a new label each."""
+    return ForgetSet(rows.ids, rows.x, rows.y, (rows.y + 2) % CLASSES)
+
+
+@pytest.fixture(scope="session")
+def other_images():
+    """Return images and labels that are no forget rows."""
+    return draw_images(20, seed=2)
+
+
+@pytest.fixture(scope="session")
+def linear_classifier():
+    """Return a function that makes a linear classifier (no BatchNorm) from a weight matrix and a bias."""
+
+    def make(weight, bias, bounds=None):
+        layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+        module = nn.Sequential(nn.Flatten(), layer).eval()
+        return Classifier(module, len(weight)) if bounds is None else Classifier(module, len(weight), bounds)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def expunge_data():
+    """Return the folder of real images and classifiers, or skip the test."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("EXPUNGE_DATA", default))
+    if not (folder / "classifiers").is_dir():
+        pytest.skip(f"no real data in {folder}; set EXPUNGE_DATA to the folder that holds cifar10/ and classifiers/")
+    return folder
