@@ -29,18 +29,19 @@ def decode(path: Path) -> Decoded:
     Greyscale (8 and 16 bits), palette and CMYK images are converted, transparency is dropped (the colours below
     it stay, as in torchvision), and the orientation that a camera noted in the EXIF data is applied. Torchvision's
     loaders do not turn images: a classifier that was trained on photographs lying on their side saw them so.
+    What Pillow warns of, such as damaged EXIF data, becomes one of the changes.
 
     Raises:
         DataError: the file cannot be read or is cut off, holds more pixels than Pillow takes for safe
             (a decompression bomb), or has a pixel type that is no picture (32-bit integers or floats).
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as complaints:
+            warnings.simplefilter("always")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image:
-            image.load()
-            return _upright_rgb(image, path)
+            with Image.open(path) as image:
+                image.load()
+                decoded = _upright_rgb(image, path)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             str(path), f"at most {Image.MAX_IMAGE_PIXELS} pixels", "more: a decompression bomb?", "make it smaller"
@@ -51,6 +52,8 @@ def decode(path: Path) -> Decoded:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise DataError(str(path), "a whole image", f"{error}", "the file is damaged; fetch it anew") from error
+    said = tuple(f"read although Pillow warned: {complaint.message}" for complaint in complaints[:1])
+    return Decoded(decoded.image, said + decoded.changes)
 
 
 def _upright_rgb(image: Image.Image, path: Path) -> Decoded:

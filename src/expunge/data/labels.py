@@ -71,7 +71,9 @@ def _names_in(table: Table) -> tuple[str, ...]:
     if not numbered:
         return tuple(sorted({line.cells["label"] for line in table.lines}))
     if len(numbered) < len(table.lines):
-        raise DataError(numbered[0].place, "labels that are all names or all numbers", numbered[0].cells["label"])
+        name = next(line.cells["label"] for line in table.lines if line not in numbered)
+        both = f"{numbered[0].cells['label']}, elsewhere {name}"
+        raise DataError(numbered[0].place, "labels that are all names or all numbers", both)
     return _names_of_numbers(table.lines) if "name" in table.columns else ()
 
 

@@ -42,10 +42,10 @@ def _read(file: Path) -> Arrays:
     if not file.is_file():
         raise DataError(str(file), "a file", "none there")
     try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(str(file), "an .npz archive with x_train and y_train", "a single array", "use np.savez")
-        with archive:
+        with file.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(str(file), "an .npz archive with x_train and y_train", "a single array", "use np.savez")
             return {name: archive[name] for name in WANTED if name in archive.files}
     except DataError:
         raise
