@@ -82,20 +82,17 @@ def check_settings(settings: Any) -> None:  # noqa: ANN401 - any dataclass of se
             raise SettingsError(item.name, str(allowed), str(value))
 
 
-def describe_settings(settings: type, prefix: str = "") -> list[Setting]:
+def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:  # noqa: ANN401 - a dataclass, or its type
     """Return the settings of a dataclass, nested ones with dotted names, defaults as JSON-ready values."""
     found = []
     for item in fields(settings):
-        default = _default(item)
+        value = _default(item) if isinstance(settings, type) else getattr(settings, item.name)
         name = prefix + item.name
-        if is_dataclass(default):
-            nested = describe_settings(type(default), name + ".")
-            values = to_mapping(default)
-            found += [
-                Setting(inner.name, values[inner.name[len(name) + 1 :]], inner.meaning, inner.range) for inner in nested
-            ]
+        if is_dataclass(value):
+            found += describe_settings(value, name + ".")
         else:
-            found.append(Setting(name, default, item.metadata.get("meaning", ""), item.metadata.get("range", Range())))
+            meaning, allowed = item.metadata.get("meaning", ""), item.metadata.get("range", Range())
+            found.append(Setting(name, _plain(value), meaning, allowed))
     return found
 
 
