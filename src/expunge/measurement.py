@@ -58,9 +58,8 @@ def compute_logits(
     classifier: Classifier, x: Float[Tensor, "n c h w"], batch_size: int = 256
 ) -> Float[Tensor, "n classes"]:
     """Return the logits of `x` in eval mode, without gradients; x may be on any device."""
-    with torch.inference_mode(), evaluating(classifier.module):
-        parts = [classifier(part.to(classifier.device)) for part in x.split(batch_size)]
-    return torch.cat(parts).clone()
+    with torch.no_grad(), evaluating(classifier.module):
+        return torch.cat([classifier(part.to(classifier.device)) for part in x.split(batch_size)])
 
 
 def to_predictions(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Predictions:
