@@ -31,21 +31,21 @@ Example:
 
 
 @click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
-@click.option("--model", "model.architecture", metavar="SOURCE", help=f"{MODEL_KINDS} or package.module:function.")
-@click.option("--weights", "model.weights", metavar="FILE", help="Safetensors, or a checkpoint of plain tensors.")
-@click.option("--num-classes", "model.num_classes", metavar="N", help="Where the weights don't say.")
-@click.option("--mean", "model.mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
-@click.option("--std", "model.std", metavar="S[,S,S]", help="Normalisation standard deviation.")
-@click.option("--data", "data.source", metavar="SOURCE", help=f"{DATA_KINDS}.")
-@click.option("--table", "data.table", metavar="FILE", help="Table of a folder: path, label, optional id, new_label.")
-@click.option("--resize", "data.resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
-@click.option("--crop", "data.crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
-@click.option("--retain-rows", "data.retain_rows", metavar="N", help="Retain rows to measure on.  [default: 5000]")
-@click.option("--test-rows", "data.test_rows", metavar="N", help="Test rows to measure on.  [default: 10000]")
-@click.option("--forget", "forget.table", metavar="FILE", help="CSV of the rows to forget: id or path, new_label.")
-@click.option("--forget-rows", "forget.rows", metavar="ROWS", help="Row numbers of the training data: 3,17,40-45.")
-@click.option("--forget-random", "forget.random", metavar="K", help="K random rows (with goal correct: mistakes).")
-@click.option("--goal", type=click.Choice(list(GoalChoice)), help="What the rows are to do.  [default: auto]")
+@click.option("--model", "model__architecture", metavar="SOURCE", help=f"{MODEL_KINDS} or package.module:function.")
+@click.option("--weights", "model__weights", metavar="FILE", help="Safetensors, or a checkpoint of plain tensors.")
+@click.option("--num-classes", "model__num_classes", metavar="N", help="Where the weights don't say.")
+@click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
+@click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation.")
+@click.option("--data", "data__source", metavar="SOURCE", help=f"{DATA_KINDS}.")
+@click.option("--table", "data__table", metavar="FILE", help="Table of a folder: path, label, optional id, new_label.")
+@click.option("--resize", "data__resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
+@click.option("--crop", "data__crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
+@click.option("--retain-rows", "data__retain_rows", metavar="N", help="Retain rows to measure on.  [default: 5000]")
+@click.option("--test-rows", "data__test_rows", metavar="N", help="Test rows to measure on.  [default: 10000]")
+@click.option("--forget", "forget__table", metavar="FILE", help="CSV of the rows to forget: id or path, new_label.")
+@click.option("--forget-rows", "forget__rows", metavar="ROWS", help="Row numbers of the training data: 3,17,40-45.")
+@click.option("--forget-random", "forget__random", metavar="K", help="K random rows (with goal correct: mistakes).")
+@click.option("--goal", type=click.Choice([choice.value for choice in GoalChoice]), help="What the rows are to do.  [default: auto]")
 @click.option("--method", type=click.Choice(list(METHODS)), help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
 @click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
@@ -68,7 +68,8 @@ def command(
 
     Writes the edited weights, the weight difference, predictions before and after, the job and the result to --out.
     """
-    job = read_job(config, {name: value for name, value in flags.items() if value is not None}, settings)
+    given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    job = read_job(config, given, settings)
     outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
     for note in outcome.notes:
         click.echo(f"note: {note}", err=True)

@@ -1,0 +1,54 @@
+import subprocess
+import sys
+
+from expunge import METHODS, __version__
+from expunge.cli import COMMANDS
+
+
+def test_help_lists_the_commands_and_imports_no_torch():
+    script = (
+        "import sys; sys.argv = ['expunge', '--help']\n"
+        "from expunge.cli import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_version_of_the_module(expunge):
+    done = subprocess.run([sys.executable, "-m", "expunge", "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in done.stdout
+
+
+def test_unknown_command_is_exit_code_2(expunge):
+    done = expunge("forget-everything")
+    assert done.code == 2
+    assert "No such command" in done.err
+
+
+def test_methods_lists_every_method(expunge):
+    done = expunge("methods")
+    assert done.code == 0
+    assert all(name.split("-")[0] in done.out for name in METHODS)
+
+
+def test_methods_name_shows_settings_with_defaults(expunge):
+    done = expunge("methods", "l2ul")
+    assert done.code == 0
+    assert "attack.radius" in done.out
+    assert "2.0" in done.out
+
+
+def test_methods_of_an_unknown_name(expunge):
+    done = expunge("methods", "amnesia")
+    assert done.code == 2
+    assert "amnesia" in done.err
+
+
+def test_every_command_has_help(expunge):
+    for name in COMMANDS:
+        done = expunge(name, "--help")
+        assert done.code == 0
+        assert "--help" in done.out

@@ -1,0 +1,174 @@
+import csv
+import json
+import tomllib
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from expunge import engine
+
+FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
+
+
+def read(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def read_predictions(folder):
+    return list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
+
+
+def test_run_reaches_the_goal_and_writes_every_file(expunge, job):
+    done = expunge(*job.flags, "--forget-random", 4, "--out", "edited")
+    assert done.code == 0, done.err
+    assert {path.name for path in (job.folder / "edited").iterdir()} == FILES
+    result = read(job.folder / "edited")
+    assert result["goal_achieved"] == 1.0
+    assert result["stop_reason"] == "goal_reached"
+    assert result["before"]["forget"] == {"accuracy": 100.0, "n": 4}
+    assert result["after"]["forget"]["accuracy"] == 0.0
+    assert result["before"]["retain"]["n"] == 56
+    assert result["before"]["test"]["n"] == 30
+    assert result["measured_only"] == ["retain", "test"]
+    assert result["cost"]["gradient_evaluations"] > 0
+    assert "forget" in done.out
+    assert "0.0" in done.out
+
+
+def test_edited_weights_load_into_the_same_architecture(expunge, job):
+    expunge(*job.flags, "--forget-random", 4, "--out", "edited")
+    before, after = load_file("weights.safetensors"), load_file("edited/model.safetensors")
+    patch = load_file("edited/patch.safetensors")
+    assert before.keys() == after.keys()
+    for name, tensor in after.items():
+        torch.testing.assert_close(before[name] + patch.get(name, 0), tensor)
+
+
+def test_same_seed_gives_equal_weights_bit_for_bit(expunge, job):
+    for folder in ("first", "second"):
+        expunge(*job.flags, "--forget-random", 4, "--seed", 3, "--out", folder)
+    first, second = (load_file(f"{folder}/model.safetensors") for folder in ("first", "second"))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    assert read(job.folder / "first")["inputs"] == read(job.folder / "second")["inputs"]
+
+
+def test_job_file_repeats_the_run(expunge, job):
+    expunge(*job.flags, "--forget-rows", "3,7-8", "--out", "first")
+    again = expunge("run", "--config", "first/job.toml", "--out", "second")
+    assert again.code == 0, again.err
+    assert read(job.folder / "first")["inputs"] == read(job.folder / "second")["inputs"]
+    assert (job.folder / "first/job.toml").read_text() == (job.folder / "second/job.toml").read_text()
+
+
+def test_flags_win_over_the_file(expunge, job):
+    (job.folder / "job.toml").write_text('seed = 5\nmethod = "l2ul"\n[settings]\nmargin = 0.25\ngrowth = 1.5\n')
+    done = expunge(*job.flags, "--config", "job.toml", "--forget-random", 2, "--set", "margin=0.75", "--out", "out")
+    assert done.code == 0, done.err
+    written = tomllib.loads((job.folder / "out/job.toml").read_text())
+    assert (written["seed"], written["settings"]["margin"], written["settings"]["growth"]) == (5, 0.75, 1.5)
+
+
+def test_another_method_on_the_command_line_drops_the_settings_of_the_file(expunge, job):
+    (job.folder / "job.toml").write_text('method = "l2ul"\n[settings]\nmargin = 0.25\n')
+    flags = [flag for flag in job.flags if "attack" not in flag and flag != "--set"]
+    done = expunge(*flags, "--config", "job.toml", "--method", "correct", "--forget-random", 2, "--out", "out")
+    assert done.code in (0, 3), done.err
+
+
+def test_table_with_new_labels_relabels(expunge, job):
+    (job.folder / "rows.csv").write_text("id,new_label\n0,1\n1,2\n")
+    done = expunge(*job.flags, "--forget", "rows.csv", "--out", "out")
+    assert done.code == 0, done.err
+    rows = read_predictions(job.folder / "out")
+    assert [(row["id"], row["new_label"], row["predicted_after"], row["goal_met"]) for row in rows] == [
+        ("0", "1", "1", "yes"),
+        ("1", "2", "2", "yes"),
+    ]
+
+
+def test_correct_moves_mistakes_to_the_label_in_the_data(expunge, job):
+    arrays = dict(np.load("images.npz"))
+    arrays["y_train"][[4, 9, 14]] = (arrays["y_train"][[4, 9, 14]] + 1) % 3
+    np.savez("images.npz", **arrays)
+    done = expunge(*job.flags, "--goal", "correct", "--forget-random", 3, "--out", "out")
+    assert done.code == 0, done.err
+    rows = read_predictions(job.folder / "out")
+    assert [row["id"] for row in rows] == ["4", "9", "14"]
+    assert [int(row["predicted_after"]) for row in rows] == arrays["y_train"][[4, 9, 14]].tolist()
+
+
+def test_goal_not_reached_is_exit_code_3_and_still_saved(expunge, job):
+    done = expunge(*job.flags, "--forget-random", 8, "--max-steps", 1, "--out", "out")
+    assert done.code == 3
+    assert read(job.folder / "out")["stop_reason"] == "step_limit"
+    assert "step limit" in done.out
+
+
+def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monkeypatch):
+    looked = iter(range(100))
+    look = engine._look
+
+    def interrupted(*arguments):
+        if next(looked) == 1:
+            raise KeyboardInterrupt
+        return look(*arguments)
+
+    monkeypatch.setattr(engine, "_look", interrupted)
+    done = expunge(*job.flags, "--forget-random", 8, "--out", "out")
+    assert done.code == 130
+    result = read(job.folder / "out")
+    assert result["stop_reason"] == "interrupted"
+    assert result["measured_only"] == []
+    assert set(result["files"]) == FILES - {"result.json"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--forget-random", 4, "--out", "full"], "an empty output folder"),
+        (["--out", "out"], "one of --forget, --forget-rows and --forget-random"),
+        (["--forget-random", 4, "--forget-rows", "1", "--out", "out"], "2 of them"),
+        (["--forget-random", 400, "--out", "out"], "1..60"),
+        (["--forget-random", "many", "--out", "out"], "a whole number"),
+        (["--forget-random", 4, "--set", "radius=2", "--out", "out"], "an unknown setting"),
+        (["--forget-random", 4, "--set", "attack.radius=-1", "--out", "out"], "above 0"),
+        (["--forget-random", 4, "--set", "margin", "--out", "out"], "NAME=VALUE"),
+        (["--forget-random", 4, "--device", "quantum", "--out", "out"], "a device that this machine has"),
+        (["--forget-random", 4, "--weights", "absent.safetensors", "--out", "out"], "absent.safetensors"),
+        (["--forget-rows", "1,1", "--out", "out"], "each row once"),
+        (
+            ["--forget-random", 4, "--mean", "9", "--std", "9", "--minimum-right", "0.9", "--out", "out"],
+            "normalisation",
+        ),
+    ],
+)
+def test_bad_input_is_exit_code_2_with_words(expunge, job, extra, words):
+    (job.folder / "full").mkdir()
+    (job.folder / "full/thesis.txt").write_text("all of it")
+    done = expunge(*job.flags, *extra)
+    assert done.code == 2, done.out
+    assert words in done.err
+    assert (job.folder / "full/thesis.txt").read_text() == "all of it"
+
+
+def test_overwrite_keeps_files_that_are_not_ours(expunge, job):
+    (job.folder / "full").mkdir()
+    (job.folder / "full/thesis.txt").write_text("all of it")
+    done = expunge(*job.flags, "--forget-random", 2, "--out", "full", "--overwrite")
+    assert done.code == 0, done.err
+    assert {path.name for path in (job.folder / "full").iterdir()} == {*FILES, "thesis.txt"}
+
+
+def test_broken_configuration_names_the_file(expunge, job):
+    (job.folder / "job.toml").write_text("seed = = 5")
+    done = expunge("run", "--config", "job.toml", "--out", "out")
+    assert done.code == 2
+    assert "job.toml" in done.err
+
+
+def test_missing_sources_are_named(expunge, job):
+    done = expunge("run", "--forget-random", 2, "--out", "out")
+    assert done.code == 2
+    assert "--model" in done.err
