@@ -21,7 +21,6 @@ from expunge.measurement import (
     to_predictions,
 )
 
-
 MISCLASSIFY = Misclassify()
 
 
