@@ -111,13 +111,11 @@ def _read_checkpoint(path: Path) -> object:
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "nsupported" in str(error):
-            raise ClassifierError(
-                str(path), "tensors only", "pickled objects, which could run code", CONVERSION
-            ) from error
-        raise ClassifierError(str(path), "a PyTorch checkpoint", "something else", "the file is damaged") from error
+        if "Unsupported operand" in str(error):
+            raise ClassifierError(str(path), "a PyTorch checkpoint", "something else", "the file is damaged") from error
+        raise ClassifierError(str(path), "tensors only", "pickled objects, which could run code", CONVERSION) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = (str(error) or type(error).__name__).split("\n")[0]
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
         raise ClassifierError(str(path), "a whole PyTorch checkpoint", reason, "the file is damaged") from error
     return content
 
