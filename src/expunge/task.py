@@ -10,12 +10,14 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from expunge.classifier import Classifier, check_logits
-from expunge.errors import ExpungeWarning, ForgetSetError, SettingsError
+from expunge.errors import ClassifierError, ExpungeWarning, ForgetSetError, SettingsError
 from expunge.forget import ForgetSet
 from expunge.goals import Goal, Misclassify, Relabel, check_labels
 from expunge.measurement import compute_logits
 
 BOUNDS_TOLERANCE = 1e-6
+DARKEST = 1 / 255
+"""Share of the pixel range that some pixel of 8-bit images exceeds, unless they are all black or were scaled twice."""
 
 
 class StopReason(StrEnum):
@@ -88,11 +90,15 @@ class Task:
 
         Raises:
             ForgetSetError: labels or pixels out of range, or too few rows predicted as labelled.
-            ClassifierError: wrong number of outputs, NaN, or probabilities.
+            ClassifierError: no weight to edit, wrong number of outputs, NaN, or probabilities.
 
         Warns:
             ExpungeWarning: some rows are not predicted as labelled.
         """
+        if not any(weight.requires_grad for weight in classifier.module.parameters()):
+            raise ClassifierError(
+                "classifier", "a weight that requires gradients", "none", "call requires_grad_(True) on those to edit"
+            )
         check_labels(forget_set, classifier.num_classes)
         _check_pixels(classifier, forget_set)
         logits = _compute_first_logits(classifier, forget_set)
@@ -123,6 +129,13 @@ def _check_pixels(classifier: Classifier, forget_set: ForgetSet) -> None:
             f"pixels within {bounds.lower}..{bounds.upper}",
             f"{lowest:.4g}..{highest:.4g}",
             "scale the images, leave normalisation to the classifier, or state the bounds",
+        )
+    if 0 < highest - bounds.lower <= DARKEST * bounds.width + slack:
+        raise ForgetSetError(
+            "x",
+            f"pixels that use the range {bounds.lower}..{bounds.upper}",
+            f"{lowest:.4g}..{highest:.4g}",
+            "scale the images once, or state their bounds",
         )
 
 
