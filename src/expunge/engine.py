@@ -73,7 +73,7 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
                 losses = plan.step()
                 steps += 1
                 reason, count = _look(task, plan.working, best)
-                if not all(map(isfinite, losses.values())):
+                if reason is None and not all(map(isfinite, losses.values())):
                     reason = StopReason.DIVERGED
                 trace.append(TracePoint(steps, meter.seconds, _finite(losses), count))
                 advance(1)
@@ -89,7 +89,7 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
 
 def _look(task: Task, working: Classifier, best: _Best) -> tuple[StopReason | None, int]:
     logits = compute_logits(working, task.forget_set.x)
-    if not bool(torch.isfinite(logits).all()):
+    if not _all_finite(logits, *working.module.state_dict().values()):
         return StopReason.DIVERGED, 0
     flags = achieved(task.goal, logits, task.labels.to(logits.device))
     best.offer(flags, working)
@@ -102,6 +102,11 @@ def _limit_met(task: Task, meter: CostMeter, steps: int, limit: int) -> StopReas
     if task.limits.seconds is not None and meter.seconds >= task.limits.seconds:
         return StopReason.TIME_LIMIT
     return None
+
+
+def _all_finite(*tensors: Tensor) -> bool:
+    """Weights are looked at too: a ReLU can turn an infinite one into a finite answer."""
+    return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
 
 
 def _finite(losses: Mapping[str, float]) -> dict[str, float]:
