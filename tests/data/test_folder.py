@@ -111,6 +111,19 @@ def test_labels_outside_of_the_classes_name_the_line(photo_folder, label, words)
         load_data(f"folder:{photo_folder}", DataRequest(class_names=("crane", "dog", "crane")))
 
 
+def test_names_must_be_all_classes_of_a_classifier_without_names(photo_folder):
+    (photo_folder / "table.csv").write_text("path,label\na.png,cat\nb.png,dog\n")
+    assert load_data(f"folder:{photo_folder}", DataRequest(num_classes=2)).class_names == ("cat", "dog")
+    with pytest.raises(DataError, match=r"table\.csv`: expected the classifier's 10 classes, .*, got 2"):
+        load_data(f"folder:{photo_folder}", DataRequest(num_classes=10))
+
+
+def test_labels_beyond_the_classifiers_are_refused(photo_folder):
+    (photo_folder / "table.csv").write_text("path,label\na.png,0\nb.png,10\n")
+    with pytest.raises(DataError, match=r"expected training labels in 0\.\.9, the classifier's classes, got 10"):
+        load_data(f"folder:{photo_folder}", DataRequest(num_classes=10))
+
+
 def test_number_that_names_another_class_is_refused(photo_folder):
     with pytest.raises(DataError, match="expected an unmistakable label, got 0, the number of one class"):
         load_data(f"folder:{photo_folder}", DataRequest(class_names=("1", "0")))

@@ -62,6 +62,15 @@ def test_another_number_of_other_names_is_refused(tree):
         load_data(f"imagefolder:{tree('a/1.png', 'b/1.png')}", DataRequest(class_names=("x", "y", "z")))
 
 
+def test_folders_must_be_all_classes_of_a_classifier_without_names(tree):
+    root = tree("a/1.png", "b/1.png")
+    assert load_data(f"imagefolder:{root}", DataRequest(num_classes=2)).class_names == ("a", "b")
+    with pytest.raises(
+        DataError, match=r"expected the classifier's 1000 classes, .*, got 2; for some of them, use folder:"
+    ):
+        load_data(f"imagefolder:{root}", DataRequest(num_classes=1000))
+
+
 def test_empty_classes_and_missing_folders_are_named(tree, tmp_path):
     root = tree("a/1.png")
     (root / "b").mkdir()

@@ -57,6 +57,7 @@ def test_weights_of_another_class_count_than_asked(tmp_path, architecture):
         ("torchvision:resnet81", r"expected a classifier of torchvision, got resnet81; did you mean resnet18"),
         ("torchvision:fasterrcnn_resnet50_fpn", "expected a classifier of torchvision"),
         ("timm:resnet10t?wings=2", r"expected options that this model takes, got .*wings"),
+        ("timm:resnet10t?global_pool=nothing", "got AssertionError: Invalid pool type: nothing"),
         ("torchvision:squeezenet1_1?wings=2", "expected options that this model takes, got .*wings"),
     ],
 )

@@ -32,6 +32,8 @@ def load_folder(folder: Path, request: DataRequest) -> DataSplits:
     paths = unique_cells(table, "path")
     names = unique_cells(table, "id") if "id" in table.columns else paths
     labels, class_names = labels_of_table(table, request.class_names)
+    if class_names and not request.class_names and "name" not in table.columns:
+        request.check_class_count(len(class_names), str(table.path))
     return DataSplits(FileImages(names, labels, _paths(folder, table), request.preprocessing), None, class_names)
 
 

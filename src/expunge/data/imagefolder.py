@@ -31,7 +31,7 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
         raise DataError(str(folder), "a folder", "none there")
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
     found = _class_folders(train_folder)
-    class_names, remarks = _numbered(train_folder, found, request.class_names)
+    class_names, remarks = _numbered(train_folder, found, request)
     train = _images(train_folder, found, class_names, request)
     if train_folder == folder:
         return DataSplits(train, None, class_names, remarks)
@@ -52,9 +52,11 @@ def _class_folders(folder: Path) -> list[str]:
     return names
 
 
-def _numbered(folder: Path, found: Sequence[str], wanted: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _numbered(folder: Path, found: Sequence[str], request: DataRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the class names in order of their labels, and a remark where the order had to be assumed."""
+    wanted = request.class_names
     if not wanted:
+        request.check_class_count(len(found), str(folder))
         return tuple(found), ()
     if all(list(wanted).count(name) == 1 for name in found):
         return tuple(wanted), ()

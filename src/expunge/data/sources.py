@@ -27,8 +27,8 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
         request: how they are wanted.
 
     Raises:
-        DataError: an unknown kind of source, a table for a source that takes none, or whatever the source's own
-            function finds wrong.
+        DataError: an unknown kind of source, a table for a source that takes none, a label beyond the
+            classifier's classes, or whatever the source's own function finds wrong.
 
     >>> load_data("folder:nowhere")
     Traceback (most recent call last):
@@ -41,4 +41,10 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
         raise DataError("data", f"one of {known}", repr(spec))
     if request.table is not None and kind != "folder":
         raise DataError("table", "a table only with folder:", f"{request.table} with {kind}:")
-    return SOURCES[kind](Path(place).expanduser(), request)
+    splits = SOURCES[kind](Path(place).expanduser(), request)
+    for name, images in (("training", splits.train), ("test", splits.test)):
+        highest = -1 if images is None else int(images.labels.max())
+        if request.num_classes is not None and highest >= request.num_classes:
+            rule = f"{name} labels in 0..{request.num_classes - 1}, the classifier's classes"
+            raise DataError(spec, rule, str(highest), "are these the images that it was trained on?")
+    return splits

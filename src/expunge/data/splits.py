@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.data.file_images import FileImages
+from expunge.errors import DataError
 from expunge.images import Images
 from expunge.preprocessing import AS_IS, Preprocessing
 
@@ -16,11 +17,30 @@ class DataRequest:
         preprocessing: what is done to every image.
         table: the CSV table of a `folder:` source; None for the one in the folder.
         class_names: the classifier's class names, where known: labels given as names are looked up in them.
+        num_classes: how many classes the classifier has; then no label may be beyond them, and where the data's
+            own names are numbered in alphabetical order, there must be as many.
     """
 
     preprocessing: Preprocessing = AS_IS
     table: Path | None = None
     class_names: tuple[str, ...] = ()
+    num_classes: int | None = None
+
+    def check_class_count(self, found: int, place: str) -> None:
+        """Check that `found` classes, which have names but no numbers, are all of the classifier's.
+
+        Some of its classes only would get the numbers of others.
+
+        Raises:
+            DataError: there are more or fewer.
+        """
+        if self.num_classes is not None and found != self.num_classes:
+            raise DataError(
+                place,
+                f"the classifier's {self.num_classes} classes, to be numbered in alphabetical order",
+                str(found),
+                "for some of them, use folder: and a table whose labels are numbers",
+            )
 
 
 @dataclass(frozen=True, slots=True)

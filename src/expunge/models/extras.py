@@ -21,6 +21,20 @@ def import_extra(name: str) -> ModuleType:
 
 
 @contextmanager
+def explained_options(architecture: str) -> Iterator[None]:
+    """Turn whatever a library's model says about its keyword arguments into one error; asserts are among it.
+
+    Raises:
+        ClassifierError: the model could not be made.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise ClassifierError(architecture, "options that this model takes", reason) from error
+
+
+@contextmanager
 def explained_download(architecture: str) -> Iterator[None]:
     """Turn whatever goes wrong while a library fetches its own weights into one error.
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from expunge.errors import ClassifierError
-from expunge.models.extras import explained_download, import_extra
+from expunge.models.extras import explained_download, explained_options, import_extra
 from expunge.models.random_weights import warn_random
 from expunge.models.source import PRETRAINED, Architecture, FoundModel, ModelSource
 from expunge.models.weights import fill, last_length, length_of, read_weights
@@ -61,10 +61,8 @@ def _network(timm: Any, architecture: Architecture, source: ModelSource) -> Any:
     if source.weights == PRETRAINED:
         with explained_download(source.architecture):
             return timm.create_model(architecture.name, pretrained=True, **options)
-    try:
+    with explained_options(source.architecture):
         network = timm.create_model(architecture.name, pretrained=False, **options)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ClassifierError(source.architecture, "options that this model takes", f"{error}") from error
     if source.weights is None:
         warn_random(source.architecture)
         return network

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from expunge.errors import ClassifierError
-from expunge.models.extras import explained_download, import_extra
+from expunge.models.extras import explained_download, explained_options, import_extra
 from expunge.models.random_weights import warn_random
 from expunge.models.source import PRETRAINED, Architecture, FoundModel, ModelSource
 from expunge.models.weights import fill, last_length, read_weights
@@ -51,10 +51,8 @@ def _network(models: Any, architecture: Architecture, source: ModelSource) -> nn
         return pretrained
     if source.num_classes is not None:
         options["num_classes"] = source.num_classes
-    try:
+    with explained_options(source.architecture):
         network: nn.Module = models.get_model(architecture.name, weights=None, **options)
-    except (TypeError, ValueError) as error:
-        raise ClassifierError(source.architecture, "options that this model takes", f"{error}") from error
     if source.weights is None:
         warn_random(source.architecture)
         return network

@@ -70,7 +70,7 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
     ]
     if found:
         raise ClassifierError(
-            place, "the weights of this architecture", ", ".join(found), "check --model and --classes"
+            place, "the weights of this architecture", ", ".join(found), "check --model and --num-classes"
         )
     network.load_state_dict(dict(weights), strict=False)
 
