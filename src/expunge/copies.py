@@ -47,16 +47,12 @@ def shifted(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Genera
 
 
 def resized(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
-    """Return each image resampled to 0.85 to 1.15 of its size and back, as a stored copy of another size is."""
+    """Return each image at 0.85 to 1.15 of its size, then cropped or padded with its edges to the old size again."""
     low, high = RESIZE_RANGE
-    height, width = x.shape[-2:]
     scales = low + (high - low) * torch.rand(len(x), generator=generator)
-    changed = []
-    for image, scale in zip(x.split(1), scales.tolist(), strict=True):
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        there = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
-        changed.append(F.interpolate(there, size=(height, width), mode="bilinear", antialias=True, align_corners=False))
-    return bounds.clip(torch.cat(changed))
+    return bounds.clip(
+        torch.cat([_rescaled(image, scale) for image, scale in zip(x.split(1), scales.tolist(), strict=True)])
+    )
 
 
 def recompressed(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
@@ -113,6 +109,15 @@ def random_copies(
         for name in kind:
             copy = TRANSFORMS[name](copy, bounds, generator)
         yield kind, copy
+
+
+def _rescaled(image: Tensor, scale: float) -> Tensor:
+    height, width = image.shape[-2:]
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    scaled = F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    margins = (left, width - size[1] - left, top, height - size[0] - top)
+    return F.pad(scaled, margins, mode="replicate")
 
 
 def _through_jpeg(array: np.ndarray, quality: int) -> np.ndarray:
