@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import settings
 from torch import nn
 
 from expunge.classifier import Classifier
 from expunge.forget import ForgetSet
+
+settings.register_profile("expunge", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("expunge")
 
 CLASSES = 5
 SHAPE = (3, 8, 6)
@@ -48,7 +52,7 @@ def trained():
         F.cross_entropy(classifier(x), labels).backward()
         optimiser.step()
     optimiser.zero_grad()
-    network.eval()
+    classifier.module.eval()
     return classifier
 
 

@@ -66,10 +66,8 @@ def draw_targets(
         drawn = torch.randint(num_classes, (len(labels), count), generator=generator)
         return torch.where(drawn == own, num_classes // 2, drawn).to(labels.device)
     others = num_classes - 1
-    rounds = [
-        torch.rand(len(labels), others, generator=generator).argsort(dim=1) for _ in range(math.ceil(count / others))
-    ]
-    offsets = torch.cat(rounds, dim=1)[:, :count] + 1
+    rounds = torch.rand(len(labels), math.ceil(count / others), others, generator=generator).argsort(dim=2)
+    offsets = rounds.flatten(1)[:, :count] + 1
     return ((own + offsets) % num_classes).to(labels.device)
 
 
