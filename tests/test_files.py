@@ -139,14 +139,14 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
 
 def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path, monkeypatch):
     """Some file systems refuse it, and by then the new file has taken its name."""
-    real = os.fsync
+    real = os.open
 
-    def only_files(descriptor):
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112 - a descriptor, not a path
+    def only_files(path, *arguments, **options):
+        if path == tmp_path:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        real(descriptor)
+        return real(path, *arguments, **options)
 
-    monkeypatch.setattr(os, "fsync", only_files)
+    monkeypatch.setattr(os, "open", only_files)
     write_bytes(tmp_path / "a.bin", b"new")
     assert (tmp_path / "a.bin").read_bytes() == b"new"
 
