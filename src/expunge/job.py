@@ -147,11 +147,11 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
 def _load_inputs(job: Job, runtime: Runtime) -> _Inputs:
     loaded = load_classifier(_model_source(job.model))
     loaded = replace(loaded, classifier=loaded.classifier.to(runtime.device))
-    names = loaded.classifier.class_names
     request = DataRequest(
         preprocessing=_preprocessing(job.data, loaded.preprocessing),
         table=Path(job.data.table) if job.data.table else None,
-        class_names=names,
+        class_names=loaded.classifier.class_names,
+        num_classes=loaded.classifier.num_classes,
     )
     splits = load_data(job.data.source, request)
     if job.goal is GoalChoice.CORRECT:

@@ -38,7 +38,7 @@ def test_methods_name_shows_settings_with_defaults(expunge):
     done = expunge("methods", "l2ul")
     assert done.code == 0
     assert "attack.radius" in done.out
-    assert "2.0" in done.out
+    assert "L2 radius" in done.out
 
 
 def test_methods_of_an_unknown_name(expunge):

@@ -45,7 +45,11 @@ Example:
 @click.option("--forget", "forget__table", metavar="FILE", help="CSV of the rows to forget: id or path, new_label.")
 @click.option("--forget-rows", "forget__rows", metavar="ROWS", help="Row numbers of the training data: 3,17,40-45.")
 @click.option("--forget-random", "forget__random", metavar="K", help="K random rows (with goal correct: mistakes).")
-@click.option("--goal", type=click.Choice([choice.value for choice in GoalChoice]), help="What the rows are to do.  [default: auto]")
+@click.option(
+    "--goal",
+    type=click.Choice([choice.value for choice in GoalChoice]),
+    help="What the rows are to do.  [default: auto]",
+)
 @click.option("--method", type=click.Choice(list(METHODS)), help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
 @click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")

@@ -89,7 +89,7 @@ class L2UL:
     needs: ClassVar[Needs] = Needs.FORGET_ONLY
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
 
-    attack: Attack = field(default_factory=lambda: Attack(radius=2.0, step_size=0.5, steps=20))
+    attack: Attack = field(default_factory=lambda: Attack(radius=1.0, step_size=0.25, steps=20))
     adversarial_batch: int = setting(256, "adversarial examples in a step (n_a)", at_least=1)
     adversarial_answer: AdversarialAnswer = setting(
         AdversarialAnswer.ORIGINAL_LOGITS, "what adversarial examples are held to"
