@@ -15,9 +15,9 @@ def solve_multipliers(
 ) -> Float[Tensor, " n"]:
     """Return the multipliers of the shortest step d with J d <= -shortfall; the step is -J' multipliers.
 
-    Solves the dual, min 1/2 l'(K + r I) l - s'l over l >= 0 with K = J J', by block principal pivoting (Judice and Pires
-    1994): guess which constraints are tight, solve for them, exchange those that are wrong; when blocks stop getting
-    better, exchange one at a time by the least index (Murty's rule), which always ends. Float64 inside.
+    Solves the dual, min 1/2 l'(K + r I) l - s'l over l >= 0 with K = J J', by block principal pivoting (Judice and
+    Pires 1994): guess which constraints are tight, solve for them, exchange those that are wrong; when blocks stop
+    getting better, exchange one at a time by the least index (Murty's rule), which always ends. Float64 inside.
 
     Args:
         gram: K, positive semi-definite; n up to some thousand.

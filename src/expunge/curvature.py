@@ -1,0 +1,109 @@
+"""Kronecker-factored curvature: how much the logits change with the weights, layer by layer.
+
+Martens and Grosse 2015 (arXiv 1503.05671) for linear layers, Grosse and Martens 2016 (arXiv 1602.01407) for
+convolutions. The matrix is the Gauss-Newton matrix of the mean squared logit change (over the classes with their mean
+taken out), so the length of a weight change in its metric is what the change does to the classifier's answers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from expunge.classifier import Classifier
+from expunge.layers import Flow, Layer, trace_rows
+from expunge.runtime import CostMeter
+
+POSITIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """The metric's inverse square root: one pair of symmetric factors a layer, applied from both sides.
+
+    In whitened coordinates all directions cost the same: a gradient g becomes left @ g @ right, and a step z in these
+    coordinates is the weight change left @ z @ right.
+
+    Args:
+        left: (g, o, o) for each layer, over outputs.
+        right: (g, i, i) for each layer, over inputs.
+    """
+
+    left: tuple[Tensor, ...]
+    right: tuple[Tensor, ...]
+
+    def apply(self, layer: int, matrices: Float[Tensor, "*b g o i"]) -> Float[Tensor, "*b g o i"]:
+        """Return left @ matrices @ right of that layer."""
+        return self.left[layer] @ matrices @ self.right[layer]
+
+
+def compute_whitening(
+    classifier: Classifier,
+    layers: Sequence[Layer],
+    probes: Float[Tensor, "n c h w"],
+    *,
+    damping: float,
+    generator: torch.Generator,
+    meter: CostMeter,
+) -> Whitening:
+    """Return the whitening of the curvature on `probes`.
+
+    The inputs' second moments are averaged over at most 64 random positions of a layer; the output gradients' are
+    those of Gaussian combinations of the logits, which make the curvature in expectation.
+
+    Args:
+        classifier: holds `layers`.
+        layers: what can be edited.
+        probes: images on which the logits should stay.
+        damping: added to each factor, as a share of its mean eigenvalue; what probes never excite may move by this.
+        generator: on the CPU.
+        meter: counts gradient evaluations.
+    """
+    inputs = [_zeros(layer, layer.shape[2]) for layer in layers]
+    gradients = [_zeros(layer, layer.shape[1]) for layer in layers]
+    batch_size = min(meter.runtime.batch_size, 128)
+    with meter.phase("curvature", total=len(probes)) as advance:
+        for batch in probes.split(batch_size):
+            _, flows = trace_rows(classifier, tuple(layers), batch, lambda logits: draw_contrast(logits, generator))
+            for number, flow in enumerate(flows):
+                _add_moments(flow, inputs[number], gradients[number], generator)
+            meter.add_gradients(len(batch))
+            advance(len(batch))
+    return Whitening(
+        tuple(_inverse_root(total / len(probes), damping) for total in gradients),
+        tuple(_inverse_root(total / len(probes), damping) for total in inputs),
+    )
+
+
+def draw_contrast(logits: Float[Tensor, "b classes"], generator: torch.Generator) -> Float[Tensor, "b classes"]:
+    """Return standard normal weights of the logits whose mean over the classes is 0, row by row."""
+    drawn = torch.randn(logits.shape, generator=generator).to(logits)
+    return drawn - drawn.mean(dim=1, keepdim=True)
+
+
+def _zeros(layer: Layer, size: int) -> Tensor:
+    weight = layer.module.weight
+    return torch.zeros(layer.groups, size, size, device=weight.device, dtype=weight.dtype)
+
+
+def _add_moments(flow: Flow, inputs: Tensor, gradients: Tensor, generator: torch.Generator) -> None:
+    for columns, gradient in flow.pairs:
+        positions = columns.shape[-1]
+        chosen = torch.randperm(positions, generator=generator)[:POSITIONS].to(columns.device)
+        sampled = columns[..., chosen].transpose(0, 1).transpose(1, 2).flatten(2)
+        inputs += sampled @ sampled.transpose(1, 2) / len(chosen)
+        spread = gradient.transpose(0, 1).transpose(1, 2).flatten(2)
+        gradients += spread @ spread.transpose(1, 2)
+
+
+def _inverse_root(moments: Float[Tensor, "g n n"], damping: float) -> Float[Tensor, "g n n"]:
+    values, vectors = torch.linalg.eigh(moments.double())
+    values = values.clamp_min(0)
+    shift = damping * values.mean(dim=1, keepdim=True)
+    scales = (values + shift).clamp_min(math.ulp(0.0)).rsqrt()
+    scales = torch.where((values + shift) > 0, scales, torch.zeros_like(scales))
+    root: Tensor = (vectors * scales.unsqueeze(1)) @ vectors.transpose(1, 2)
+    return root.to(moments.dtype)

@@ -1,0 +1,52 @@
+import torch
+from torch import nn
+
+from expunge.classifier import Classifier
+from expunge.curvature import compute_whitening, draw_contrast
+from expunge.layers import find_layers
+from expunge.runtime import CostMeter, Runtime
+
+
+def whiten(classifier, x, damping=1e-9):
+    layers = find_layers(classifier, x)
+    meter = CostMeter(Runtime(batch_size=50))
+    generator = torch.Generator().manual_seed(0)
+    return layers, compute_whitening(classifier, layers, x, damping=damping, generator=generator, meter=meter), meter
+
+
+def test_whitened_length_is_the_logit_change_of_a_linear_classifier():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), num_classes=4)
+    x = torch.rand(4000, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    (layer,), whitening, meter = whiten(classifier, x, damping=1e-6)
+    assert meter.cost().gradient_evaluations == 4000
+    step = torch.randn(1, 4, 13, generator=torch.Generator().manual_seed(2))
+    before = classifier(x).detach()
+    layer.write(layer.read() + whitening.apply(0, step))
+    change = classifier(x).detach() - before
+    change = change - change.mean(dim=1, keepdim=True)
+    contrast = step - step.mean(dim=1, keepdim=True)
+    ratio = change.square().sum(dim=1).mean() / contrast.square().sum()
+    assert 0.9 < float(ratio) < 1.1
+
+
+def test_a_layer_that_nothing_reaches_gives_no_nan():
+    classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), num_classes=4)
+    _, whitening, _ = whiten(classifier, torch.zeros(3, 3, 2, 2))
+    assert all(bool(torch.isfinite(factor).all()) for factor in (*whitening.left, *whitening.right))
+
+
+def test_groups_are_whitened_apart():
+    network = nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    classifier = Classifier.wrap(network, num_classes=3)
+    x = torch.rand(20, 4, 7, 5, generator=torch.Generator().manual_seed(1))
+    layers, whitening, _ = whiten(classifier, x, damping=0.1)
+    assert [tuple(factor.shape) for factor in whitening.left] == [(2, 3, 3), (1, 3, 3)]
+    assert [tuple(factor.shape) for factor in whitening.right] == [(2, 19, 19), (1, 7, 7)]
+    assert whitening.apply(0, torch.rand(5, *layers[0].shape)).shape == (5, *layers[0].shape)
+
+
+def test_contrasts_have_no_mean():
+    drawn = draw_contrast(torch.zeros(3, 5), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(dim=1), torch.zeros(3), atol=1e-6, rtol=0)
