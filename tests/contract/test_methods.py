@@ -1,0 +1,338 @@
+"""What every method of the table promises. A new method needs one row in `ROWS` and nothing else."""
+
+import json
+import tomllib
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import pytest
+import tomli_w
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from expunge.api import make_method, unlearn
+from expunge.classifier import Classifier
+from expunge.errors import SettingsError
+from expunge.forget import ForgetSet
+from expunge.goals import GOALS
+from expunge.methods import METHODS
+from expunge.methods.protocol import Aim, Needs
+from expunge.runtime import Runtime
+from expunge.settings import Range, describe_settings, from_mapping, to_mapping
+from expunge.task import Limits, StopReason, Task
+
+
+@dataclass(frozen=True)
+class Row:
+    """Settings under which a method is quick on a tiny classifier, hardly moves, and lets its weights overflow."""
+
+    quick: dict[str, Any]
+    slow: dict[str, Any]
+    wild: dict[str, Any]
+
+
+DESCENT = {"learning_rate": 0.01, "forget_batch": 2, "passes": 30}
+ATTACK = {"targets_per_row": 2, "radius": 0.5, "step_size": 0.2, "steps": 2}
+SLOW = {"descent": {**DESCENT, "learning_rate": 1e-6}}
+WILD = {"descent": {**DESCENT, "learning_rate": 1e30}}
+L2UL = {"attack": ATTACK, "adversarial_batch": 4}
+
+ROWS = {
+    "l2ul": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
+    "l2ul-faithful": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
+    "negative-gradient": Row({"descent": DESCENT}, SLOW, WILD),
+    "correct": Row({"descent": DESCENT}, SLOW, WILD),
+}
+
+CASES = [(name, goal) for name, method in METHODS.items() for goal in method.goals]
+REFUSED = [(name, goal) for name, method in METHODS.items() for goal in GOALS if goal not in method.goals]
+MODES = ("eval", "train", "mixed")
+each_case = pytest.mark.parametrize(("name", "goal"), CASES, ids=[f"{name}-{goal}" for name, goal in CASES])
+each_method = pytest.mark.parametrize("name", METHODS)
+
+
+@pytest.fixture(scope="module")
+def few(rows):
+    """Return three rows of two classes, with new labels that only the goal to relabel looks at."""
+    chosen = rows.rows([0, 1, 5])
+    return ForgetSet(chosen.ids, chosen.x, chosen.y, (chosen.y + 2) % 5)
+
+
+def run(classifier, forget_set, name, goal, *, settings=None, **options):
+    method = make_method(name, ROWS[name].quick if settings is None else settings)
+    return unlearn(classifier, forget_set, goal=GOALS[goal], method=method, **options)
+
+
+def snapshot(classifier):
+    """Return everything about a classifier that a method must leave as it is."""
+    module = classifier.module
+    return {
+        "state": {name: tensor.clone() for name, tensor in module.state_dict().items()},
+        "flags": [part.training for part in module.modules()],
+        "requires_grad": [weight.requires_grad for weight in module.parameters()],
+        "gradients": [None if weight.grad is None else weight.grad.clone() for weight in module.parameters()],
+        "identity": [id(tensor) for tensor in (*module.parameters(), *module.buffers())],
+    }
+
+
+def assert_unchanged(before, classifier):
+    after = snapshot(classifier)
+    assert before["state"].keys() == after["state"].keys()
+    for name, tensor in before["state"].items():
+        assert torch.equal(tensor, after["state"][name]), name
+    for old, new in zip(before["gradients"], after["gradients"], strict=True):
+        assert (old is None and new is None) or torch.equal(old, new)
+    for name in ("flags", "requires_grad", "identity"):
+        assert before[name] == after[name], name
+
+
+def assert_honest(edit):
+    """Check the stop reason, the flags and the weights again, with nothing but the network itself."""
+    twin = edit.classifier.copy().module.eval()
+    rows = edit.task.forget_set
+    with torch.no_grad():
+        predicted = twin(rows.x).argmax(dim=1)
+    held = predicted == rows.y_new if edit.task.goal.name == "relabel" else predicted != rows.y
+    assert torch.equal(edit.achieved, held)
+    assert (edit.stop_reason is StopReason.GOAL_REACHED) == bool(held.all())
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in twin.state_dict().values())
+    assert len(edit.trace) == edit.steps
+    assert edit.goal_achieved >= max((point.achieved for point in edit.trace), default=0) / len(rows) - 1e-12
+
+
+def test_every_method_has_a_row():
+    assert set(ROWS) == set(METHODS), "add the method's quick settings to ROWS"
+
+
+@each_method
+def test_a_method_declares_what_it_is(name):
+    method = METHODS[name]
+    assert method.name == name
+    assert is_dataclass(method)
+    assert method.__dataclass_params__.frozen
+    assert method.summary
+    assert any(word in method.source for word in ("arXiv", "doi", "this project"))
+    assert method.needs in Needs
+    assert method.aim in Aim
+    assert method.goals
+    assert set(method.goals) <= set(GOALS)
+    assert method.__doc__
+
+
+@each_case
+@pytest.mark.parametrize("mode", MODES)
+def test_the_given_classifier_is_untouched(classifier, few, name, goal, mode):
+    classifier.module.train(mode != "eval")
+    if mode == "mixed":
+        classifier.network[1].eval()
+        classifier.network[0].weight.requires_grad_(False)
+    before = snapshot(classifier)
+    edit = run(classifier, few, name, goal, limits=Limits(steps=3))
+    assert_unchanged(before, classifier)
+    assert all(weight.grad is None for weight in classifier.module.parameters())
+    assert edit.task.classifier is classifier
+    assert snapshot(edit.classifier)["flags"] == before["flags"]
+    assert snapshot(edit.classifier)["requires_grad"] == before["requires_grad"]
+    if mode == "mixed":
+        assert torch.equal(edit.classifier.network[0].weight, classifier.network[0].weight)
+    shared = {id(tensor) for tensor in edit.classifier.module.parameters()} & set(before["identity"])
+    assert not shared
+
+
+@each_case
+def test_the_mode_it_was_given_in_makes_no_difference(trained, few, name, goal):
+    twin = trained.copy()
+    twin.module.train()
+    one, other = (run(each, few, name, goal, limits=Limits(steps=3)) for each in (trained, twin))
+    assert one.classifier.sha256() == other.classifier.sha256()
+
+
+@each_case
+def test_gradients_left_on_the_given_classifier_make_no_difference(trained, classifier, few, name, goal):
+    for weight in classifier.module.parameters():
+        weight.grad = torch.full_like(weight, 1e6)
+    before = snapshot(classifier)
+    edit = run(classifier, few, name, goal, limits=Limits(steps=3))
+    assert_unchanged(before, classifier)
+    assert edit.classifier.sha256() == run(trained, few, name, goal, limits=Limits(steps=3)).classifier.sha256()
+
+
+@each_case
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(trained, few, name, goal):
+    limits = Limits(steps=5)
+    one = run(trained, few, name, goal, seed=3, limits=limits)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(123)
+        before = torch.get_rng_state()
+        again = run(trained, few, name, goal, seed=3, limits=limits)
+        assert torch.equal(torch.get_rng_state(), before), "the global generator was drawn from"
+    others = [run(trained, few, name, goal, seed=seed, limits=limits).classifier.sha256() for seed in (4, 5, 6)]
+    assert one.classifier.sha256() == again.classifier.sha256()
+    assert [point.losses for point in one.trace] == [point.losses for point in again.trace]
+    assert any(other != one.classifier.sha256() for other in others)
+
+
+@each_case
+def test_three_rows(trained, few, name, goal):
+    edit = run(trained, few, name, goal)
+    assert_honest(edit)
+    assert edit.method == name
+    assert edit.classifier.sha256() != trained.sha256()
+    assert edit.cost.gradient_evaluations > 0
+
+
+@each_case
+def test_one_row_is_forgotten(trained, few, name, goal):
+    edit = run(trained, few.rows([1]), name, goal)
+    assert_honest(edit)
+    assert edit.stop_reason is StopReason.GOAL_REACHED
+
+
+@each_case
+def test_one_step(trained, few, name, goal):
+    edit = run(trained, few, name, goal, limits=Limits(steps=1))
+    assert_honest(edit)
+    assert edit.steps == 1
+    assert edit.stop_reason in (StopReason.STEP_LIMIT, StopReason.GOAL_REACHED)
+
+
+@each_case
+def test_no_time(trained, few, name, goal):
+    edit = run(trained, few, name, goal, limits=Limits(seconds=1e-9))
+    assert_honest(edit)
+    assert edit.steps == 1
+    assert edit.stop_reason in (StopReason.TIME_LIMIT, StopReason.GOAL_REACHED)
+
+
+@each_case
+def test_divergence_is_said_and_the_best_finite_state_returned(trained, few, name, goal):
+    edit = run(trained, few, name, goal, settings=ROWS[name].wild)
+    assert_honest(edit)
+    assert edit.stop_reason is StopReason.DIVERGED
+    json.dumps([dict(point.losses) for point in edit.trace], allow_nan=False)
+
+
+class Alarm:
+    """Progress that, from the phase "edit" on, lets every deep copy of `Interrupting` count its forward passes."""
+
+    armed, calls = False, 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+    @contextmanager
+    def phase(self, name, total):
+        self.armed = name == "edit"
+        yield lambda units: None
+
+    def ring(self):
+        if self.armed and torch.is_grad_enabled():
+            self.calls += 1
+            if self.calls > 2:
+                raise KeyboardInterrupt
+
+
+class Interrupting(nn.Module):
+    """A network in the middle of whose third step somebody presses Ctrl-C."""
+
+    def __init__(self, network, alarm):
+        super().__init__()
+        self.network, self.alarm = network, alarm
+
+    def forward(self, x):
+        self.alarm.ring()
+        return self.network(x)
+
+
+@each_case
+def test_ctrl_c_within_a_step_ends_it_with_the_best_state(trained, few, name, goal):
+    alarm = Alarm()
+    interrupting = Classifier(Interrupting(trained.copy().module, alarm), 5)
+    before = snapshot(interrupting)
+    edit = run(interrupting, few, name, goal, settings=ROWS[name].slow, runtime=Runtime(progress=alarm))
+    assert edit.stop_reason is StopReason.INTERRUPTED
+    assert_honest(edit)
+    assert_unchanged(before, interrupting)
+
+
+@pytest.mark.parametrize(("name", "goal"), REFUSED)
+def test_a_goal_that_the_method_cannot_pursue_is_refused(trained, few, name, goal):
+    with pytest.raises(SettingsError, match=f"`goal`: expected .* with the method {name}, got {goal}"):
+        run(trained, few, name, goal)
+
+
+@each_method
+def test_every_setting_says_what_it_means(name):
+    for each in describe_settings(METHODS[name]):
+        assert each.meaning.strip(), each.name
+        json.dumps(each.default)
+
+
+@each_method
+def test_defaults_are_within_their_ranges_and_survive_a_round_trip(name):
+    method = METHODS[name]()
+    assert from_mapping(METHODS[name], {}) == method
+    assert from_mapping(METHODS[name], to_mapping(method)) == method
+
+
+@each_case
+def test_an_edit_can_be_run_again_from_its_settings(trained, few, name, goal):
+    edit = run(trained, few, name, goal, limits=Limits(steps=2))
+    again = run(trained, few, name, goal, settings=json.loads(json.dumps(edit.settings)), limits=Limits(steps=2))
+    assert again.settings == edit.settings
+    assert again.classifier.sha256() == edit.classifier.sha256()
+
+
+@pytest.mark.parametrize("name", METHODS)
+@given(data=st.data())
+def test_settings_survive_a_round_trip(name, data):
+    method = data.draw(settings_of(METHODS[name]))
+    mapping = to_mapping(method)
+    assert from_mapping(METHODS[name], mapping) == method
+    assert from_mapping(METHODS[name], json.loads(json.dumps(mapping))) == method
+    assert from_mapping(METHODS[name], tomllib.loads(tomli_w.dumps(mapping))) == method
+
+
+@each_method
+def test_methods_run_by_themselves_too(trained, few, name):
+    goal = METHODS[name].goals[0]
+    task = Task.create(trained, few, goal=GOALS[goal], limits=Limits(steps=2))
+    method = make_method(name, ROWS[name].quick)
+    edit = method.run(task, Runtime())
+    assert_honest(edit)
+    assert edit.settings == to_mapping(method)
+
+
+def settings_of(kind):
+    """Return a strategy for all settings of a dataclass, from its types and ranges."""
+    hints = get_type_hints(kind)
+    return st.builds(kind, **{item.name: _values(item, hints[item.name]) for item in fields(kind)})
+
+
+def _values(item, hint):
+    allowed = item.metadata.get("range", Range())
+    default = item.default if item.default_factory is MISSING else item.default_factory()
+    if is_dataclass(default):
+        return settings_of(type(default))
+    choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return st.one_of([_values_of(choice, allowed) for choice in choices])
+
+
+def _values_of(kind, allowed):
+    if kind is type(None):
+        return st.none()
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return st.sampled_from(kind)
+    least = allowed.at_least if allowed.above is None else allowed.above
+    if kind is int:
+        return st.integers(least if least is None else int(least), allowed.at_most).filter(allowed.__contains__)
+    if kind is float:
+        return st.floats(
+            least, allowed.at_most, allow_nan=False, allow_infinity=False, exclude_min=allowed.above is not None
+        )
+    return st.from_type(kind)
