@@ -135,8 +135,7 @@ class L2UL:
             forget, beside = next(forget_batches), next(pool_batches)
             logits = working(torch.cat([rows.x[forget], pool.x[beside]]))
             meter.add_gradients(len(logits))
-            pressure = len(forget) * next(growth)
-            share = pressure / (pressure + len(beside))
+            share = 1 / (1 + len(beside) / (len(forget) * next(growth)))
             unlearning = self._unlearning_loss(task, logits[: len(forget)], labels[forget])
             terms = {"unlearning": share * unlearning, "importance": stay()}
             if len(beside):

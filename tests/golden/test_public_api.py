@@ -1,0 +1,79 @@
+"""The public names, so that none comes or goes unnoticed. Change the list here when one does on purpose."""
+
+import importlib.metadata
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+
+import expunge
+
+PUBLIC = [
+    "Attack",
+    "Bounds",
+    "Classifier",
+    "Edit",
+    "ExpungeError",
+    "ExpungeWarning",
+    "ForgetSet",
+    "Limits",
+    "METHODS",
+    "Misclassify",
+    "Relabel",
+    "StopReason",
+    "make_method",
+    "unlearn",
+]
+
+METHOD_NAMES = ["correct", "l2ul", "l2ul-faithful", "negative-gradient"]
+
+UNLEARN = [
+    "classifier",
+    "forget_set",
+    "goal",
+    "method",
+    "seed",
+    "limits",
+    "runtime",
+    "minimum_right",
+]
+
+
+def test_public_names():
+    assert sorted(expunge.__all__) == PUBLIC
+    assert set(PUBLIC) <= set(dir(expunge))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there_and_documented(name):
+    assert getattr(expunge, name).__doc__
+
+
+def test_methods():
+    assert sorted(expunge.METHODS) == METHOD_NAMES
+
+
+def test_the_signature_of_the_main_call():
+    parameters = inspect.signature(expunge.unlearn).parameters
+    assert list(parameters) == UNLEARN
+    assert all(each.kind is each.KEYWORD_ONLY for each in list(parameters.values())[2:])
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="forget_everything"):
+        expunge.forget_everything  # noqa: B018
+
+
+def test_the_version_is_that_of_the_package():
+    assert re.fullmatch(r"\d+\.\d+\.\d+([a-z]+\d+)?", expunge.__version__)
+    try:
+        assert importlib.metadata.version("expunge") == expunge.__version__
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the package is not installed")
+
+
+def test_importing_the_package_is_quick_since_torch_waits():
+    code = "import sys, expunge; assert 'torch' not in sys.modules; expunge.errors = None"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
