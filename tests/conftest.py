@@ -98,7 +98,7 @@ def linear_classifier():
 
 
 @pytest.fixture(scope="session")
-def expunge_data():
+def shared_data():
     """Return the folder of real images and classifiers, or skip the test."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("EXPUNGE_DATA", default))

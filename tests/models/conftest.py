@@ -1,24 +1,10 @@
-"""Where the real classifiers are, and small networks of the test's own."""
-
-import os
-from pathlib import Path
+"""Small networks of the test's own, and real images."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
-@pytest.fixture
-def shared_data():
-    """Return the folder of real images and classifiers, or skip."""
-    folder = Path(os.environ.get("EXPUNGE_DATA", SHARED))
-    if not (folder / "classifiers").is_dir():
-        pytest.skip(f"no classifiers in {folder}: set EXPUNGE_DATA to the folder of real data")
-    return folder
 
 
 @pytest.fixture
