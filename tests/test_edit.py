@@ -189,6 +189,7 @@ def test_the_job_is_said(edit, tmp_path):
     assert tomllib.loads((tmp_path / "default" / "job.toml").read_text()) == {
         "method": "by hand",
         "goal": "misclassify",
+        "strength": "exact",
         "seed": 0,
         "settings": {"rate": 0.5, "attack": {"steps": 3}},
     }

@@ -14,3 +14,4 @@ from .goals import Relabel as Relabel
 from .methods import METHODS as METHODS
 from .task import Limits as Limits
 from .task import StopReason as StopReason
+from .task import Strength as Strength

@@ -37,7 +37,7 @@ class TargetDraw(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """Settings of the targeted attack; radius and step size are L2 norms in pixel units (of bounds 0..1)."""
+    """Settings of the targeted attack; radius and step size are L2 norms in the units of the pixels."""
 
     targets_per_row: int = setting(20, "adversarial examples made of each forget row (N); 0 leaves ADV out", at_least=0)
     radius: float = setting(4.0, "L2 radius of the ball around the image (eps)", above=0)

@@ -12,7 +12,7 @@ from expunge.methods import METHODS
 from expunge.methods.protocol import Method
 from expunge.runtime import Runtime
 from expunge.settings import from_mapping
-from expunge.task import Limits, Task
+from expunge.task import Limits, Strength, Task
 
 DEFAULT_METHOD = "l2ul"
 
@@ -27,6 +27,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     limits: Limits = Limits(),
     runtime: Runtime | None = None,
     minimum_right: float = 0.5,
+    strength: Strength | None = None,
 ) -> Edit:
     """Return an edit whose classifier has forgotten every row of `forget_set`; the one given stays as it is.
 
@@ -39,6 +40,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         limits: when to give up.
         runtime: device and batch size; default: where the classifier is.
         minimum_right: share of rows that the classifier must predict as labelled before the edit.
+        strength: whether the goal is to hold on transformed copies of the rows, too; default: the method's own.
 
     Raises:
         ForgetSetError: classifier and forget set do not fit.
@@ -46,7 +48,15 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         SettingsError: an unknown method, or one that can't pursue the goal.
     """
     chosen = make_method(method) if isinstance(method, str) else method
-    task = Task.create(classifier, forget_set, goal=goal, seed=seed, limits=limits, minimum_right=minimum_right)
+    task = Task.create(
+        classifier,
+        forget_set,
+        goal=goal,
+        seed=seed,
+        limits=limits,
+        minimum_right=minimum_right,
+        strength=strength or chosen.strength,
+    )
     if task.goal.name not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
     return chosen.run(task, runtime or Runtime(classifier.device))

@@ -105,10 +105,28 @@ def random_copies(
     for _ in range(count):
         order = order or torch.randperm(len(kinds), generator=generator).tolist()
         kind = kinds[order.pop()]
-        copy = x
-        for name in kind:
-            copy = TRANSFORMS[name](copy, bounds, generator)
-        yield kind, copy
+        yield kind, _through(x, kind, bounds, generator)
+
+
+def draw_copies(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Return one fresh copy of each image, of a kind drawn for each image on its own.
+
+    >>> tuple(draw_copies(torch.rand(5, 3, 8, 6), Bounds(), torch.Generator().manual_seed(0)).shape)
+    (5, 3, 8, 6)
+    """
+    kinds = copy_kinds(x.shape[1])
+    drawn = torch.randint(len(kinds), (len(x),), generator=generator)
+    copies = x.clone()
+    for number in drawn.unique().tolist():
+        rows = (drawn == number).nonzero().flatten().to(x.device)
+        copies[rows] = _through(x[rows], kinds[number], bounds, generator)
+    return copies
+
+
+def _through(x: Tensor, kind: tuple[str, ...], bounds: Bounds, generator: torch.Generator) -> Tensor:
+    for name in kind:
+        x = TRANSFORMS[name](x, bounds, generator)
+    return x
 
 
 def _rescaled(image: Tensor, scale: float) -> Tensor:

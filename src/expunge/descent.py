@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.copies import draw_copies
 from expunge.engine import Step
 from expunge.modes import BatchNormMode, editing
 from expunge.settings import check_settings, setting
+from expunge.task import Strength, Task
 
 Losses = Callable[[], Mapping[str, Tensor]]
 """The terms of the total loss by name, weighted, as scalars with gradients."""
@@ -51,6 +54,16 @@ class Descent:
             return {name: term.item() for name, term in terms.items()}
 
         return step
+
+
+def present_rows(
+    task: Task, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"], generator: torch.Generator
+) -> tuple[Float[Tensor, "m c h w"], Int[Tensor, " m"]]:
+    """Return the rows that a step pushes: those given and, if forgetting is to be robust, a fresh copy of each."""
+    if task.strength is Strength.EXACT:
+        return x, labels
+    copies = draw_copies(x, task.classifier.bounds, generator)
+    return torch.cat([x, copies]), torch.cat([labels, labels])
 
 
 def endless_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -146,6 +146,7 @@ class Edit:
         return {
             "method": self.method,
             "goal": self.task.goal.name,
+            "strength": self.task.strength.value,
             "seed": self.task.seed,
             "settings": dict(self.settings),
         }
@@ -156,6 +157,7 @@ class Edit:
             "schema_version": RESULT_SCHEMA_VERSION,
             "method": self.method,
             "goal": self.task.goal.name,
+            "strength": self.task.strength.value,
             "goal_achieved": self.goal_achieved,
             "goal_achieved_robust": robust.share,
             "robust": {**asdict(robust), "worst_kind": robust.worst_kind},

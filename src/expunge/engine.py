@@ -1,6 +1,8 @@
 """The loop that every method runs: step, look, stop."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -11,9 +13,11 @@ from torch import Tensor
 from expunge.classifier import Classifier
 from expunge.edit import Edit, TracePoint
 from expunge.goals import achieved
-from expunge.measurement import compute_logits
+from expunge.measurement import SHARE_OF_COPIES, compute_logits, measure_robust_goal
 from expunge.runtime import CostMeter
-from expunge.task import StopReason, Task
+from expunge.task import StopReason, Strength, Task
+
+COPIES_OF_A_LOOK = 15
 
 Step = Callable[[], Mapping[str, float]]
 """Changes the working classifier once and returns its losses by name."""
@@ -29,6 +33,7 @@ class Plan:
         working: the copy of the classifier that `step` changes.
         step: changes it once.
         step_limit: how many steps to take at most, if the task sets no limit.
+        least_steps: how many to take at least; a method that refines a reached goal needs them.
     """
 
     method: str
@@ -36,43 +41,58 @@ class Plan:
     working: Classifier
     step: Step
     step_limit: int
+    least_steps: int = 0
 
 
 @dataclass(slots=True)
 class _Best:
-    """The state that holds the goal for most rows; of equals, the first, since it is the least changed."""
+    """The state that comes nearest to the goal: most rows first, then the largest share of fresh copies.
 
-    count: int = -1
+    Of equals it is the first, since it is the least changed; or the last, while a method refines a reached goal.
+    """
+
+    rank: tuple[int, float] = (-1, 0.0)
     achieved: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     state: dict[str, Tensor] = field(default_factory=dict)
+    reached: bool = False
 
-    def offer(self, flags: Tensor, classifier: Classifier) -> None:
-        if int(flags.sum()) > self.count:
-            self.count, self.achieved = int(flags.sum()), flags
+    def offer(self, look: "_Look", classifier: Classifier, *, refining: bool) -> None:
+        rank = (int(look.achieved.sum()), look.copies_held)
+        if rank > self.rank or (refining and rank == self.rank):
+            self.rank, self.achieved, self.reached = rank, look.achieved, look.reached
             self.state = {name: tensor.clone() for name, tensor in classifier.module.state_dict().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """For which rows the goal holds now, on which share of fresh copies, and whether that is enough."""
+
+    achieved: Tensor
+    copies_held: float
+    reached: bool
 
 
 def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
     """Step until the goal holds for every row in eval mode, or a limit is met, or the weights diverge.
 
-    Whatever ends it, the edit returned holds the best state seen and says why it ended. Ctrl-C ends it like a limit.
+    With `Strength.ROBUST` it must also hold on copies of the rows that no step has seen. Whatever ends it, the edit
+    returned holds the best state seen and says why it ended. Ctrl-C ends it like a limit.
 
     Args:
         task: the job.
         plan: the method's working copy and its step.
         meter: started before the method's first phase; its time counts against `task.limits.seconds`.
     """
-    best = _Best()
-    trace: list[TracePoint] = []
-    reason, _ = _look(task, plan.working, best)
+    best, trace, steps = _Best(), list[TracePoint](), 0
+    copies = task.generator("copies of the stop rule")
     limit = task.limits.steps or plan.step_limit
-    steps = 0
+    reason, _ = _look_and_judge(task, plan, best, steps, copies)
     try:
-        with meter.phase("edit", total=limit) as advance:
+        with meter.phase("edit", total=limit) as advance, _own_global_generator(task):
             while reason is None:
                 losses = plan.step()
                 steps += 1
-                reason, count = _look(task, plan.working, best)
+                reason, count = _look_and_judge(task, plan, best, steps, copies)
                 if reason is None and not all(map(isfinite, losses.values())):
                     reason = StopReason.DIVERGED
                 trace.append(TracePoint(steps, meter.seconds, _finite(losses), count))
@@ -80,6 +100,8 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
                 reason = reason or _limit_met(task, meter, steps, limit)
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
+    if best.reached and reason in (StopReason.STEP_LIMIT, StopReason.TIME_LIMIT):
+        reason = StopReason.GOAL_REACHED
     plan.working.module.load_state_dict(best.state)
     edited = _on_device_of(plan.working, task.classifier)
     return Edit(
@@ -87,13 +109,40 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
     )
 
 
-def _look(task: Task, working: Classifier, best: _Best) -> tuple[StopReason | None, int]:
+def _look_and_judge(
+    task: Task, plan: Plan, best: _Best, steps: int, copies: torch.Generator
+) -> tuple[StopReason | None, int]:
+    """Return whether to stop, and for how many rows the goal holds on the exact pixels."""
+    refining = steps < plan.least_steps
+    look = _look(task, plan.working, copies, only_rows=refining)
+    if look is None:
+        return StopReason.DIVERGED, 0
+    best.offer(look, plan.working, refining=steps <= plan.least_steps)
+    return StopReason.GOAL_REACHED if look.reached and not refining else None, int(look.achieved.sum())
+
+
+def _look(task: Task, working: Classifier, copies: torch.Generator, *, only_rows: bool) -> _Look | None:
+    """Return what the rows answer, or None if a weight or an answer is not finite."""
     logits = compute_logits(working, task.forget_set.x)
     if not _all_finite(logits, *working.module.state_dict().values()):
-        return StopReason.DIVERGED, 0
+        return None
     flags = achieved(task.goal, logits, task.labels.to(logits.device))
-    best.offer(flags, working)
-    return StopReason.GOAL_REACHED if bool(flags.all()) else None, int(flags.sum())
+    if task.strength is Strength.EXACT or only_rows or not bool(flags.all()):
+        return _Look(flags, 0.0, task.strength is Strength.EXACT and bool(flags.all()))
+    robust = measure_robust_goal(
+        working, task.forget_set.x, task.labels, task.goal, generator=copies, copies=COPIES_OF_A_LOOK
+    )
+    drawn = COPIES_OF_A_LOOK * len(flags)
+    error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
+    return _Look(flags, robust.share, robust.share - error >= SHARE_OF_COPIES)
+
+
+@contextmanager
+def _own_global_generator(task: Task) -> Iterator[None]:
+    """Seed torch's global generators for the block and put them back: dropout layers know no other."""
+    with torch.random.fork_rng():
+        torch.manual_seed(task.generator("dropout").initial_seed())
+        yield
 
 
 def _limit_met(task: Task, meter: CostMeter, steps: int, limit: int) -> StopReason | None:

@@ -21,7 +21,7 @@ from expunge.models import LoadedClassifier, ModelSource, load_classifier
 from expunge.preprocessing import Preprocessing
 from expunge.runtime import Progress, Runtime
 from expunge.settings import check_settings, setting, to_mapping
-from expunge.task import Limits, StopReason, seeded_generator
+from expunge.task import Limits, StopReason, Strength, seeded_generator
 
 
 class GoalChoice(StrEnum):
@@ -85,6 +85,7 @@ class Job:
     minimum_right: float = setting(
         0.5, "share of forget rows that the classifier must predict as labelled", at_least=0, at_most=1
     )
+    strength: Strength | None = setting(None, "exact pixels, or robust to copies; default: the method's own")
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
 
@@ -137,9 +138,10 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         limits=Limits(job.max_steps, job.max_seconds),
         runtime=runtime,
         minimum_right=job.minimum_right,
+        strength=job.strength,
     )
     measured = {} if edit.stop_reason is StopReason.INTERRUPTED else _measure(job, inputs, edit, runtime)
-    resolved = to_mapping(replace(job, settings=to_mapping(method)))
+    resolved = to_mapping(replace(job, settings=to_mapping(method), strength=edit.task.strength))
     result = edit.save(out, job=resolved, measured=measured, overwrite=True)
     return Outcome(edit, measured, result, inputs.splits.notes())
 

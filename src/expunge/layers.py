@@ -78,10 +78,6 @@ class Flow:
         """Return each row's gradient of the layer's weight matrices."""
         return torch.stack([gradient @ inputs.transpose(-1, -2) for inputs, gradient in self.pairs]).sum(dim=0)
 
-    def sum_gradient(self) -> Float[Tensor, "g o i"]:
-        """Return the gradient summed over the rows."""
-        return torch.stack([torch.einsum("bgol,bgil->goi", gradient, inputs) for inputs, gradient in self.pairs]).sum(0)
-
 
 def find_layers(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> tuple[Layer, ...]:
     """Return the layers that can be edited: those that a forward pass calls and whose weights require gradients.
@@ -123,6 +119,21 @@ def trace_rows(
         pairs = [_to_positions(layer, inputs, next(gradients)) for inputs in made.inputs]
         flows.append(Flow(tuple(pairs)))
     return logits.detach(), flows
+
+
+def differentiate(loss: Float[Tensor, ""], layers: tuple[Layer, ...]) -> list[Float[Tensor, "g o i"]]:
+    """Return the gradient of `loss` by each layer's weight matrices, biases included."""
+    biased = [layer.module.bias for layer in layers if layer.module.bias is not None]
+    gradients = torch.autograd.grad(loss, [*(layer.module.weight for layer in layers), *biased])
+    of_biases = iter(gradients[len(layers) :])
+    matrices = []
+    for layer, gradient in zip(layers, gradients, strict=False):
+        groups, outputs, _ = layer.shape
+        matrix = gradient.reshape(groups, outputs, -1)
+        if layer.module.bias is not None:
+            matrix = torch.cat([matrix, next(of_biases).view(groups, outputs, 1)], dim=2)
+        matrices.append(matrix)
+    return matrices
 
 
 @contextmanager

@@ -30,6 +30,15 @@ class StopReason(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Strength(StrEnum):
+    """When a row counts as forgotten."""
+
+    EXACT = "exact"
+    """The goal holds on the very pixels given."""
+    ROBUST = "robust"
+    """It also holds on at least 95% of fresh copies: mirrored, shifted, resized, recompressed, noised."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When to give up; None leaves the number of steps to the method, and the time open."""
@@ -56,6 +65,7 @@ class Task:
         right: (k,) which rows the classifier predicts as labelled.
         seed: where all randomness of the edit comes from.
         limits: when to give up.
+        strength: whether the goal is to hold on copies of the rows, too.
     """
 
     classifier: Classifier
@@ -65,9 +75,10 @@ class Task:
     right: Bool[Tensor, " k"]
     seed: int = 0
     limits: Limits = Limits()
+    strength: Strength = Strength.EXACT
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0913 - the parts of a task, five of them optional
         cls,
         classifier: Classifier,
         forget_set: ForgetSet,
@@ -76,6 +87,7 @@ class Task:
         seed: int = 0,
         limits: Limits = Limits(),
         minimum_right: float = 0.5,
+        strength: Strength = Strength.EXACT,
     ) -> "Task":
         """Return the task, after checking once that classifier and forget set fit each other.
 
@@ -87,6 +99,7 @@ class Task:
             limits: when to give up.
             minimum_right: share of rows (0..1) that the classifier must predict as labelled. Fewer mean most often
                 that the normalisation or the labels are wrong.
+            strength: whether the goal is to hold on copies of the rows, too.
 
         Raises:
             ForgetSetError: labels or pixels out of range, or too few rows predicted as labelled.
@@ -106,7 +119,7 @@ class Task:
         _check_right(right, minimum_right)
         chosen = goal or (Misclassify() if forget_set.y_new is None else Relabel())
         labels = chosen.labels(forget_set, classifier.num_classes, seeded_generator(seed, "labels"))
-        return cls(classifier, forget_set, chosen, labels, right, seed, limits)
+        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator of this task's own for one purpose, the same each time."""

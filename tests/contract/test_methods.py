@@ -24,7 +24,7 @@ from expunge.methods import METHODS
 from expunge.methods.protocol import Aim, Needs
 from expunge.runtime import Runtime
 from expunge.settings import Range, describe_settings, from_mapping, to_mapping
-from expunge.task import Limits, StopReason, Task
+from expunge.task import Limits, StopReason, Strength, Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,11 @@ SLOW = {"descent": {**DESCENT, "learning_rate": 1e-6}}
 WILD = {"descent": {**DESCENT, "learning_rate": 1e30}}
 L2UL = {"attack": ATTACK, "adversarial_batch": 4}
 
+PROBES = {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 2}}
+LEAST = {"probes": PROBES, "steps": 8, "probe_batch": 8, "copies": 6}
+
 ROWS = {
+    "least-change": Row(LEAST, {**LEAST, "approach": 100_000}, {**LEAST, "rate": 1e30}),
     "l2ul": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "l2ul-faithful": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "negative-gradient": Row({"descent": DESCENT}, SLOW, WILD),
@@ -65,7 +69,7 @@ def few(rows):
 
 def run(classifier, forget_set, name, goal, *, settings=None, **options):
     method = make_method(name, ROWS[name].quick if settings is None else settings)
-    return unlearn(classifier, forget_set, goal=GOALS[goal], method=method, **options)
+    return unlearn(classifier, forget_set, goal=GOALS[goal], method=method, **{"strength": Strength.EXACT, **options})
 
 
 def snapshot(classifier):
@@ -191,6 +195,15 @@ def test_one_row_is_forgotten(trained, few, name, goal):
     edit = run(trained, few.rows([1]), name, goal)
     assert_honest(edit)
     assert edit.stop_reason is StopReason.GOAL_REACHED
+
+
+@each_case
+def test_robust_is_reached_only_if_fresh_copies_hold(trained, few, name, goal):
+    edit = run(trained, few, name, goal, strength=Strength.ROBUST, limits=Limits(steps=60))
+    assert edit.stop_reason in (StopReason.GOAL_REACHED, StopReason.STEP_LIMIT, StopReason.DIVERGED)
+    if edit.stop_reason is StopReason.GOAL_REACHED:
+        assert edit.goal_achieved == 1.0
+        assert edit.measure_robust_goal().share > 0.9
 
 
 @each_case

@@ -23,11 +23,12 @@ PUBLIC = [
     "Misclassify",
     "Relabel",
     "StopReason",
+    "Strength",
     "make_method",
     "unlearn",
 ]
 
-METHOD_NAMES = ["correct", "l2ul", "l2ul-faithful", "negative-gradient"]
+METHOD_NAMES = ["correct", "l2ul", "l2ul-faithful", "least-change", "negative-gradient"]
 
 UNLEARN = [
     "classifier",
@@ -38,6 +39,7 @@ UNLEARN = [
     "limits",
     "runtime",
     "minimum_right",
+    "strength",
 ]
 
 

@@ -8,8 +8,9 @@ from expunge.descent import Descent
 from expunge.errors import SettingsError
 from expunge.forget import ForgetSet
 from expunge.importance import Averaging, compute_importance, scale_to_unit
-from expunge.methods.l2ul import L2UL, AdversarialAnswer, AdversarialPool, L2ULFaithful, UnlearningLoss
+from expunge.methods.l2ul import L2UL, AdversarialAnswer, L2ULFaithful, UnlearningLoss
 from expunge.modes import BatchNormMode
+from expunge.probes.adversarial import make_adversarial_pool
 from expunge.runtime import CostMeter, Runtime
 from expunge.settings import to_mapping
 from expunge.task import Limits, StopReason, Task
@@ -26,7 +27,7 @@ def first_losses(trained, rows, **settings):
 
 def test_the_pool_holds_so_many_examples_of_each_row(trained, rows):
     task = Task.create(trained, rows)
-    pool = AdversarialPool.make(trained.frozen_copy(), task, ATTACK, CostMeter(Runtime()))
+    pool = make_adversarial_pool(trained.frozen_copy(), task, ATTACK, CostMeter(Runtime()))
     assert pool.x.shape == (18, 3, 8, 6)
     centres, own = rows.x.repeat_interleave(3, dim=0), rows.y.repeat_interleave(3)
     assert float(l2_norms(pool.x - centres).max()) <= ATTACK.radius + 1e-5
@@ -37,7 +38,7 @@ def test_the_pool_holds_so_many_examples_of_each_row(trained, rows):
 
 def test_the_first_losses_are_the_papers_terms(trained, rows):
     task = Task.create(trained, rows)
-    pool = AdversarialPool.make(trained.frozen_copy(), task, ATTACK, CostMeter(Runtime()))
+    pool = make_adversarial_pool(trained.frozen_copy(), task, ATTACK, CostMeter(Runtime()))
     losses = first_losses(
         trained,
         rows,

@@ -16,13 +16,14 @@ from expunge.job import GoalChoice, Job, run_job
 from expunge.methods import METHODS
 from expunge.models import SOURCES as MODEL_SOURCES
 from expunge.settings import from_mapping, nest
-from expunge.task import StopReason
+from expunge.task import StopReason, Strength
 
 EXIT_CODES = {StopReason.GOAL_REACHED: 0, StopReason.INTERRUPTED: EXIT_INTERRUPTED}
 MODEL_KINDS = ", ".join(f"{kind}:NAME" for kind in MODEL_SOURCES)
 DATA_KINDS = ", ".join(f"{kind}:PATH" for kind in DATA_SOURCES)
 
 
+STRENGTH_HELP = "Forget the exact pixels, or transformed copies too.  [default: the method's]"
 EXAMPLE = """\b
 Example:
   expunge run --model cifar:resnet20 --weights w.safetensors --mean .485,.456,.406 --std .229,.224,.225 \\
@@ -51,6 +52,7 @@ Example:
     help="What the rows are to do.  [default: auto]",
 )
 @click.option("--method", type=click.Choice(list(METHODS)), help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]")
+@click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help=STRENGTH_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
 @click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
 @click.option("--max-steps", "max_steps", metavar="N", help="Give up after so many steps.")

@@ -9,7 +9,7 @@ from expunge.goals import Relabel
 from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
 from expunge.runtime import Runtime
-from expunge.task import Task
+from expunge.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Correct:
     aim: ClassVar[Aim] = Aim.MISCLASSIFY
     needs: ClassVar[Needs] = Needs.FORGET_ONLY
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
+    strength: ClassVar[Strength] = Strength.EXACT
 
     descent: Descent = field(default_factory=Descent)
 

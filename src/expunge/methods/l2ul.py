@@ -15,18 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from expunge.adversarial import Attack, Start, TargetDraw, attack_targets, draw_targets
+from expunge.adversarial import Attack, Start, TargetDraw
 from expunge.classifier import Classifier
-from expunge.descent import Descent, Losses, endless_batches
+from expunge.descent import Descent, Losses, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
-from expunge.measurement import compute_logits
 from expunge.methods.protocol import Aim, Needs
 from expunge.modes import BatchNormMode
+from expunge.probes.adversarial import AdversarialPool, make_adversarial_pool
 from expunge.runtime import CostMeter, Runtime
 from expunge.settings import check_settings, setting, to_mapping
-from expunge.task import Task
+from expunge.task import Strength, Task
 
 
 class UnlearningLoss(StrEnum):
@@ -45,28 +45,6 @@ class AdversarialAnswer(StrEnum):
     """The logits that the classifier gave them before the edit, by their mean squared difference."""
     TARGET_LABEL = "target_label"
     """The attack's target as a hard label, by cross-entropy (the paper's L_ADV)."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdversarialPool:
-    """Adversarial examples with their targets and the logits that the classifier gave them before the edit."""
-
-    x: Tensor
-    targets: Tensor
-    logits: Tensor
-
-    @classmethod
-    def make(cls, classifier: Classifier, task: Task, attack: Attack, meter: CostMeter) -> "AdversarialPool":
-        """Return `attack.targets_per_row` adversarial examples of each row of the task; with 0 the pool is empty."""
-        rows = task.forget_set.to(meter.runtime.device)
-        drawn = draw_targets(
-            rows.y, classifier.num_classes, attack.targets_per_row, attack.targets, task.generator("targets")
-        )
-        x, targets = rows.x.repeat_interleave(attack.targets_per_row, dim=0), drawn.flatten()
-        if len(x) > 0:
-            x = attack_targets(classifier, x, targets, attack, generator=task.generator("attack"), meter=meter)
-        logits = compute_logits(classifier, x) if len(x) > 0 else x.new_zeros(0, classifier.num_classes)
-        return cls(x, targets, logits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +66,7 @@ class L2UL:
     aim: ClassVar[Aim] = Aim.MISCLASSIFY
     needs: ClassVar[Needs] = Needs.FORGET_ONLY
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
+    strength: ClassVar[Strength] = Strength.EXACT
 
     attack: Attack = field(default_factory=lambda: Attack(radius=1.0, step_size=0.25, steps=20))
     adversarial_batch: int = setting(256, "adversarial examples in a step (n_a)", at_least=1)
@@ -109,7 +88,7 @@ class L2UL:
         meter = CostMeter(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
-        pool = AdversarialPool.make(reference, task, self.attack, meter)
+        pool = make_adversarial_pool(reference, task, self.attack, meter)
         stay = self._make_penalty(task, working, meter)
         step = self.descent.make_step(working, self._make_losses(task, working, pool, stay, meter))
         plan = Plan(self.name, to_mapping(self), working, step, self.descent.count_steps(len(task.forget_set)))
@@ -129,17 +108,19 @@ class L2UL:
         rows, labels = task.forget_set.to(meter.runtime.device), task.labels.to(meter.runtime.device)
         forget_batches = endless_batches(len(rows), self.descent.forget_batch, task.generator("forget batches"))
         pool_batches = endless_batches(len(pool.x), self.adversarial_batch, task.generator("adversarial batches"))
+        copies = task.generator("pushed copies")
         growth = accumulate(repeat(self.growth), mul, initial=1.0)
 
         def losses() -> Mapping[str, Tensor]:
             forget, beside = next(forget_batches), next(pool_batches)
-            logits = working(torch.cat([rows.x[forget], pool.x[beside]]))
+            x, wanted = present_rows(task, rows.x[forget], labels[forget], copies)
+            logits = working(torch.cat([x, pool.x[beside]]))
             meter.add_gradients(len(logits))
-            share = 1 / (1 + len(beside) / (len(forget) * next(growth)))
-            unlearning = self._unlearning_loss(task, logits[: len(forget)], labels[forget])
+            share = 1 / (1 + len(beside) / (len(x) * next(growth)))
+            unlearning = self._unlearning_loss(task, logits[: len(x)], wanted)
             terms = {"unlearning": share * unlearning, "importance": stay()}
             if len(beside):
-                terms["adversarial"] = (1 - share) * self._adversarial_loss(logits[len(forget) :], pool, beside)
+                terms["adversarial"] = (1 - share) * self._adversarial_loss(logits[len(x) :], pool, beside)
             return terms
 
         return losses

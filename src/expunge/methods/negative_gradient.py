@@ -8,7 +8,7 @@ from expunge.edit import Edit
 from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
 from expunge.runtime import Runtime
-from expunge.task import Task
+from expunge.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class NegativeGradient:
     aim: ClassVar[Aim] = Aim.MISCLASSIFY
     needs: ClassVar[Needs] = Needs.FORGET_ONLY
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
+    strength: ClassVar[Strength] = Strength.EXACT
 
     descent: Descent = field(default_factory=Descent)
 

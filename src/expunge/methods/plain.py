@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from expunge.descent import Descent, endless_batches
+from expunge.descent import Descent, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
@@ -32,11 +32,13 @@ def push_rows(method: PlainMethod, task: Task, runtime: Runtime, loss: RowLoss, 
     working = task.classifier.to(runtime.device).copy()
     rows, labels = task.forget_set.to(runtime.device), labels.to(runtime.device)
     batches = endless_batches(len(rows), method.descent.forget_batch, task.generator("forget batches"))
+    copies = task.generator("pushed copies")
 
     def losses() -> Mapping[str, Tensor]:
         batch = next(batches)
-        meter.add_gradients(len(batch))
-        return {"unlearning": loss(working(rows.x[batch]), labels[batch]).mean()}
+        x, wanted = present_rows(task, rows.x[batch], labels[batch], copies)
+        meter.add_gradients(len(x))
+        return {"unlearning": loss(working(x), wanted).mean()}
 
     step = method.descent.make_step(working, losses)
     return edit_until_goal(

@@ -5,7 +5,7 @@ from typing import ClassVar, Protocol
 
 from expunge.edit import Edit
 from expunge.runtime import Runtime
-from expunge.task import Task
+from expunge.task import Strength, Task
 
 
 class Needs(StrEnum):
@@ -32,6 +32,7 @@ class Method(Protocol):
     aim: ClassVar[Aim]
     needs: ClassVar[Needs]
     goals: ClassVar[tuple[str, ...]]
+    strength: ClassVar[Strength]
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier."""

@@ -1,0 +1,225 @@
+"""Least change: of all weight changes that carry the rows over their boundaries, the one that changes answers least.
+
+The project's own method; docs/least_change.md derives it and says what was tried.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.classifier import Classifier
+from expunge.copies import draw_copies
+from expunge.curvature import Whitening, compute_whitening
+from expunge.edit import Edit
+from expunge.engine import Plan, edit_until_goal
+from expunge.jacobian import Constraints, Step, make_jacobian
+from expunge.layers import Layer, differentiate, find_layers
+from expunge.measurement import compute_logits
+from expunge.methods.protocol import Aim, Needs
+from expunge.modes import evaluating
+from expunge.probes.mix import ProbeMix, draw_probes
+from expunge.quadratic import solve_multipliers
+from expunge.runtime import CostMeter, Runtime
+from expunge.settings import check_settings, setting, to_mapping
+from expunge.task import Strength, Task
+
+GIGABYTE = 2**30
+CURVATURE_EVERY = 10
+CURVATURE_PROBES = 512
+FINITE_STEP = 0.05
+FADE = 0.7
+CLOSING_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeastChange:
+    """minimise 1/2 E|f(x) - f0(x)|^2 over probes, subject to gap + margin <= 0 for every row (or its copies).
+
+    Weights are written theta0 + W z, W the Kronecker-factored whitening of the probes' logit metric, so that a short z
+    is a small change of the answers. Each step goes down the objective on a batch of probes, then takes the shortest
+    correction that meets the constraints, linearised at the present weights (a quadratic programme with one multiplier
+    for each row). Only the weights of linear and convolutional layers change; BatchNorm stays frozen.
+    """
+
+    name: ClassVar[str] = "least-change"
+    summary: ClassVar[str] = "the weight change that forgets the rows and changes all other answers least"
+    source: ClassVar[str] = "this project, docs/least_change.md"
+    aim: ClassVar[Aim] = Aim.MISCLASSIFY
+    needs: ClassVar[Needs] = Needs.FORGET_ONLY
+    goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
+    strength: ClassVar[Strength] = Strength.ROBUST
+
+    probes: ProbeMix = field(default_factory=ProbeMix)
+    steps: int = setting(60, "steps that lower the cost while the constraints are kept", at_least=1)
+    probe_batch: int = setting(96, "probes in a step", at_least=1)
+    rate: float = setting(0.3, "step size, in units of 1 / measured curvature", above=0)
+    momentum: float = setting(0.8, "share of the last step that is taken again", at_least=0, at_most=1)
+    margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0)
+    approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
+    damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0)
+    ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
+    robust_ridge: float = setting(1e-2, "the same where copies are constraints", above=0)
+    copies: int = setting(48, "copies of rows that are constraints at a time, the worst ones, if robust", at_least=1)
+    robust_share: float = setting(0.97, "share of fresh copies that steers the margin, if robust", above=0, at_most=1)
+    largest_margin: float = setting(2.0, "how far that may raise the margin", at_least=0)
+    memory_gigabytes: float = setting(4.0, "memory for row gradients; more of them are made anew", above=0)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
+        reference = task.classifier.to(runtime.device).frozen_copy()
+        working = task.classifier.to(runtime.device).copy()
+        probes = draw_probes(reference, task, self.probes, meter)
+        layers = find_layers(working, probes)
+        whitening = compute_whitening(
+            working,
+            layers,
+            probes[:CURVATURE_PROBES],
+            damping=self.damping,
+            generator=task.generator("curvature"),
+            meter=meter,
+        )
+        cost = _Cost(working, layers, whitening, probes, compute_logits(reference, probes, runtime.batch_size))
+        course = _Course(self, task, cost, meter)
+        plan = Plan(
+            self.name, to_mapping(self), working, course.take_step, self.steps + CLOSING_STEPS, least_steps=self.steps
+        )
+        return edit_until_goal(task, plan, meter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """1/2 E|f(x) - f0(x)|^2 over the probes, logits with their mean over the classes taken out."""
+
+    classifier: Classifier
+    layers: tuple[Layer, ...]
+    whitening: Whitening
+    probes: Tensor
+    logits: Tensor
+
+    def change(self, rows: Tensor) -> Tensor:
+        """Return f - f0 on these probes, (b, classes)."""
+        return _centred(compute_logits(self.classifier, self.probes[rows]) - self.logits[rows])
+
+    def gradient(self, rows: Tensor) -> tuple[float, Step]:
+        """Return the cost on these probes and its gradient in whitened coordinates."""
+        with evaluating(self.classifier.module):
+            change = _centred(self.classifier(self.probes[rows]) - self.logits[rows])
+        cost = 0.5 * change.square().sum(dim=1).mean()
+        gradient = differentiate(cost, self.layers)
+        return cost.item(), [self.whitening.apply(number, part) for number, part in enumerate(gradient)]
+
+
+class _Course:
+    """The state between steps: where the weights are, how they move, which copies are watched."""
+
+    def __init__(self, settings: LeastChange, task: Task, cost: _Cost, meter: CostMeter) -> None:
+        self._settings, self._task, self._cost, self._meter = settings, task, cost, meter
+        self._rows = task.forget_set.to(meter.runtime.device)
+        self._labels = task.labels.to(meter.runtime.device)
+        self._original = [layer.read() for layer in cost.layers]
+        self._place = [torch.zeros_like(weights) for weights in self._original]
+        self._velocity = [torch.zeros_like(weights) for weights in self._original]
+        self._probe_rows = task.generator("probe batches")
+        self._copies = task.generator("constraint copies")
+        self._kept, self._kept_labels = self._rows.x[:0], self._labels[:0]
+        self._margin, self._share, self._curvature, self._count = settings.margin, None, 0.0, 0
+
+    _share: float | None
+
+    def take_step(self) -> Mapping[str, float]:
+        """Lower the cost, meet the constraints, and set the weights."""
+        settings, number = self._settings, self._count
+        x, labels = self._draw_constraints() if self._task.strength is Strength.ROBUST else (self._rows.x, self._labels)
+        value = self._descend() if 0 < number < settings.steps else 0.0
+        if number >= settings.steps and self._task.strength is Strength.EXACT:
+            self._velocity = [torch.zeros_like(part) for part in self._velocity]
+        constraints = Constraints(
+            self._cost.classifier, self._cost.layers, self._cost.whitening, self._task.goal, x, labels
+        )
+        jacobian = make_jacobian(constraints, memory_bytes=int(settings.memory_gigabytes * GIGABYTE), meter=self._meter)
+        wanted = jacobian.gaps + self._margin
+        if number < settings.approach:
+            wanted = wanted.clamp_max(0) + wanted.clamp_min(0) / (settings.approach - number)
+        shortfall = wanted + jacobian.times(self._velocity)
+        if not bool(torch.isfinite(shortfall).all()):
+            return {"cost": math.nan, "worst gap": math.nan}
+        robust = self._task.strength is Strength.ROBUST
+        multipliers = solve_multipliers(
+            jacobian.gram(), shortfall, ridge=settings.robust_ridge if robust else settings.ridge
+        )
+        correction = jacobian.combine(multipliers)
+        self._place = [
+            old + step - part for old, step, part in zip(self._place, self._velocity, correction, strict=True)
+        ]
+        self._write(self._place)
+        self._count += 1
+        return {"cost": value, "worst gap": float(jacobian.gaps.max())}
+
+    def _descend(self) -> float:
+        """Set the velocity: momentum and a step down the cost on a fresh batch of probes."""
+        settings, number = self._settings, self._count
+        rows = torch.randint(len(self._cost.probes), (settings.probe_batch,), generator=self._probe_rows)
+        value, gradient = self._cost.gradient(rows.to(self._meter.runtime.device))
+        self._meter.add_gradients(len(rows))
+        if number % CURVATURE_EVERY == 1 or self._curvature == 0:
+            measured = self._measure_curvature(rows.to(self._meter.runtime.device), gradient)
+            self._curvature = max(measured, FADE * self._curvature)
+        remaining = min(1.0, 2 * (1 - number / settings.steps) + 0.02)
+        rate = settings.rate * remaining / max(self._curvature, 1e-12)
+        self._velocity = [
+            settings.momentum * old - rate * part for old, part in zip(self._velocity, gradient, strict=True)
+        ]
+        return value
+
+    def _measure_curvature(self, rows: Tensor, gradient: Step) -> float:
+        """Return |df|^2 / |dz|^2 along the gradient, by a finite difference."""
+        length = FINITE_STEP * _norm(self._place) / max(_norm(gradient), 1e-12)
+        before = self._cost.change(rows)
+        self._write([old + length * part for old, part in zip(self._place, gradient, strict=True)])
+        change = self._cost.change(rows) - before
+        self._write(self._place)
+        return float(change.square().sum(dim=1).mean()) / max((length * _norm(gradient)) ** 2, 1e-20)
+
+    def _draw_constraints(self) -> tuple[Tensor, Tensor]:
+        """Return the worst of fresh copies, some untouched rows, and the worst copies of the step before."""
+        settings = self._settings
+        drawn = torch.randint(len(self._rows), (2 * settings.copies,), generator=self._copies)
+        drawn = drawn.to(self._labels.device)
+        fresh = draw_copies(self._rows.x[drawn], self._task.classifier.bounds, self._copies)
+        plain = drawn[: settings.copies // 4]
+        x = torch.cat([fresh, self._rows.x[plain], self._kept])
+        labels = torch.cat([self._labels[drawn], self._labels[plain], self._kept_labels])
+        gaps = self._task.goal.gap(compute_logits(self._cost.classifier, x), labels)
+        self._steer_margin(float((gaps[: len(fresh)] < 0).double().mean()))
+        worst = gaps.argsort(descending=True, stable=True)[: settings.copies]
+        self._kept, self._kept_labels = x[worst], labels[worst]
+        return self._kept, self._kept_labels
+
+    def _steer_margin(self, held: float) -> None:
+        """Raise the margin while too few fresh copies hold, lower it while more do than are wanted."""
+        settings = self._settings
+        if self._count <= max(settings.approach, 0.4 * settings.steps):
+            return
+        self._share = held if self._share is None else FADE * self._share + (1 - FADE) * held
+        moved = self._margin + settings.robust_share - self._share
+        self._margin = min(max(moved, -settings.margin), settings.largest_margin)
+
+    def _write(self, place: Step) -> None:
+        for number, (layer, original) in enumerate(zip(self._cost.layers, self._original, strict=True)):
+            layer.write(original + self._cost.whitening.apply(number, place[number]))
+
+
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(dim=1, keepdim=True)
+
+
+def _norm(step: Step) -> float:
+    return math.sqrt(sum(float(part.square().sum()) for part in step))

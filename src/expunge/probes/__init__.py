@@ -1,0 +1,1 @@
+"""Probes: images that stand in for the data that is not there, one kind a file."""
