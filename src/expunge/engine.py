@@ -48,7 +48,8 @@ class Plan:
 class _Best:
     """The state that comes nearest to the goal: most rows first, then the largest share of fresh copies.
 
-    Of equals it is the first, since it is the least changed; or the last, while a method refines a reached goal.
+    Of equals it is the first, since it is the least changed; but the last while a method refines, or of those that reach
+    the goal.
     """
 
     rank: tuple[int, float] = (-1, 0.0)
@@ -58,7 +59,7 @@ class _Best:
 
     def offer(self, look: "_Look", classifier: Classifier, *, refining: bool) -> None:
         rank = (int(look.achieved.sum()), look.copies_held)
-        if rank > self.rank or (refining and rank == self.rank):
+        if look.reached or rank > self.rank or (refining and rank == self.rank):
             self.rank, self.achieved, self.reached = rank, look.achieved, look.reached
             self.state = {name: tensor.clone() for name, tensor in classifier.module.state_dict().items()}
 

@@ -43,7 +43,7 @@ WILD = {"descent": {**DESCENT, "learning_rate": 1e30}}
 L2UL = {"attack": ATTACK, "adversarial_batch": 4}
 
 PROBES = {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 2}}
-LEAST = {"probes": PROBES, "steps": 8, "probe_batch": 8, "copies": 6}
+LEAST = {"probes": PROBES, "steps": 8, "probe_batch": 8, "copying": {"constraints": 6}}
 
 ROWS = {
     "least-change": Row(LEAST, {**LEAST, "approach": 100_000}, {**LEAST, "rate": 1e30}),

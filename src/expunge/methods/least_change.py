@@ -5,7 +5,7 @@ The project's own method; docs/least_change.md derives it and says what was trie
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -32,7 +32,25 @@ CURVATURE_EVERY = 10
 CURVATURE_PROBES = 512
 FINITE_STEP = 0.05
 FADE = 0.7
-CLOSING_STEPS = 20
+EXACT_FLOOR, ROBUST_FLOOR = 0.02, 0.1
+SMALLEST_EASE = 0.15
+STEERING_STARTS = 0.4
+FEW_ROWS = 32
+CLOSING_STEPS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """Settings of robust forgetting, where fresh copies of the rows are the constraints."""
+
+    constraints: int | None = setting(None, "copies in a step, the worst; 48, or 64 for over 32 rows", at_least=1)
+    share: float = setting(0.965, "share of fresh copies that steers the margin", above=0, at_most=1)
+    gain: float = setting(0.5, "logits of margin for each missing or spare share, a step", at_least=0)
+    largest_margin: float = setting(1.0, "how far that may raise the margin", at_least=0)
+    ridge: float = setting(1e-2, "slack of the constraints: copies contradict each other a little", above=0)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +72,15 @@ class LeastChange:
     strength: ClassVar[Strength] = Strength.ROBUST
 
     probes: ProbeMix = field(default_factory=ProbeMix)
-    steps: int = setting(60, "steps that lower the cost while the constraints are kept", at_least=1)
-    probe_batch: int = setting(96, "probes in a step", at_least=1)
+    steps: int | None = setting(None, "steps that lower the cost; 50, or 100 if robust for over 32 rows", at_least=1)
+    probe_batch: int | None = setting(None, "probes in a step; 96, or 160 if robust for over 32 rows", at_least=1)
     rate: float = setting(0.3, "step size, in units of 1 / measured curvature", above=0)
     momentum: float = setting(0.8, "share of the last step that is taken again", at_least=0, at_most=1)
     margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0)
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
-    robust_ridge: float = setting(1e-2, "the same where copies are constraints", above=0)
-    copies: int = setting(48, "copies of rows that are constraints at a time, the worst ones, if robust", at_least=1)
-    robust_share: float = setting(0.97, "share of fresh copies that steers the margin, if robust", above=0, at_most=1)
-    largest_margin: float = setting(2.0, "how far that may raise the margin", at_least=0)
+    copying: Copying = field(default_factory=Copying)
     memory_gigabytes: float = setting(4.0, "memory for row gradients; more of them are made anew", above=0)
 
     def __post_init__(self) -> None:
@@ -87,11 +102,21 @@ class LeastChange:
             meter=meter,
         )
         cost = _Cost(working, layers, whitening, probes, compute_logits(reference, probes, runtime.batch_size))
-        course = _Course(self, task, cost, meter)
-        plan = Plan(
-            self.name, to_mapping(self), working, course.take_step, self.steps + CLOSING_STEPS, least_steps=self.steps
-        )
+        course = _Course(self.resolve(task), task, cost, meter)
+        steps = course.steps
+        plan = Plan(self.name, to_mapping(self), working, course.take_step, steps + CLOSING_STEPS, least_steps=steps)
         return edit_until_goal(task, plan, meter)
+
+    def resolve(self, task: Task) -> "LeastChange":
+        """Return these settings with the sizes that were left open chosen for the task."""
+        long = task.strength is Strength.ROBUST and len(task.forget_set) > FEW_ROWS
+        constraints = self.copying.constraints or (64 if long else 48)
+        return replace(
+            self,
+            steps=self.steps or (100 if long else 50),
+            probe_batch=self.probe_batch or (160 if long else 96),
+            copying=replace(self.copying, constraints=constraints),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +147,7 @@ class _Course:
 
     def __init__(self, settings: LeastChange, task: Task, cost: _Cost, meter: CostMeter) -> None:
         self._settings, self._task, self._cost, self._meter = settings, task, cost, meter
+        self.steps, self._robust = settings.steps or 0, task.strength is Strength.ROBUST
         self._rows = task.forget_set.to(meter.runtime.device)
         self._labels = task.labels.to(meter.runtime.device)
         self._original = [layer.read() for layer in cost.layers]
@@ -130,32 +156,26 @@ class _Course:
         self._probe_rows = task.generator("probe batches")
         self._copies = task.generator("constraint copies")
         self._kept, self._kept_labels = self._rows.x[:0], self._labels[:0]
-        self._margin, self._share, self._curvature, self._count = settings.margin, None, 0.0, 0
-
-    _share: float | None
+        self._margin, self._curvature, self._count = settings.margin, 0.0, 0
+        self._share: float | None = None
 
     def take_step(self) -> Mapping[str, float]:
         """Lower the cost, meet the constraints, and set the weights."""
-        settings, number = self._settings, self._count
-        x, labels = self._draw_constraints() if self._task.strength is Strength.ROBUST else (self._rows.x, self._labels)
-        value = self._descend() if 0 < number < settings.steps else 0.0
-        if number >= settings.steps and self._task.strength is Strength.EXACT:
-            self._velocity = [torch.zeros_like(part) for part in self._velocity]
+        settings = self._settings
+        x, labels = self._draw_constraints() if self._robust else (self._rows.x, self._labels)
+        value = self._descend()
         constraints = Constraints(
             self._cost.classifier, self._cost.layers, self._cost.whitening, self._task.goal, x, labels
         )
         jacobian = make_jacobian(constraints, memory_bytes=int(settings.memory_gigabytes * GIGABYTE), meter=self._meter)
         wanted = jacobian.gaps + self._margin
-        if number < settings.approach:
-            wanted = wanted.clamp_max(0) + wanted.clamp_min(0) / (settings.approach - number)
+        if self._count < settings.approach:
+            wanted = wanted.clamp_max(0) + wanted.clamp_min(0) / (settings.approach - self._count)
         shortfall = wanted + jacobian.times(self._velocity)
         if not bool(torch.isfinite(shortfall).all()):
             return {"cost": math.nan, "worst gap": math.nan}
-        robust = self._task.strength is Strength.ROBUST
-        multipliers = solve_multipliers(
-            jacobian.gram(), shortfall, ridge=settings.robust_ridge if robust else settings.ridge
-        )
-        correction = jacobian.combine(multipliers)
+        ridge = settings.copying.ridge if self._robust else settings.ridge
+        correction = jacobian.combine(self._ease() * solve_multipliers(jacobian.gram(), shortfall, ridge=ridge))
         self._place = [
             old + step - part for old, step, part in zip(self._place, self._velocity, correction, strict=True)
         ]
@@ -163,17 +183,28 @@ class _Course:
         self._count += 1
         return {"cost": value, "worst gap": float(jacobian.gaps.max())}
 
+    def _remaining(self) -> float:
+        """Return 1 for the first half of the steps, then less and less, 0 after the last."""
+        return min(1.0, max(0.0, 2 * (1 - self._count / self.steps)))
+
+    def _ease(self) -> float:
+        """Return the share of a correction that is taken; copies differ each step, so it averages over them."""
+        return min(1.0, self._remaining() + SMALLEST_EASE) if self._robust else 1.0
+
     def _descend(self) -> float:
-        """Set the velocity: momentum and a step down the cost on a fresh batch of probes."""
-        settings, number = self._settings, self._count
-        rows = torch.randint(len(self._cost.probes), (settings.probe_batch,), generator=self._probe_rows)
-        value, gradient = self._cost.gradient(rows.to(self._meter.runtime.device))
+        """Set the velocity, momentum and a step down the cost on a fresh batch of probes, and return the cost."""
+        settings = self._settings
+        if self._count == 0 or self._count >= self.steps:
+            self._velocity = [torch.zeros_like(part) for part in self._velocity]
+            return 0.0
+        drawn = torch.randint(len(self._cost.probes), (settings.probe_batch or 1,), generator=self._probe_rows)
+        rows = drawn.to(self._meter.runtime.device)
+        value, gradient = self._cost.gradient(rows)
         self._meter.add_gradients(len(rows))
-        if number % CURVATURE_EVERY == 1 or self._curvature == 0:
-            measured = self._measure_curvature(rows.to(self._meter.runtime.device), gradient)
-            self._curvature = max(measured, FADE * self._curvature)
-        remaining = min(1.0, 2 * (1 - number / settings.steps) + 0.02)
-        rate = settings.rate * remaining / max(self._curvature, 1e-12)
+        if self._count % CURVATURE_EVERY == 1:
+            self._curvature = max(self._measure_curvature(rows, gradient), FADE * self._curvature)
+        floor = ROBUST_FLOOR if self._robust else EXACT_FLOOR
+        rate = settings.rate * min(1.0, self._remaining() + floor) / max(self._curvature, 1e-12)
         self._velocity = [
             settings.momentum * old - rate * part for old, part in zip(self._velocity, gradient, strict=True)
         ]
@@ -190,27 +221,26 @@ class _Course:
 
     def _draw_constraints(self) -> tuple[Tensor, Tensor]:
         """Return the worst of fresh copies, some untouched rows, and the worst copies of the step before."""
-        settings = self._settings
-        drawn = torch.randint(len(self._rows), (2 * settings.copies,), generator=self._copies)
-        drawn = drawn.to(self._labels.device)
+        count = self._settings.copying.constraints or 1
+        drawn = torch.randint(len(self._rows), (2 * count,), generator=self._copies).to(self._labels.device)
         fresh = draw_copies(self._rows.x[drawn], self._task.classifier.bounds, self._copies)
-        plain = drawn[: settings.copies // 4]
+        plain = drawn[: max(1, count // 4)]
         x = torch.cat([fresh, self._rows.x[plain], self._kept])
         labels = torch.cat([self._labels[drawn], self._labels[plain], self._kept_labels])
         gaps = self._task.goal.gap(compute_logits(self._cost.classifier, x), labels)
         self._steer_margin(float((gaps[: len(fresh)] < 0).double().mean()))
-        worst = gaps.argsort(descending=True, stable=True)[: settings.copies]
+        worst = gaps.argsort(descending=True, stable=True)[:count]
         self._kept, self._kept_labels = x[worst], labels[worst]
         return self._kept, self._kept_labels
 
     def _steer_margin(self, held: float) -> None:
         """Raise the margin while too few fresh copies hold, lower it while more do than are wanted."""
-        settings = self._settings
-        if self._count <= max(settings.approach, 0.4 * settings.steps):
+        copying = self._settings.copying
+        if self._count <= max(self._settings.approach, STEERING_STARTS * self.steps):
             return
         self._share = held if self._share is None else FADE * self._share + (1 - FADE) * held
-        moved = self._margin + settings.robust_share - self._share
-        self._margin = min(max(moved, -settings.margin), settings.largest_margin)
+        moved = self._margin + copying.gain * (copying.share - self._share)
+        self._margin = min(max(moved, -copying.largest_margin), copying.largest_margin)
 
     def _write(self, place: Step) -> None:
         for number, (layer, original) in enumerate(zip(self._cost.layers, self._original, strict=True)):
