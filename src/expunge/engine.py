@@ -34,6 +34,8 @@ class Plan:
         step: changes it once.
         step_limit: how many steps to take at most, if the task sets no limit.
         least_steps: how many to take at least; a method that refines a reached goal needs them.
+        completed: a method's own stop rule: whether it has run its course after so many steps. Where there is one, the
+            goal does not end the edit, and the last finite state is kept instead of the best.
     """
 
     method: str
@@ -42,14 +44,15 @@ class Plan:
     step: Step
     step_limit: int
     least_steps: int = 0
+    completed: Callable[[int], bool] | None = None
 
 
 @dataclass(slots=True)
 class _Best:
     """The state that comes nearest to the goal: most rows first, then the largest share of fresh copies.
 
-    Of equals it is the first, since it is the least changed; but the last while a method refines, or of those that reach
-    the goal.
+    Of equals it is the first, since it is the least changed; but the last while a method refines, or of those that
+    reach the goal. Of a method with a stop rule of its own it is always the last.
     """
 
     rank: tuple[int, float] = (-1, 0.0)
@@ -57,11 +60,12 @@ class _Best:
     state: dict[str, Tensor] = field(default_factory=dict)
     reached: bool = False
 
-    def offer(self, look: "_Look", classifier: Classifier, *, refining: bool) -> None:
+    def offer(self, look: "_Look", steps: int, plan: Plan) -> None:
         rank = (int(look.achieved.sum()), look.copies_held)
-        if look.reached or rank > self.rank or (refining and rank == self.rank):
+        refining = steps <= plan.least_steps and rank == self.rank
+        if plan.completed is not None or look.reached or rank > self.rank or refining:
             self.rank, self.achieved, self.reached = rank, look.achieved, look.reached
-            self.state = {name: tensor.clone() for name, tensor in classifier.module.state_dict().items()}
+            self.state = {name: tensor.clone() for name, tensor in plan.working.module.state_dict().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
     """Step until the goal holds for every row in eval mode, or a limit is met, or the weights diverge.
 
     With `Strength.ROBUST` it must also hold on copies of the rows that no step has seen. Whatever ends it, the edit
-    returned holds the best state seen and says why it ended. Ctrl-C ends it like a limit.
+    returned holds the best state seen and says why it ended. Ctrl-C ends it like a limit. A method with a stop rule of
+    its own runs its course whether the goal holds or not.
 
     Args:
         task: the job.
@@ -94,7 +99,7 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
                 losses = plan.step()
                 steps += 1
                 reason, count = _look_and_judge(task, plan, best, steps, copies)
-                if reason is None and not all(map(isfinite, losses.values())):
+                if reason in (None, StopReason.COMPLETED) and not all(map(isfinite, losses.values())):
                     reason = StopReason.DIVERGED
                 trace.append(TracePoint(steps, meter.seconds, _finite(losses), count))
                 advance(1)
@@ -114,12 +119,16 @@ def _look_and_judge(
     task: Task, plan: Plan, best: _Best, steps: int, copies: torch.Generator
 ) -> tuple[StopReason | None, int]:
     """Return whether to stop, and for how many rows the goal holds on the exact pixels."""
-    refining = steps < plan.least_steps
-    look = _look(task, plan.working, copies, only_rows=refining)
+    completed = plan.completed is not None and plan.completed(steps)
+    going_on = not completed if plan.completed is not None else steps < plan.least_steps
+    look = _look(task, plan.working, copies, only_rows=going_on)
     if look is None:
         return StopReason.DIVERGED, 0
-    best.offer(look, plan.working, refining=steps <= plan.least_steps)
-    return StopReason.GOAL_REACHED if look.reached and not refining else None, int(look.achieved.sum())
+    best.offer(look, steps, plan)
+    count = int(look.achieved.sum())
+    if look.reached and not going_on:
+        return StopReason.GOAL_REACHED, count
+    return StopReason.COMPLETED if completed else None, count
 
 
 def _look(task: Task, working: Classifier, copies: torch.Generator, *, only_rows: bool) -> _Look | None:
