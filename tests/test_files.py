@@ -30,7 +30,7 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
-from expunge import files
+from expunge import disk
 
 path, old, new = Path(sys.argv[1]), b"o" * 300_000, b"n" * 500_000
 
@@ -43,7 +43,7 @@ def kill_at_line(number):
     seen = 0
     def trace(frame, event, argument):
         nonlocal seen
-        if frame.f_code.co_filename != files.__file__:
+        if frame.f_code.co_filename != disk.__file__:
             return None
         if event == "line":
             seen += 1
@@ -51,7 +51,7 @@ def kill_at_line(number):
                 os.kill(os.getpid(), signal.SIGKILL)
         return trace
     sys.settrace(trace)
-    files.write_bytes(path, new)
+    disk.write_bytes(path, new)
     sys.settrace(None)
     os._exit(0)
 
@@ -63,8 +63,8 @@ def fork(action, *arguments):
 
 def write_for_ever():
     while True:
-        files.write_bytes(path, new)
-        files.write_bytes(path, old)
+        disk.write_bytes(path, new)
+        disk.write_bytes(path, old)
 
 outcomes = []
 for number in range(1, 40):

@@ -38,5 +38,9 @@ class OutputError(ExpungeError):
     """Results could not be written where they should go."""
 
 
+class LedgerError(ExpungeError):
+    """The ledger of deletion requests, its files or its state are not what they should be."""
+
+
 class ExpungeWarning(UserWarning):
     """Something the user should know, that does not stop the work."""
