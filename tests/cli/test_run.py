@@ -110,10 +110,10 @@ def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monke
     looked = iter(range(100))
     look = engine._look
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         if next(looked) == 1:
             raise KeyboardInterrupt
-        return look(*arguments)
+        return look(*arguments, **options)
 
     monkeypatch.setattr(engine, "_look", interrupted)
     done = expunge(*job.flags, "--forget-random", 8, "--out", "out")
