@@ -5,10 +5,11 @@ from expunge.api import DEFAULT_METHOD, make_method, unlearn
 from expunge.errors import ClassifierError, ExpungeWarning, ForgetSetError, SettingsError
 from expunge.forget import ForgetSet
 from expunge.goals import Misclassify, Relabel
+from expunge.images import TensorImages
 from expunge.methods import METHODS
 from expunge.methods.correct import Correct
 from expunge.runtime import Runtime
-from expunge.task import Limits, StopReason
+from expunge.task import Limits, StopReason, Task
 
 ONE_STEP = Limits(steps=1)
 QUICK = make_method("l2ul", {"attack": {"targets_per_row": 2, "steps": 3, "radius": 0.5}})
@@ -60,8 +61,8 @@ def test_make_method_puts_settings_over_defaults():
 
 
 def test_an_unknown_method_and_an_unknown_setting():
-    with pytest.raises(SettingsError, match=r"`method`: expected one of .*l2ul, l2ul-faithful, .*, got salun"):
-        make_method("salun")
+    with pytest.raises(SettingsError, match=r"`method`: expected one of .*l2ul, l2ul-faithful, .*, got amnesia"):
+        make_method("amnesia")
     with pytest.raises(
         SettingsError, match=r"`attack\.eps`: expected one of targets_per_row, radius, .*an unknown set"
     ):
@@ -71,7 +72,7 @@ def test_an_unknown_method_and_an_unknown_setting():
 def test_an_unknown_method_is_refused_before_anything_else(trained, rows):
     wrong = ForgetSet(rows.ids, rows.x * 255, rows.y)
     with pytest.raises(SettingsError, match="`method`"):
-        unlearn(trained, wrong, method="salun")
+        unlearn(trained, wrong, method="amnesia")
 
 
 def test_a_goal_that_the_method_cannot_pursue(trained, relabelled):
@@ -79,6 +80,28 @@ def test_a_goal_that_the_method_cannot_pursue(trained, relabelled):
         SettingsError, match="`goal`: expected misclassify with the method negative-gradient, got relabel"
     ):
         unlearn(trained, relabelled, method="negative-gradient")
+
+
+class Unseen:
+    """Retain data that nobody may look at."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"{name} of the retain data was read")
+
+
+def test_retain_data_reach_only_a_method_that_declares_them(trained, rows, other_images):
+    retain = TensorImages(range(20), other_images[1], other_images[0])
+    withheld = unlearn(trained, rows, method=QUICK, limits=ONE_STEP, retain=Unseen())
+    given = unlearn(trained, rows, method="fine-tune", limits=ONE_STEP, retain=retain)
+    assert withheld.task.retain is None
+    assert given.task.retain is retain
+
+
+def test_a_method_that_needs_retain_data_says_so(trained, rows):
+    with pytest.raises(SettingsError, match="`retain`: expected the rest of the training data for the method fine-tun"):
+        unlearn(trained, rows, method="fine-tune")
+    with pytest.raises(SettingsError, match="`retain`: expected the rest of the training data, got none"):
+        make_method("fine-tune").run(Task.create(trained, rows), Runtime())
 
 
 def test_the_edges_checks_reach_the_caller(trained, rows):

@@ -79,6 +79,47 @@ def test_the_tasks_limit_goes_before_the_methods(trained, rows):
     assert (edit.stop_reason, edit.steps) == (StopReason.STEP_LIMIT, 2)
 
 
+def run_course(task, step, length, **options):
+    working, numbers = task.classifier.copy(), iter(range(1, 10**6))
+    plan = Plan("scripted", {}, working, lambda: step(working, next(numbers)), 50, completed=lambda n: n >= length)
+    return edit_until_goal(task, plan, CostMeter(Runtime()))
+
+
+def test_a_method_with_a_rule_of_its_own_runs_its_course_and_its_last_state_is_kept(trained, rows):
+    states = []
+
+    def step(working, number):
+        with torch.no_grad():
+            working.network[-1].bias[0] += -1e3 if number == 1 else 1e3 if number == 2 else 0.1
+        states.append(working.sha256())
+        return {"loss": 1.0}
+
+    edit = run_course(Task.create(trained, rows.rows([0, 5])), step, 3)
+    assert [point.achieved for point in edit.trace] == [2, 0, 0]
+    assert (edit.stop_reason, edit.steps) == (StopReason.COMPLETED, 3)
+    assert edit.classifier.sha256() == states[-1]
+    check_flags(edit)
+
+
+def test_a_course_that_ends_at_the_goal_has_reached_it(trained, rows):
+    def step(working, number):
+        forget_labels(working, [0])
+        return {"loss": 1.0}
+
+    edit = run_course(Task.create(trained, rows.rows([0, 5])), step, 4)
+    assert (edit.stop_reason, edit.steps) == (StopReason.GOAL_REACHED, 4)
+
+
+def test_a_course_cut_short_by_a_limit_says_so(trained, rows):
+    edit = run_course(Task.create(trained, rows, limits=Limits(steps=2)), nothing, 4)
+    assert (edit.stop_reason, edit.steps) == (StopReason.STEP_LIMIT, 2)
+
+
+def test_a_course_that_ends_with_a_loss_that_is_not_finite_has_diverged(trained, rows):
+    edit = run_course(Task.create(trained, rows), lambda working, number: {"loss": math.nan}, 1)
+    assert edit.stop_reason is StopReason.DIVERGED
+
+
 def test_the_limit_of_time(trained, rows):
     edit = start(Task.create(trained, rows, limits=Limits(seconds=1e-9)), nothing)
     assert (edit.stop_reason, edit.steps) == (StopReason.TIME_LIMIT, 1)

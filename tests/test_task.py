@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from expunge.classifier import Bounds, Classifier
-from expunge.errors import ClassifierError, ExpungeWarning, ForgetSetError, SettingsError
+from expunge.errors import ClassifierError, DataError, ExpungeWarning, ForgetSetError, SettingsError
 from expunge.forget import ForgetSet
 from expunge.goals import Misclassify, Relabel
+from expunge.images import TensorImages
 from expunge.task import Limits, Task, seeded_generator
 
 
@@ -170,3 +171,34 @@ def test_no_task_draws_from_the_global_generator(trained, rows):
     before = torch.get_rng_state()
     Task.create(trained, rows, goal=Relabel()).generator("copies")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def make_retain(other_images, **changes):
+    parts = {"ids": [f"other-{row}" for row in range(20)], "labels": other_images[1], "pixels": other_images[0]}
+    return TensorImages(**{**parts, **changes})
+
+
+def test_retain_data_that_fit_are_kept(trained, rows, other_images):
+    retain = make_retain(other_images)
+    assert Task.create(trained, rows, retain=retain).retain is retain
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ids": [], "labels": torch.zeros(0, dtype=torch.int64), "pixels": torch.zeros(0, 3, 8, 6)}, "at least one"),
+        ({"labels": torch.full((20,), 5)}, "labels in 0..4, got 5..5"),
+        ({"pixels": torch.rand(20, 3, 6, 8)}, "the forget set's shape"),
+    ],
+)
+def test_retain_data_that_do_not_fit(trained, rows, other_images, changes, words):
+    with pytest.raises(DataError, match=f"`retain`: expected .*{words}"):
+        Task.create(trained, rows, retain=make_retain(other_images, **changes))
+
+
+def test_retain_data_that_hold_a_row_to_forget(trained, rows, other_images):
+    x, labels = torch.cat([other_images[0], rows.x[:1]]), torch.cat([other_images[1], rows.y[:1]])
+    ids = [f"row-{number}" for number in range(1, 21)]
+    with pytest.raises(DataError, match=r"`retain`: expected none of the rows to forget, got 1 of them: row-0"):
+        Task.create(trained, rows, retain=TensorImages([*ids, "row-0"], labels, x))
+    assert Task.create(trained, rows, retain=TensorImages([*ids, "new"], labels, x)).retain, "ids alone say nothing"

@@ -8,8 +8,9 @@ from expunge.edit import Edit
 from expunge.errors import SettingsError
 from expunge.forget import ForgetSet
 from expunge.goals import Goal
+from expunge.images import Images
 from expunge.methods import METHODS
-from expunge.methods.protocol import Method
+from expunge.methods.protocol import Method, Needs
 from expunge.runtime import Runtime
 from expunge.settings import from_mapping
 from expunge.task import Limits, Strength, Task
@@ -28,6 +29,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     runtime: Runtime | None = None,
     minimum_right: float = 0.5,
     strength: Strength | None = None,
+    retain: Images | None = None,
 ) -> Edit:
     """Return an edit whose classifier has forgotten every row of `forget_set`; the one given stays as it is.
 
@@ -41,13 +43,18 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         runtime: device and batch size; default: where the classifier is.
         minimum_right: share of rows that the classifier must predict as labelled before the edit.
         strength: whether the goal is to hold on transformed copies of the rows, too; default: the method's own.
+        retain: the rest of the training data; only a method that declares that it needs them ever sees them.
 
     Raises:
         ForgetSetError: classifier and forget set do not fit.
         ClassifierError: the classifier's outputs are not logits.
-        SettingsError: an unknown method, or one that can't pursue the goal.
+        DataError: retain data do not fit, or hold a row to forget.
+        SettingsError: an unknown method, one that can't pursue the goal, or one that needs retain data without them.
     """
     chosen = make_method(method) if isinstance(method, str) else method
+    needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
+    if needs_retain and retain is None:
+        raise SettingsError("retain", f"the rest of the training data for the method {chosen.name}", "none")
     task = Task.create(
         classifier,
         forget_set,
@@ -56,6 +63,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         limits=limits,
         minimum_right=minimum_right,
         strength=strength or chosen.strength,
+        retain=retain if needs_retain else None,
     )
     if task.goal.name not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)

@@ -98,8 +98,9 @@ def run_demo(out: Path, *, method: str, seed: int, progress: Progress) -> tuple[
     forget_set = ForgetSet(
         tuple(digits.train.ids[row] for row in chosen), digits.train.pixels[chosen], digits.train.labels[chosen]
     )
-    edit = unlearn(classifier, forget_set, method=method, seed=seed, runtime=Runtime(progress=progress))
     parts = {"retain": _rows_of(digits.train, kept), "test": digits.test}
+    runtime = Runtime(progress=progress)
+    edit = unlearn(classifier, forget_set, method=method, seed=seed, runtime=runtime, retain=parts["retain"])
     measured = {
         name: Measured(predict(classifier, images), predict(edit.classifier, images)) for name, images in parts.items()
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from expunge._version import __version__
@@ -44,10 +44,25 @@ class TracePoint:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Predictions before and after an edit on images that had no part in it."""
+    """Predictions before and after an edit on one set of images."""
 
     before: Predictions
     after: Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedCost:
+    """What an edit should do to other images, from probes that had no part in it; no real image is needed.
+
+    Args:
+        churn: percent of the probes whose predicted label changed.
+        logit_change: root mean squared change of a probe's logits, their mean over the classes taken out.
+        probes: how many there were.
+    """
+
+    churn: float
+    logit_change: float
+    probes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,7 @@ class Edit:
         trace: one point a step.
         cost: seconds, gradient evaluations, memory.
         achieved: (k,) for which rows the goal holds, in eval mode.
+        expected: what it should cost on other images, where the method tells.
     """
 
     task: Task
@@ -75,6 +91,7 @@ class Edit:
     trace: tuple[TracePoint, ...]
     cost: Cost
     achieved: Bool[Tensor, " k"]
+    expected: ExpectedCost | None = None
 
     @property
     def goal_achieved(self) -> float:
@@ -113,7 +130,7 @@ class Edit:
         Args:
             folder: where to; made if missing.
             job: what was asked, as plain nested values; default: method, goal and seed.
-            measured: predictions on other images by name ("retain", "test"); they are only measured on.
+            measured: predictions on other images by name ("retain", "test").
             overwrite: replace what an earlier run left in the folder.
 
         Raises:
@@ -153,6 +170,7 @@ class Edit:
 
     def _to_result(self, measured: Mapping[str, Measured]) -> dict[str, Any]:
         robust = self.measure_robust_goal()
+        used = ("forget",) if self.task.retain is None else ("forget", "retain")
         return {
             "schema_version": RESULT_SCHEMA_VERSION,
             "method": self.method,
@@ -168,7 +186,9 @@ class Edit:
                 name: {**_figures(each.after), "churn": churn(each.before, each.after)}
                 for name, each in measured.items()
             },
-            "measured_only": [name for name in measured if name != "forget"],
+            "measured_only": [name for name in measured if name not in used],
+            "retain_used": "retain" in used,
+            "expected": None if self.expected is None else asdict(self.expected),
             "cost": asdict(self.cost),
             "settings": dict(self.settings),
             "seed": self.task.seed,
@@ -217,6 +237,18 @@ class Edit:
         if self.task.goal.name == "relabel":
             return [int(label) for label in self.task.labels]
         return [""] * len(self.task.forget_set)
+
+
+def measure_expected_cost(before: Classifier, after: Classifier, probes: Float[Tensor, "n c h w"]) -> ExpectedCost:
+    """Return how two classifiers differ on `probes`."""
+    old, new = compute_logits(before, probes), compute_logits(after, probes)
+    change = (new - old) - (new - old).mean(dim=1, keepdim=True)
+    labels = old.argmax(dim=1)
+    return ExpectedCost(
+        churn=churn(to_predictions(old, labels), to_predictions(new, labels)),
+        logit_change=change.square().sum(dim=1).mean().sqrt().item(),
+        probes=len(probes),
+    )
 
 
 def check_achieved(classifier: Classifier, task: Task) -> Bool[Tensor, " k"]:

@@ -76,6 +76,36 @@ class Subset:
         return self.images.load([self.rows[row] for row in rows])
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Two sets of images as one: the rows of `first`, then those of `second`."""
+
+    first: Images
+    second: Images
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Return the ids of both."""
+        return [*self.first.ids, *self.second.ids]
+
+    @property
+    def labels(self) -> Tensor:
+        """Return the labels of both."""
+        return torch.cat([self.first.labels, self.second.labels])
+
+    def load(self, rows: Sequence[int]) -> Tensor:
+        """Return the pixels of these rows, each in its place."""
+        split, index = len(self.first.labels), torch.as_tensor(list(rows), dtype=torch.int64)
+        parts = []
+        for images, chosen, start in ((self.first, index < split, 0), (self.second, index >= split, split)):
+            if bool(chosen.any()):
+                parts.append((chosen, images.load((index[chosen] - start).tolist())))
+        pixels = parts[0][1].new_empty(len(index), *parts[0][1].shape[1:])
+        for chosen, loaded in parts:
+            pixels[chosen] = loaded.to(pixels)
+        return pixels
+
+
 def batches(images: Images, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (pixels, labels) in order, at most `batch_size` at a time."""
     labels = images.labels

@@ -1,6 +1,6 @@
 """A whole job from files to files: load, select, unlearn, measure, save."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -139,6 +139,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         runtime=runtime,
         minimum_right=job.minimum_right,
         strength=job.strength,
+        retain=_retain_part(inputs),
     )
     measured = {} if edit.stop_reason is StopReason.INTERRUPTED else _measure(job, inputs, edit, runtime)
     resolved = to_mapping(replace(job, settings=to_mapping(method), strength=edit.task.strength))
@@ -203,12 +204,18 @@ def _select_mistakes(
     return rows, ForgetSet(chosen.ids, chosen.x, answers, chosen.y)
 
 
-def _measure(job: Job, inputs: _Inputs, edit: Edit, runtime: Runtime) -> dict[str, Measured]:
+def _retain_part(inputs: _Inputs) -> Subset | None:
+    """Return the training rows that are not to be forgotten, if there are any."""
     forgotten = set(inputs.rows)
     retained = [row for row in range(len(inputs.splits.train.ids)) if row not in forgotten]
+    return Subset(inputs.splits.train, retained) if retained else None
+
+
+def _measure(job: Job, inputs: _Inputs, edit: Edit, runtime: Runtime) -> dict[str, Measured]:
     parts: dict[str, Images] = {}
-    if retained and job.data.retain_rows:
-        parts["retain"] = Subset(inputs.splits.train, _sample(retained, job.data.retain_rows, job.seed))
+    retain = _retain_part(inputs)
+    if retain is not None and job.data.retain_rows:
+        parts["retain"] = Subset(retain.images, _sample(retain.rows, job.data.retain_rows, job.seed))
     if inputs.splits.test is not None and job.data.test_rows:
         every = range(len(inputs.splits.test.ids))
         parts["test"] = Subset(inputs.splits.test, _sample(every, job.data.test_rows, job.seed))
@@ -224,7 +231,7 @@ def _predict(loaded: LoadedClassifier, images: Images, runtime: Runtime, name: s
     return predict(loaded.classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
 
 
-def _sample(rows: "range | list[int]", count: int, seed: int) -> list[int]:
+def _sample(rows: Sequence[int], count: int, seed: int) -> list[int]:
     if count >= len(rows):
         return list(rows)
     order = torch.randperm(len(rows), generator=seeded_generator(seed, "measured rows"))[:count]

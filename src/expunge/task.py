@@ -10,9 +10,10 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from expunge.classifier import Classifier, check_logits
-from expunge.errors import ClassifierError, ExpungeWarning, ForgetSetError, SettingsError
+from expunge.errors import ClassifierError, DataError, ExpungeWarning, ForgetSetError, SettingsError
 from expunge.forget import ForgetSet
 from expunge.goals import Goal, Misclassify, Relabel, check_labels
+from expunge.images import Images
 from expunge.measurement import compute_logits
 
 BOUNDS_TOLERANCE = 1e-6
@@ -24,6 +25,8 @@ class StopReason(StrEnum):
     """Why an edit ended."""
 
     GOAL_REACHED = "goal_reached"
+    COMPLETED = "completed"
+    """The method's own rule ended it, and the goal does not hold for every row."""
     STEP_LIMIT = "step_limit"
     TIME_LIMIT = "time_limit"
     DIVERGED = "diverged"
@@ -66,6 +69,7 @@ class Task:
         seed: where all randomness of the edit comes from.
         limits: when to give up.
         strength: whether the goal is to hold on copies of the rows, too.
+        retain: the rest of the training data, only for a method that declares that it needs it.
     """
 
     classifier: Classifier
@@ -76,9 +80,10 @@ class Task:
     seed: int = 0
     limits: Limits = Limits()
     strength: Strength = Strength.EXACT
+    retain: Images | None = None
 
     @classmethod
-    def create(  # noqa: PLR0913 - the parts of a task, five of them optional
+    def create(  # noqa: PLR0913 - the parts of a task, six of them optional
         cls,
         classifier: Classifier,
         forget_set: ForgetSet,
@@ -88,6 +93,7 @@ class Task:
         limits: Limits = Limits(),
         minimum_right: float = 0.5,
         strength: Strength = Strength.EXACT,
+        retain: Images | None = None,
     ) -> "Task":
         """Return the task, after checking once that classifier and forget set fit each other.
 
@@ -100,9 +106,11 @@ class Task:
             minimum_right: share of rows (0..1) that the classifier must predict as labelled. Fewer mean most often
                 that the normalisation or the labels are wrong.
             strength: whether the goal is to hold on copies of the rows, too.
+            retain: the rest of the training data, for a method that needs it.
 
         Raises:
             ForgetSetError: labels or pixels out of range, or too few rows predicted as labelled.
+            DataError: retain data are empty, of other classes or another size, or hold a row to forget.
             ClassifierError: no weight to edit, wrong number of outputs, NaN, or probabilities.
 
         Warns:
@@ -117,9 +125,11 @@ class Task:
         logits = _compute_first_logits(classifier, forget_set)
         right = logits.argmax(dim=1).cpu() == forget_set.y.cpu()
         _check_right(right, minimum_right)
+        if retain is not None:
+            _check_retain(classifier, forget_set, retain)
         chosen = goal or (Misclassify() if forget_set.y_new is None else Relabel())
         labels = chosen.labels(forget_set, classifier.num_classes, seeded_generator(seed, "labels"))
-        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength)
+        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength, retain)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator of this task's own for one purpose, the same each time."""
@@ -160,6 +170,24 @@ def _compute_first_logits(classifier: Classifier, forget_set: ForgetSet) -> Tens
         raise ForgetSetError("x", "images that the classifier takes", f"{shape} ({error})") from error
     check_logits(logits, classifier.num_classes)
     return logits
+
+
+def _check_retain(classifier: Classifier, forget_set: ForgetSet, retain: Images) -> None:
+    labels = retain.labels
+    if len(labels) == 0:
+        raise DataError("retain", "at least one image", "none")
+    if int(labels.min()) < 0 or int(labels.max()) >= classifier.num_classes:
+        found = f"{int(labels.min())}..{int(labels.max())}"
+        raise DataError("retain", f"labels in 0..{classifier.num_classes - 1}", found, "check the class list")
+    shape, wanted = tuple(retain.load([0]).shape[1:]), tuple(forget_set.x.shape[1:])
+    if shape != wanted:
+        raise DataError("retain", f"images of the forget set's shape {wanted}", str(shape))
+    rows = {name: row for row, name in enumerate(forget_set.ids)}
+    shared = [(number, rows[name]) for number, name in enumerate(retain.ids) if name in rows]
+    same = [row for number, row in shared if torch.equal(retain.load([number])[0], forget_set.x[row].cpu())]
+    if same:
+        names = ", ".join(forget_set.ids[row] for row in same[:5])
+        raise DataError("retain", "none of the rows to forget", f"{len(same)} of them: {names}", "leave them out")
 
 
 def _check_right(right: Tensor, minimum_right: float) -> None:

@@ -32,9 +32,24 @@ def test_run_reaches_the_goal_and_writes_every_file(expunge, job):
     assert result["before"]["retain"]["n"] == 56
     assert result["before"]["test"]["n"] == 30
     assert result["measured_only"] == ["retain", "test"]
+    assert result["retain_used"] is False
     assert result["cost"]["gradient_evaluations"] > 0
     assert "forget" in done.out
     assert "0.0" in done.out
+
+
+def test_a_method_that_needs_retain_data_gets_them_and_the_result_says_so(expunge, job):
+    flags = [flag for flag in job.flags if "attack" not in flag and flag != "--set"]
+    training = ["--set", "training.epochs=2", "--set", "training.learning_rate=1e-4"]
+    done = expunge(*flags, "--method", "fine-tune", *training, "--forget-random", 4, "--out", "edited")
+    assert done.code == 3, done.err
+    result = read(job.folder / "edited")
+    assert result["stop_reason"] == "completed"
+    assert result["measured_only"] == ["test"]
+    assert result["retain_used"] is True
+    assert result["cost"]["gradient_evaluations"] == 2 * 56
+    assert "retain data were used by the method" in done.out
+    assert "the method has run its course" in done.out
 
 
 def test_edited_weights_load_into_the_same_architecture(expunge, job):

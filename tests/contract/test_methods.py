@@ -20,6 +20,7 @@ from expunge.classifier import Classifier
 from expunge.errors import SettingsError
 from expunge.forget import ForgetSet
 from expunge.goals import GOALS
+from expunge.images import TensorImages
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim, Needs
 from expunge.runtime import Runtime
@@ -29,11 +30,11 @@ from expunge.task import Limits, StopReason, Strength, Task
 
 @dataclass(frozen=True)
 class Row:
-    """Settings under which a method is quick on a tiny classifier, hardly moves, and lets its weights overflow."""
+    """Settings under which a method is quick on a tiny classifier, hardly moves, lets its weights overflow (if any)."""
 
     quick: dict[str, Any]
     slow: dict[str, Any]
-    wild: dict[str, Any]
+    wild: dict[str, Any] | None
 
 
 DESCENT = {"learning_rate": 0.01, "forget_batch": 2, "passes": 30}
@@ -45,16 +46,26 @@ L2UL = {"attack": ATTACK, "adversarial_batch": 4}
 PROBES = {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 2}}
 LEAST = {"probes": PROBES, "steps": 8, "probe_batch": 8, "copying": {"constraints": 6}}
 
+TRAINING = {"epochs": 2, "batch_size": 8}
+EPOCHS = Row(
+    {"training": TRAINING},
+    {"training": {**TRAINING, "learning_rate": 1e-6}},
+    {"training": {**TRAINING, "learning_rate": 1e30}},
+)
+
 ROWS = {
     "least-change": Row(LEAST, {**LEAST, "approach": 100_000}, {**LEAST, "rate": 1e30}),
     "l2ul": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "l2ul-faithful": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "negative-gradient": Row({"descent": DESCENT}, SLOW, WILD),
     "correct": Row({"descent": DESCENT}, SLOW, WILD),
+    "fine-tune": EPOCHS,
 }
 
+OTHERS = {}
 CASES = [(name, goal) for name, method in METHODS.items() for goal in method.goals]
 REFUSED = [(name, goal) for name, method in METHODS.items() for goal in GOALS if goal not in method.goals]
+DIVERGING = [(name, goal) for name, goal in CASES if ROWS[name].wild is not None]
 MODES = ("eval", "train", "mixed")
 each_case = pytest.mark.parametrize(("name", "goal"), CASES, ids=[f"{name}-{goal}" for name, goal in CASES])
 each_method = pytest.mark.parametrize("name", METHODS)
@@ -67,9 +78,18 @@ def few(rows):
     return ForgetSet(chosen.ids, chosen.x, chosen.y, (chosen.y + 2) % 5)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _others(other_images):
+    """Give `run` the rest of the training data, which it offers to every method."""
+    OTHERS["retain"] = TensorImages([f"other-{row}" for row in range(20)], other_images[1], other_images[0])
+    yield
+    OTHERS.clear()
+
+
 def run(classifier, forget_set, name, goal, *, settings=None, **options):
     method = make_method(name, ROWS[name].quick if settings is None else settings)
-    return unlearn(classifier, forget_set, goal=GOALS[goal], method=method, **{"strength": Strength.EXACT, **options})
+    options = {"strength": Strength.EXACT, **OTHERS, **options}
+    return unlearn(classifier, forget_set, goal=GOALS[goal], method=method, **options)
 
 
 def snapshot(classifier):
@@ -106,7 +126,11 @@ def assert_honest(edit):
     assert (edit.stop_reason is StopReason.GOAL_REACHED) == bool(held.all())
     assert all(bool(torch.isfinite(tensor).all()) for tensor in twin.state_dict().values())
     assert len(edit.trace) == edit.steps
-    assert edit.goal_achieved >= max((point.achieved for point in edit.trace), default=0) / len(rows) - 1e-12
+    if METHODS[edit.method].aim is Aim.NEVER_SEEN:
+        assert edit.stop_reason is not StopReason.COMPLETED or edit.trace[-1].achieved == held.sum()
+    else:
+        assert edit.stop_reason is not StopReason.COMPLETED
+        assert edit.goal_achieved >= max((point.achieved for point in edit.trace), default=0) / len(rows) - 1e-12
 
 
 def test_every_method_has_a_row():
@@ -194,13 +218,34 @@ def test_three_rows(trained, few, name, goal):
 def test_one_row_is_forgotten(trained, few, name, goal):
     edit = run(trained, few.rows([1]), name, goal)
     assert_honest(edit)
-    assert edit.stop_reason is StopReason.GOAL_REACHED
+    if METHODS[name].aim is Aim.NEVER_SEEN:
+        assert edit.stop_reason in (StopReason.GOAL_REACHED, StopReason.COMPLETED)
+    else:
+        assert edit.stop_reason is StopReason.GOAL_REACHED
+
+
+class Unseen:
+    """Retain data that nobody may look at."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"{name} of the retain data was read")
+
+
+@each_case
+def test_retain_data_are_declared_or_never_seen(trained, few, name, goal):
+    if METHODS[name].needs is Needs.FORGET_ONLY:
+        edit = run(trained, few, name, goal, limits=Limits(steps=1), retain=Unseen())
+        assert edit.task.retain is None
+    else:
+        with pytest.raises(SettingsError, match="`retain`: expected"):
+            run(trained, few, name, goal, retain=None)
 
 
 @each_case
 def test_robust_is_reached_only_if_fresh_copies_hold(trained, few, name, goal):
     edit = run(trained, few, name, goal, strength=Strength.ROBUST, limits=Limits(steps=60))
-    assert edit.stop_reason in (StopReason.GOAL_REACHED, StopReason.STEP_LIMIT, StopReason.DIVERGED)
+    ends = (StopReason.GOAL_REACHED, StopReason.COMPLETED, StopReason.STEP_LIMIT, StopReason.DIVERGED)
+    assert edit.stop_reason in ends
     if edit.stop_reason is StopReason.GOAL_REACHED:
         assert edit.goal_achieved == 1.0
         assert edit.measure_robust_goal().share > 0.9
@@ -211,7 +256,7 @@ def test_one_step(trained, few, name, goal):
     edit = run(trained, few, name, goal, limits=Limits(steps=1))
     assert_honest(edit)
     assert edit.steps == 1
-    assert edit.stop_reason in (StopReason.STEP_LIMIT, StopReason.GOAL_REACHED)
+    assert edit.stop_reason in (StopReason.STEP_LIMIT, StopReason.GOAL_REACHED, StopReason.COMPLETED)
 
 
 @each_case
@@ -219,10 +264,10 @@ def test_no_time(trained, few, name, goal):
     edit = run(trained, few, name, goal, limits=Limits(seconds=1e-9))
     assert_honest(edit)
     assert edit.steps == 1
-    assert edit.stop_reason in (StopReason.TIME_LIMIT, StopReason.GOAL_REACHED)
+    assert edit.stop_reason in (StopReason.TIME_LIMIT, StopReason.GOAL_REACHED, StopReason.COMPLETED)
 
 
-@each_case
+@pytest.mark.parametrize(("name", "goal"), DIVERGING)
 def test_divergence_is_said_and_the_best_finite_state_returned(trained, few, name, goal):
     edit = run(trained, few, name, goal, settings=ROWS[name].wild)
     assert_honest(edit)
@@ -314,7 +359,8 @@ def test_settings_survive_a_round_trip(name, data):
 @each_method
 def test_methods_run_by_themselves_too(trained, few, name):
     goal = METHODS[name].goals[0]
-    task = Task.create(trained, few, goal=GOALS[goal], limits=Limits(steps=2))
+    retain = OTHERS["retain"] if METHODS[name].needs is Needs.FORGET_AND_RETAIN else None
+    task = Task.create(trained, few, goal=GOALS[goal], limits=Limits(steps=2), retain=retain)
     method = make_method(name, ROWS[name].quick)
     edit = method.run(task, Runtime())
     assert_honest(edit)

@@ -28,7 +28,7 @@ PUBLIC = [
     "unlearn",
 ]
 
-METHOD_NAMES = ["correct", "l2ul", "l2ul-faithful", "least-change", "negative-gradient"]
+METHOD_NAMES = ["correct", "fine-tune", "l2ul", "l2ul-faithful", "least-change", "negative-gradient"]
 
 UNLEARN = [
     "classifier",
@@ -40,6 +40,7 @@ UNLEARN = [
     "runtime",
     "minimum_right",
     "strength",
+    "retain",
 ]
 
 

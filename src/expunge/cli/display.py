@@ -15,6 +15,7 @@ from expunge.task import StopReason
 NARROWEST = 100
 STOP_WORDS = {
     StopReason.GOAL_REACHED: "the goal holds for every row",
+    StopReason.COMPLETED: "the method has run its course",
     StopReason.STEP_LIMIT: "step limit; the best state was kept",
     StopReason.TIME_LIMIT: "time limit; the best state was kept",
     StopReason.DIVERGED: "the weights diverged; the best state before was kept",
@@ -55,6 +56,12 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
         f"{100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row "
         f"(worst: {robust['worst_kind']}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
     )
+    if result["expected"] is not None:
+        expected = result["expected"]
+        console.print(
+            f"expected cost: {expected['churn']:.1f}% of other answers change, "
+            f"from {expected['probes']} probes kept out of the fit"
+        )
     cost = result["cost"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())
     console.print(
@@ -63,6 +70,8 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
     )
     if result["measured_only"]:
         console.print(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
+    if result["retain_used"]:
+        console.print("retain data were used by the method")
     console.print(f"saved to {place}", markup=False)
 
 

@@ -19,10 +19,12 @@ def command(name: str | None) -> None:
 
 def _describe_all() -> Table:
     table = Table()
-    for column in ("method", "needs", "goals", "what it does", "source"):
+    for column in ("method", "aim", "needs", "goals", "what it does", "source"):
         table.add_column(column, overflow="fold")
     for name, method in METHODS.items():
-        table.add_row(name, method.needs.value, ", ".join(method.goals), method.summary, method.source)
+        table.add_row(
+            name, method.aim.value, method.needs.value, ", ".join(method.goals), method.summary, method.source
+        )
     return table
 
 

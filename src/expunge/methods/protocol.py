@@ -12,18 +12,23 @@ class Needs(StrEnum):
     """The data that a method may see; nothing more reaches it."""
 
     FORGET_ONLY = "forget set"
+    FORGET_AND_RETAIN = "forget set and retain data"
 
 
 class Aim(StrEnum):
     """What a method's authors want the edited classifier to be."""
 
     MISCLASSIFY = "every row misclassified or relabelled"
+    """It stops as soon as the goal holds."""
+    NEVER_SEEN = "as if never trained on the rows"
+    """It stops by a rule of its own, whether the goal holds or not."""
 
 
 class Method(Protocol):
     """A frozen dataclass whose fields are the hyper-parameters; see `expunge.settings.setting`.
 
     `run` never changes the classifier of the task: weights, buffers and training flags are the same, bit for bit.
+    Retain data reach it only if it declares that it needs them.
     """
 
     name: ClassVar[str]
