@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,11 @@ COLUMNS = {
     "robust, %": lambda result: 100 * result["goal_achieved_robust"],
     "rows robust, %": lambda result: 100 * result["robust"]["rows_held"],
     "retain": lambda result: result["after"]["retain"]["accuracy"],
+    "retain drop": lambda result: result["before"]["retain"]["accuracy"] - result["after"]["retain"]["accuracy"],
+    "retain churn, %": lambda result: result["after"]["retain"]["churn"],
     "test": lambda result: result["after"]["test"]["accuracy"],
     "test drop": lambda result: result["before"]["test"]["accuracy"] - result["after"]["test"]["accuracy"],
-    "churn, %": lambda result: result["after"]["test"]["churn"],
+    "test churn, %": lambda result: result["after"]["test"]["churn"],
     "steps": lambda result: result["steps"],
     "gradient evaluations": lambda result: result["cost"]["gradient_evaluations"],
     "seconds": lambda result: result["cost"]["seconds"],
@@ -82,6 +84,7 @@ def make_cells(grid: dict[str, Any], name: str) -> Iterator[Cell]:
                     continue
                 values = fill(grid["job"], places)
                 values |= {"method": row["method"], "settings": row.get("settings", {}), "seed": seed}
+                values |= {"goal": row["goal"]} if "goal" in row else {}
                 values |= {"strength": row["strength"]} if "strength" in row else {}
                 values["forget"] = {"random": count}
                 slug = re.sub(r"[^a-z0-9]+", "-", row["label"].lower()).strip("-")
@@ -119,6 +122,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def make_page(config: Path, grid: dict[str, Any], results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
     """Return the Markdown page: mean and 95% interval over the seeds, and what was run where."""
+    columns = find_columns(results)
     lines = [
         f"# {grid['title']}",
         "",
@@ -131,27 +135,53 @@ def make_page(config: Path, grid: dict[str, Any], results: Sequence[tuple[Cell, 
         f"Written by `python benchmarks/compare.py benchmarks/{config.name}`; "
         f"[{config.stem}.csv]({config.stem}.csv) has every cell.",
         "",
-        "| k | method | " + " | ".join(COLUMNS) + " | stopped by |",
-        "|---" * (len(COLUMNS) + 3) + "|",
+        "| k | method | " + " | ".join(columns) + " | stopped by |",
+        "|---" * (len(columns) + 3) + "|",
     ]
     groups = {(cell.count, cell.label): None for cell, _ in results}
     for count, label in groups:
         chosen = [result for cell, result in results if (cell.count, cell.label) == (count, label)]
-        figures = [mean_and_interval([column(result) for result in chosen]) for column in COLUMNS.values()]
+        figures = [mean_and_interval([column(result) for result in chosen]) for column in columns.values()]
         reasons = sorted({result["stop_reason"] for result in chosen})
         lines.append(f"| {count} | {label} | " + " | ".join(figures) + f" | {', '.join(reasons)} |")
     before = results[0][1]["before"]
+    measured = [
+        f"{name} {before[name]['accuracy']:.2f} (n = {before[name]['n']})" for name in before if name != "forget"
+    ]
+    lines += ["", f"Before: {', '.join(measured)}.", "", *say_prediction(results)]
     lines += [
-        "",
-        f"Before: retain {before['retain']['accuracy']:.2f} (n = {before['retain']['n']}), "
-        f"test {before['test']['accuracy']:.2f} (n = {before['test']['n']}).",
-        "",
         f"Machine: {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"torch {results[0][1]['versions']['torch']}, expunge {results[0][1]['versions']['expunge']}, "
         f"device {results[0][1]['device']}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def find_columns(results: Sequence[tuple[Cell, dict[str, Any]]]) -> dict[str, Callable[[dict[str, Any]], float]]:
+    """Return the columns that every result can fill."""
+    sets = set.intersection(*(set(result["before"]) for _, result in results))
+    return {name: column for name, column in COLUMNS.items() if name.split()[0] not in {"retain", "test"} - sets}
+
+
+def say_prediction(results: Sequence[tuple[Cell, dict[str, Any]]]) -> list[str]:
+    """Return a paragraph on how well the expected churn predicts the measured one, if any edit expected something."""
+    told = [result for _, result in results if result.get("expected") and "test" in result["after"]]
+    if len(told) < 3:
+        return []
+    expected, measured = ([each[0] for each in pairs_of(told)], [each[1] for each in pairs_of(told)])
+    correlation = stats.spearmanr(expected, measured).statistic
+    return [
+        "Expected churn, from probes kept out of the fit, against churn on the test images: Spearman's rank "
+        f"correlation {correlation:.2f} over {len(told)} edits; mean {sum(expected) / len(told):.2f} expected, "
+        f"{sum(measured) / len(told):.2f} measured.",
+        "",
+    ]
+
+
+def pairs_of(results: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
+    """Return expected and measured churn of each result."""
+    return [(result["expected"]["churn"], result["after"]["test"]["churn"]) for result in results]
 
 
 def mean_and_interval(values: Sequence[float]) -> str:
@@ -168,9 +198,10 @@ def make_csv(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
     """Return one line a cell."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["method", "k", "seed", *COLUMNS, "stop_reason", "forget_sha256"])
+    columns = find_columns(results)
+    writer.writerow(["method", "k", "seed", *columns, "stop_reason", "forget_sha256"])
     for cell, result in results:
-        figures = [round(column(result), 4) for column in COLUMNS.values()]
+        figures = [round(column(result), 4) for column in columns.values()]
         reason, forget = result["stop_reason"], result["inputs"]["forget_sha256"]
         writer.writerow([cell.label, cell.count, cell.seed, *figures, reason, forget])
     return stream.getvalue()

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from expunge import Strength, unlearn
+from expunge.edit import measure_expected_cost
 from expunge.measurement import compute_logits
 from expunge.methods.least_change import Copying, LeastChange
 from expunge.methods.negative_gradient import NegativeGradient
@@ -70,3 +71,15 @@ def test_open_sizes_follow_the_task(trained, rows):
     resolved = method.resolve(edit.task)
     assert (resolved.steps, resolved.probe_batch, resolved.copying.constraints) == (50, 96, 48)
     assert LeastChange(steps=7).resolve(edit.task).steps == 7
+
+
+def test_the_expected_cost_comes_from_probes_kept_out(trained, rows):
+    edit = unlearn(trained, rows, method=LeastChange(**QUICK, steps=10), strength=Strength.EXACT)
+    assert edit.expected.probes == 12
+    assert 0 <= edit.expected.churn <= 100
+    assert edit.expected.logit_change > 0
+
+
+def test_the_expected_cost_of_no_change_is_nothing(trained, rows):
+    expected = measure_expected_cost(trained, trained, rows.x)
+    assert (expected.churn, expected.logit_change, expected.probes) == (0.0, 0.0, 6)

@@ -14,7 +14,7 @@ from torch import Tensor
 from expunge.classifier import Classifier
 from expunge.copies import draw_copies
 from expunge.curvature import Whitening, compute_whitening
-from expunge.edit import Edit
+from expunge.edit import Edit, measure_expected_cost
 from expunge.engine import Plan, edit_until_goal
 from expunge.jacobian import Constraints, Step, make_jacobian
 from expunge.layers import Layer, differentiate, find_layers
@@ -36,6 +36,7 @@ EXACT_FLOOR, ROBUST_FLOOR = 0.02, 0.1
 SMALLEST_EASE = 0.15
 STEERING_STARTS = 0.4
 FEW_ROWS = 32
+KEPT_OUT = 10
 CLOSING_STEPS = 30
 
 
@@ -91,7 +92,9 @@ class LeastChange:
         meter = CostMeter(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
-        probes = draw_probes(reference, task, self.probes, meter)
+        drawn = draw_probes(reference, task, self.probes, meter)
+        kept_out = max(1, len(drawn) // KEPT_OUT)
+        unseen, probes = drawn[:kept_out], drawn[kept_out:]
         layers = find_layers(working, probes)
         whitening = compute_whitening(
             working,
@@ -105,7 +108,8 @@ class LeastChange:
         course = _Course(self.resolve(task), task, cost, meter)
         steps = course.steps
         plan = Plan(self.name, to_mapping(self), working, course.take_step, steps + CLOSING_STEPS, least_steps=steps)
-        return edit_until_goal(task, plan, meter)
+        edit = edit_until_goal(task, plan, meter)
+        return replace(edit, expected=measure_expected_cost(reference, edit.classifier.to(runtime.device), unseen))
 
     def resolve(self, task: Task) -> "LeastChange":
         """Return these settings with the sizes that were left open chosen for the task."""
