@@ -80,7 +80,7 @@ def make_cells(grid: dict[str, Any], name: str) -> Iterator[Cell]:
     for seed in grid["seeds"]:
         for count in grid["counts"]:
             for row in grid["methods"]:
-                if count not in row.get("counts", grid["counts"]):
+                if count not in row.get("counts", grid["counts"]) or seed not in row.get("seeds", grid["seeds"]):
                     continue
                 values = fill(grid["job"], places)
                 values |= {"method": row["method"], "settings": row.get("settings", {}), "seed": seed}
@@ -126,24 +126,24 @@ def make_page(config: Path, grid: dict[str, Any], results: Sequence[tuple[Cell, 
     lines = [
         f"# {grid['title']}",
         "",
-        f"Mean ± half a 95% interval (Student's t) over seeds {', '.join(map(str, grid['seeds']))}; each seed draws "
-        "its own forget set. `goal` is the share of rows for which the goal holds on the exact pixels, `robust` the "
-        "share of 32 fresh transformed copies of each row, `rows robust` the share of rows of which at least 95% of "
-        "the copies hold. Accuracies are top-1 in percent; churn is the share of test "
-        "predictions that changed. Retain and test images were only measured on.",
+        "Mean ± half a 95% interval (Student's t) over the forget sets, which are drawn at random with seeds from "
+        f"{grid['seeds'][0]} on. `goal` is the share of rows for which the goal holds on the exact pixels, `robust` "
+        "the share of 32 fresh transformed copies of each row, `rows robust` the share of rows of which at least 95% "
+        "of the copies hold. Accuracies are top-1 in percent, drops in points; churn is the share of predictions that "
+        "changed. Retain and test images were only measured on.",
         "",
         f"Written by `python benchmarks/compare.py benchmarks/{config.name}`; "
         f"[{config.stem}.csv]({config.stem}.csv) has every cell.",
         "",
-        "| k | method | " + " | ".join(columns) + " | stopped by |",
-        "|---" * (len(columns) + 3) + "|",
+        "| k | method | forget sets | " + " | ".join(columns) + " | stopped by |",
+        "|---" * (len(columns) + 4) + "|",
     ]
     groups = {(cell.count, cell.label): None for cell, _ in results}
     for count, label in groups:
         chosen = [result for cell, result in results if (cell.count, cell.label) == (count, label)]
         figures = [mean_and_interval([column(result) for result in chosen]) for column in columns.values()]
         reasons = sorted({result["stop_reason"] for result in chosen})
-        lines.append(f"| {count} | {label} | " + " | ".join(figures) + f" | {', '.join(reasons)} |")
+        lines.append(f"| {count} | {label} | {len(chosen)} | " + " | ".join(figures) + f" | {', '.join(reasons)} |")
     before = results[0][1]["before"]
     measured = [
         f"{name} {before[name]['accuracy']:.2f} (n = {before[name]['n']})" for name in before if name != "forget"
