@@ -142,8 +142,14 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         retain=_retain_part(inputs),
     )
     measured = {} if edit.stop_reason is StopReason.INTERRUPTED else _measure(job, inputs, edit, runtime)
-    resolved = to_mapping(replace(job, settings=to_mapping(method), strength=edit.task.strength))
-    result = edit.save(out, job=resolved, measured=measured, overwrite=True)
+    resolved = replace(
+        job,
+        settings=to_mapping(method),
+        strength=edit.task.strength,
+        goal=GoalChoice(edit.task.goal.name) if job.goal is GoalChoice.AUTO else job.goal,
+        device=str(runtime.device),
+    )
+    result = edit.save(out, job=to_mapping(resolved), measured=measured, overwrite=True)
     return Outcome(edit, measured, result, inputs.splits.notes())
 
 

@@ -51,7 +51,12 @@ Example:
     type=click.Choice([choice.value for choice in GoalChoice]),
     help="What the rows are to do.  [default: auto]",
 )
-@click.option("--method", type=click.Choice(list(METHODS)), help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]")
+@click.option(
+    "--method",
+    type=click.Choice(list(METHODS)),
+    metavar="NAME",
+    help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]",
+)
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help=STRENGTH_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
 @click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
