@@ -18,6 +18,7 @@ from expunge.layers import Flow, Layer, trace_rows
 from expunge.runtime import CostMeter
 
 POSITIONS = 64
+PIXELS_AT_ONCE = 128 * 32 * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def compute_whitening(
     """
     inputs = [_zeros(layer, layer.shape[2]) for layer in layers]
     gradients = [_zeros(layer, layer.shape[1]) for layer in layers]
-    batch_size = min(meter.runtime.batch_size, 128)
+    pixels = probes.shape[2] * probes.shape[3]
+    batch_size = max(1, min(meter.runtime.batch_size, PIXELS_AT_ONCE // pixels))
     with meter.phase("curvature", total=len(probes)) as advance:
         for batch in probes.split(batch_size):
             _, flows = trace_rows(classifier, tuple(layers), batch, lambda logits: draw_contrast(logits, generator))
@@ -90,7 +92,7 @@ def _zeros(layer: Layer, size: int) -> Tensor:
 
 
 def _add_moments(flow: Flow, inputs: Tensor, gradients: Tensor, generator: torch.Generator) -> None:
-    for columns, gradient in flow.pairs:
+    for columns, gradient in flow.unrolled():
         positions = columns.shape[-1]
         chosen = torch.randperm(positions, generator=generator)[:POSITIONS].to(columns.device)
         sampled = columns[..., chosen].transpose(0, 1).transpose(1, 2).flatten(2)

@@ -67,16 +67,23 @@ class _Calls:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Inputs and output gradients of one layer for a batch, one pair for each call of the layer.
+    """What went into one layer for a batch, and the gradients of what came out, one of each for each call.
 
-    Each pair is (b, g, i, l) inputs and (b, g, o, l) output gradients at l positions.
+    Convolutions are unrolled only when they are asked for, since that takes several times the memory.
     """
 
-    pairs: tuple[tuple[Tensor, Tensor], ...]
+    layer: Layer
+    inputs: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+
+    def unrolled(self) -> Iterator[tuple[Float[Tensor, "b g i l"], Float[Tensor, "b g o l"]]]:
+        """Yield inputs and output gradients at l positions, call by call."""
+        for inputs, gradient in zip(self.inputs, self.gradients, strict=True):
+            yield _to_positions(self.layer, inputs, gradient)
 
     def row_gradients(self) -> Float[Tensor, "b g o i"]:
         """Return each row's gradient of the layer's weight matrices."""
-        return torch.stack([gradient @ inputs.transpose(-1, -2) for inputs, gradient in self.pairs]).sum(dim=0)
+        return torch.stack([gradient @ inputs.transpose(-1, -2) for inputs, gradient in self.unrolled()]).sum(dim=0)
 
 
 def find_layers(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> tuple[Layer, ...]:
@@ -114,10 +121,10 @@ def trace_rows(
         logits = classifier(x)
         outputs = [output for made in calls for output in made.outputs]
         gradients = iter(torch.autograd.grad(logits, outputs, cotangent(logits.detach())))
-    flows = []
-    for layer, made in zip(layers, calls, strict=True):
-        pairs = [_to_positions(layer, inputs, next(gradients)) for inputs in made.inputs]
-        flows.append(Flow(tuple(pairs)))
+    flows = [
+        Flow(layer, tuple(made.inputs), tuple(next(gradients) for _ in made.outputs))
+        for layer, made in zip(layers, calls, strict=True)
+    ]
     return logits.detach(), flows
 
 
