@@ -27,6 +27,7 @@ from expunge.classifier import Bounds, Classifier
 from expunge.errors import ForgetSetError
 from expunge.forget import ForgetSet
 from expunge.goals import GOALS, Misclassify, Relabel, draw_other_labels
+from expunge.images import TensorImages
 from expunge.importance import Averaging, compute_importance, scale_to_unit
 from expunge.methods import METHODS
 from expunge.modes import BatchNormMode
@@ -102,7 +103,9 @@ def forget_one(mode, classifier, rows, name):
     settings = {"descent": {"batchnorm": mode.value, "learning_rate": 0.01}}
     if "attack" in METHODS[name].__dataclass_fields__:
         settings["attack"] = ATTACK
-    edit = unlearn(classifier, rows.rows([1]), method=make_method(name, settings))
+    kept = rows.rows([0, 2, 3, 4, 5])
+    retain = TensorImages(kept.ids, kept.y, kept.x)
+    edit = unlearn(classifier, rows.rows([1]), method=make_method(name, settings), retain=retain)
     assert edit.stop_reason is StopReason.GOAL_REACHED
     assert edit.steps > 0
     return edit
@@ -130,7 +133,7 @@ def test_trap_2_batch_moves_them(trained, rows, name):
 def test_trap_2_is_an_explicit_setting_of_every_method(name):
     described = {each.name: each for each in describe_settings(METHODS[name])}
     assert described["descent.batchnorm"].default in list(BatchNormMode)
-    expected = BatchNormMode.BATCH if name == "l2ul-faithful" else BatchNormMode.FROZEN
+    expected = BatchNormMode.BATCH if name in ("l2ul-faithful", "oracle") else BatchNormMode.FROZEN
     assert METHODS[name]().descent.batchnorm is expected
 
 
@@ -357,9 +360,10 @@ def test_trap_7_each_image_takes_a_whole_step_of_its_own(trained, rows):
 )
 @pytest.mark.parametrize("name", METHODS)
 def test_trap_8_images_of_another_range_are_refused_at_the_edge(trained, rows, name, change, words):
+    options = {"minimum_right": 0, "retain": TensorImages(rows.ids, rows.y, rows.x)}
     changed = ForgetSet(rows.ids, change(rows.x), rows.y)
     with pytest.raises(ForgetSetError, match=f"`x`: expected {words}"):
-        unlearn(trained, changed, method=name, goal=GOALS[METHODS[name].goals[0]], minimum_right=0)
+        unlearn(trained, changed, method=name, goal=GOALS[METHODS[name].goals[0]], **options)
 
 
 def test_trap_8_the_radius_is_in_pixels_and_not_in_normalised_units(trained, rows):

@@ -28,7 +28,30 @@ PUBLIC = [
     "unlearn",
 ]
 
-METHOD_NAMES = ["correct", "fine-tune", "l2ul", "l2ul-faithful", "least-change", "negative-gradient"]
+METHOD_NAMES = [
+    "amun",
+    "amun-retain",
+    "bad-teacher",
+    "boundary-shrink",
+    "correct",
+    "delete",
+    "fine-tune",
+    "influence",
+    "jit",
+    "l1-sparse",
+    "l2ul",
+    "l2ul-faithful",
+    "least-change",
+    "mu-mis",
+    "negative-gradient",
+    "neggrad-plus",
+    "oracle",
+    "random-label",
+    "retrain",
+    "salun",
+    "scrub",
+    "ssd",
+]
 
 UNLEARN = [
     "classifier",

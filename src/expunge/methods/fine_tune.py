@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from expunge.edit import Edit
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.training import Course, Training, require_retain, train
+from expunge.methods.training import Trainer, Training, require_retain, train
 from expunge.runtime import CostMeter, Runtime
 from expunge.task import Strength, Task
 
@@ -34,10 +34,10 @@ class FineTune:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         meter = CostMeter(runtime)
         working = task.classifier.to(runtime.device).copy()
-        course = Course(
-            working,
-            self.training,
-            require_retain(task),
-            lambda batch: {"retain": F.cross_entropy(working(batch.x), batch.y)},
+        trainer = Trainer(task, working, self.training, meter)
+        return train(
+            self,
+            trainer,
+            images=require_retain(task),
+            losses=lambda batch: {"retain": F.cross_entropy(working(batch.x), batch.y)},
         )
-        return train(self, task, course, meter)

@@ -14,7 +14,7 @@ from expunge.settings import to_mapping
 from expunge.task import Task
 
 RowLoss = Callable[[Tensor, Tensor], Tensor]
-"""(b, classes) logits and (b,) labels -> (b,) losses."""
+"""(b, classes) logits and (b,) labels or (b, classes) probabilities -> (b,) losses."""
 
 
 class PlainMethod(Method, Protocol):

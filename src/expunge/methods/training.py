@@ -14,7 +14,8 @@ from expunge.classifier import Bounds, Classifier
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.errors import SettingsError
-from expunge.images import Images
+from expunge.forget import ForgetSet
+from expunge.images import Images, TensorImages
 from expunge.methods.protocol import Method
 from expunge.modes import BatchNormMode, editing
 from expunge.runtime import CostMeter
@@ -83,59 +84,70 @@ def _nothing() -> None:
     """Do nothing after a step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What a method trains on and how.
+class Trainer:
+    """Trains a working copy, pass by pass; its optimiser holds that copy's weights and nothing else."""
 
-    Args:
-        working: the copy that is trained, on the meter's device; the only weights that the optimiser knows.
-        training: the settings.
-        images: what each epoch goes through once, in a new random order.
-        losses: of one batch.
-        after_step: called after each step of the optimiser.
-    """
+    def __init__(self, task: Task, working: Classifier, training: Training, meter: CostMeter) -> None:
+        self.task, self.working, self.training, self.meter = task, working, training, meter
+        self._optimiser = make_optimiser(working, training)
+        self._order, self._moves = task.generator("training order"), task.generator("augmentation")
 
-    working: Classifier
-    training: Training
-    images: Images
-    losses: BatchLosses
-    after_step: Callable[[], None] = _nothing
+    def run_pass(
+        self, images: Images, losses: BatchLosses, *, epoch: int, after_step: Callable[[], None] = _nothing
+    ) -> dict[str, float]:
+        """Go through `images` once, in a new random order, and return the mean of each loss over the batches.
 
-
-def train(method: Method, task: Task, course: Course, meter: CostMeter) -> Edit:
-    """Return the edit of `method` that trains for its number of epochs; a step of the engine is an epoch."""
-    epochs = course.training.epochs
-    step = make_epochs(task, course, meter)
-    plan = Plan(method.name, to_mapping(method), course.working, step, epochs, completed=lambda steps: steps >= epochs)
-    return edit_until_goal(task, plan, meter)
-
-
-def make_epochs(task: Task, course: Course, meter: CostMeter) -> Callable[[], Mapping[str, float]]:
-    """Return a step that trains for one epoch and returns the means of the losses over its batches."""
-    training, working = course.training, course.working
-    optimiser = make_optimiser(working, training)
-    order, moves = task.generator("training order"), task.generator("augmentation")
-    labels = course.images.labels
-    per_epoch = ceil(len(labels) / training.batch_size)
-    epochs = iter(range(training.epochs))
-
-    def run_epoch() -> Mapping[str, float]:
-        epoch, totals = next(epochs), dict[str, float]()
-        for number, rows in enumerate(draw_batches(len(labels), training.batch_size, order)):
-            set_rate(optimiser, training, (epoch * per_epoch + number) / (training.epochs * per_epoch))
-            x = course.images.load(rows.tolist())
-            x = augment(x, training.augmentation, task.classifier.bounds, moves).to(meter.runtime.device)
+        Args:
+            images: what to train on.
+            losses: of one batch; called in the training's mode of BatchNorm.
+            epoch: counted from 0; the schedule follows it.
+            after_step: called after each step of the optimiser.
+        """
+        labels, totals = images.labels, dict[str, float]()
+        batches = list(draw_batches(len(labels), self.training.batch_size, self._order))
+        for number, rows in enumerate(batches):
+            set_rate(self._optimiser, self.training, (epoch + number / len(batches)) / self.training.epochs)
+            x = images.load(rows.tolist())
+            x = augment(x, self.training.augmentation, self.task.classifier.bounds, self._moves)
+            x = x.to(self.meter.runtime.device)
             batch = Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch)
-            meter.add_gradients(len(x))
-            with editing(working.module, training.batchnorm):
-                terms = course.losses(batch)
-            descend(optimiser, terms)
-            course.after_step()
+            self.meter.add_gradients(len(x))
+            with editing(self.working.module, self.training.batchnorm):
+                terms = losses(batch)
+            descend(self._optimiser, terms)
+            after_step()
             for name, term in terms.items():
-                totals[name] = totals.get(name, 0.0) + term.item() / per_epoch
+                totals[name] = totals.get(name, 0.0) + term.item() / len(batches)
         return totals
 
-    return run_epoch
+
+def run_epochs(method: Method, trainer: Trainer, run_epoch: Callable[[int], Mapping[str, float]]) -> Edit:
+    """Return the edit of `method` that runs its number of epochs and stops; a step of the engine is an epoch."""
+    length = trainer.training.epochs
+    epochs = iter(range(length))
+    plan = Plan(
+        method.name,
+        to_mapping(method),
+        trainer.working,
+        lambda: run_epoch(next(epochs)),
+        length,
+        completed=lambda steps: steps >= length,
+    )
+    return edit_until_goal(trainer.task, plan, trainer.meter)
+
+
+def train(
+    method: Method,
+    trainer: Trainer,
+    *,
+    images: Images,
+    losses: BatchLosses,
+    after_step: Callable[[], None] = _nothing,
+) -> Edit:
+    """Return the edit of `method` whose epochs go through `images` once each; see `Trainer.run_pass`."""
+    return run_epochs(
+        method, trainer, lambda epoch: trainer.run_pass(images, losses, epoch=epoch, after_step=after_step)
+    )
 
 
 def make_optimiser(working: Classifier, training: Training) -> torch.optim.Optimizer:
@@ -186,6 +198,11 @@ def augment(
         image[:, top : top + height, left : left + width] for image, top, left in zip(padded, tops, lefts, strict=True)
     ]
     return torch.stack([crop.flip(-1) if flip else crop for crop, flip in zip(crops, flips, strict=True)])
+
+
+def to_images(rows: ForgetSet, labels: Tensor) -> TensorImages:
+    """Return the rows to forget as images to train on, with labels of the method's choice."""
+    return TensorImages(rows.ids, labels.cpu(), rows.x.cpu())
 
 
 def require_retain(task: Task) -> Images:
