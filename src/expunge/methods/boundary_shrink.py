@@ -14,7 +14,7 @@ from expunge.edit import Edit
 from expunge.measurement import compute_logits
 from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
-from expunge.runtime import Runtime
+from expunge.runtime import CostMeter, Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
 
@@ -46,11 +46,14 @@ class BoundaryShrink:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         rows = task.forget_set.to(runtime.device)
         parts = zip(rows.x.split(runtime.batch_size), rows.y.split(runtime.batch_size), strict=True)
-        nearest = torch.cat([find_nearest_labels(reference, x, y, self.step_size) for x, y in parts])
-        return push_rows(self, task, runtime, _cross_entropy, nearest)
+        with meter.phase("nearest labels"):
+            nearest = torch.cat([find_nearest_labels(reference, x, y, self.step_size) for x, y in parts])
+            meter.add_gradients(len(rows))
+        return push_rows(self, task, meter, _cross_entropy, nearest)
 
 
 def find_nearest_labels(

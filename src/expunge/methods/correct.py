@@ -8,7 +8,7 @@ from expunge.edit import Edit
 from expunge.goals import Relabel
 from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
-from expunge.runtime import Runtime
+from expunge.runtime import CostMeter, Runtime
 from expunge.task import Strength, Task
 
 
@@ -38,4 +38,4 @@ class Correct:
             if task.goal.name == goal.name
             else goal.labels(task.forget_set, task.classifier.num_classes, task.generator("labels"))
         )
-        return push_rows(self, task, runtime, goal.loss, labels)
+        return push_rows(self, task, CostMeter(runtime), goal.loss, labels)

@@ -13,7 +13,7 @@ from expunge.edit import Edit
 from expunge.measurement import compute_logits
 from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
-from expunge.runtime import Runtime
+from expunge.runtime import CostMeter, Runtime
 from expunge.task import Strength, Task
 
 
@@ -39,10 +39,11 @@ class Delete:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         rows = task.forget_set.to(runtime.device)
         logits = compute_logits(reference, rows.x, runtime.batch_size)
-        return push_rows(self, task, runtime, divergence, mask_labels(logits, rows.y))
+        return push_rows(self, task, meter, divergence, mask_labels(logits, rows.y))
 
 
 def mask_labels(logits: Float[Tensor, "b classes"], y: Int[Tensor, " b"]) -> Float[Tensor, "b classes"]:

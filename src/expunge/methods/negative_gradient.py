@@ -7,7 +7,7 @@ from expunge.descent import Descent
 from expunge.edit import Edit
 from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
-from expunge.runtime import Runtime
+from expunge.runtime import CostMeter, Runtime
 from expunge.task import Strength, Task
 
 
@@ -27,4 +27,4 @@ class NegativeGradient:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        return push_rows(self, task, runtime, task.goal.loss, task.labels)
+        return push_rows(self, task, CostMeter(runtime), task.goal.loss, task.labels)

@@ -9,7 +9,7 @@ from expunge.descent import Descent, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import CostMeter
 from expunge.settings import to_mapping
 from expunge.task import Task
 
@@ -26,11 +26,11 @@ class PlainMethod(Method, Protocol):
         ...
 
 
-def push_rows(method: PlainMethod, task: Task, runtime: Runtime, loss: RowLoss, labels: Tensor) -> Edit:
+def push_rows(method: PlainMethod, task: Task, meter: CostMeter, loss: RowLoss, labels: Tensor) -> Edit:
     """Return the edit that descends the mean of `loss` over batches of forget rows until the goal holds."""
-    meter = CostMeter(runtime)
-    working = task.classifier.to(runtime.device).copy()
-    rows, labels = task.forget_set.to(runtime.device), labels.to(runtime.device)
+    device = meter.runtime.device
+    working = task.classifier.to(device).copy()
+    rows, labels = task.forget_set.to(device), labels.to(device)
     batches = endless_batches(len(rows), method.descent.forget_batch, task.generator("forget batches"))
     copies = task.generator("pushed copies")
 

@@ -112,7 +112,8 @@ class Trainer:
             x = x.to(self.meter.runtime.device)
             batch = Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch)
             self.meter.add_gradients(len(x))
-            with editing(self.working.module, self.training.batchnorm):
+            mode = self.training.batchnorm if len(rows) > 1 else BatchNormMode.FROZEN  # one image has no statistics
+            with editing(self.working.module, mode):
                 terms = losses(batch)
             descend(self._optimiser, terms)
             after_step()
