@@ -1,10 +1,12 @@
 """The whole job on data that comes with the package: scikit-learn's handwritten digits."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 
 from expunge.api import unlearn
 from expunge.classifier import Classifier
+from expunge.disk import write_bytes
 from expunge.edit import Edit, Measured
+from expunge.files import write_tensors
 from expunge.forget import ForgetSet
 from expunge.images import TensorImages
 from expunge.measurement import predict
@@ -25,6 +29,7 @@ FORGET_ROWS = 16
 EPOCHS = 40
 BATCH = 64
 BRIGHTEST = 16.0
+COPIED_ROW = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,35 @@ def run_demo(out: Path, *, method: str, seed: int, progress: Progress) -> tuple[
         name: Measured(predict(classifier, images), predict(edit.classifier, images)) for name, images in parts.items()
     }
     return edit, edit.save(out, measured=measured, overwrite=True)
+
+
+def write_digit_files(folder: Path, *, seed: int, progress: Progress) -> None:
+    """Train and write weights.safetensors and images.npz, for other commands to work on.
+
+    As in many a collected data set, one picture is there twice: the last training image is a slightly noised copy of
+    training image `COPIED_ROW`.
+    """
+    digits = load_digit_images()
+    classifier = train_digit_classifier(digits.train, seed=seed, progress=progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / "weights.safetensors", classifier.network.state_dict(), {"format": "pt"})
+    train, test = (_to_levels(part.pixels) for part in (digits.train, digits.test))
+    noise = torch.randint(-3, 4, train[COPIED_ROW].shape, generator=seeded_generator(seed, "copied digit"))
+    copied = (train[COPIED_ROW].int() + noise).clamp(0, 255).to(torch.uint8)
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        x_train=torch.cat([train, copied[None]]).numpy(),
+        y_train=torch.cat([digits.train.labels, digits.train.labels[COPIED_ROW][None]]).numpy(),
+        x_test=test.numpy(),
+        y_test=digits.test.labels.numpy(),
+    )
+    write_bytes(folder / "images.npz", stream.getvalue())
+
+
+def _to_levels(pixels: Tensor) -> Tensor:
+    """Return (n, 1, h, w) pixels in 0..1 as (n, h, w) levels of 8 bits."""
+    return (pixels[:, 0] * 255).round().to(torch.uint8)
 
 
 def _rows_of(images: TensorImages, rows: list[int]) -> TensorImages:

@@ -8,11 +8,17 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from expunge.disk import prepare_output_folder as prepare_output_folder
-from expunge.disk import sha256_file as sha256_file
-from expunge.disk import write_bytes as write_bytes
-from expunge.disk import write_json as write_json
-from expunge.disk import write_text as write_text
+from expunge.disk import prepare_output_folder, sha256_file, write_bytes, write_json, write_text
+
+__all__ = [
+    "prepare_output_folder",
+    "sha256_file",
+    "sha256_tensors",
+    "write_bytes",
+    "write_json",
+    "write_tensors",
+    "write_text",
+]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -3,6 +3,8 @@
 import importlib
 import sys
 import warnings
+from collections.abc import Mapping
+from typing import ClassVar
 
 import click
 
@@ -12,6 +14,10 @@ from expunge.errors import ExpungeError, ExpungeWarning
 COMMANDS = {
     "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),
     "demo": ("expunge.cli.demo", "Forget 16 handwritten digits, with nothing but this package."),
+    "requests": (
+        "expunge.cli.requests",
+        "Keep a ledger of deletion requests, with versions of the classifier and undo.",
+    ),
     "methods": ("expunge.cli.methods", "List the methods, or the settings of one."),
 }
 EXIT_BAD_INPUT = 2
@@ -22,21 +28,23 @@ EXIT_INTERRUPTED = 130
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
+    table: ClassVar[Mapping[str, tuple[str, str]]] = COMMANDS
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module and return its `command`."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        command: click.Command = importlib.import_module(self.table[cmd_name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands from the table, without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@ import click
 from expunge.api import DEFAULT_METHOD
 from expunge.cli import EXIT_GOAL_NOT_REACHED
 from expunge.cli.display import Bars, show_result
-from expunge.demo import run_demo
+from expunge.demo import run_demo, write_digit_files
 from expunge.methods import METHODS
 from expunge.task import StopReason
 
@@ -22,9 +22,18 @@ from expunge.task import StopReason
 )
 @click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Source of all randomness.")
-def command(out: Path, method: str, seed: int) -> int:
+@click.option(
+    "--inputs",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Only write the classifier (weights.safetensors) and the images (images.npz) there, for other commands.",
+)
+def command(out: Path, method: str, seed: int, inputs: Path | None) -> int:
     """Train a small net on 1,797 handwritten digits, then make it forget 16 of its training images."""
     click.echo("training a small convolutional net on scikit-learn's handwritten digits ...", err=True)
+    if inputs is not None:
+        write_digit_files(inputs, seed=seed, progress=Bars())
+        click.echo(f"wrote {inputs / 'weights.safetensors'} and {inputs / 'images.npz'}")
+        return 0
     edit, result = run_demo(out, method=method, seed=seed, progress=Bars())
     show_result(edit, result, str(out))
     return 0 if edit.stop_reason is StopReason.GOAL_REACHED else EXIT_GOAL_NOT_REACHED

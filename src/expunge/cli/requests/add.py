@@ -1,0 +1,171 @@
+"""`expunge requests add`."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from expunge.cli.requests import options
+from expunge.cli.requests.init import read_pairs
+from expunge.data import DataRequest, forget_set, load_data, rows_from_numbers, rows_from_table
+from expunge.data.file_images import FileImages
+from expunge.data.labels import label_from_text
+from expunge.errors import DataError
+from expunge.forget import ForgetSet
+from expunge.goals import GOALS
+from expunge.images import Images
+from expunge.ledger.duplicates import TRAINING, Duplicate, find_duplicates
+from expunge.ledger.project import Ledger
+from expunge.ledger.receive import Wish, receive, supply
+from expunge.ledger.recovery import writing
+from expunge.ledger.weights import load_first
+from expunge.methods import METHODS
+from expunge.models import LoadedClassifier
+from expunge.settings import nest
+from expunge.task import Strength
+
+SHOWN = 20
+EXAMPLE = """\b
+Examples:
+  expunge requests add portrait.jpg --label 3 --reference "letter 17"
+  expunge requests add --data npz:images.npz --rows 3,17,40-45 --against npz:images.npz
+"""
+
+
+@click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
+@click.argument("images", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--label", help="Label of the image files given by name.")
+@click.option("--data", metavar="SOURCE", help="npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT.")
+@click.option(
+    "--table", type=click.Path(path_type=Path), help="Table of a folder: path, label, optional id, new_label."
+)
+@click.option("--forget", type=click.Path(path_type=Path), help="CSV of the rows: id or path, optional new_label.")
+@click.option("--rows", help="Row numbers of the data: 3,17,40-45.")
+@click.option("--ids", help="Ids of the data, parted by commas.")
+@click.option("--all", "every", is_flag=True, help="All images of the data.")
+@click.option("--reference", default="", help="Who asked, or which letter; better no name.")
+@click.option("--goal", type=click.Choice(list(GOALS)), help="What the rows are to do.  [default: by new_label]")
+@click.option("--method", type=click.Choice(list(METHODS)), help="[default: the project's]")
+@click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--minimum-right", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Now right.")
+@click.option("--keep-until", type=click.DateTime(["%Y-%m-%d"]), help="Keep the images, encrypted, until that day.")
+@click.option("--against", metavar="SOURCE", help="The training data, to look for other copies in.")
+@click.option("--include-duplicates", is_flag=True, help="Add the copies found there to the request.")
+@click.option("--again", metavar="REQUEST", help="Give that request its images once more.")
+@options.project
+@options.wait
+def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) -> None:  # noqa: ANN401
+    """Add a request for IMAGES, or for rows of --data; the classifier stays as it is until `apply`.
+
+    Other copies of the pictures, exact ones and near ones by perceptual hash, are looked for in the request, in
+    earlier requests and in --against, and shown: a copy that stays in is the usual reason why a deletion fails.
+
+    Without --keep-until the images are deleted once the request is verified. Then nobody can check later whether a
+    row has come back, nor repair it; and withdrawing an earlier request needs these images again (--again).
+    """
+    with writing(project, wait_seconds=wait) as ledger:
+        first = load_first(ledger)
+        rows = _read_rows(first, images, flags)
+        if flags["again"] is not None:
+            request = supply(ledger, flags["again"], rows)
+            click.echo(f"{request.name}: has its {len(rows)} images again")
+            return
+        rows = _with_duplicates(ledger, first, rows, flags)
+        request = receive(ledger, rows, _wish(flags))
+        click.echo(f"{request.name}: {len(rows)} instances, {request.goal}, {request.state}; `expunge requests apply`")
+
+
+def _wish(flags: dict[str, Any]) -> Wish:
+    until: datetime | None = flags["keep_until"]
+    kept: date | None = None if until is None else until.date()
+    return Wish(
+        reference=flags["reference"],
+        goal=flags["goal"],
+        method=flags["method"],
+        settings=nest(read_pairs(flags["settings"])),
+        strength=None if flags["strength"] is None else Strength(flags["strength"]),
+        seed=flags["seed"],
+        minimum_right=flags["minimum_right"],
+        keep_until=kept,
+    )
+
+
+def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, Any]) -> ForgetSet:
+    """Return the rows that the command line names.
+
+    Raises:
+        DataError: image files and --data both or neither, or not one way of choosing rows.
+    """
+    if bool(paths) == (flags["data"] is not None):
+        raise DataError("images", "image files, or --data", "both" if paths else "neither")
+    if paths:
+        if flags["label"] is None:
+            raise DataError("--label", "the label of the image files", "none")
+        label = label_from_text(flags["label"], first.classifier.class_names, place="--label")
+        files = FileImages([path.name for path in paths], torch.full((len(paths),), label), paths, first.preprocessing)
+        return _in_channels(first, forget_set(files, range(len(paths))))
+    train = _load(first, flags["data"], flags["table"])
+    chosen = [name for name in ("forget", "rows", "ids", "every") if flags[name]]
+    if len(chosen) != 1:
+        raise DataError("rows", "one of --forget, --rows, --ids and --all", ", ".join(chosen) or "none of them")
+    rows, new_labels = _choose(first, train, flags)
+    return forget_set(train, rows, new_labels=new_labels)
+
+
+def _choose(first: LoadedClassifier, train: Images, flags: dict[str, Any]) -> tuple[list[int], list[int] | None]:
+    if flags["forget"] is not None:
+        return rows_from_table(flags["forget"], train, class_names=first.classifier.class_names)
+    if flags["rows"] is not None:
+        return rows_from_numbers(flags["rows"], train), None
+    if flags["ids"] is not None:
+        row_of = {name: row for row, name in enumerate(train.ids)}
+        wanted = [name.strip() for name in flags["ids"].split(",")]
+        unknown = [name for name in wanted if name not in row_of]
+        if unknown:
+            raise DataError("--ids", f"ids of the data, such as {train.ids[0]}", ", ".join(unknown[:5]))
+        return [row_of[name] for name in wanted], None
+    return list(range(len(train.ids))), None
+
+
+def _in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
+    """Return image files, which are decoded in colour, in grey where the classifier's first layer takes one channel."""
+    weight = next(first.classifier.network.parameters())
+    if weight.ndim == 4 and weight.shape[1] == 1:
+        return ForgetSet(rows.ids, rows.x.mean(dim=1, keepdim=True), rows.y, rows.y_new)
+    return rows
+
+
+def _load(first: LoadedClassifier, source: str, table: Path | None) -> Images:
+    classifier = first.classifier
+    request = DataRequest(first.preprocessing, table, classifier.class_names, classifier.num_classes)
+    return load_data(source, request).train
+
+
+def _with_duplicates(ledger: Ledger, first: LoadedClassifier, rows: ForgetSet, flags: dict[str, Any]) -> ForgetSet:
+    """Show what looks alike, and return the rows, with the copies of the training data if they are wanted."""
+    training = None if flags["against"] is None else _load(first, flags["against"], None)
+    found = find_duplicates(ledger, rows, training)
+    for match in found[:SHOWN]:
+        click.echo(f"note: {_describe(match)}")
+    if len(found) > SHOWN:
+        click.echo(f"note: and {len(found) - SHOWN} more")
+    copies = sorted({match.row for match in found if match.place == TRAINING and match.row is not None})
+    if training is None or not copies:
+        return rows
+    if not flags["include_duplicates"]:
+        click.echo(f"note: to forget them too: --include-duplicates (rows {','.join(map(str, copies[:SHOWN]))})")
+        return rows
+    if rows.y_new is not None:
+        raise DataError("--include-duplicates", "rows without new labels", "rows with", "add the copies to the table")
+    added = forget_set(training, copies)
+    return ForgetSet((*rows.ids, *added.ids), torch.cat([rows.x, added.x]), torch.cat([rows.y, added.y]))
+
+
+def _describe(match: Duplicate) -> str:
+    like = "is the same picture as" if match.bits is None else f"looks like ({match.bits} of 128 bits differ)"
+    return f"{match.id} {like} {match.other} of {match.place}"

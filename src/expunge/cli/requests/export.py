@@ -1,0 +1,46 @@
+"""`expunge requests export`."""
+
+from pathlib import Path
+
+import click
+
+from expunge.cli.requests import options
+from expunge.disk import prepare_output_folder
+from expunge.errors import LedgerError
+from expunge.export import FORMATS, export_classifier
+from expunge.ledger.card import write_card
+from expunge.ledger.project import Ledger
+from expunge.ledger.receive import image_shape
+from expunge.ledger.weights import load_first, read_current, with_weights
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the files.")
+@click.option(
+    "--format", "formats", multiple=True, type=click.Choice(list(FORMATS)), help="May repeat.  [default: all]"
+)
+@click.option("--shape", metavar="C,H,W", help="Of an image, where there is no request yet.")
+@click.option("--overwrite", is_flag=True, help="Replace files in that folder.")
+@options.project
+def command(project: Path, out: Path, formats: tuple[str, ...], shape: str | None, overwrite: bool) -> None:
+    """Write the newest classifier, each file checked for equal outputs, and a model-card section on what it forgot."""
+    ledger = Ledger.open(project)
+    ledger.check()
+    classifier = with_weights(load_first(ledger).classifier, read_current(ledger))
+    size = _shape(shape) if shape is not None else image_shape(ledger)
+    if size is None:
+        raise LedgerError("--shape", "the shape C,H,W of an image", "none, and no request to tell it")
+    prepare_output_folder(out, overwrite=overwrite)
+    exported = export_classifier(classifier, size, out, formats or list(FORMATS))
+    for one in exported:
+        same = "" if one.largest_difference is None else f", logits equal within {one.largest_difference:.1e}"
+        click.echo(f"{one.path}{same}")
+    click.echo(str(write_card(ledger, exported, out)))
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        channels, height, width = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"expected C,H,W, got {text}", param_hint="--shape") from error
+    return channels, height, width

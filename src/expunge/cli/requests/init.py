@@ -1,0 +1,89 @@
+"""`expunge requests init`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from expunge.api import DEFAULT_METHOD
+from expunge.ledger.create import DEFAULT_BUDGET, Plan, create_project
+from expunge.ledger.project import DEFAULT_DATABASE, DEFAULT_KEY
+from expunge.methods import METHODS
+from expunge.models import ModelSource
+from expunge.models.source import PRETRAINED
+from expunge.settings import nest
+from expunge.task import Strength
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--model", required=True, metavar="SOURCE", help="As in `expunge run`.")
+@click.option("--weights", metavar="FILE", help="Safetensors, or a checkpoint of plain tensors; or `pretrained`.")
+@click.option("--num-classes", type=click.IntRange(min=2), help="Where the weights don't say.")
+@click.option("--mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
+@click.option("--std", metavar="S[,S,S]", help="Normalisation standard deviation.")
+@click.option("--data", metavar="SOURCE", help="Where test images are, to measure drift on; without: probes.")
+@click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
+@click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
+@click.option(
+    "--budget",
+    type=float,
+    default=DEFAULT_BUDGET,
+    show_default=True,
+    help="Points of drift (test accuracy lost; on probes, answers changed) after which it is time to retrain.",
+)
+@click.option("--database", default=DEFAULT_DATABASE, show_default=True, help="A SQLAlchemy URL.")
+@click.option("--key", default=DEFAULT_KEY, show_default=True, help="Key file; put it where backups of it are safe.")
+def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's values
+    """Make a project in FOLDER around a trained classifier.
+
+    The folder gets a copy of the weights, an empty ledger, and a key. Whoever has the key and a picture can tell
+    whether the picture was in a request, and can read images that are kept; without it, nobody can.
+    """
+    mean, std = _numbers(flags["mean"]), _numbers(flags["std"])
+    weights = flags["weights"]
+    source = ModelSource(
+        flags["model"],
+        PRETRAINED if weights == PRETRAINED else None if weights is None else Path(weights),
+        flags["num_classes"],
+        mean,
+        std,
+    )
+    plan = Plan(
+        model=source,
+        data=_absolute(flags["data"]),
+        method=flags["method"],
+        settings=nest(read_pairs(flags["settings"])),
+        strength=None if flags["strength"] is None else Strength(flags["strength"]),
+        budget=flags["budget"],
+        database=flags["database"],
+        key=flags["key"],
+    )
+    ledger = create_project(folder, plan)
+    click.echo(f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key")
+
+
+def read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return NAME=VALUE pairs by dotted name."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise click.BadParameter(f"expected NAME=VALUE, got {pair}", param_hint="--set")
+    return dict(pair.partition("=")[::2] for pair in pairs)
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"expected numbers, got {text}") from error
+
+
+def _absolute(source: str | None) -> str | None:
+    """Return a source whose place doesn't depend on the current folder."""
+    if source is None:
+        return None
+    kind, colon, place = source.partition(":")
+    return f"{kind}{colon}{Path(place).expanduser().resolve()}"
