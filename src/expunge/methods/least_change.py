@@ -45,7 +45,7 @@ class Copying:
     """Settings of robust forgetting, where fresh copies of the rows are the constraints."""
 
     constraints: int | None = setting(None, "copies in a step, the worst; 48, or 64 for over 32 rows", at_least=1)
-    share: float = setting(0.965, "share of fresh copies that steers the margin", above=0, at_most=1)
+    share: float = setting(0.975, "share of fresh copies that steers the margin", above=0, at_most=1)
     gain: float = setting(0.5, "logits of margin for each missing or spare share, a step", at_least=0)
     largest_margin: float = setting(1.0, "how far that may raise the margin", at_least=0)
     ridge: float = setting(1e-2, "slack of the constraints: copies contradict each other a little", above=0)
