@@ -18,7 +18,6 @@ from expunge.runtime import CostMeter
 from expunge.task import StopReason, Strength, Task
 
 COPIES_OF_A_LOOK = 30
-STANDARD_ERRORS = 2
 
 Step = Callable[[], Mapping[str, float]]
 """Changes the working classifier once and returns its losses by name."""
@@ -145,7 +144,7 @@ def _look(task: Task, working: Classifier, copies: torch.Generator, *, only_rows
     )
     drawn = COPIES_OF_A_LOOK * len(flags)
     error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
-    return _Look(flags, robust.share, robust.share - STANDARD_ERRORS * error >= SHARE_OF_COPIES)
+    return _Look(flags, robust.share, robust.share - error >= SHARE_OF_COPIES)
 
 
 @contextmanager
