@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from expunge.edit import Edit
+from expunge.methods import METHODS
+from expunge.methods.protocol import Aim
 from expunge.runtime import Advance
 from expunge.task import StopReason
 
@@ -16,10 +18,10 @@ NARROWEST = 100
 STOP_WORDS = {
     StopReason.GOAL_REACHED: "the goal holds for every row",
     StopReason.COMPLETED: "the method has run its course",
-    StopReason.STEP_LIMIT: "step limit; the best state was kept",
-    StopReason.TIME_LIMIT: "time limit; the best state was kept",
-    StopReason.DIVERGED: "the weights diverged; the best state before was kept",
-    StopReason.INTERRUPTED: "interrupted; the best state was kept",
+    StopReason.STEP_LIMIT: "step limit; the {kept} state was kept",
+    StopReason.TIME_LIMIT: "time limit; the {kept} state was kept",
+    StopReason.DIVERGED: "the weights diverged; the {kept} state before was kept",
+    StopReason.INTERRUPTED: "interrupted; the {kept} state was kept",
 }
 
 
@@ -64,9 +66,10 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
         )
     cost = result["cost"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())
+    kept = "last" if METHODS[edit.method].aim is Aim.NEVER_SEEN else "best"
     console.print(
-        f"{STOP_WORDS[edit.stop_reason]}: {result['steps']} steps, {cost['seconds']:.1f} s ({phases}), "
-        f"{cost['gradient_evaluations']:,} gradient evaluations"
+        f"{STOP_WORDS[edit.stop_reason].format(kept=kept)}: {result['steps']} steps, {cost['seconds']:.1f} s "
+        f"({phases}), {cost['gradient_evaluations']:,} gradient evaluations"
     )
     if result["measured_only"]:
         console.print(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
