@@ -1,0 +1,144 @@
+"""The walkthrough of docs/requests.md, and what else the commands say."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from expunge.demo import DigitNet
+
+WALKTHROUGH = Path(__file__).parents[2] / "docs" / "requests.md"
+
+
+def read_commands():
+    """Return the arguments of every command in the walkthrough, in order."""
+    blocks = re.findall(r"```sh\n(.*?)```", WALKTHROUGH.read_text("utf-8"), flags=re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.slow
+def test_the_walkthrough_does_what_it_says(tmp_path, monkeypatch, expunge):
+    monkeypatch.chdir(tmp_path)
+    outputs, weights = {}, []
+    for words in read_commands():
+        if words[0] == "export":
+            monkeypatch.setenv(*words[1].split("="))
+            continue
+        done = expunge(*words[1:])
+        assert done.code == 0, (words, done.err)
+        outputs.setdefault(" ".join(words[2:3]), []).append(done.out)
+        if words[2] in ("apply", "undo"):
+            weights.append(load_file("forget/current.safetensors"))
+    assert "12 looks like" in outputs["add"][0]
+    assert "1347 of training data" in outputs["add"][0]
+    assert "came back and were repaired" in outputs["apply"][1]
+    assert re.search("repaired R0001/", outputs["apply"][1])
+    assert "deleted 1 files" in outputs["apply"][2]
+    assert all(torch.equal(weights[1][name], weights[3][name]) for name in weights[1])
+    assert not all(torch.equal(weights[1][name], weights[2][name]) for name in weights[1])
+    assert all("0 problems" in out for out in outputs["verify"])
+    assert "withdrawn" in outputs["show"][0]
+    assert list(Path("forget/images").iterdir()) == []
+    check_exported(Path("deployed"))
+
+
+def check_exported(folder):
+    """Run the ONNX file on the test images, independently of the package."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = DigitNet().eval()
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    x = torch.from_numpy(np.load("digits/images.npz")["x_test"])[:, None].float() / 255
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"pixels": x.numpy()})
+    with torch.no_grad():
+        expected = network(x)
+        loaded = torch.export.load(folder / "model.pt2").module()(x)
+    assert np.abs(found - expected.numpy()).max() < 1e-4
+    assert torch.allclose(loaded, expected, atol=1e-5)
+    assert (found.argmax(1) == expected.numpy().argmax(1)).all()
+    card = (folder / "MODEL_CARD.md").read_text("utf-8")
+    assert "forget 10 training instances in 2 requests" in card
+    assert "letter" not in card
+
+
+@pytest.fixture
+def project(job, expunge, monkeypatch):
+    """Return the folder of a project around the small job of these tests."""
+    made = expunge(
+        *("requests", "init", "project", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
+        *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--set", "attack.targets_per_row=2"),
+        *("--set", "attack.steps=2", "--budget", "90"),
+    )
+    assert made.code == 0, made.err
+    monkeypatch.setenv("EXPUNGE_PROJECT", "project")
+    return job.folder / "project"
+
+
+def test_help_of_the_group_imports_neither_torch_nor_sqlalchemy():
+    import subprocess  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    script = (
+        "import sys; sys.argv = ['expunge', 'requests', '--help']\n"
+        "from expunge.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'sqlalchemy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "withdraw" in done.stdout
+
+
+def test_image_files_ids_and_tables_can_be_added(project, expunge):
+    levels = np.load("images.npz")["x_train"]
+    Image.fromarray(levels[3]).save("portrait.png")
+    assert "R0001: 1 instances" in expunge("requests", "add", "portrait.png", "--label", "0").out
+    added = expunge("requests", "add", "--data", "npz:images.npz", "--ids", "3,5")
+    assert "note: 3 is the same picture as portrait.png of R0001" in added.out
+    Path("wanted.csv").write_text("id,new_label\n7,2\n")
+    assert "relabel" in expunge("requests", "add", "--data", "npz:images.npz", "--forget", "wanted.csv").out
+    assert [line.split()[1] for line in expunge("requests", "list").out.splitlines()[1:4]] == ["validated"] * 3
+    assert '"state": "validated"' in expunge("requests", "show", "R0002", "--json").out
+    assert expunge("requests", "list", "--json").out.count('"request"') == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add"], "expected image files, or --data, got neither"),
+        (["add", "--data", "npz:images.npz"], "expected one of --forget, --rows, --ids and --all, got none of them"),
+        (["add", "--data", "npz:images.npz", "--ids", "x"], "expected ids of the data, such as 0, got x"),
+        (["add", "images.npz"], "expected the label of the image files, got none"),
+        (["show", "R0001"], "expected a request; there is none yet, got R0001"),
+        (["undo"], "nothing was applied"),
+        (["verify", "--head", "f00"], "which is not there"),
+        (["list", "--project", "."], "expected a project of deletion requests"),
+        (["export", "--out", "out"], "expected the shape C,H,W of an image"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_exit_code_is_two(project, expunge, arguments, words):
+    done = expunge("requests", *arguments)
+    assert done.code == 2
+    assert words in done.err
+
+
+def test_apply_verify_and_purge_say_what_they_did(project, expunge):
+    assert "nothing is waiting" in expunge("requests", "apply").out
+    expunge("requests", "add", "--data", "npz:images.npz", "--rows", "0-2", "--keep-until", "2999-01-01")
+    assert "version 1: R0001 forgotten" in expunge("requests", "apply", "--device", "cpu").out
+    head = expunge("requests", "verify").out.split()[-1]
+    assert expunge("requests", "verify", "--head", head).code == 0
+    assert "nothing is due" in expunge("requests", "purge").out
+    purged = expunge("requests", "purge", "R0001", "--fingerprints").out
+    assert "deleted images/R0001-" in purged
+    assert "perceptual hashes of 1 requests" in purged
+    assert "images     deleted" in expunge("requests", "show", "R0001").out
+    (project / "first.safetensors").unlink()
+    done = expunge("requests", "verify")
+    assert (done.code, "first.safetensors: missing" in done.err) == (2, True)
