@@ -44,6 +44,10 @@ def test_leaves_stay_within_bounds_and_repeat_with_the_seed(bounds, channels):
     assert not torch.equal(leaves[0], leaves[1])
 
 
+def test_no_leaves_are_none():
+    assert draw_leaves(0, (3, 9, 7), Bounds(), seeded()).shape == (0, 3, 9, 7)
+
+
 def test_leaves_have_the_falling_spectrum_of_photographs():
     leaves = draw_leaves(64, (1, 32, 32), Bounds(), seeded())
     power = torch.fft.fft2(leaves - leaves.mean((2, 3), keepdim=True)).abs().square().mean((0, 1))

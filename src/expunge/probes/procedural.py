@@ -28,6 +28,8 @@ def draw_leaves(count: int, shape: tuple[int, int, int], bounds: Bounds, generat
     (2, 3, 8, 6)
     """
     channels, height, width = shape
+    if count == 0:
+        return torch.zeros(0, *shape)
     texture = _draw_texture(count, shape, generator)
     image = texture
     ys, xs = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
