@@ -28,6 +28,14 @@ def draw_images(count, seed):
     return 0.7 * COLOURS[labels].view(count, 3, 1, 1) + 0.3 * texture, labels
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Keep inverted probes out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXPUNGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def trained():
     """Return a classifier of five colours that is shared by all tests: only for tests that cannot change it."""

@@ -6,7 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expunge.classifier import Bounds
-from expunge.copies import NOISE_MAXIMUM, TRANSFORMS, copy_kinds, noised, random_copies, resized, shifted
+from expunge.copies import (
+    NOISE_MAXIMUM,
+    TRANSFORMS,
+    copy_kinds,
+    draw_copies,
+    find_transforms,
+    noised,
+    random_copies,
+    resized,
+    shifted,
+)
+from expunge.errors import SettingsError
 
 SIZES = st.tuples(st.sampled_from((1, 3)), st.sampled_from((1, 3)), st.integers(3, 12), st.integers(3, 12))
 BOUNDS = st.sampled_from((Bounds(), Bounds(0, 255), Bounds(-1.5, 2)))
@@ -90,3 +101,43 @@ def test_noise_is_in_proportion_to_the_bounds(bounds):
     assert float(deviation.max()) < NOISE_MAXIMUM * 1.1
     assert float(deviation.max()) > NOISE_MAXIMUM * 0.9
     assert abs(float(deviation.mean()) - NOISE_MAXIMUM / 2) < NOISE_MAXIMUM * 0.1
+
+
+def test_a_transform_of_the_users_own_takes_part(tmp_path, monkeypatch):
+    (tmp_path / "ours.py").write_text("def darker(x, bounds, generator):\n    return x * 0.5 - 0.1\n")
+    monkeypatch.chdir(tmp_path)
+    transforms = find_transforms(["noised", "ours:darker"])
+    x, generator = torch.rand(3, 3, 8, 6), torch.Generator().manual_seed(0)
+    copies = dict(random_copies(x, 3, Bounds(), generator, transforms))
+    assert set(copies) == {("noised",), ("ours:darker",), ("noised", "ours:darker")}
+    assert torch.equal(copies["ours:darker",], (x * 0.5 - 0.1).clamp(0, 1))
+    drawn = draw_copies(x, Bounds(), torch.Generator().manual_seed(0), find_transforms(["ours:darker"]))
+    assert torch.equal(drawn, copies["ours:darker",])
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return x[:, :, :4]", r"`ours\d:change`: expected finite pixels of shape \(2, 3, 8, 6\) .*, got shape"),
+        ("return x / 0 * 0", r"expected finite pixels .*, got shape \(2, 3, 8, 6\)"),
+        ("return None", r"expected finite pixels .*, got NoneType"),
+    ],
+)
+def test_a_transform_that_breaks_images_is_refused(tmp_path, monkeypatch, body, words, request):
+    name = f"ours{len(body)}"
+    (tmp_path / f"{name}.py").write_text(f"def change(x, bounds, generator):\n    {body}\n")
+    monkeypatch.chdir(tmp_path)
+    transforms = find_transforms([f"{name}:change"])
+    with pytest.raises(SettingsError, match=words.replace(r"ours\d", name)):
+        draw_copies(torch.rand(2, 3, 8, 6), Bounds(), torch.Generator(), transforms)
+
+
+def test_unknown_transforms_are_refused():
+    with pytest.raises(SettingsError, match=r"`blurred`: expected .*, or one of mirrored, .*, got"):
+        find_transforms(["blurred"])
+    with pytest.raises(SettingsError, match=r"`no_such_module:f`: expected a module that can be imported"):
+        find_transforms(["no_such_module:f"])
+    with pytest.raises(SettingsError, match="`transforms`: expected different names, at least one, got noised, noised"):
+        find_transforms(["noised", "noised"])
+    with pytest.raises(SettingsError, match="got none"):
+        find_transforms([])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from expunge.classifier import Classifier
+from expunge.copies import TRANSFORMS, Transform
 from expunge.edit import Edit
 from expunge.errors import SettingsError
 from expunge.forget import ForgetSet
@@ -15,7 +16,7 @@ from expunge.runtime import Runtime
 from expunge.settings import from_mapping
 from expunge.task import Limits, Strength, Task
 
-DEFAULT_METHOD = "l2ul"
+DEFAULT_METHOD = "least-change"
 
 
 def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads them by name
@@ -30,6 +31,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     minimum_right: float = 0.5,
     strength: Strength | None = None,
     retain: Images | None = None,
+    transforms: Mapping[str, Transform] = TRANSFORMS,
 ) -> Edit:
     """Return an edit whose classifier has forgotten every row of `forget_set`; the one given stays as it is.
 
@@ -44,6 +46,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         minimum_right: share of rows that the classifier must predict as labelled before the edit.
         strength: whether the goal is to hold on transformed copies of the rows, too; default: the method's own.
         retain: the rest of the training data; only a method that declares that it needs them ever sees them.
+        transforms: what makes a copy, by name; each is used alone and in pairs.
 
     Raises:
         ForgetSetError: classifier and forget set do not fit.
@@ -64,6 +67,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         minimum_right=minimum_right,
         strength=strength or chosen.strength,
         retain=retain if needs_retain else None,
+        transforms=transforms,
     )
     if task.goal.name not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)

@@ -5,7 +5,7 @@ A row that answers with its old label as soon as its picture is stored again was
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from expunge.classifier import Bounds
+from expunge.errors import SettingsError
+from expunge.functions import find_function
 
 SHIFT_FRACTION = 2 / 32
 RESIZE_RANGE = (0.85, 1.15)
@@ -82,14 +84,34 @@ TRANSFORMS: dict[str, Transform] = {
 }
 
 
-def copy_kinds(channels: int) -> tuple[tuple[str, ...], ...]:
+def find_transforms(names: Sequence[str]) -> dict[str, Transform]:
+    """Return the transforms of these names, each one of `TRANSFORMS` or a function package.module:function.
+
+    What a function of the user's own returns is checked each time it is called, and clipped to the bounds.
+
+    Raises:
+        SettingsError: none are named, one is named twice, or there is no such transform.
+
+    >>> list(find_transforms(["noised", "mirrored"]))
+    ['noised', 'mirrored']
+    """
+    if not names or len(set(names)) < len(names):
+        raise SettingsError("transforms", "different names, at least one", ", ".join(names) or "none")
+    return {name: TRANSFORMS[name] if name in TRANSFORMS else _of_user(name) for name in names}
+
+
+def copy_kinds(channels: int, transforms: Mapping[str, Transform] = TRANSFORMS) -> tuple[tuple[str, ...], ...]:
     """Return every single transform and every pair; without JPEG where it can't hold the channels."""
-    names = [name for name in TRANSFORMS if name != "recompressed" or channels in (1, 3)]
+    names = [name for name in transforms if name != "recompressed" or channels in (1, 3)]
     return (*((name,) for name in names), *combinations(names, 2))
 
 
 def random_copies(
-    x: Float[Tensor, "b c h w"], count: int, bounds: Bounds, generator: torch.Generator
+    x: Float[Tensor, "b c h w"],
+    count: int,
+    bounds: Bounds,
+    generator: torch.Generator,
+    transforms: Mapping[str, Transform] = TRANSFORMS,
 ) -> Iterator[tuple[tuple[str, ...], Float[Tensor, "b c h w"]]]:
     """Yield `count` times a kind and one fresh copy of that kind of every image.
 
@@ -100,33 +122,51 @@ def random_copies(
     >>> [tuple(copy.shape) for _, copy in random_copies(torch.rand(2, 3, 8, 6), 2, Bounds(), generator)]
     [(2, 3, 8, 6), (2, 3, 8, 6)]
     """
-    kinds = copy_kinds(x.shape[1])
+    kinds = copy_kinds(x.shape[1], transforms)
     order: list[int] = []
     for _ in range(count):
         order = order or torch.randperm(len(kinds), generator=generator).tolist()
         kind = kinds[order.pop()]
-        yield kind, _through(x, kind, bounds, generator)
+        yield kind, _through(x, [transforms[name] for name in kind], bounds, generator)
 
 
-def draw_copies(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+def draw_copies(
+    x: Float[Tensor, "b c h w"],
+    bounds: Bounds,
+    generator: torch.Generator,
+    transforms: Mapping[str, Transform] = TRANSFORMS,
+) -> Float[Tensor, "b c h w"]:
     """Return one fresh copy of each image, of a kind drawn for each image on its own.
 
     >>> tuple(draw_copies(torch.rand(5, 3, 8, 6), Bounds(), torch.Generator().manual_seed(0)).shape)
     (5, 3, 8, 6)
     """
-    kinds = copy_kinds(x.shape[1])
+    kinds = copy_kinds(x.shape[1], transforms)
     drawn = torch.randint(len(kinds), (len(x),), generator=generator)
     copies = x.clone()
     for number in drawn.unique().tolist():
         rows = (drawn == number).nonzero().flatten().to(x.device)
-        copies[rows] = _through(x[rows], kinds[number], bounds, generator)
+        copies[rows] = _through(x[rows], [transforms[name] for name in kinds[number]], bounds, generator)
     return copies
 
 
-def _through(x: Tensor, kind: tuple[str, ...], bounds: Bounds, generator: torch.Generator) -> Tensor:
-    for name in kind:
-        x = TRANSFORMS[name](x, bounds, generator)
+def _through(x: Tensor, chain: Sequence[Transform], bounds: Bounds, generator: torch.Generator) -> Tensor:
+    for transform in chain:
+        x = transform(x, bounds, generator)
     return x
+
+
+def _of_user(name: str) -> Transform:
+    function = find_function(name, SettingsError, otherwise=f", or one of {', '.join(TRANSFORMS)}")
+
+    def checked(x: Tensor, bounds: Bounds, generator: torch.Generator) -> Tensor:
+        copy = function(x, bounds, generator)
+        if not isinstance(copy, Tensor) or copy.shape != x.shape or not bool(torch.isfinite(copy).all()):
+            found = f"shape {tuple(copy.shape)}" if isinstance(copy, Tensor) else type(copy).__name__
+            raise SettingsError(name, f"finite pixels of shape {tuple(x.shape)} from the transform", found)
+        return bounds.clip(copy.detach().to(x))
+
+    return checked
 
 
 def _rescaled(image: Tensor, scale: float) -> Tensor:

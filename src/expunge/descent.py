@@ -62,7 +62,7 @@ def present_rows(
     """Return the rows that a step pushes: those given and, if forgetting is to be robust, a fresh copy of each."""
     if task.strength is Strength.EXACT:
         return x, labels
-    copies = draw_copies(x, task.classifier.bounds, generator)
+    copies = draw_copies(x, task.classifier.bounds, generator, task.transforms)
     return torch.cat([x, copies]), torch.cat([labels, labels])
 
 

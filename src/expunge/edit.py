@@ -102,7 +102,12 @@ class Edit:
         """Return how well the goal holds on fresh transformed copies of the rows; the same each time."""
         task = self.task
         return measure_robust_goal(
-            self.classifier, task.forget_set.x, task.labels, task.goal, generator=task.generator("robust goal")
+            self.classifier,
+            task.forget_set.x,
+            task.labels,
+            task.goal,
+            generator=task.generator("robust goal"),
+            transforms=task.transforms,
         )
 
     def predict_forget_set(self) -> Measured:

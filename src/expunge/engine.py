@@ -140,7 +140,13 @@ def _look(task: Task, working: Classifier, copies: torch.Generator, *, only_rows
     if task.strength is Strength.EXACT or only_rows or not bool(flags.all()):
         return _Look(flags, 0.0, task.strength is Strength.EXACT and bool(flags.all()))
     robust = measure_robust_goal(
-        working, task.forget_set.x, task.labels, task.goal, generator=copies, copies=COPIES_OF_A_LOOK
+        working,
+        task.forget_set.x,
+        task.labels,
+        task.goal,
+        generator=copies,
+        copies=COPIES_OF_A_LOOK,
+        transforms=task.transforms,
     )
     drawn = COPIES_OF_A_LOOK * len(flags)
     error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import torch
 
 from expunge.api import DEFAULT_METHOD, make_method, unlearn
+from expunge.copies import TRANSFORMS, find_transforms
 from expunge.data import DataRequest, DataSplits, forget_set, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.edit import Edit, Measured
 from expunge.errors import SettingsError
@@ -86,6 +87,9 @@ class Job:
         0.5, "share of forget rows that the classifier must predict as labelled", at_least=0, at_most=1
     )
     strength: Strength | None = setting(None, "exact pixels, or robust to copies; default: the method's own")
+    transforms: tuple[str, ...] = setting(
+        tuple(TRANSFORMS), "what copies go through, alone and in pairs; or functions package.module:function"
+    )
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
 
@@ -127,6 +131,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     """
     prepare_output_folder(out, overwrite=overwrite)
     method = make_method(job.method, job.settings)
+    transforms = find_transforms(job.transforms)
     runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
     inputs = _load_inputs(job, runtime)
     edit = unlearn(
@@ -140,6 +145,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         minimum_right=job.minimum_right,
         strength=job.strength,
         retain=_retain_part(inputs),
+        transforms=transforms,
     )
     measured = {} if edit.stop_reason is StopReason.INTERRUPTED else _measure(job, inputs, edit, runtime)
     resolved = replace(

@@ -1,6 +1,7 @@
 """What a classifier answers, and the plain figures that follow from it."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.classifier import Classifier
-from expunge.copies import random_copies
+from expunge.copies import TRANSFORMS, Transform, random_copies
 from expunge.goals import Goal, achieved
 from expunge.images import Images, batches
 from expunge.modes import evaluating
@@ -89,7 +90,7 @@ def churn(before: Predictions, after: Predictions) -> float:
     return 100 * (before.predicted != after.predicted).double().mean().item()
 
 
-def measure_robust_goal(
+def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
     classifier: Classifier,
     x: Float[Tensor, "k c h w"],
     labels: Int[Tensor, " k"],
@@ -97,6 +98,7 @@ def measure_robust_goal(
     *,
     generator: torch.Generator,
     copies: int = COPIES_PER_ROW,
+    transforms: Mapping[str, Transform] = TRANSFORMS,
 ) -> RobustGoal:
     """Return how well `goal` holds on `copies` fresh transformed copies of each row.
 
@@ -107,9 +109,10 @@ def measure_robust_goal(
         goal: what should hold.
         generator: on the CPU; draws kinds, positions and strengths.
         copies: copies of each row; one pass over all rows at a time.
+        transforms: what is done to them, one at a time and in pairs.
     """
     held: dict[str, list[Tensor]] = defaultdict(list)
-    for kind, copy in random_copies(x, copies, classifier.bounds, generator):
+    for kind, copy in random_copies(x, copies, classifier.bounds, generator, transforms):
         held["+".join(kind)].append(achieved(goal, compute_logits(classifier, copy), labels.to(classifier.device)))
     by_row = torch.stack([flags for same_kind in held.values() for flags in same_kind]).double().mean(dim=0)
     return RobustGoal(

@@ -2,7 +2,8 @@
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from expunge.classifier import Classifier, check_logits
+from expunge.copies import TRANSFORMS, Transform
 from expunge.errors import ClassifierError, DataError, ExpungeWarning, ForgetSetError, SettingsError
 from expunge.forget import ForgetSet
 from expunge.goals import Goal, Misclassify, Relabel, check_labels
@@ -39,7 +41,7 @@ class Strength(StrEnum):
     EXACT = "exact"
     """The goal holds on the very pixels given."""
     ROBUST = "robust"
-    """It also holds on at least 95% of fresh copies: mirrored, shifted, resized, recompressed, noised."""
+    """It also holds on at least 95% of fresh copies: mirrored, shifted, resized, recompressed, noised by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Task:
         limits: when to give up.
         strength: whether the goal is to hold on copies of the rows, too.
         retain: the rest of the training data, only for a method that declares that it needs it.
+        transforms: what makes a copy, by name.
     """
 
     classifier: Classifier
@@ -81,9 +84,10 @@ class Task:
     limits: Limits = Limits()
     strength: Strength = Strength.EXACT
     retain: Images | None = None
+    transforms: Mapping[str, Transform] = field(default_factory=lambda: TRANSFORMS)
 
     @classmethod
-    def create(  # noqa: PLR0913 - the parts of a task, six of them optional
+    def create(  # noqa: PLR0913 - the parts of a task, seven of them optional
         cls,
         classifier: Classifier,
         forget_set: ForgetSet,
@@ -94,6 +98,7 @@ class Task:
         minimum_right: float = 0.5,
         strength: Strength = Strength.EXACT,
         retain: Images | None = None,
+        transforms: Mapping[str, Transform] = TRANSFORMS,
     ) -> "Task":
         """Return the task, after checking once that classifier and forget set fit each other.
 
@@ -107,6 +112,7 @@ class Task:
                 that the normalisation or the labels are wrong.
             strength: whether the goal is to hold on copies of the rows, too.
             retain: the rest of the training data, for a method that needs it.
+            transforms: what makes a copy, by name.
 
         Raises:
             ForgetSetError: labels or pixels out of range, or too few rows predicted as labelled.
@@ -129,7 +135,7 @@ class Task:
             _check_retain(classifier, forget_set, retain)
         chosen = goal or (Misclassify() if forget_set.y_new is None else Relabel())
         labels = chosen.labels(forget_set, classifier.num_classes, seeded_generator(seed, "labels"))
-        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength, retain)
+        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength, retain, transforms)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator of this task's own for one purpose, the same each time."""

@@ -28,7 +28,17 @@ def job(tmp_path, monkeypatch):
     np.savez(tmp_path / "images.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
     save_file(train(x_train, y_train).state_dict(), tmp_path / "weights.safetensors")
     flags = ["run", "--model", "tiny_networks:build", "--weights", "weights.safetensors", "--mean", "0.5", "--std"]
-    flags += ["0.25", "--data", "npz:images.npz", "--set", "attack.targets_per_row=2", "--set", "attack.steps=2"]
+    flags += [
+        "0.25",
+        "--data",
+        "npz:images.npz",
+        "--method",
+        "l2ul",
+        "--set",
+        "attack.targets_per_row=2",
+        "--set",
+        "attack.steps=2",
+    ]
     return SimpleNamespace(folder=tmp_path, flags=[*flags, "--device", "cpu"])
 
 

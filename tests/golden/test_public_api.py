@@ -64,6 +64,7 @@ UNLEARN = [
     "minimum_right",
     "strength",
     "retain",
+    "transforms",
 ]
 
 

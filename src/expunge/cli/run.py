@@ -10,6 +10,7 @@ import click
 from expunge.api import DEFAULT_METHOD
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED
 from expunge.cli.display import Bars, show_result
+from expunge.copies import TRANSFORMS
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.errors import SettingsError
 from expunge.job import GoalChoice, Job, run_job
@@ -24,6 +25,7 @@ DATA_KINDS = ", ".join(f"{kind}:PATH" for kind in DATA_SOURCES)
 
 
 STRENGTH_HELP = "Forget the exact pixels, or transformed copies too.  [default: the method's]"
+TRANSFORMS_HELP = f"What robust copies go through: {', '.join(TRANSFORMS)}, or package.module:function.  [default: all]"
 EXAMPLE = """\b
 Example:
   expunge run --model cifar:resnet20 --weights w.safetensors --mean .485,.456,.406 --std .229,.224,.225 \\
@@ -58,6 +60,7 @@ Example:
     help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]",
 )
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help=STRENGTH_HELP)
+@click.option("--transforms", metavar="NAME[,NAME]", help=TRANSFORMS_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
 @click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
 @click.option("--max-steps", "max_steps", metavar="N", help="Give up after so many steps.")

@@ -81,6 +81,9 @@ class LeastChange:
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
+    averaged: float = setting(
+        0.0, "share of the steps, the last ones, whose weights are averaged in the end", at_least=0, at_most=1
+    )
     copying: Copying = field(default_factory=Copying)
     memory_gigabytes: float = setting(4.0, "memory for row gradients; more of them are made anew", above=0)
 
@@ -157,6 +160,7 @@ class _Course:
         self._original = [layer.read() for layer in cost.layers]
         self._place = [torch.zeros_like(weights) for weights in self._original]
         self._velocity = [torch.zeros_like(weights) for weights in self._original]
+        self._mean = self._place
         self._probe_rows = task.generator("probe batches")
         self._copies = task.generator("constraint copies")
         self._kept, self._kept_labels = self._rows.x[:0], self._labels[:0]
@@ -183,9 +187,19 @@ class _Course:
         self._place = [
             old + step - part for old, step, part in zip(self._place, self._velocity, correction, strict=True)
         ]
-        self._write(self._place)
         self._count += 1
+        self._average()
+        self._write(self._place)
         return {"cost": value, "worst gap": float(jacobian.gaps.max())}
+
+    def _average(self) -> None:
+        """Add this place to the mean of the last ones, and go to the mean after the last step."""
+        first = math.ceil(self.steps * (1 - self._settings.averaged))
+        if first < self._count <= self.steps:
+            share = 1 / (self._count - first)
+            self._mean = [old + share * (new - old) for old, new in zip(self._mean, self._place, strict=True)]
+            if self._count == self.steps:
+                self._place = self._mean
 
     def _remaining(self) -> float:
         """Return 1 for the first half of the steps, then less and less, 0 after the last."""
@@ -227,7 +241,8 @@ class _Course:
         """Return the worst of fresh copies, some untouched rows, and the worst copies of the step before."""
         count = self._settings.copying.constraints or 1
         drawn = torch.randint(len(self._rows), (2 * count,), generator=self._copies).to(self._labels.device)
-        fresh = draw_copies(self._rows.x[drawn], self._task.classifier.bounds, self._copies)
+        bounds, transforms = self._task.classifier.bounds, self._task.transforms
+        fresh = draw_copies(self._rows.x[drawn], bounds, self._copies, transforms)
         plain = drawn[: max(1, count // 4)]
         x = torch.cat([fresh, self._rows.x[plain], self._kept])
         labels = torch.cat([self._labels[drawn], self._labels[plain], self._kept_labels])

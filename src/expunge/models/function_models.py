@@ -1,14 +1,9 @@
 """Classifiers that the user's own code makes: package.module:function."""
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 from torch import nn
 
 from expunge.errors import ClassifierError
+from expunge.functions import current_folder_first, find_function
 from expunge.models.source import PRETRAINED, FoundModel, ModelSource
 from expunge.models.weights import fill, last_length, read_weights
 
@@ -24,8 +19,9 @@ def load_from_function(module: str, function: str, source: ModelSource) -> Found
     """
     if source.weights == PRETRAINED:
         raise ClassifierError("weights", "a file, or none where the function loads its own", PRETRAINED)
-    with _current_folder_first():
-        make = _function(module, function)
+    others = ", or timm:, torchvision:, transformers: or cifar: with a name"
+    with current_folder_first():
+        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others)
         try:
             network = make()
         except Exception as error:
@@ -37,29 +33,3 @@ def load_from_function(module: str, function: str, source: ModelSource) -> Found
     if source.weights is not None:
         fill(network, read_weights(source.weights), place=str(source.weights))
     return FoundModel(network, source.num_classes or last_length(network))
-
-
-def _function(module: str, function: str) -> Callable[[], object]:
-    try:
-        found: object = getattr(importlib.import_module(module), function, None)
-    except Exception as error:
-        raise ClassifierError(
-            f"{module}:{function}",
-            "a module that can be imported, or timm:, torchvision:, transformers: or cifar: with a name",
-            f"{type(error).__name__}: {error}",
-            f"run from the folder that holds {module.partition('.')[0]}.py",
-        ) from error
-    if not callable(found):
-        raise ClassifierError(f"{module}:{function}", f"a function in {module}", "none of that name")
-    return found
-
-
-@contextmanager
-def _current_folder_first() -> Iterator[None]:
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
