@@ -1,0 +1,279 @@
+"""An audit as its files hold it; read without torch, so that reports need none."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from expunge.errors import DataError
+
+AUDIT_SCHEMA_VERSION = 1
+AUDIT_FILE = "audit.json"
+SLICES_FILE = "slices.npz"
+HEADLINES = ("goal", "cost", "distance", "time")
+
+
+class Direction(StrEnum):
+    """Which way a figure is better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEAR = "near"
+    """The nearer to the target, the better; both sides are a trace."""
+    NONE = "none"
+    """It describes, and is neither good nor bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of an audit, with what it should be.
+
+    Args:
+        title: what it is, in a few plain words.
+        value: the figure; None if it is not defined, and then `reason` says why.
+        unit: "percent", "points" (of percent), "AUC" (0..1), "share" (0..1), "nats", "seconds", "bytes", "steps",
+            "rows", "L2" or "" for a plain number.
+        direction: which way is better.
+        target: what it should be; None where it only describes.
+        measured_on: images and classifiers that it was computed from.
+        flagged: whether it misses its target by more than its tolerance; None where there is no target or no value.
+        interval: 95% interval of the value, where there is one.
+        reason: why there is no value; None if there is one.
+    """
+
+    title: str
+    value: float | None
+    unit: str
+    direction: Direction
+    target: float | None
+    measured_on: str
+    flagged: bool | None = None
+    interval: tuple[float, float] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """A CSV table of an audit: its file, or why there is none."""
+
+    file: str | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was compared with what, on which images.
+
+    Args:
+        before: architecture and hash of the weights of the classifier as it was.
+        after: the same of the edited one.
+        data: where the images come from.
+        forget_sha256: hash over images, labels and new labels of the rows to forget.
+        goal: "misclassify" or "relabel".
+        class_names: one a class; numbers as text where there are no names.
+        sizes: images by part: forget, and retain and test where measured.
+        used_by_edit: the parts that the edit saw; empty if unknown.
+        method: name of the method, if it is known.
+        settings: its settings, if they are known.
+        pools: how many shadow and retrained classifiers, and how they were trained, in words.
+    """
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    data: str
+    forget_sha256: str
+    goal: str
+    class_names: tuple[str, ...]
+    sizes: Mapping[str, int]
+    used_by_edit: tuple[str, ...] = ()
+    method: str | None = None
+    settings: Mapping[str, Any] | None = None
+    pools: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The predicted class on a plane of images through three rows.
+
+    A point (u, v) of the plane is the image a + u (b - a) + v (c' - a), where a is the forgotten row, b and c two
+    other images, and c' is c moved such that the two axes are orthogonal; the grid is square in pixels.
+
+    Args:
+        row: number of the forgotten row, as in rows.csv.
+        names: ids of a, b and c.
+        points: (3, 2) where they lie: u (to the right) and v (upward).
+        extent: lowest u, highest u, lowest v, highest v.
+        before: (n, n) predicted class; the first index is v, from the lowest.
+        after: the same of the edited classifier.
+    """
+
+    row: int
+    names: tuple[str, str, str]
+    points: Float[np.ndarray, "3 2"]
+    extent: tuple[float, float, float, float]
+    before: Int[np.ndarray, "n n"]
+    after: Int[np.ndarray, "n n"]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Everything an audit found; `read_audit` makes it from its folder.
+
+    Args:
+        folder: where the tables are.
+        version: of the package that wrote it.
+        level: "quick" or "full".
+        seed: source of all randomness.
+        subject: what was compared.
+        verdict: honest sentences for the top of a report.
+        headline: the names of four figures, by `HEADLINES`; None where none of its kind is defined.
+        figures: every figure by its dotted name.
+        tables: CSV tables by name, see docs/audit.md.
+        notes: what a reader should know about the inputs.
+        limits: what the audit doesn't show, sentence by sentence.
+    """
+
+    folder: Path
+    version: str
+    level: str
+    seed: int
+    subject: Subject
+    verdict: tuple[str, ...]
+    headline: Mapping[str, str | None]
+    figures: Mapping[str, Figure]
+    tables: Mapping[str, TableFile]
+    notes: tuple[str, ...]
+    limits: tuple[str, ...]
+
+    def table(self, name: str) -> tuple[Mapping[str, str], ...]:
+        """Return the rows of a table as text by column; none if the table is not defined.
+
+        Raises:
+            DataError: the file is gone, or no CSV.
+        """
+        entry = self.tables.get(name)
+        if entry is None or entry.file is None:
+            return ()
+        return read_rows(self.folder / entry.file)
+
+    def slices(self) -> tuple[Slice, ...]:
+        """Return the slices through decision boundaries; none if there are none."""
+        path = self.folder / SLICES_FILE
+        if not path.exists():
+            return ()
+        with np.load(path, allow_pickle=False) as arrays:
+            return tuple(
+                Slice(
+                    row=int(arrays["row"][number]),
+                    names=(str(names[0]), str(names[1]), str(names[2])),
+                    points=arrays["points"][number],
+                    extent=_four(arrays["extent"][number]),
+                    before=arrays["before"][number],
+                    after=arrays["after"][number],
+                )
+                for number, names in enumerate(arrays["names"])
+            )
+
+
+def read_audit(folder: Path) -> Audit:
+    """Return the audit in `folder`.
+
+    Raises:
+        DataError: there is none, it is of a later schema, or its JSON is damaged.
+    """
+    path = folder / AUDIT_FILE
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(str(path), "an audit", "no such file", "make it with expunge audit") from error
+    except (OSError, ValueError) as error:
+        raise DataError(str(path), "an audit's JSON", f"{error}", "make it anew") from error
+    if content.get("schema_version") != AUDIT_SCHEMA_VERSION:
+        raise DataError(str(path), f"schema version {AUDIT_SCHEMA_VERSION}", repr(content.get("schema_version")))
+    try:
+        return _to_audit(folder, content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(str(path), "every part of an audit", f"{error!r}", "make it anew") from error
+
+
+def to_json(audit: Audit) -> dict[str, Any]:
+    """Return the content of audit.json."""
+    subject = {name: _plain(getattr(audit.subject, name)) for name in Subject.__slots__}
+    return {
+        "schema_version": AUDIT_SCHEMA_VERSION,
+        "version": audit.version,
+        "level": audit.level,
+        "seed": audit.seed,
+        "subject": subject,
+        "verdict": list(audit.verdict),
+        "headline": dict(audit.headline),
+        "figures": {
+            name: {part: _plain(getattr(figure, part)) for part in Figure.__slots__}
+            for name, figure in audit.figures.items()
+        },
+        "tables": {name: {"file": entry.file, "reason": entry.reason} for name, entry in audit.tables.items()},
+        "notes": list(audit.notes),
+        "limits": list(audit.limits),
+    }
+
+
+def read_rows(path: Path) -> tuple[Mapping[str, str], ...]:
+    """Return the rows of a CSV file as text by column.
+
+    Raises:
+        DataError: the file can't be read or is not UTF-8 text.
+    """
+    try:
+        return tuple(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(str(path), "a table of the audit", f"{error}", "make the audit anew") from error
+
+
+def _to_audit(folder: Path, content: Mapping[str, Any]) -> Audit:
+    subject = dict(content["subject"])
+    for name in ("class_names", "used_by_edit"):
+        subject[name] = tuple(subject[name])
+    return Audit(
+        folder=folder,
+        version=content["version"],
+        level=content["level"],
+        seed=content["seed"],
+        subject=Subject(**subject),
+        verdict=tuple(content["verdict"]),
+        headline={name: content["headline"][name] for name in HEADLINES},
+        figures={name: _to_figure(values) for name, values in content["figures"].items()},
+        tables={name: TableFile(entry["file"], entry["reason"]) for name, entry in content["tables"].items()},
+        notes=tuple(content["notes"]),
+        limits=tuple(content["limits"]),
+    )
+
+
+def _to_figure(values: Mapping[str, Any]) -> Figure:
+    interval = values["interval"]
+    return Figure(
+        **{
+            **values,
+            "direction": Direction(values["direction"]),
+            "interval": None if interval is None else (float(interval[0]), float(interval[1])),
+        }
+    )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _four(values: Sequence[float]) -> tuple[float, float, float, float]:
+    lowest, highest, bottom, top = (float(value) for value in values)
+    return lowest, highest, bottom, top
