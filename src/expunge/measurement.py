@@ -42,12 +42,14 @@ class RobustGoal:
         by_kind: the same for each transform, and each pair joined by "+".
         rows_held: share of rows for which at least 95% of the copies hold.
         copies_per_row: how many copies were drawn for each row.
+        by_row: share of each row's copies for which it holds.
     """
 
     share: float
     by_kind: dict[str, float]
     rows_held: float
     copies_per_row: int
+    by_row: tuple[float, ...]
 
     @property
     def worst_kind(self) -> str:
@@ -120,4 +122,5 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
         by_kind={kind: torch.cat(flags).double().mean().item() for kind, flags in sorted(held.items())},
         rows_held=(by_row >= SHARE_OF_COPIES).double().mean().item(),
         copies_per_row=copies,
+        by_row=tuple(by_row.tolist()),
     )

@@ -102,8 +102,8 @@ class Subject:
 class Slice:
     """The predicted class on a plane of images through three rows.
 
-    A point (u, v) of the plane is the image a + u (b - a) + v (c' - a), where a is the forgotten row, b and c two
-    other images, and c' is c moved such that the two axes are orthogonal; the grid is square in pixels.
+    A point (u, v) of the plane is the image a + u (b - a) + v e, where a is the forgotten row, b and c two other
+    images, and e the direction toward c that is orthogonal to b - a and as long: the grid is square in pixels.
 
     Args:
         row: number of the forgotten row, as in rows.csv.
