@@ -175,4 +175,4 @@ def test_shares_are_means_over_the_copies(rows):
 
 
 def test_the_worst_kind_is_the_one_that_holds_least():
-    assert RobustGoal(0.5, {"a": 0.7, "b": 0.3, "c": 0.5}, 0.0, 3).worst_kind == "b"
+    assert RobustGoal(0.5, {"a": 0.7, "b": 0.3, "c": 0.5}, 0.0, 3, (0.5,)).worst_kind == "b"

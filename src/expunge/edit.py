@@ -175,6 +175,7 @@ class Edit:
 
     def _to_result(self, measured: Mapping[str, Measured]) -> dict[str, Any]:
         robust = self.measure_robust_goal()
+        shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
         used = ("forget",) if self.task.retain is None else ("forget", "retain")
         return {
             "schema_version": RESULT_SCHEMA_VERSION,
@@ -183,7 +184,7 @@ class Edit:
             "strength": self.task.strength.value,
             "goal_achieved": self.goal_achieved,
             "goal_achieved_robust": robust.share,
-            "robust": {**asdict(robust), "worst_kind": robust.worst_kind},
+            "robust": {**shares, "worst_kind": robust.worst_kind},
             "stop_reason": self.stop_reason.value,
             "steps": self.steps,
             "before": {name: _figures(each.before) for name, each in measured.items()},
