@@ -5,7 +5,6 @@ convolutions. The matrix is the Gauss-Newton matrix of the mean squared logit ch
 taken out), so the length of a weight change in its metric is what the change does to the classifier's answers.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,14 +18,14 @@ from expunge.runtime import CostMeter
 
 POSITIONS = 64
 PIXELS_AT_ONCE = 128 * 32 * 32
+GROWTHS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """The metric's inverse square root: one pair of symmetric factors a layer, applied from both sides.
+    """Coordinates in which all directions cost the same: one pair of triangular factors a layer.
 
-    In whitened coordinates all directions cost the same: a gradient g becomes left @ g @ right, and a step z in these
-    coordinates is the weight change left @ z @ right.
+    A step z in these coordinates is the weight change left @ z @ right, and its length is what it does to the answers.
 
     Args:
         left: (g, o, o) for each layer, over outputs.
@@ -36,9 +35,22 @@ class Whitening:
     left: tuple[Tensor, ...]
     right: tuple[Tensor, ...]
 
-    def apply(self, layer: int, matrices: Float[Tensor, "*b g o i"]) -> Float[Tensor, "*b g o i"]:
-        """Return left @ matrices @ right of that layer."""
-        return self.left[layer] @ matrices @ self.right[layer]
+    def apply(self, layer: int, step: Float[Tensor, "*b g o i"]) -> Float[Tensor, "*b g o i"]:
+        """Return the change of that layer's weights that `step` is."""
+        return self.left[layer] @ step @ self.right[layer]
+
+    def pull(self, layer: int, gradient: Float[Tensor, "*b g o i"]) -> Float[Tensor, "*b g o i"]:
+        """Return the gradient in these coordinates of what has `gradient` by that layer's weights."""
+        return self.left[layer].mT @ gradient @ self.right[layer].mT
+
+    def pull_rows(self, layer: int, flow: Flow) -> Float[Tensor, "b g o i"]:
+        """Return `pull` of each row's gradient; where a layer has few positions, by what flows through them."""
+        _, outputs, inputs = flow.layer.shape
+        if flow.positions * (outputs**2 + inputs**2) >= outputs * inputs * (outputs + inputs):
+            return self.pull(layer, flow.row_gradients())
+        left, right = self.left[layer].mT, self.right[layer]
+        parts = [(left @ gradient) @ (right @ columns).mT for columns, gradient in flow.unrolled()]
+        return torch.stack(parts).sum(dim=0)
 
 
 def compute_whitening(
@@ -75,8 +87,8 @@ def compute_whitening(
             meter.add_gradients(len(batch))
             advance(len(batch))
     return Whitening(
-        tuple(_inverse_root(total / len(probes), damping) for total in gradients),
-        tuple(_inverse_root(total / len(probes), damping) for total in inputs),
+        tuple(_inverse_factor(total / len(probes), damping).mT.contiguous() for total in gradients),
+        tuple(_inverse_factor(total / len(probes), damping) for total in inputs),
     )
 
 
@@ -101,11 +113,19 @@ def _add_moments(flow: Flow, inputs: Tensor, gradients: Tensor, generator: torch
         gradients += spread @ spread.transpose(1, 2)
 
 
-def _inverse_root(moments: Float[Tensor, "g n n"], damping: float) -> Float[Tensor, "g n n"]:
-    values, vectors = torch.linalg.eigh(moments.double())
-    values = values.clamp_min(0)
-    shift = damping * values.mean(dim=1, keepdim=True)
-    scales = (values + shift).clamp_min(math.ulp(0.0)).rsqrt()
-    scales = torch.where((values + shift) > 0, scales, torch.zeros_like(scales))
-    root: Tensor = (vectors * scales.unsqueeze(1)) @ vectors.transpose(1, 2)
-    return root.to(moments.dtype)
+def _inverse_factor(moments: Float[Tensor, "g n n"], damping: float) -> Float[Tensor, "g n n"]:
+    """Return the inverse of the lower Cholesky factor of the damped moments, 0 where nothing was ever seen.
+
+    What rounding makes indefinite is damped more.
+    """
+    dtype, moments = moments.dtype, moments.double()
+    mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1).view(-1, 1, 1)
+    unseen = mean <= 0
+    identity = torch.eye(moments.shape[1], dtype=moments.dtype, device=moments.device).expand_as(moments)
+    for growth in range(GROWTHS):
+        shift = torch.where(unseen, 1.0, damping * 10.0**growth * mean)
+        factor, failed = torch.linalg.cholesky_ex(moments + shift * identity)
+        if not bool(failed.any()):
+            break
+    inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
+    return torch.where(unseen, 0.0, inverse).to(dtype)

@@ -48,7 +48,7 @@ class Constraints:
 
         _, flows = trace_rows(self.classifier, self.layers, self.x[chosen], cotangent)
         meter.add_gradients(len(gaps[0]))
-        return gaps[0], [self.whitening.apply(number, flow.row_gradients()) for number, flow in enumerate(flows)]
+        return gaps[0], [self.whitening.pull_rows(number, flow) for number, flow in enumerate(flows)]
 
 
 class Jacobian(Protocol):

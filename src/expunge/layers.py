@@ -76,6 +76,12 @@ class Flow:
     inputs: tuple[Tensor, ...]
     gradients: tuple[Tensor, ...]
 
+    @property
+    def positions(self) -> int:
+        """Return at how many positions the layer's weights were used for each row."""
+        outputs = self.layer.groups * self.layer.shape[1]
+        return sum(gradient[0].numel() // outputs for gradient in self.gradients)
+
     def unrolled(self) -> Iterator[tuple[Float[Tensor, "b g i l"], Float[Tensor, "b g o l"]]]:
         """Yield inputs and output gradients at l positions, call by call."""
         for inputs, gradient in zip(self.inputs, self.gradients, strict=True):

@@ -146,7 +146,7 @@ class _Cost:
             change = _centred(self.classifier(self.probes[rows]) - self.logits[rows])
         cost = 0.5 * change.square().sum(dim=1).mean()
         gradient = differentiate(cost, self.layers)
-        return cost.item(), [self.whitening.apply(number, part) for number, part in enumerate(gradient)]
+        return cost.item(), [self.whitening.pull(number, part) for number, part in enumerate(gradient)]
 
 
 class _Course:
