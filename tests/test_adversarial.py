@@ -1,4 +1,6 @@
 import math
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,7 +20,8 @@ from expunge.adversarial import (
 )
 from expunge.classifier import Bounds
 from expunge.errors import SettingsError
-from expunge.runtime import CostMeter, Runtime
+from expunge.goals import Relabel
+from expunge.runtime import SILENT, CostMeter, Precision, Runtime
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6))
 QUICK = Attack(radius=1.0, step_size=0.2, steps=12)
@@ -28,10 +31,54 @@ def draw(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def run(classifier, x, targets, attack=QUICK, batch_size=256, seed=0):
-    meter = CostMeter(Runtime(batch_size=batch_size))
-    made = attack_targets(classifier, x, targets, attack, generator=torch.Generator().manual_seed(seed), meter=meter)
+class Recorder:
+    units, total = 0, None
+
+    @contextmanager
+    def phase(self, name, total):
+        self.total = total
+
+        def advance(units):
+            self.units += units
+
+        yield advance
+
+
+def run(classifier, x, targets, attack=QUICK, *, batch_size=256, seed=0, progress=SILENT):
+    meter = CostMeter(Runtime(batch_size=batch_size, progress=progress))
+    generator = torch.Generator().manual_seed(seed)
+    made = torch.full_like(x, torch.nan)
+    for numbers, examples in attack_targets(
+        classifier, x, targets.unsqueeze(1), attack, generator=generator, meter=meter
+    ):
+        assert bool(made[numbers].isnan().all())
+        made[numbers] = examples
     return made, meter.cost()
+
+
+def attack_by_hand(classifier, x, targets, attack, seed):
+    """An independent one: each image on its own, norms over everything, no batches. Return images and evaluations."""
+    generator, made, evaluations = torch.Generator().manual_seed(seed), [], 0
+    for image, target in zip(x, targets, strict=True):
+        if attack.start is Start.UNIFORM_IN_BALL:
+            offset = draw_in_ball(image[None].shape, attack.radius, generator)[0]
+        else:
+            offset = torch.rand(image.shape, generator=generator)
+        current = (image + offset * min(1, attack.radius / offset.norm().item())).clamp(0, 1)
+        lengths = torch.linspace(1, attack.last_step, attack.steps) if attack.steps > 1 else [1]
+        for length in lengths:
+            variable = current.clone().requires_grad_(True)
+            logits = classifier(variable[None])[0]
+            evaluations += 1
+            others = torch.cat([logits[:target], logits[target + 1 :]])
+            if attack.enough is not None and logits[target] - others.max() >= attack.enough:
+                break
+            F.cross_entropy(logits[None], target[None]).backward()
+            moved = current - attack.step_size * length * variable.grad / variable.grad.norm()
+            away = moved - image
+            current = (image + away * min(1, attack.radius / away.norm().item())).clamp(0, 1)
+        made.append(current)
+    return torch.stack(made), evaluations
 
 
 @given(SHAPES, st.integers(0, 99))
@@ -113,37 +160,66 @@ def test_the_attack_finds_the_targets_within_ball_and_bounds(trained, rows, coun
 
 
 @pytest.mark.parametrize("start", Start)
-def test_the_attack_equals_a_plain_loop_over_single_images(trained, rows, start):
-    """An independent one: each image on its own, norms over everything, no batches."""
-    attack = Attack(radius=0.7, step_size=0.2, steps=6, start=start)
+@pytest.mark.parametrize("options", [{}, {"last_step": 0.3}, {"enough": 0.2}, {"enough": 0.2, "last_step": 0.5}])
+def test_the_attack_equals_a_plain_loop_over_single_images(trained, rows, start, options):
+    attack = Attack(radius=4.0, step_size=0.5, steps=9, start=start, **options)
     frozen, x, targets = trained.frozen_copy(), rows.x[:3], (rows.y[:3] + 1) % 5
-    generator = torch.Generator().manual_seed(5)
-    if start is Start.UNIFORM_IN_BALL:
-        offsets = draw_in_ball(x.shape, attack.radius, generator)
-    else:
-        offsets = torch.rand(x.shape, generator=generator)
-    expected = []
-    for image, offset, target in zip(x, offsets, targets, strict=True):
-        current = (image + offset * min(1, attack.radius / offset.norm().item())).clamp(0, 1)
-        for _ in range(attack.steps):
-            variable = current.clone().requires_grad_(True)
-            F.cross_entropy(frozen(variable[None]), target[None]).backward()
-            moved = current - attack.step_size * variable.grad / variable.grad.norm()
-            away = moved - image
-            current = (image + away * min(1, attack.radius / away.norm().item())).clamp(0, 1)
-        expected.append(current)
-    made, _ = run(frozen, x, targets, attack, seed=5)
-    torch.testing.assert_close(made, torch.stack(expected), rtol=1e-4, atol=1e-5)
+    expected, evaluations = attack_by_hand(frozen, x, targets, attack, seed=5)
+    made, cost = run(frozen, x, targets, attack, seed=5)
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
+    assert cost.gradient_evaluations == evaluations
+    assert ("enough" in options) == (evaluations < 27)
 
 
-def test_the_result_does_not_depend_on_how_many_go_through_at_once(trained, rows):
-    """The noise of the released start is drawn image after image, so batches of any size start alike."""
-    attack = Attack(radius=0.7, step_size=0.2, steps=6, start=Start.NOISE_PROJECTED)
+@pytest.mark.parametrize("enough", [None, 0.2])
+@pytest.mark.parametrize("start", Start)
+def test_the_result_does_not_depend_on_how_many_go_through_at_once(trained, rows, start, enough):
+    attack = Attack(radius=4.0, step_size=0.5, steps=9, start=start, enough=enough)
     targets = (rows.y + 1) % 5
-    whole, _ = run(trained.frozen_copy(), rows.x, targets, attack)
+    whole, cost = run(trained.frozen_copy(), rows.x, targets, attack)
     for batch_size in (1, 4):
-        parts, _ = run(trained.frozen_copy(), rows.x, targets, attack, batch_size)
+        parts, cost_of_parts = run(trained.frozen_copy(), rows.x, targets, attack, batch_size=batch_size)
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+        assert cost_of_parts.gradient_evaluations == cost.gradient_evaluations
+
+
+def test_each_target_of_an_image_has_its_place(trained, rows):
+    targets = torch.stack([(rows.y + offset) % 5 for offset in (1, 2)], dim=1)
+    attack = Attack(radius=6.0, step_size=0.5, steps=40, enough=1.0)
+    made = torch.zeros(12, 3, 8, 6)
+    for numbers, examples in attack_targets(
+        trained.frozen_copy(),
+        rows.x,
+        targets,
+        attack,
+        generator=torch.Generator(),
+        meter=CostMeter(Runtime(batch_size=4)),
+    ):
+        made[numbers] = examples
+    logits = trained(made).detach()
+    assert torch.equal(logits.argmax(dim=1), targets.flatten())
+    assert float(l2_norms(made - rows.x.repeat_interleave(2, dim=0)).max()) <= 6.0 + 1e-5
+    assert float(Relabel().gap(logits, targets.flatten()).max()) <= -1.0 + 1e-4
+
+
+def test_images_that_have_reached_their_target_cost_no_more(trained, rows):
+    strong = Attack(radius=4.0, step_size=0.5, steps=20)
+    targets = (rows.y + 1) % 5
+    recorder = Recorder()
+    whole, _ = run(trained.frozen_copy(), rows.x, targets, strong)
+    left, cost = run(trained.frozen_copy(), rows.x, targets, replace(strong, enough=0.5), progress=recorder)
+    assert torch.equal(trained(left).argmax(dim=1), trained(whole).argmax(dim=1))
+    assert cost.gradient_evaluations < 6 * 20 / 2
+    assert recorder.units == recorder.total == 6 * 20
+
+
+def test_bfloat16_reaches_the_same_targets(trained, rows):
+    strong = Attack(radius=4.0, step_size=0.5, steps=20, enough=0.5, precision=Precision.BFLOAT16)
+    made, _ = run(trained.frozen_copy(), rows.x, (rows.y + 1) % 5, strong)
+    assert made.dtype == torch.float32
+    assert torch.equal(trained(made).argmax(dim=1), (rows.y + 1) % 5)
+    exact, _ = run(trained.frozen_copy(), rows.x, (rows.y + 1) % 5, replace(strong, precision=Precision.FLOAT32))
+    assert float(l2_norms(made - exact).max()) < 0.5 * float(l2_norms(exact - rows.x).min())
 
 
 def test_the_same_generator_gives_the_same_examples(trained, rows):
@@ -175,6 +251,9 @@ def test_radius_and_bounds_are_in_the_units_of_the_pixels(linear_classifier):
         ("radius", 0, "above 0, got 0"),
         ("step_size", -1.0, "above 0, got -1"),
         ("steps", 0, "at least 1, got 0"),
+        ("last_step", 1.5, "at least 0 and at most 1, got 1.5"),
+        ("enough", -1.0, "at least 0, got -1"),
+        ("precision", "float8", "one of float32, bfloat16, auto, got 'float8'"),
         ("targets_per_row", -1, "at least 0, got -1"),
         ("start", "anywhere", "one of uniform_in_ball, noise_projected, got 'anywhere'"),
     ],

@@ -4,16 +4,20 @@ They stand in for the data of the other classes (Cha et al. 2024, arXiv 2301.115
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from expunge.classifier import Classifier
-from expunge.runtime import CostMeter
+from expunge.classifier import Bounds, Classifier
+from expunge.folding import fold_batchnorm
+from expunge.goals import Relabel
+from expunge.runtime import CostMeter, Precision, computing_in
 from expunge.settings import check_settings, setting
 
 
@@ -43,6 +47,11 @@ class Attack:
     radius: float = setting(4.0, "L2 radius of the ball around the image (eps)", above=0)
     step_size: float = setting(0.1, "L2 length of a step", above=0)
     steps: int = setting(100, "gradient steps", at_least=1)
+    last_step: float = setting(1.0, "length of the last step as a share of the first", at_least=0, at_most=1)
+    enough: float | None = setting(
+        None, "logits by which the target leads when an image is done; none: all steps are taken", at_least=0
+    )
+    precision: Precision = setting(Precision.FLOAT32, "in what numbers layers compute: float32, bfloat16, auto")
     start: Start = setting(Start.UNIFORM_IN_BALL, "where the attack starts")
     targets: TargetDraw = setting(TargetDraw.DISTINCT, "how targets are drawn")
 
@@ -73,39 +82,39 @@ def draw_targets(
 
 def attack_targets(
     classifier: Classifier,
-    x: Float[Tensor, "n c h w"],
-    targets: Int[Tensor, " n"],
+    x: Float[Tensor, "k c h w"],
+    targets: Int[Tensor, "k n"],
     attack: Attack,
     *,
     generator: torch.Generator,
     meter: CostMeter,
-) -> Float[Tensor, "n c h w"]:
-    """Return for each image an adversarial example that should be classified as its target.
+) -> Iterator[tuple[Int[Tensor, " m"], Float[Tensor, "m c h w"]]]:
+    """Yield for each image and each of its targets an adversarial example that should be classified as the target.
 
     Descends CE(f(x'), target) along the L2-normalised gradient, projects on the ball of `attack.radius` around x and
-    clips to the pixel bounds, `attack.steps` times. One batch of the meter's runtime is attacked at a time.
+    clips to the pixel bounds, `attack.steps` times, or until the target leads by `attack.enough` logits. As many pairs
+    as a batch of the meter's runtime holds are attacked at a time; the next ones take the places of those that are
+    done, so examples come in the order in which they are done, with the numbers of their pairs (image * n + target).
 
     Args:
         classifier: in eval mode, weights frozen (`Classifier.frozen_copy`).
         x: pixels within the bounds.
-        targets: one label an image.
+        targets: labels.
         attack: the settings.
-        generator: on the CPU; draws the starts.
+        generator: on the CPU; draws the starts, pair by pair.
         meter: counts gradient evaluations.
     """
-    batch_size = meter.runtime.batch_size
-    made = []
-    with meter.phase("attack", total=math.ceil(len(x) / batch_size) * attack.steps) as advance:
-        for batch, goals in zip(x.split(batch_size), targets.split(batch_size), strict=True):
-            current = _start(batch, attack, classifier, generator)
-            for _ in range(attack.steps):
-                gradient = _input_gradient(classifier, current, goals)
-                moved = current - attack.step_size * gradient / l2_norms(gradient).clamp_min(1e-12)
-                current = classifier.bounds.clip(project_to_ball(moved, batch, attack.radius))
-                meter.add_gradients(len(batch))
-                advance(1)
-            made.append(current)
-    return torch.cat(made)
+    with meter.phase("attack", total=targets.numel() * attack.steps) as advance:
+        fast = fold_batchnorm(classifier, x[:2])
+        waiting = _draw_pairs(x, targets, attack, classifier.bounds, generator)
+        pairs = _Pairs.join(list(islice(waiting, meter.runtime.batch_size)))
+        while pairs is not None:
+            meter.add_gradients(len(pairs.numbers))
+            pairs, done = pairs.step(fast, attack)
+            advance(len(done) + int((attack.steps - pairs.taken[done]).sum()))
+            if bool(done.any()):
+                yield pairs.numbers[done], pairs.current[done]
+                pairs = _Pairs.join([pairs.where(~done), *islice(waiting, int(done.sum()))])
 
 
 def l2_norms(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
@@ -130,17 +139,69 @@ def draw_in_ball(shape: torch.Size, radius: float, generator: torch.Generator) -
     return direction / l2_norms(direction).clamp_min(1e-12) * length
 
 
-def _start(x: Tensor, attack: Attack, classifier: Classifier, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Pairs of image and target that are under attack: where each began, where it is, and how many steps it took."""
+
+    numbers: Int[Tensor, " b"]
+    targets: Int[Tensor, " b"]
+    centre: Float[Tensor, "b c h w"]
+    current: Float[Tensor, "b c h w"]
+    taken: Int[Tensor, " b"]
+
+    @classmethod
+    def join(cls, parts: Sequence["_Pairs"]) -> "_Pairs | None":
+        """Return all pairs as one, None if there are none."""
+        parts = [part for part in parts if len(part.numbers)]
+        columns = zip(*(part._columns() for part in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns)) if parts else None
+
+    def where(self, chosen: Bool[Tensor, " b"]) -> "_Pairs":
+        """Return the chosen pairs."""
+        return _Pairs(*(column[chosen] for column in self._columns()))
+
+    def step(self, classifier: Classifier, attack: Attack) -> tuple["_Pairs", Bool[Tensor, " b"]]:
+        """Return the pairs after one more step, and which of them are done; what has reached its target stays put."""
+        logits, gradient = _input_gradient(classifier, self.current, self.targets, attack.precision)
+        share = 1 - (1 - attack.last_step) * self.taken / max(1, attack.steps - 1)
+        length = attack.step_size * share.to(self.current).view(-1, 1, 1, 1)
+        moved = self.current - length * gradient / l2_norms(gradient).clamp_min(1e-12)
+        moved = classifier.bounds.clip(project_to_ball(moved, self.centre, attack.radius))
+        reached = torch.zeros_like(self.targets, dtype=torch.bool)
+        if attack.enough is not None:
+            reached = Relabel().gap(logits, self.targets) <= -attack.enough
+            moved = torch.where(reached.view(-1, 1, 1, 1), self.current, moved)
+        taken = self.taken + 1
+        return replace(self, current=moved, taken=taken), reached | (taken == attack.steps)
+
+    def _columns(self) -> tuple[Tensor, ...]:
+        return self.numbers, self.targets, self.centre, self.current, self.taken
+
+
+def _draw_pairs(
+    x: Tensor, targets: Tensor, attack: Attack, bounds: Bounds, generator: torch.Generator
+) -> Iterator[_Pairs]:
+    """Yield the pairs one by one, each at its start."""
+    count = targets.shape[1]
+    for number, target in enumerate(targets.flatten().split(1)):
+        centre = x[number // count].unsqueeze(0)
+        place = torch.tensor([number], device=x.device)
+        yield _Pairs(place, target, centre, _start(centre, attack, bounds, generator), torch.zeros_like(place))
+
+
+def _start(x: Tensor, attack: Attack, bounds: Bounds, generator: torch.Generator) -> Tensor:
     if attack.start is Start.UNIFORM_IN_BALL:
         moved = x + draw_in_ball(x.shape, attack.radius, generator).to(x)
     else:
         noise = torch.rand(x.shape, generator=generator).to(x)
         moved = project_to_ball(x + noise, x, attack.radius)
-    return classifier.bounds.clip(moved)
+    return bounds.clip(moved)
 
 
-def _input_gradient(classifier: Classifier, x: Tensor, targets: Tensor) -> Tensor:
+def _input_gradient(classifier: Classifier, x: Tensor, targets: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:
+    """Return the logits at `x`, and the gradient of the cross-entropy to `targets` there."""
     variable = x.detach().requires_grad_(True)
-    loss = F.cross_entropy(classifier(variable), targets, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, variable)
-    return gradient
+    with computing_in(precision, x.device):
+        logits = classifier(variable).to(x.dtype)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, targets, reduction="sum"), variable)
+    return logits.detach(), gradient

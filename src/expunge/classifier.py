@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -73,7 +73,8 @@ class Normalised(nn.Module):
 class Classifier:
     """A module from pixels (b, c, h, w) within `bounds` to logits (b, num_classes).
 
-    Normalisation belongs inside the module; `Classifier.wrap` puts it there.
+    Normalisation belongs inside the module; `Classifier.wrap` puts it there. `layout` is how images lie in memory when
+    they reach the module: it changes the time, not the answers (see `expunge.layout`).
 
     Raises:
         ClassifierError: fewer than two classes, a wrong number of class names, or weights that are not finite.
@@ -87,6 +88,7 @@ class Classifier:
     num_classes: int
     bounds: Bounds = Bounds()
     class_names: tuple[str, ...] = ()
+    layout: torch.memory_format = torch.contiguous_format
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -115,7 +117,7 @@ class Classifier:
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         """Return the logits of `x`, in whatever mode the module is."""
-        logits: Tensor = self.module(x)
+        logits: Tensor = self.module(x.contiguous(memory_format=self.layout))
         return logits
 
     @property
@@ -130,7 +132,7 @@ class Classifier:
 
     def copy(self) -> "Classifier":
         """Return a deep copy: weights, buffers and training flags of its own."""
-        return Classifier(copy.deepcopy(self.module), self.num_classes, self.bounds, self.class_names)
+        return replace(self, module=copy.deepcopy(self.module))
 
     def frozen_copy(self) -> "Classifier":
         """Return a deep copy in eval mode whose weights need no gradient: f0 in the papers' notation."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,6 +36,14 @@ def test_the_pool_holds_so_many_examples_of_each_row(trained, rows):
     assert bool((pool.targets != own).all())
     assert all(len(set(three.tolist())) == 3 for three in pool.targets.view(6, 3))
     torch.testing.assert_close(pool.logits, trained(pool.x).detach())
+
+
+def test_the_cost_says_how_many_examples_reached_their_target(trained, rows):
+    task, meter = Task.create(trained, rows), CostMeter(Runtime())
+    pool = make_adversarial_pool(trained.frozen_copy(), task, replace(ATTACK, radius=1.5, steps=8), meter)
+    reached = int((trained(pool.x).argmax(dim=1) == pool.targets).sum())
+    assert 0 < reached < 18
+    assert (meter.cost().examples, meter.cost().examples_reached) == (18, reached)
 
 
 def test_the_first_losses_are_the_papers_terms(trained, rows):

@@ -71,6 +71,8 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
         f"{STOP_WORDS[edit.stop_reason].format(kept=kept)}: {result['steps']} steps, {cost['seconds']:.1f} s "
         f"({phases}), {cost['gradient_evaluations']:,} gradient evaluations"
     )
+    if cost["examples"]:
+        console.print(f"attack: {cost['examples_reached']:,} of {cost['examples']:,} examples reached their target")
     if result["measured_only"]:
         console.print(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
     if result["retain_used"]:

@@ -21,6 +21,7 @@ from expunge.descent import Descent, Losses, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
+from expunge.layout import choose_layout
 from expunge.methods.protocol import Aim, Needs
 from expunge.modes import BatchNormMode
 from expunge.probes.adversarial import AdversarialPool, make_adversarial_pool
@@ -86,8 +87,8 @@ class L2UL:
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         meter = CostMeter(runtime)
-        reference = task.classifier.to(runtime.device).frozen_copy()
-        working = task.classifier.to(runtime.device).copy()
+        original = choose_layout(task.classifier.to(runtime.device), task.forget_set.x[:2].to(runtime.device))
+        reference, working = original.frozen_copy(), original.copy()
         pool = make_adversarial_pool(reference, task, self.attack, meter)
         stay = self._make_penalty(task, working, meter)
         step = self.descent.make_step(working, self._make_losses(task, working, pool, stay, meter))

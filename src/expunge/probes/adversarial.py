@@ -31,11 +31,15 @@ def make_adversarial_pool(classifier: Classifier, task: Task, attack: Attack, me
         meter: counts gradient evaluations.
     """
     rows = task.forget_set.to(meter.runtime.device)
-    drawn = draw_targets(
+    targets = draw_targets(
         rows.y, classifier.num_classes, attack.targets_per_row, attack.targets, task.generator("targets")
     )
-    x, targets = rows.x.repeat_interleave(attack.targets_per_row, dim=0), drawn.flatten()
+    x = rows.x.new_empty(targets.numel(), *rows.x.shape[1:])
     if len(x) == 0:
-        return AdversarialPool(x, targets, x.new_zeros(0, classifier.num_classes))
-    made = attack_targets(classifier, x, targets, attack, generator=task.generator("attack"), meter=meter)
-    return AdversarialPool(made, targets, compute_logits(classifier, made))
+        return AdversarialPool(x, targets.flatten(), x.new_zeros(0, classifier.num_classes))
+    made = attack_targets(classifier, rows.x, targets, attack, generator=task.generator("attack"), meter=meter)
+    for numbers, examples in made:
+        x[numbers] = examples
+    pool = AdversarialPool(x, targets.flatten(), compute_logits(classifier, x, meter.runtime.batch_size))
+    meter.add_examples(len(x), int((pool.logits.argmax(dim=1) == pool.targets).sum()))
+    return pool

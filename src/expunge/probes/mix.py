@@ -1,6 +1,6 @@
 """The probes of an edit: which kinds, how many of each."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -69,24 +69,13 @@ def draw_probes(classifier: Classifier, task: Task, mix: ProbeMix, meter: CostMe
         generator = task.generator("mixes")
         parts.append(draw_mixes(varied, count - count // 4, classifier.bounds, generator))
         parts.append(draw_mixes(rows.x, count // 4, classifier.bounds, generator))
-    attack = _with_targets(mix.attack, mix.adversarial)
+    attack = replace(mix.attack, targets_per_row=mix.adversarial)
     parts.append(make_adversarial_pool(classifier, task, attack, meter).x)
     if mix.folder is not None:
         parts.append(load_probe_folder(mix.folder, shape, classifier.bounds).to(rows.x))
     probes = torch.cat(parts)
     order = torch.randperm(len(probes), generator=task.generator("probe order"))
     return probes[order.to(probes.device)]
-
-
-def _with_targets(attack: Attack, count: int) -> Attack:
-    return Attack(
-        targets_per_row=count,
-        radius=attack.radius,
-        step_size=attack.step_size,
-        steps=attack.steps,
-        start=attack.start,
-        targets=attack.targets,
-    )
 
 
 def _or(given: int | None, otherwise: int) -> int:
