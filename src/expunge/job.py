@@ -160,10 +160,10 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
 
 
 def _load_inputs(job: Job, runtime: Runtime) -> _Inputs:
-    loaded = load_classifier(_model_source(job.model))
+    loaded = load_classifier(model_source(job.model))
     loaded = replace(loaded, classifier=loaded.classifier.to(runtime.device))
     request = DataRequest(
-        preprocessing=_preprocessing(job.data, loaded.preprocessing),
+        preprocessing=preprocessing(job.data, loaded.preprocessing),
         table=Path(job.data.table) if job.data.table else None,
         class_names=loaded.classifier.class_names,
         num_classes=loaded.classifier.num_classes,
@@ -177,14 +177,16 @@ def _load_inputs(job: Job, runtime: Runtime) -> _Inputs:
     return _Inputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
 
 
-def _model_source(part: ModelPart) -> ModelSource:
+def model_source(part: ModelPart) -> ModelSource:
+    """Return the classifier's source that `part` describes."""
     weights: Path | Literal["pretrained"] | None = None
     if part.weights is not None:
         weights = cast(Literal["pretrained"], part.weights) if part.weights == "pretrained" else Path(part.weights)
     return ModelSource(part.architecture, weights, part.num_classes, part.mean, part.std)
 
 
-def _preprocessing(part: DataPart, own: Preprocessing) -> Preprocessing:
+def preprocessing(part: DataPart, own: Preprocessing) -> Preprocessing:
+    """Return what `part` says, and the classifier's own values where it says nothing."""
     resize = own.resize if part.resize is None else part.resize
     crop = own.crop if part.crop is None else (part.crop, part.crop)
     return Preprocessing(resize, crop, own.interpolation)

@@ -1,0 +1,73 @@
+"""`expunge train`: a classifier from labelled images, with or without some of them."""
+
+from pathlib import Path
+
+import click
+
+from expunge.cli import EXIT_INTERRUPTED
+from expunge.cli.display import Bars
+from expunge.cli.run import DATA_KINDS, MODEL_KINDS
+from expunge.errors import SettingsError
+from expunge.settings import describe_settings, from_mapping, nest, to_mapping
+from expunge.train_job import TrainJob, run_train_job
+from expunge.training import RECIPES, Recipe
+
+EXAMPLE = """\b
+Example:
+  expunge train --model cifar:resnet20 --mean .485,.456,.406 --std .229,.224,.225 --data npz:cifar10.npz \\
+      --set epochs=30 --leave-out-run edited/ --out retrained/
+"""
+SETTINGS = ", ".join(item.name for item in describe_settings(Recipe))
+
+
+@click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
+@click.option("--model", "model__architecture", metavar="SOURCE", help=f"{MODEL_KINDS} or package.module:function.")
+@click.option("--weights", "model__weights", metavar="FILE", help="Weights to start from.  [default: random ones]")
+@click.option("--num-classes", "model__num_classes", metavar="N", help="[default: as many as the data have]")
+@click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
+@click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation.")
+@click.option("--data", "data__source", metavar="SOURCE", help=f"{DATA_KINDS}.")
+@click.option("--table", "data__table", metavar="FILE", help="Table of a folder: path, label, optional id.")
+@click.option("--resize", "data__resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
+@click.option("--crop", "data__crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
+@click.option("--train-rows", "train_rows", metavar="N", help="Only so many rows, drawn with the seed.  [default: all]")
+@click.option("--leave-out", "leave_out__table", metavar="FILE", help="CSV of rows never to train on: id or path.")
+@click.option("--leave-out-rows", "leave_out__rows", metavar="ROWS", help="The same as row numbers: 3,17,40-45.")
+@click.option("--leave-out-run", "leave_out__run", metavar="DIR", help="The rows that an `expunge run` forgot.")
+@click.option("--recipe", type=click.Choice(list(RECIPES)), default="cifar", show_default=True)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=f"A setting of the recipe: {SETTINGS}.")
+@click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
+@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
+@click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass of measuring.  [default: 256]")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the result.")
+@click.option("--overwrite", is_flag=True, help="Start anew, and replace an earlier result in that folder.")
+def command(out: Path, overwrite: bool, recipe: str, settings: tuple[str, ...], **flags: str | None) -> int:
+    """Train a classifier; leaving rows out makes the one that never saw them, to compare an edit with.
+
+    Writes model.safetensors, which `expunge run --weights` takes, and train.json to --out. A training that was
+    stopped goes on from its last epoch when the same command is given again.
+    """
+    given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    job = from_mapping(TrainJob, {**nest(given), "recipe": to_mapping(read_recipe(recipe, settings))})
+    try:
+        result = run_train_job(job, out, progress=Bars(), overwrite=overwrite)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; the same command goes on from the last whole epoch in {out}", err=True)
+        return EXIT_INTERRUPTED
+    for name, figures in result["accuracy"].items():
+        click.echo(f"{name.replace('_', ' ')}: {figures['accuracy']:.2f}% of {figures['n']:,}")
+    click.echo(f"saved to {out}")
+    return 0
+
+
+def read_recipe(name: str, pairs: tuple[str, ...]) -> Recipe:
+    """Return the recipe of that name with settings of the form NAME=VALUE over its own.
+
+    Raises:
+        SettingsError: a pair of another form, an unknown setting, or a value that doesn't fit.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise SettingsError("--set", "NAME=VALUE", pair)
+    chosen = dict(pair.partition("=")[::2] for pair in pairs)
+    return from_mapping(Recipe, {**to_mapping(RECIPES[name]), **chosen})

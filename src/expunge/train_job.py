@@ -1,0 +1,207 @@
+"""What `expunge train` does, from files to files: load, leave rows out, train, measure, save."""
+
+import json
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge._version import __version__
+from expunge.classifier import Classifier
+from expunge.data import DataRequest, DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
+from expunge.data.tables import read_table, unique_cells
+from expunge.edit import FORMULA_STARTS
+from expunge.errors import ExpungeWarning, ForgetSetError, SettingsError
+from expunge.files import prepare_output_folder, sha256_file, write_json, write_tensors
+from expunge.images import Images, Subset
+from expunge.job import DataPart, ModelPart, model_source, preprocessing
+from expunge.measurement import predict
+from expunge.models import LoadedClassifier, load_classifier
+from expunge.runtime import CostMeter, Progress, Runtime
+from expunge.settings import check_settings, setting, to_mapping
+from expunge.training import Recipe, train_classifier
+
+TRAIN_SCHEMA_VERSION = 1
+CHECKPOINT, WEIGHTS, RESULT = "checkpoint.safetensors", "model.safetensors", "train.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveOutPart:
+    """Which training rows the classifier never sees; at most one of the three."""
+
+    table: str | None = setting(None, "CSV with a column id or path")
+    rows: str | None = setting(None, "row numbers and ranges of the training part, such as 3,17,40-45")
+    run: str | None = setting(None, "folder of an `expunge run`: the rows that it forgot")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """Everything that `expunge train` is told."""
+
+    model: ModelPart = field(default_factory=ModelPart)
+    data: DataPart = field(default_factory=DataPart)
+    recipe: Recipe = field(default_factory=Recipe)
+    leave_out: LeaveOutPart = field(default_factory=LeaveOutPart)
+    train_rows: int | None = setting(None, "that many training rows drawn at random with the seed", at_least=1)
+    seed: int = setting(0, "source of all randomness", at_least=0)
+    device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
+    batch_size: int = setting(256, "images in one pass of measuring", at_least=1)
+
+    def __post_init__(self) -> None:
+        for part in (self.model, self.data, self.leave_out, self):
+            check_settings(part)
+        for name, value in (("model", self.model.architecture), ("data", self.data.source)):
+            if not value:
+                raise SettingsError(name, "a source", "none", f"say --{name} KIND:NAME")
+        given = sum(value is not None for value in (self.leave_out.table, self.leave_out.rows, self.leave_out.run))
+        if given > 1:
+            raise SettingsError("leave_out", "at most one of a table, rows and a run", f"{given} of them")
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    job: TrainJob
+    splits: DataSplits
+    chosen: Sequence[int]
+    left_out: Sequence[int]
+
+
+def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bool) -> dict[str, Any]:
+    """Train and save to `out`; return what train.json holds.
+
+    A folder with the checkpoint of a training that was stopped is gone on with; train.json is written last.
+
+    Raises:
+        ExpungeError: anything about the job, its inputs or the folder is not as it should be.
+    """
+    checkpoint = out / CHECKPOINT
+    if overwrite:
+        checkpoint.unlink(missing_ok=True)
+    prepare_output_folder(out, overwrite=overwrite or checkpoint.exists())
+    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
+    meter = CostMeter(runtime)
+    inputs = _load_inputs(job)
+    trained = train_classifier(
+        lambda: build_classifier(inputs.job.model).classifier,
+        Subset(inputs.splits.train, inputs.chosen),
+        job.recipe,
+        seed=job.seed,
+        runtime=runtime,
+        checkpoint=checkpoint,
+    )
+    (out / RESULT).unlink(missing_ok=True)
+    accuracy = _measure(inputs, trained, runtime)
+    result = _to_result(inputs, trained, accuracy, meter)
+    metadata = {"format": "pt", **_metadata(inputs, trained)}
+    write_tensors(out / WEIGHTS, trained.network.state_dict(), metadata)
+    result["files"] = {WEIGHTS: sha256_file(out / WEIGHTS)}
+    write_json(out / RESULT, result)
+    checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def build_classifier(part: ModelPart) -> LoadedClassifier:
+    """Return the classifier that training starts from; that its weights are random is no news here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* has random weights", category=ExpungeWarning)
+        return load_classifier(model_source(part))
+
+
+def _load_inputs(job: TrainJob) -> _Inputs:
+    own = build_classifier(job.model)
+    request = DataRequest(
+        preprocessing=preprocessing(job.data, own.preprocessing),
+        table=Path(job.data.table) if job.data.table else None,
+        num_classes=job.model.num_classes,
+    )
+    splits = load_data(job.data.source, request)
+    classes = job.model.num_classes or len(splits.class_names) or int(splits.train.labels.max()) + 1
+    left_out = _left_out(job.leave_out, splits)
+    every = range(len(splits.train.ids))
+    drawn = every if job.train_rows is None else random_rows(splits.train, job.train_rows, seed=job.seed)
+    without = set(left_out)
+    chosen = [row for row in drawn if row not in without]
+    return _Inputs(replace(job, model=replace(job.model, num_classes=classes)), splits, chosen, left_out)
+
+
+def _left_out(part: LeaveOutPart, splits: DataSplits) -> list[int]:
+    if part.table is not None:
+        return rows_from_table(Path(part.table), splits.train, class_names=splits.class_names)[0]
+    if part.rows is not None:
+        return rows_from_numbers(part.rows, splits.train)
+    return [] if part.run is None else rows_of_run(Path(part.run), splits.train)
+
+
+def rows_of_run(folder: Path, images: Images) -> list[int]:
+    """Return the rows of `images` that the run in `folder` forgot, from its predictions.csv.
+
+    Raises:
+        DataError: there is no such table.
+        ForgetSetError: an id that `images` does not have.
+    """
+    table = read_table(folder / "predictions.csv", ("id",))
+    row_of = {name: row for row, name in enumerate(images.ids)}
+    rows = []
+    for name in unique_cells(table, "id"):
+        bare = name[1:] if name[:1] == "'" and name[1:].startswith(FORMULA_STARTS) else name
+        if bare not in row_of:
+            raise ForgetSetError(str(table.path), f"ids of the training images, such as {images.ids[0]}", bare)
+        rows.append(row_of[bare])
+    return rows
+
+
+def _measure(inputs: _Inputs, trained: Classifier, runtime: Runtime) -> dict[str, dict[str, float]]:
+    job, splits = inputs.job, inputs.splits
+    parts: dict[str, Images] = {}
+    if job.data.retain_rows:
+        seen = Subset(splits.train, inputs.chosen)
+        parts["train"] = Subset(seen, random_rows(seen, min(job.data.retain_rows, len(inputs.chosen)), seed=job.seed))
+    if inputs.left_out:
+        parts["left_out"] = Subset(splits.train, inputs.left_out)
+    if splits.test is not None and job.data.test_rows:
+        count = min(job.data.test_rows, len(splits.test.ids))
+        parts["test"] = Subset(splits.test, random_rows(splits.test, count, seed=job.seed))
+    return {
+        name: {
+            "accuracy": predict(
+                trained, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name
+            ).accuracy,
+            "n": len(images.labels),
+        }
+        for name, images in parts.items()
+    }
+
+
+def _metadata(inputs: _Inputs, trained: Classifier) -> dict[str, str]:
+    """Return what stands in the header of the weights, so that the file says what it is."""
+    job, model = inputs.job, inputs.job.model
+    mean, std = (getattr(trained.module, name).flatten().tolist() for name in ("mean", "std"))
+    values: dict[str, Any] = {
+        "num_classes": model.num_classes,
+        "mean": mean,
+        "std": std,
+        "recipe": to_mapping(job.recipe),
+    }
+    values |= {"seed": job.seed, "train_rows": len(inputs.chosen), "left_out_rows": len(inputs.left_out)}
+    texts = {"architecture": model.architecture, "weights_sha256": trained.sha256()}
+    return {**texts, **{name: json.dumps(value) for name, value in values.items()}}
+
+
+def _to_result(
+    inputs: _Inputs, trained: Classifier, accuracy: Mapping[str, Mapping[str, float]], meter: CostMeter
+) -> dict[str, Any]:
+    return {
+        "schema_version": TRAIN_SCHEMA_VERSION,
+        "job": to_mapping(inputs.job),
+        "accuracy": accuracy,
+        "train_rows": len(inputs.chosen),
+        "left_out": [inputs.splits.train.ids[row] for row in inputs.left_out],
+        "weights_sha256": trained.sha256(),
+        "cost": asdict(meter.cost()),
+        "versions": {"expunge": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "device": str(trained.device),
+    }

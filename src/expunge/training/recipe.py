@@ -1,0 +1,125 @@
+"""Settings of training, the optimiser that they make, and recipes with names."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import cos, pi
+
+import torch
+
+from expunge.classifier import Classifier
+from expunge.modes import BatchNormMode
+from expunge.settings import check_settings, setting
+from expunge.training.augmentation import Augmentation
+
+FIRST_RATE = 0.1
+
+
+class Schedule(StrEnum):
+    """How the step size goes on."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+    """From the full rate in the first step to almost 0 in the last."""
+
+
+class Algorithm(StrEnum):
+    """What turns gradients into steps."""
+
+    SGD = "sgd"
+    NESTEROV = "nesterov"
+    """SGD with Nesterov's momentum."""
+    ADAM = "adam"
+
+
+class Precision(StrEnum):
+    """The numbers that a network computes with in training; its weights are float32 either way."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    """Mixed precision: convolutions and matrix products in 16 bits, where the device is faster with them."""
+
+
+class MemoryFormat(StrEnum):
+    """How images lie in memory while they are trained on."""
+
+    CHANNELS_FIRST = "channels_first"
+    CHANNELS_LAST = "channels_last"
+
+    @property
+    def of_torch(self) -> torch.memory_format:
+        """Return torch's name of it."""
+        return torch.channels_last if self is MemoryFormat.CHANNELS_LAST else torch.contiguous_format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """Settings of training for a number of epochs."""
+
+    epochs: int = setting(10, "passes over the images", at_least=1)
+    learning_rate: float = setting(1e-2, "step size", above=0)
+    momentum: float = setting(0.9, "momentum of SGD", at_least=0, at_most=1)
+    weight_decay: float = setting(5e-4, "weight decay", at_least=0)
+    batch_size: int = setting(128, "images in a step", at_least=1)
+    schedule: Schedule = setting(Schedule.CONSTANT, "how the step size goes on")
+    warmup: float = setting(0.0, "share of the training in which the step size rises", at_least=0, at_most=0.9)
+    algorithm: Algorithm = setting(Algorithm.SGD, "what turns gradients into steps")
+    batchnorm: BatchNormMode = setting(BatchNormMode.BATCH, "BatchNorm (and dropout) during training")
+    augmentation: Augmentation = setting(Augmentation.FLIPS_AND_CROPS, "what is done to images in training")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def rate(self, progress: float) -> float:
+        """Return the step size for a share of the training that is done, 0..1.
+
+        >>> training = Training(learning_rate=1.0, warmup=0.5, schedule=Schedule.COSINE)
+        >>> [training.rate(progress) for progress in (0.0, 0.25, 0.5, 0.75)]
+        [0.1, 0.55, 1.0, 0.5]
+        """
+        if progress < self.warmup:
+            return self.learning_rate * (FIRST_RATE + (1 - FIRST_RATE) * progress / self.warmup)
+        rest = (progress - self.warmup) / (1 - self.warmup)
+        return self.learning_rate * ((1 + cos(pi * rest)) / 2 if self.schedule is Schedule.COSINE else 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Training):
+    """How a classifier is trained from its first weights on.
+
+    The defaults are the usual ones of CIFAR (He et al. 2016, arXiv 1512.03385) with Nesterov's momentum, warmup and
+    a cosine in place of the steps.
+    """
+
+    epochs: int = setting(100, "passes over the images", at_least=1)
+    learning_rate: float = setting(0.1, "step size", above=0)
+    schedule: Schedule = setting(Schedule.COSINE, "how the step size goes on")
+    warmup: float = setting(0.05, "share of the training in which the step size rises", at_least=0, at_most=0.9)
+    algorithm: Algorithm = setting(Algorithm.NESTEROV, "what turns gradients into steps")
+    label_smoothing: float = setting(0.0, "share of each label spread over all classes", at_least=0, at_most=0.9)
+    precision: Precision = setting(Precision.FLOAT32, "the numbers that the network computes with")
+    memory_format: MemoryFormat = setting(MemoryFormat.CHANNELS_FIRST, "how images lie in memory")
+
+
+RECIPES: dict[str, Recipe] = {
+    "cifar": Recipe(),
+    "utkface": Recipe(epochs=30, learning_rate=0.05, batch_size=64, label_smoothing=0.1),
+    "digits": Recipe(
+        epochs=30, learning_rate=0.05, batch_size=64, augmentation=Augmentation.CROPS, label_smoothing=0.1
+    ),
+}
+
+
+def make_optimiser(working: Classifier, training: Training) -> torch.optim.Optimizer:
+    """Return an optimiser of the weights of `working` that require gradients, and of nothing else."""
+    weights = [weight for weight in working.module.parameters() if weight.requires_grad]
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.algorithm is Algorithm.ADAM:
+        return torch.optim.Adam(weights, lr=rate, weight_decay=decay)
+    nesterov = training.algorithm is Algorithm.NESTEROV and training.momentum > 0
+    return torch.optim.SGD(weights, lr=rate, momentum=training.momentum, weight_decay=decay, nesterov=nesterov)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, training: Training, progress: float) -> None:
+    """Set the step size for a share of the training that is done, 0..1."""
+    for group in optimiser.param_groups:
+        group["lr"] = training.rate(progress)

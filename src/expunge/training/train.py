@@ -1,0 +1,141 @@
+"""A classifier trained on labelled images, from its first weights on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import isfinite
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from expunge.classifier import Classifier, check_logits
+from expunge.errors import ClassifierError, DataError
+from expunge.images import Images
+from expunge.modes import evaluating
+from expunge.runtime import CostMeter, Runtime
+from expunge.settings import to_mapping
+from expunge.task import seeded_generator
+from expunge.training.checkpoint import Checkpoint, read_checkpoint
+from expunge.training.recipe import MemoryFormat, Precision, Recipe
+from expunge.training.trainer import Batch, Trainer
+
+Builder = Callable[[], Classifier]
+"""Makes the classifier with its first weights; random ones are drawn from torch's global generator, seeded for it."""
+
+
+def train_classifier(
+    build: Builder,
+    images: Images,
+    recipe: Recipe,
+    *,
+    seed: int,
+    runtime: Runtime,
+    checkpoint: Path | None = None,
+) -> Classifier:
+    """Return a classifier trained on `images`, in eval mode, on the runtime's device.
+
+    The same seed gives the same weights on the same machine, with or without a stop in between.
+
+    Args:
+        build: makes the classifier to start from.
+        images: what to train on; leave rows out with `Subset` for a retrained reference.
+        recipe: how.
+        seed: source of all randomness: first weights, order, augmentation, dropout.
+        runtime: device and progress.
+        checkpoint: a file that is written after each epoch and read at the start if it is there; None for none.
+
+    Raises:
+        DataError: no images, or labels that the classifier doesn't have.
+        ClassifierError: the classifier's outputs are no logits, the loss is not finite any more, or the checkpoint is
+            damaged or of another training.
+    """
+    classifier = build_seeded(build, seed).to(runtime.device)
+    _check_fit(classifier, images)
+    meter = CostMeter(runtime)
+    order, moves = seeded_generator(seed, "training order"), seeded_generator(seed, "augmentation")
+    trainer = Trainer(classifier, recipe, meter, order=order, moves=moves)
+    training = hash_training(classifier, images, recipe, seed)
+    losses = list[float]()
+    if checkpoint is not None and checkpoint.exists():
+        found = read_checkpoint(checkpoint, training=training)
+        trainer.restore(found.tensors)
+        losses.extend(found.losses)
+    steps = trainer.count_steps(images)
+    with meter.phase("train", steps * recipe.epochs) as advance, _in_format(classifier, recipe.memory_format):
+        advance(steps * len(losses))
+        for epoch in range(len(losses), recipe.epochs):
+            with _own_global_generator(seed, epoch):
+                means = trainer.run_pass(
+                    images, _make_losses(classifier, recipe), epoch=epoch, after_step=lambda: advance(1)
+                )
+            losses.append(_finite(means["cross_entropy"], epoch))
+            if checkpoint is not None:
+                Checkpoint(trainer.state(), losses).write(checkpoint, training=training)
+    classifier.module.zero_grad(set_to_none=True)
+    classifier.module.eval()
+    return classifier
+
+
+def build_seeded(build: Builder, seed: int) -> Classifier:
+    """Return what `build` makes while torch's global generators are seeded; they are put back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seeded_generator(seed, "first weights").initial_seed())
+        return build()
+
+
+def hash_training(classifier: Classifier, images: Images, recipe: Recipe, seed: int) -> str:
+    """Return one hash over first weights, ids and labels of the images, recipe and seed; pixels do not count."""
+    rows = hashlib.sha256(json.dumps([list(images.ids), images.labels.tolist()]).encode()).hexdigest()
+    parts = {"weights": classifier.sha256(), "rows": rows, "recipe": to_mapping(recipe), "seed": seed}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _make_losses(classifier: Classifier, recipe: Recipe) -> Callable[[Batch], Mapping[str, Tensor]]:
+    layout = recipe.memory_format.of_torch
+
+    def losses(batch: Batch) -> Mapping[str, Tensor]:
+        x = batch.x.contiguous(memory_format=layout)
+        mixed = recipe.precision is Precision.BFLOAT16
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=mixed):
+            logits = classifier(x)
+        smoothing = recipe.label_smoothing
+        return {"cross_entropy": F.cross_entropy(logits.float(), batch.y, label_smoothing=smoothing)}
+
+    return losses
+
+
+def _check_fit(classifier: Classifier, images: Images) -> None:
+    if len(images.labels) == 0:
+        raise DataError("images", "at least one image to train on", "none")
+    highest = int(images.labels.max())
+    if highest >= classifier.num_classes:
+        raise DataError("labels", f"0..{classifier.num_classes - 1}, the classifier's classes", str(highest))
+    with torch.no_grad(), evaluating(classifier.module):
+        check_logits(classifier(images.load([0]).to(classifier.device)), classifier.num_classes)
+
+
+def _finite(loss: float, epoch: int) -> float:
+    if not isfinite(loss):
+        raise ClassifierError("training", "a finite loss", f"{loss} in epoch {epoch + 1}", "lower the learning rate")
+    return loss
+
+
+@contextmanager
+def _in_format(classifier: Classifier, memory_format: MemoryFormat) -> Iterator[None]:
+    """Lay the weights out for the block; afterwards they are contiguous again."""
+    classifier.module.to(memory_format=memory_format.of_torch)
+    try:
+        yield
+    finally:
+        classifier.module.to(memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def _own_global_generator(seed: int, epoch: int) -> Iterator[None]:
+    """Seed torch's global generators for an epoch and put them back: dropout layers know no other."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seeded_generator(seed, f"dropout of epoch {epoch}").initial_seed())
+        yield

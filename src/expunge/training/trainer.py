@@ -1,0 +1,133 @@
+"""The loop over images: draw a batch, step down its losses; all that it needs to go on later in a few tensors."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expunge.classifier import Classifier
+from expunge.images import Images
+from expunge.modes import BatchNormMode, editing
+from expunge.runtime import CostMeter
+from expunge.training.augmentation import augment
+from expunge.training.recipe import Training, make_optimiser, set_rate
+
+WEIGHTS, OPTIMISER, ORDER, MOVES = "weights.", "optimiser.", "order", "moves"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images of one step on the trainer's device: their pixels, labels, row numbers, and the epoch, counted from 0."""
+
+    x: Float[Tensor, "b c h w"]
+    y: Int[Tensor, " b"]
+    rows: Int[Tensor, " b"]
+    epoch: int
+
+
+BatchLosses = Callable[[Batch], Mapping[str, Tensor]]
+"""The terms of the total loss on one batch by name, weighted, as scalars with gradients."""
+
+
+def do_nothing() -> None:
+    """Do nothing after a step."""
+
+
+class Trainer:
+    """Trains a classifier, pass by pass; its optimiser holds that classifier's weights and nothing else.
+
+    Args:
+        working: what is trained, on the meter's device.
+        training: the settings.
+        meter: counts what it costs.
+        order: on the CPU; draws the order of the images.
+        moves: on the CPU; draws their augmentation.
+    """
+
+    def __init__(
+        self,
+        working: Classifier,
+        training: Training,
+        meter: CostMeter,
+        *,
+        order: torch.Generator,
+        moves: torch.Generator,
+    ) -> None:
+        self.working, self.training, self.meter = working, training, meter
+        self._optimiser = make_optimiser(working, training)
+        self._order, self._moves = order, moves
+
+    def count_steps(self, images: Images) -> int:
+        """Return how many steps a pass over `images` takes."""
+        return ceil(len(images.labels) / self.training.batch_size)
+
+    def run_pass(
+        self, images: Images, losses: BatchLosses, *, epoch: int, after_step: Callable[[], None] = do_nothing
+    ) -> dict[str, float]:
+        """Go through `images` once, in a new random order, and return the mean of each loss over the batches.
+
+        Args:
+            images: what to train on.
+            losses: of one batch; called in the training's mode of BatchNorm.
+            epoch: counted from 0; the schedule follows it.
+            after_step: called after each step of the optimiser.
+        """
+        labels, totals = images.labels, dict[str, float]()
+        batches = list(draw_batches(len(labels), self.training.batch_size, self._order))
+        for number, rows in enumerate(batches):
+            set_rate(self._optimiser, self.training, (epoch + number / len(batches)) / self.training.epochs)
+            x = images.load(rows.tolist()).to(self.meter.runtime.device)
+            x = augment(x, self.training.augmentation, self.working.bounds, self._moves)
+            batch = Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch)
+            self.meter.add_gradients(len(x))
+            mode = self.training.batchnorm if len(rows) > 1 else BatchNormMode.FROZEN  # one image has no statistics
+            with editing(self.working.module, mode):
+                terms = losses(batch)
+            descend(self._optimiser, terms)
+            after_step()
+            for name, term in terms.items():
+                totals[name] = totals.get(name, 0.0) + term.item() / len(batches)
+        return totals
+
+    def state(self) -> dict[str, Tensor]:
+        """Return weights, the optimiser's memory and the generators' states by name, for `restore`."""
+        tensors = {WEIGHTS + name: tensor for name, tensor in self.working.network.state_dict().items()}
+        for number, memory in self._optimiser.state_dict()["state"].items():
+            named = {f"{OPTIMISER}{number}.{name}": each for name, each in memory.items() if isinstance(each, Tensor)}
+            tensors.update(named)
+        return {**tensors, ORDER: self._order.get_state(), MOVES: self._moves.get_state()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go back to a state that `state` returned; the passes that follow are the same, bit for bit."""
+        self.working.network.load_state_dict(_below(WEIGHTS, tensors))
+        memory = dict[int, dict[str, Any]]()
+        for name, tensor in _below(OPTIMISER, tensors).items():
+            number, _, what = name.partition(".")
+            memory.setdefault(int(number), {})[what] = tensor
+        self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": memory})
+        self._order.set_state(tensors[ORDER])
+        self._moves.set_state(tensors[MOVES])
+
+
+def descend(optimiser: torch.optim.Optimizer, terms: Mapping[str, Tensor]) -> None:
+    """Take one step down the sum of `terms`."""
+    optimiser.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()
+    optimiser.step()
+
+
+def draw_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield all row numbers once in random order, in batches of almost equal size: no last batch of a single row.
+
+    >>> [len(rows) for rows in draw_batches(9, 4, torch.Generator().manual_seed(0))]
+    [3, 3, 3]
+    """
+    yield from torch.randperm(count, generator=generator).tensor_split(ceil(count / batch_size))
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
