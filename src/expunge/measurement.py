@@ -87,6 +87,18 @@ def predict(
     )
 
 
+def predict_logits(
+    classifier: Classifier, images: Images, *, batch_size: int = 256, progress: Progress = SILENT, name: str = "predict"
+) -> Float[Tensor, "n classes"]:
+    """Return the logits of `images`, which are loaded batch by batch, on the CPU."""
+    parts = []
+    with progress.phase(name, len(images.labels)) as advance:
+        for x, y in batches(images, batch_size):
+            parts.append(compute_logits(classifier, x, batch_size).cpu())
+            advance(len(y))
+    return torch.cat(parts)
+
+
 def churn(before: Predictions, after: Predictions) -> float:
     """Return the percentage of images whose predicted label changed, right or wrong."""
     return 100 * (before.predicted != after.predicted).double().mean().item()

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from expunge.audit.defined import NotDefinedError
-from expunge.audit.gathered import Gathered
+from expunge.audit.gathered import ONLY_FULL, Gathered
 from expunge.audit.record import AUDIT_FILE, SLICES_FILE, Audit, Slice, TableFile, to_json
 from expunge.audit.tables import TABLES, Table, picture
 from expunge.classifier import Bounds
@@ -54,7 +54,7 @@ def write_data(folder: Path, data: Gathered) -> dict[str, TableFile]:
     pools = _pools(data)
     if pools:
         _write_arrays(folder / POOLS_FILE, pools)
-    return {name: _write_table(folder, name, data) for name in TABLES}
+    return {**{name: _write_table(folder, name, data) for name in TABLES}, "slices": _say_slices(data)}
 
 
 def write_pictures(folder: Path, x: Tensor, bounds: Bounds, data: Gathered) -> None:
@@ -87,6 +87,14 @@ def _write_table(folder: Path, name: str, data: Gathered) -> TableFile:
     return TableFile(f"{name}.csv")
 
 
+def _say_slices(data: Gathered) -> TableFile:
+    if data.deep is None:
+        return TableFile(None, ONLY_FULL)
+    if not data.deep.slices:
+        return TableFile(None, data.deep.reasons.get("slices", "no plane could be cut"))
+    return TableFile(SLICES_FILE)
+
+
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **arrays)
@@ -108,8 +116,8 @@ def _slices(slices: Sequence[Slice]) -> dict[str, np.ndarray]:
         "names": np.array([each.names for each in slices]),
         "points": np.stack([each.points for each in slices]),
         "extent": np.array([each.extent for each in slices]),
-        "before": np.stack([each.before for each in slices]),
-        "after": np.stack([each.after for each in slices]),
+        "before": np.stack([each.before for each in slices]).astype(np.int32),
+        "after": np.stack([each.after for each in slices]).astype(np.int32),
     }
 
 

@@ -20,6 +20,16 @@ SLICES_FILE = "slices.npz"
 HEADLINES = ("goal", "cost", "distance", "time")
 
 
+class Level(StrEnum):
+    """How much is measured."""
+
+    NONE = "none"
+    QUICK = "quick"
+    """What follows from answers before and after, copies of the rows, and the weights."""
+    FULL = "full"
+    """All that the data and the pools of other classifiers allow."""
+
+
 class Direction(StrEnum):
     """Which way a figure is better."""
 
@@ -135,7 +145,7 @@ class Audit:
         verdict: honest sentences for the top of a report.
         headline: the names of four figures, by `HEADLINES`; None where none of its kind is defined.
         figures: every figure by its dotted name.
-        tables: CSV tables by name, see docs/audit.md.
+        tables: CSV tables by name, see docs/audit.md; and `slices`, which is read by `slices()`.
         notes: what a reader should know about the inputs.
         limits: what the audit doesn't show, sentence by sentence.
     """
@@ -159,7 +169,7 @@ class Audit:
             DataError: the file is gone, or no CSV.
         """
         entry = self.tables.get(name)
-        if entry is None or entry.file is None:
+        if entry is None or entry.file is None or not entry.file.endswith(".csv"):
             return ()
         return read_rows(self.folder / entry.file)
 

@@ -1,0 +1,228 @@
+"""An audit from beginning to end: gather, compute, write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expunge._version import __version__
+from expunge.audit.deep import Scene, look_closer
+from expunge.audit.defined import NotDefinedError
+from expunge.audit.evidence import Part
+from expunge.audit.figures import choose_headline, compute_figures
+from expunge.audit.folder import clear_folder, write_audit, write_data, write_pictures
+from expunge.audit.gathered import Gathered, Retrained, Shadows
+from expunge.audit.record import Audit, Level, Subject
+from expunge.audit.verdict import LIMITS, write_verdict
+from expunge.audit.weights import Shift, weight_shift
+from expunge.classifier import Classifier
+from expunge.copies import TRANSFORMS, Transform
+from expunge.errors import ClassifierError, DataError
+from expunge.forget import ForgetSet
+from expunge.goals import Goal, check_labels
+from expunge.images import Images
+from expunge.measurement import RobustGoal, compute_logits, measure_robust_goal, predict_logits
+from expunge.runtime import Cost, Runtime
+from expunge.task import seeded_generator
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Logits of both classifiers on the images of one part."""
+
+    before: Float[Tensor, "n classes"]
+    after: Float[Tensor, "n classes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What was found out before and need not be again.
+
+    Args:
+        answers: of parts that were predicted already.
+        copies: how well the goal holds on copies of the rows.
+        cost: what the edit took.
+        shadows: logits of shadow classifiers.
+        retrained: logits of retrained classifiers.
+        retrained_classifiers: those themselves, for their features and relearning.
+    """
+
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+    copies: RobustGoal | None = None
+    cost: Cost | None = None
+    shadows: Shadows | None = None
+    retrained: Retrained | None = None
+    retrained_classifiers: Sequence[Classifier] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two classifiers of any origin, and the images to compare them on.
+
+    Args:
+        before: the classifier as it was.
+        after: the edited one: the same classes and pixel bounds, any architecture.
+        rows: the forgotten rows.
+        goal: what should hold for them.
+        goal_labels: (k,) the labels that the goal speaks of.
+        images: retain and test, where there are any.
+        subject: what a reader should know about all of it.
+        seed: source of all randomness.
+        transforms: what makes a copy, by name.
+        known: what was found out before.
+        notes: what a reader should know about the inputs.
+
+    Raises:
+        ClassifierError: the classifiers differ in their classes or bounds.
+        ForgetSetError: a label is no class of theirs.
+        DataError: a forgotten row is among the other images.
+    """
+
+    before: Classifier
+    after: Classifier
+    rows: ForgetSet
+    goal: Goal
+    goal_labels: Int[Tensor, " k"]
+    images: Mapping[str, Images]
+    subject: Subject
+    seed: int = 0
+    transforms: Mapping[str, Transform] = field(default_factory=lambda: TRANSFORMS)
+    known: Known = field(default_factory=Known)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.before.num_classes != self.after.num_classes:
+            raise ClassifierError("after", f"{self.before.num_classes} classes, as before", str(self.after.num_classes))
+        if self.before.bounds != self.after.bounds:
+            raise ClassifierError("after", f"pixels within {self.before.bounds}, as before", str(self.after.bounds))
+        check_labels(self.rows, self.before.num_classes)
+        forgotten = set(self.rows.ids)
+        shared = [name for name in self.images["retain"].ids if name in forgotten] if "retain" in self.images else []
+        if shared:
+            raise DataError("retain", "none of the rows to forget", f"{len(shared)} of them: {', '.join(shared[:5])}")
+
+
+def run_audit(comparison: Comparison, out: Path, *, level: Level, pictures: bool, runtime: Runtime) -> Audit:
+    """Measure, write everything to `out`, and return the audit.
+
+    Args:
+        comparison: what is compared.
+        out: the folder; what an earlier audit left there is replaced, other files stay.
+        level: quick or full.
+        pictures: whether the forgotten images become part of the folder.
+        runtime: device, batch size, progress.
+
+    Raises:
+        ClassifierError: answers that are not finite.
+        OutputError: a file can't be written.
+    """
+    comparison = replace(
+        comparison,
+        before=comparison.before.to(runtime.device),
+        after=comparison.after.to(runtime.device),
+        rows=comparison.rows.to(runtime.device),
+    )
+    rows = comparison.rows
+    drawable = pictures and rows.x.shape[1] in (1, 3)
+    data = replace(gather(comparison, level=level, runtime=runtime), pictures=drawable)
+    clear_folder(out)
+    if drawable:
+        write_pictures(out, rows.x, comparison.before.bounds, data)
+    tables = write_data(out, data)
+    figures = compute_figures(data)
+    notes = comparison.notes + (("The forgotten pictures are not part of this folder.",) if not drawable else ())
+    audit = Audit(
+        folder=out,
+        version=__version__,
+        level=level.value,
+        seed=comparison.seed,
+        subject=comparison.subject,
+        verdict=write_verdict(figures),
+        headline=choose_headline(figures),
+        figures=figures,
+        tables=tables,
+        notes=notes,
+        limits=LIMITS,
+    )
+    write_audit(audit)
+    return audit
+
+
+def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathered:
+    """Return everything that figures are computed from.
+
+    Raises:
+        DataError: answers that are not finite, or of other rows.
+    """
+    known = comparison.known
+    parts = {"forget": _predict_rows(comparison)}
+    for name, images in comparison.images.items():
+        found = known.answers.get(name) or _predict_images(comparison, images, name, runtime)
+        parts[name] = _to_part(name, images.ids, images.labels, found)
+    deep = None
+    if level is Level.FULL:
+        deep = look_closer(
+            Scene(
+                before=comparison.before,
+                after=comparison.after,
+                rows=comparison.rows,
+                images=comparison.images,
+                retrained=known.retrained_classifiers,
+                seed=comparison.seed,
+                runtime=runtime,
+            )
+        )
+    return Gathered(
+        goal=comparison.goal.name,
+        goal_labels=comparison.goal_labels.cpu().numpy(),
+        parts=parts,
+        copies=known.copies or _measure_copies(comparison),
+        seed=comparison.seed,
+        shifts=_shifts(comparison),
+        cost=known.cost,
+        deep=deep,
+        shadows=known.shadows,
+        retrained=known.retrained,
+    )
+
+
+def _predict_rows(comparison: Comparison) -> Part:
+    rows = comparison.rows
+    both = [compute_logits(classifier, rows.x) for classifier in (comparison.before, comparison.after)]
+    return _to_part("forget", rows.ids, rows.y, Answers(*both))
+
+
+def _predict_images(comparison: Comparison, images: Images, name: str, runtime: Runtime) -> Answers:
+    both = [
+        predict_logits(
+            classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=f"{name} {when}"
+        )
+        for when, classifier in (("before", comparison.before), ("after", comparison.after))
+    ]
+    return Answers(*both)
+
+
+def _to_part(name: str, ids: Sequence[str], labels: Tensor, found: Answers) -> Part:
+    before, after = (np.asarray(each.detach().cpu().float().numpy()) for each in (found.before, found.after))
+    return Part(name, tuple(ids), labels.cpu().numpy(), before, after)
+
+
+def _measure_copies(comparison: Comparison) -> RobustGoal:
+    return measure_robust_goal(
+        comparison.after,
+        comparison.rows.x,
+        comparison.goal_labels,
+        comparison.goal,
+        generator=seeded_generator(comparison.seed, "robust goal"),
+        transforms=comparison.transforms,
+    )
+
+
+def _shifts(comparison: Comparison) -> tuple[Shift, ...] | None:
+    try:
+        return weight_shift(comparison.before.network.state_dict(), comparison.after.network.state_dict())
+    except NotDefinedError:
+        return None
