@@ -19,6 +19,8 @@ COMMANDS = {
         "expunge.cli.requests",
         "Keep a ledger of deletion requests, with versions of the classifier and undo.",
     ),
+    "report": ("expunge.cli.report", "Write the page of an audit again."),
+    "compare": ("expunge.cli.compare", "Set several audits side by side in one page."),
     "methods": ("expunge.cli.methods", "List the methods, or the settings of one."),
 }
 EXIT_BAD_INPUT = 2

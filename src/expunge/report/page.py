@@ -1,0 +1,157 @@
+"""Pages from templates: one file each, with styles and script inside, and a policy that lets nothing else be loaded."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from expunge._version import __version__
+from expunge.audit.record import AUDIT_FILE, Audit, read_audit
+from expunge.disk import sha256_file, write_text
+from expunge.errors import DataError, ExpungeError
+from expunge.report import words
+from expunge.report.comparison import (
+    Side,
+    compare_panels,
+    differences,
+    figure_groups,
+    headline_lines,
+    read_sides,
+)
+from expunge.report.gallery import read_rows
+from expunge.report.svg import Attributes, Drawing, element
+from expunge.report.view import cards_of, groups_of, panels_of
+
+REPORT_FILE = "report.html"
+TEMPLATES = "templates"
+PIXELATED_BELOW = 100
+
+
+def write_report(folder: Path, *, images: bool = True, out: Path | None = None) -> Path:
+    """Write the page of the audit in `folder`, and return its place.
+
+    Args:
+        folder: what `expunge audit` wrote.
+        images: show the forgotten images, where the audit kept them.
+        out: the page; default: report.html in `folder`.
+
+    Raises:
+        DataError: there is no audit, or a file of it is missing or damaged.
+        OutputError: the page can't be written.
+    """
+    out = folder / REPORT_FILE if out is None else out
+    with _blaming_tables(str(folder)):
+        content = render_report(read_audit(folder), images=images)
+    write_text(out, content)
+    return out
+
+
+def render_report(audit: Audit, *, images: bool) -> str:
+    """Return the page of one audit as HTML."""
+    settings = audit.subject.settings
+    content = {
+        "audit": audit,
+        "audit_sha256": sha256_file(audit.folder / AUDIT_FILE),
+        "cards": cards_of(audit),
+        "groups": groups_of(audit.figures),
+        "panels": panels_of(audit),
+        "rows": read_rows(audit, images=images),
+        "settings": json.dumps(settings, indent=2, ensure_ascii=False) if settings else "",
+    }
+    return render("report.html.j2", content)
+
+
+def write_comparison(folders: Sequence[Path], out: Path) -> Path:
+    """Write one page that shows the audits in `folders` side by side, and return its place.
+
+    Raises:
+        DataError: there are fewer than two folders or more than seven, or one has no whole audit.
+        OutputError: the page can't be written.
+    """
+    with _blaming_tables("folders"):
+        content = render_comparison(read_sides(folders))
+    write_text(out, content)
+    return out
+
+
+def render_comparison(sides: Sequence[Side]) -> str:
+    """Return the page of several audits as HTML."""
+    content = {
+        "sides": sides,
+        "warnings": differences(sides),
+        "headline": headline_lines(sides),
+        "groups": figure_groups(sides),
+        "panels": compare_panels(sides),
+        "limits": list(dict.fromkeys(sentence for side in sides for sentence in side.audit.limits)),
+    }
+    return render("compare.html.j2", content)
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """Return a template filled with `content`; every text in it is escaped."""
+    style, script = _packaged("style.css"), _packaged("page.js")
+    policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    own = {"style": Markup(style), "script": Markup(script), "policy": policy}  # noqa: S704 - our own files
+    return _environment().get_template(template).render({**content, **own, "version": __version__})
+
+
+def draw(drawing: Drawing, name: str, title: str) -> Markup:
+    """Return a drawing as SVG that a screen reader announces by its title and alternative."""
+    attributes: Attributes = {
+        "role": "img",
+        "aria-labelledby": f"{name}-title {name}-desc",
+        "class": "drawing",
+        "viewBox": f"0 0 {drawing.width:.0f} {drawing.height:.0f}",
+        "width": drawing.width,
+        "height": drawing.height,
+    }
+    shown = f"{title} ({drawing.caption})" if drawing.caption else title
+    return element(
+        "svg",
+        attributes,
+        element("title", {"id": f"{name}-title"}, words.visible(shown)),
+        element("desc", {"id": f"{name}-desc"}, drawing.alternative),
+        *drawing.content,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("expunge.report", TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (words.visible, words.say_figure, words.say_interval, words.say_target, words.say_status):
+        environment.filters[function.__name__] = function
+    environment.globals.update(draw=draw, plural=words.plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
+    return environment
+
+
+@contextmanager
+def _blaming_tables(name: str) -> Iterator[None]:
+    """Turn what a damaged table leads to into an error that says so."""
+    try:
+        yield
+    except ExpungeError:
+        raise
+    except (LookupError, ValueError) as error:
+        raise DataError(name, "tables as an audit writes them", f"{error!r}", "make the audit anew") from error
+
+
+def _packaged(name: str) -> str:
+    return files("expunge.report").joinpath(TEMPLATES, name).read_text("utf-8")
+
+
+def _digest(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

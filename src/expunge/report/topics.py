@@ -1,0 +1,95 @@
+"""The groups of figures: which question each answers, and what its figures are, in one sentence."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A group of figures: the question that they answer, and what they are, in one sentence."""
+
+    question: str
+    explanation: str
+
+
+TOPICS = {
+    "goal": Topic(
+        "Were the images forgotten?",
+        "Share of the images for which the edited classifier no longer gives the old answer (or gives the new one that "
+        "was asked for): on the very pixels, and on mirrored, shifted, resized, recompressed or noised copies.",
+    ),
+    "accuracy": Topic(
+        "How often is it right?",
+        "Share of images whose label is predicted, before and after. Forget: the images to forget; retain: other "
+        "training images; test: images that were never trained on.",
+    ),
+    "churn": Topic(
+        "How many other answers changed?",
+        "Share of other images that are answered differently than before, right or wrong; accuracy hides changes that "
+        "cancel out.",
+    ),
+    "answers": Topic(
+        "Does it still use all its classes?",
+        "If one class took most of the answers, the classifier would have been broken rather than edited.",
+    ),
+    "neighbours": Topic(
+        "Was there damage close by?",
+        "Changed answers on the images most like the forgotten ones, and on slightly noised ones, where an edit does "
+        "most harm.",
+    ),
+    "retrained": Topic(
+        "How far is it from one that never saw the images?",
+        "Classifiers trained from scratch without the images are the reference; the gap is the mean difference in "
+        "accuracy to them.",
+    ),
+    "membership": Topic(
+        "Can an outsider tell that the images were trained on? Simple attacks",
+        "An attack scores each image by how familiar the classifier finds it. AUC is how often a forgotten image "
+        "scores higher than an unseen one: 0.5 is a coin toss, and well below 0.5 is a trace, too. These attacks are "
+        "weak.",
+    ),
+    "rmia": Topic(
+        "Can an outsider tell? The RMIA attack",
+        "Compares each image with others, helped by classifiers the attacker trained (shadow models). TPR: share of "
+        "forgotten images found when 1 in 100 unseen ones is accused wrongly.",
+    ),
+    "ulira": Topic(
+        "Can an outsider tell? The U-LiRA attack",
+        "Compares the answer on each image with those of many classifiers that did and did not train on it, and "
+        "unlearned it.",
+    ),
+    "klom": Topic(
+        "Does it answer like classifiers that never saw the images?",
+        "KLOM compares how sure several edited and several retrained classifiers are of each image; 0 nats is no "
+        "difference.",
+    ),
+    "relearning": Topic(
+        "How soon does it come back?",
+        "Steps of further training on other images until the forgotten images are answered as before; a quick return "
+        "means that they were only hidden.",
+    ),
+    "probe": Topic(
+        "Do its inner features still tell?",
+        "A simple classifier fitted on the inner features (a linear probe) of other images is asked for the forgotten "
+        "ones; high means that the features still hold the answer.",
+    ),
+    "cka": Topic(
+        "How much did its inner features change?",
+        "CKA compares what a layer computes before and after; 1 is the same up to rotation and scale, 0 is unrelated.",
+    ),
+    "pattern": Topic(
+        "What are the forgotten images answered with now?",
+        "If most of them take one and the same answer, someone who knows that can find them.",
+    ),
+    "weights": Topic(
+        "How much did the weights change?",
+        "Size of the change, and share of the weight tensors touched. Whoever has both versions can learn what was "
+        "removed.",
+    ),
+    "cost": Topic("What did the edit take?", "Time, gradient evaluations and memory of the edit itself."),
+}
+
+
+def topic_of(name: str) -> Topic:
+    """Return the topic of a figure by its dotted name; a topic that isn't known is named as it is."""
+    prefix = name.partition(".")[0]
+    return TOPICS.get(prefix, Topic(prefix, ""))

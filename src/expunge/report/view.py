@@ -1,0 +1,81 @@
+"""The numbers of an audit in the order and the words of the page."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from expunge.audit.record import HEADLINES, Audit, Figure
+from expunge.report.inside import cka_panel, layers_panel, slices_panel, tsne_panel
+from expunge.report.outcome import classes_panel, copies_panel, cost_panel, pattern_panel
+from expunge.report.panel import Panel
+from expunge.report.topics import TOPICS, Topic, topic_of
+from expunge.report.traces import membership_panel, relearning_panel
+
+HEADLINE_WORDS = {
+    "goal": ("Goal reached", ("goal",)),
+    "cost": ("Cost to everything else", ("churn", "accuracy")),
+    "distance": ("Distance to never having seen them", ("retrained", "klom", "ulira", "rmia", "membership")),
+    "time": ("Time", ("cost",)),
+}
+
+PANELS: Mapping[str, tuple[Callable[[Audit], Panel], ...]] = {
+    "What the classifier answers now": (pattern_panel, copies_panel, classes_panel, slices_panel),
+    "What an outsider could still find": (membership_panel, relearning_panel),
+    "What changed inside": (tsne_panel, cka_panel, layers_panel),
+    "What it took": (cost_panel,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One of the four figures of the first screen; `figure` is None where none of its kind is defined."""
+
+    heading: str
+    figure: Figure | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Figures of one topic, by dotted name."""
+
+    topic: Topic
+    figures: Mapping[str, Figure]
+
+
+def cards_of(audit: Audit) -> tuple[Card, ...]:
+    """Return the four figures of the first screen."""
+    cards = []
+    for name in HEADLINES:
+        heading, kinds = HEADLINE_WORDS[name]
+        chosen = audit.headline[name]
+        figure = audit.figures[chosen] if chosen is not None else None
+        cards.append(Card(heading, figure, "" if figure else _why_undefined(audit, kinds)))
+    return tuple(cards)
+
+
+def groups_of(figures: Mapping[str, Figure]) -> tuple[Group, ...]:
+    """Return all figures by topic, known topics first and in their order."""
+    prefixes = dict.fromkeys([*TOPICS, *(name.partition(".")[0] for name in figures)])
+    groups = []
+    for prefix in prefixes:
+        members = {name: figure for name, figure in figures.items() if name.partition(".")[0] == prefix}
+        if members:
+            groups.append(Group(topic_of(prefix), members))
+    return tuple(groups)
+
+
+def panels_of(audit: Audit) -> Mapping[str, tuple[Panel, ...]]:
+    """Return the panels by the heading that they stand under.
+
+    Raises:
+        DataError: a table of the audit is gone or damaged.
+    """
+    return {heading: tuple(make(audit) for make in makers) for heading, makers in PANELS.items()}
+
+
+def _why_undefined(audit: Audit, kinds: tuple[str, ...]) -> str:
+    for kind in kinds:
+        for name, figure in audit.figures.items():
+            if name.startswith(f"{kind}.") and figure.reason:
+                return figure.reason
+    return f"a {audit.level} audit of these inputs has no such figure"

@@ -1,0 +1,126 @@
+"""How figures are put into words for a reader who has no use for jargon."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+
+from expunge.audit.record import Direction, Figure
+
+MINUTE = 60
+KILO = 1000
+WHOLE = 100
+LONGEST_LABEL = 22
+DIRECTIONS = {
+    Direction.HIGHER: "higher is better",
+    Direction.LOWER: "lower is better",
+    Direction.NEAR: "the nearer to the target the better",
+    Direction.NONE: "describes only",
+}
+UNSEEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def say_value(value: float, unit: str) -> str:
+    """Return a value with its unit, as short as is honest.
+
+    A rounded 100.0% is not a whole one.
+
+    >>> say_value(100, "percent"), say_value(99.97, "percent"), say_value(0.5, "AUC"), say_value(95.2, "seconds")
+    ('100%', '100.0%', '0.500', '1 min 35 s')
+    """
+    if unit in SAYINGS:
+        return SAYINGS[unit](value)
+    number = f"{value:,.0f}" if abs(value) >= KILO else f"{value:.3g}"
+    return f"{number} {unit}" if unit == "nats" else number
+
+
+def say_figure(figure: Figure) -> str:
+    """Return the value of `figure`, or that it is not defined."""
+    return "not defined" if figure.value is None else say_value(figure.value, figure.unit)
+
+
+def say_interval(figure: Figure) -> str:
+    """Return the 95% interval in words, empty where there is none."""
+    if figure.interval is None:
+        return ""
+    low, high = (say_value(value, figure.unit) for value in figure.interval)
+    return f"95% interval {low} to {high}"
+
+
+def say_target(figure: Figure) -> str:
+    """Return target and direction in words."""
+    if figure.target is None:
+        return DIRECTIONS[figure.direction]
+    return f"target {say_value(figure.target, figure.unit)}, {DIRECTIONS[figure.direction]}"
+
+
+def say_status(figure: Figure) -> str:
+    """Return whether the target is met."""
+    if figure.value is None:
+        return "not defined"
+    if figure.flagged is None:
+        return "no target"
+    return "misses its target" if figure.flagged else "meets its target"
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with characters that nobody sees, or that turn the reading direction, written out.
+
+    >>> visible("a" + chr(0x202E) + "gpj.exe")
+    'a\\u202egpj.exe'
+    """
+    return "".join(_write_out(char) if unicodedata.category(char) in UNSEEN_CATEGORIES else char for char in text)
+
+
+def shorten(text: str, longest: int = LONGEST_LABEL) -> str:
+    """Return `text` cut to at most `longest` characters, with an ellipsis in its middle."""
+    text = visible(text)
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
+
+
+def slug(text: str) -> str:
+    """Return `text` as a part of an id in the page."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 image, 2 images."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _say_seconds(value: float) -> str:
+    if value < MINUTE:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), MINUTE)
+    hours, minutes = divmod(minutes, MINUTE)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _say_bytes(value: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < KILO or unit == "GB":
+            return f"{value:.3g} {unit}"
+        value /= KILO
+    raise AssertionError
+
+
+def _write_out(char: str) -> str:
+    return f"\\u{ord(char):04x}"
+
+
+def _say_percent(value: float) -> str:
+    return f"{value:.0f}%" if value in (0, WHOLE) else f"{value:.1f}%"
+
+
+SAYINGS: Mapping[str, Callable[[float], str]] = {
+    "percent": _say_percent,
+    "points": lambda value: f"{value:.1f} points" if value else "0 points",
+    "AUC": lambda value: f"{value:.3f}",
+    "share": lambda value: f"{value:.3f}",
+    "seconds": _say_seconds,
+    "bytes": _say_bytes,
+    "steps": lambda value: plural(round(value), "step"),
+    "rows": lambda value: plural(round(value), "row"),
+}

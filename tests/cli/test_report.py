@@ -1,0 +1,46 @@
+from sample_audit import write_sample_audit
+
+
+def test_report_makes_the_page_again(expunge, tmp_path):
+    folder = write_sample_audit(tmp_path / "audit")
+    done = expunge("report", str(folder))
+    assert done.code == 0
+    assert str(folder / "report.html") in done.out
+    assert "data:image" in (folder / "report.html").read_text("utf-8")
+
+
+def test_report_without_images_somewhere_else(expunge, tmp_path):
+    folder = write_sample_audit(tmp_path / "audit")
+    done = expunge("report", str(folder), "--no-images", "-o", str(tmp_path / "page.html"))
+    assert done.code == 0
+    assert "data:image" not in (tmp_path / "page.html").read_text("utf-8")
+    assert not (folder / "report.html").exists()
+
+
+def test_report_of_a_folder_without_an_audit(expunge, tmp_path):
+    done = expunge("report", str(tmp_path))
+    assert done.code == 2
+    assert "audit.json" in done.err
+
+
+def test_report_where_nothing_can_be_written(expunge, tmp_path):
+    folder = write_sample_audit(tmp_path / "audit")
+    done = expunge("report", str(folder), "-o", str(tmp_path / "missing" / "page.html"))
+    assert done.code == 2
+    assert "a place that can be written to" in done.err
+
+
+def test_compare_sets_audits_side_by_side(expunge, tmp_path):
+    folders = [str(write_sample_audit(tmp_path / name, method=name)) for name in ("least-change", "l2ul")]
+    done = expunge("compare", *folders, "-o", str(tmp_path / "compare.html"))
+    assert done.code == 0
+    content = (tmp_path / "compare.html").read_text("utf-8")
+    assert "2 ways to forget, side by side" in content
+    assert "data:image" not in content
+
+
+def test_compare_needs_two(expunge, tmp_path):
+    folder = write_sample_audit(tmp_path / "audit")
+    done = expunge("compare", str(folder), "-o", str(tmp_path / "compare.html"))
+    assert done.code == 2
+    assert "2 to 7 folders" in done.err
