@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.errors import DataError
-from expunge.images import Joined, Subset, TensorImages, batches
+from expunge.images import Joined, Subset, TensorImages, batches, load_ahead
 
 BYTES = torch.randint(0, 256, (7, 3, 4, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 IMAGES = TensorImages([f"id-{row}" for row in range(7)], torch.arange(7) % 3, BYTES)
@@ -57,3 +57,52 @@ def test_joined_images_are_the_rows_of_both_each_in_its_place():
     assert joined.labels.tolist() == [1, 2, 0]
     assert torch.equal(joined.load([2, 0]), torch.stack([second.pixels[0], first.pixels[0]]))
     assert torch.equal(joined.load([1]), first.pixels[1:])
+
+
+class Watched:
+    """Images that count how many rows were loaded, from any thread; one row is of another size, one is damaged."""
+
+    def __init__(self, count, odd=-1, damaged=-1):
+        self.ids, self.labels = [str(row) for row in range(count)], torch.arange(count)
+        self.odd, self.damaged, self.loaded = odd, damaged, []
+
+    def load(self, rows):
+        self.loaded += rows
+        if self.damaged in rows:
+            raise DataError(str(self.damaged), "a whole image", "half of one")
+        if self.odd in rows and len(rows) > 1 and {self.odd} != set(rows):
+            raise DataError(str(self.odd), "one size", "another")
+        size = 3 if self.odd in rows else 2
+        return torch.stack([torch.full((1, size, 4), float(row)) for row in rows])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 5, 40, 100])
+def test_threads_give_the_batches_in_order(threads, batch_size):
+    images = Watched(100)
+    parts = [range(start, min(start + batch_size, 100)) for start in range(0, 100, batch_size)]
+    loaded = list(load_ahead(images, parts, threads))
+    assert [x[:, 0, 0, 0].tolist() for x in loaded] == [list(map(float, part)) for part in parts]
+    assert sorted(images.loaded) == list(range(100))
+
+
+def test_only_the_next_batch_is_loaded_ahead():
+    images = Watched(1000)
+    stream = load_ahead(images, [range(start, start + 10) for start in range(0, 1000, 10)], threads=2)
+    for number in range(5):
+        next(stream)
+        assert len(images.loaded) <= 10 * (number + 2)
+    stream.close()
+    assert len(images.loaded) <= 60
+
+
+def test_what_is_wrong_with_a_row_is_said_when_it_is_its_turn():
+    stream = load_ahead(Watched(60, damaged=45), [range(20), range(20, 40), range(40, 60)], threads=2)
+    assert [len(next(stream)), len(next(stream))] == [20, 20]
+    with pytest.raises(DataError, match="`45`: expected a whole image"):
+        next(stream)
+
+
+def test_images_of_different_sizes_are_refused_even_where_different_threads_load_them():
+    with pytest.raises(DataError, match="`16`: expected one size"):
+        list(load_ahead(Watched(17, odd=16), [range(17)], threads=2))

@@ -1,6 +1,8 @@
 """Labelled images that are loaded when they are asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.errors import DataError
+
+LOADED_AT_ONCE = 16
+"""Images in one call of `load` by one thread."""
+AHEAD = 1
+"""Batches that are loaded while the one before is used."""
 
 
 class Images(Protocol):
@@ -107,8 +114,45 @@ class Joined:
 
 
 def batches(images: Images, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (pixels, labels) in order, at most `batch_size` at a time."""
+    """Yield (pixels, labels) in order, at most `batch_size` at a time, the next ones being loaded meanwhile."""
     labels = images.labels
-    for start in range(0, len(labels), batch_size):
-        rows = range(start, min(start + batch_size, len(labels)))
-        yield images.load(rows), labels[start : rows.stop]
+    parts = [range(start, min(start + batch_size, len(labels))) for start in range(0, len(labels), batch_size)]
+    for rows, x in zip(parts, load_ahead(images, parts), strict=True):
+        yield x, labels[rows.start : rows.stop]
+
+
+def load_ahead(
+    images: Images, batches_of_rows: Iterable[Sequence[int]], threads: int | None = None
+) -> Iterator[Float[Tensor, "b c h w"]]:
+    """Yield the pixels of each batch of rows in order, while threads load the next one.
+
+    So a set of any size costs the memory of two batches. Decoding and resizing, which take the time, do without the
+    interpreter's lock; threads, unlike processes, start at once and share what the images note about themselves.
+
+    Args:
+        images: `load` is called from several threads.
+        batches_of_rows: read one batch ahead.
+        threads: how many; default: as many as torch computes with.
+
+    Raises:
+        DataError: whatever `images.load` raises for a batch, when it is that batch's turn.
+    """
+    pool = ThreadPoolExecutor(threads or torch.get_num_threads(), thread_name_prefix="load images")
+    waiting = deque[tuple[Sequence[int], list[Future[Tensor]]]]()
+    try:
+        for rows in batches_of_rows:
+            parts = [rows[start : start + LOADED_AT_ONCE] for start in range(0, len(rows), LOADED_AT_ONCE)]
+            waiting.append((rows, [pool.submit(images.load, part) for part in parts]))
+            if len(waiting) > AHEAD:
+                yield _join(images, *waiting.popleft())
+        while waiting:
+            yield _join(images, *waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _join(images: Images, rows: Sequence[int], parts: list[Future[Tensor]]) -> Tensor:
+    loaded = [part.result() for part in parts]
+    if len({part.shape[1:] for part in loaded}) > 1:
+        return images.load(rows)  # which says what is wrong with them
+    return loaded[0] if len(loaded) == 1 else torch.cat(loaded)

@@ -53,7 +53,7 @@ class ModelPart:
 class DataPart:
     """Which images; the forget rows come from the training part."""
 
-    source: str = setting("", "npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT or cifar100:ROOT")
+    source: str = setting("", "KIND:PLACE, such as npz:FILE or imagenet:ROOT; see docs/data.md")
     table: str | None = setting(None, "CSV table of a folder: path, label, optional id and new_label")
     resize: int | None = setting(None, "pixels of the shorter side, in place of the classifier's own", at_least=1)
     crop: int | None = setting(None, "pixels of the centre square, in place of the classifier's own", at_least=1)

@@ -1,3 +1,6 @@
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -122,3 +125,14 @@ def test_damaged_exif_is_noted_and_the_pixels_are_read(tmp_path):
     decoded = decode(tmp_path / "a.jpg")
     assert decoded.image.size == SIZE
     assert "read although Pillow warned: Corrupt EXIF data" in decoded.changes[0]
+
+
+def test_warnings_are_told_apart_in_many_threads(tmp_path):
+    for number in range(40):
+        exif = {"exif": b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff\x01\x12"} if number % 2 else {}
+        noise(*SIZE).save(tmp_path / f"{number}.jpg", **exif)
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        decoded = list(pool.map(decode, [tmp_path / f"{number}.jpg" for number in range(40)]))
+    assert [bool(each.changes) for each in decoded] == [bool(number % 2) for number in range(40)]
+    assert warnings.filters == filters

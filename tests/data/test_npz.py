@@ -126,3 +126,11 @@ def test_text_and_single_arrays_are_refused(tmp_path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.npz`: expected a file"):
         load_data(f"npz:{tmp_path / 'gone.npz'}")
+
+
+def test_as_many_names_as_the_classifier_has_classes(tmp_path):
+    x, y = np.zeros((2, 4, 4, 3), dtype=np.uint8), np.array([0, 1])
+    np.savez(tmp_path / "a.npz", x=x, y=y, classes=np.array(["cat", "dog"]))
+    assert load_data(f"npz:{tmp_path / 'a.npz'}", DataRequest(num_classes=2)).class_names == ("cat", "dog")
+    with pytest.raises(DataError, match=r"classes`: expected images of the classifier's 3 classes, got 2 classes: cat"):
+        load_data(f"npz:{tmp_path / 'a.npz'}", DataRequest(num_classes=3))

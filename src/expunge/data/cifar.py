@@ -14,8 +14,11 @@ from expunge.images import Images
 def load_cifar10(root: Path, request: DataRequest) -> DataSplits:
     """Return CIFAR-10 (Krizhevsky, 2009) from the folder above cifar-10-batches-py; ids are row numbers.
 
+    The files are pickles; torchvision compares their MD5 sums with the original ones before it opens them.
+
     Raises:
-        DataError: torchvision is not installed, or the files are not there or not the original ones.
+        DataError: torchvision is not installed, the files are not there or not the original ones, or the classifier
+            has another number of classes.
     """
     return _load("CIFAR10", root, request)
 
@@ -23,8 +26,11 @@ def load_cifar10(root: Path, request: DataRequest) -> DataSplits:
 def load_cifar100(root: Path, request: DataRequest) -> DataSplits:
     """Return CIFAR-100 with its 100 fine labels from the folder above cifar-100-python; ids are row numbers.
 
+    The files are pickles, checked as those of CIFAR-10 are.
+
     Raises:
-        DataError: torchvision is not installed, or the files are not there or not the original ones.
+        DataError: torchvision is not installed, the files are not there or not the original ones, or the classifier
+            has another number of classes.
     """
     return _load("CIFAR100", root, request)
 
@@ -44,6 +50,7 @@ def _load(name: str, root: Path, request: DataRequest) -> DataSplits:
             "files that are missing or not the original ones",
             f"download it with torchvision.datasets.{name}(root, download=True)",
         ) from error
+    request.check_classes(splits[0].classes, str(root))
     train, test = (_images(split, root, request) for split in splits)
     return DataSplits(train, test, request.class_names or tuple(splits[0].classes))
 

@@ -1,7 +1,10 @@
 """One image file turned into upright RGB pixels, or an error that names the file."""
 
 import struct
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from expunge.errors import DataError
 MODE_NAMES = {"1": "black-and-white", "L": "greyscale", "LA": "greyscale", "P": "palette", "PA": "palette"}
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION = 0x0112
+LISTENING = threading.Lock()
+"""Held while Pillow's warnings are caught: Python has one set of warning filters for all threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,13 @@ def decode(path: Path) -> Decoded:
         DataError: the file cannot be read or is cut off, holds more pixels than Pillow takes for safe
             (a decompression bomb), or has a pixel type that is no picture (32-bit integers or floats).
     """
+    complaints: list[str] = []
     try:
-        with warnings.catch_warnings(record=True) as complaints:
-            warnings.simplefilter("always")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.load()
+        with _listening(complaints):
+            opened = Image.open(path)
+        with opened as image:
+            image.load()  # the slow part, which may run in many threads at once
+            with _listening(complaints):
                 decoded = _upright_rgb(image, path)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
@@ -52,8 +58,18 @@ def decode(path: Path) -> Decoded:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise DataError(str(path), "a whole image", f"{error}", "the file is damaged; fetch it anew") from error
-    said = tuple(f"read although Pillow warned: {complaint.message}" for complaint in complaints[:1])
+    said = tuple(f"read although Pillow warned: {complaint}" for complaint in complaints[:1])
     return Decoded(decoded.image, said + decoded.changes)
+
+
+@contextmanager
+def _listening(complaints: list[str]) -> Iterator[None]:
+    """Append what Pillow warns of in the block to `complaints`; a decompression bomb is raised."""
+    with LISTENING, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+    complaints += [str(warning.message) for warning in caught]
 
 
 def _upright_rgb(image: Image.Image, path: Path) -> Decoded:

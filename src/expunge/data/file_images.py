@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +13,28 @@ from torch import Tensor
 from expunge.data.decoding import decode
 from expunge.errors import DataError, SettingsError
 from expunge.preprocessing import AS_IS, Preprocessing, pixels_of
+
+
+@dataclass(frozen=True, slots=True)
+class PathsBelow(Sequence[Path]):
+    """The paths of files by their names below a folder, made when asked for: a million names are a million strings.
+
+    >>> PathsBelow(Path("photos"), ("a.png", "cat/b.png"))[1].as_posix()
+    'photos/cat/b.png'
+    """
+
+    folder: Path
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, row: int) -> Path: ...
+    @overload
+    def __getitem__(self, row: slice) -> "PathsBelow": ...
+    def __getitem__(self, row: int | slice) -> "Path | PathsBelow":
+        return PathsBelow(self.folder, self.names[row]) if isinstance(row, slice) else self.folder / self.names[row]
 
 
 @dataclass(frozen=True, slots=True)

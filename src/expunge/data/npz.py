@@ -24,13 +24,16 @@ def load_npz(file: Path, request: DataRequest) -> DataSplits:
 
     Raises:
         DataError: no such file, a damaged one, one that holds pickled objects, arrays that are missing or of the
-            wrong type or shape, or labels beyond the class names.
+            wrong type or shape, labels beyond the class names, or not as many names as the classifier has classes.
     """
     arrays = _read(file)
     train_names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     train = _images(file, arrays, train_names, request)
     test = _images(file, arrays, ("x_test", "y_test"), request) if "x_test" in arrays else None
-    class_names = request.class_names or _class_names(file, arrays)
+    own_names = _class_names(file, arrays)
+    if own_names:
+        request.check_classes(own_names, f"{file}: classes")
+    class_names = request.class_names or own_names
     for images in (train, test):
         highest = int(images.labels.max()) if images is not None else 0
         if class_names and highest >= len(class_names):

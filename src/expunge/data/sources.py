@@ -1,13 +1,16 @@
 """Where images come from: the table of data sources."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from expunge.data.cifar import load_cifar10, load_cifar100
 from expunge.data.folder import load_folder
 from expunge.data.imagefolder import load_imagefolder
+from expunge.data.imagenet import load_imagenet, load_imagenet_a
 from expunge.data.npz import load_npz
 from expunge.data.splits import DataRequest, DataSplits
+from expunge.data.utkface import load_utkface
 from expunge.errors import DataError
 
 SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
@@ -16,18 +19,24 @@ SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
     "imagefolder": load_imagefolder,
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
+    "imagenet": load_imagenet,
+    "imagenet-a": load_imagenet_a,
+    "utkface": load_utkface,
 }
+OPTIONS = {"utkface": ("ages", "test")}
+"""What may be said after a question mark, by kind of source; elsewhere one belongs to the path."""
 
 
 def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  # noqa: B008 - frozen
     """Return the images that `spec` names.
 
     Args:
-        spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT or cifar100:ROOT.
+        spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT, imagenet-a:DIR or
+            utkface:DIR; the last takes options, as in utkface:DIR?ages=mfd.
         request: how they are wanted.
 
     Raises:
-        DataError: an unknown kind of source, a table for a source that takes none, a label beyond the
+        DataError: an unknown kind of source or option, a table for a source that takes none, a label beyond the
             classifier's classes, or whatever the source's own function finds wrong.
 
     >>> load_data("folder:nowhere")
@@ -41,10 +50,26 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
         raise DataError("data", f"one of {known}", repr(spec))
     if request.table is not None and kind != "folder":
         raise DataError("table", "a table only with folder:", f"{request.table} with {kind}:")
-    splits = SOURCES[kind](Path(place).expanduser(), request)
+    place, options = _read_options(kind, place)
+    splits = SOURCES[kind](Path(place).expanduser(), replace(request, options=options))
     for name, images in (("training", splits.train), ("test", splits.test)):
         highest = -1 if images is None else int(images.labels.max())
         if request.num_classes is not None and highest >= request.num_classes:
             rule = f"{name} labels in 0..{request.num_classes - 1}, the classifier's classes"
             raise DataError(spec, rule, str(highest), "are these the images that it was trained on?")
     return splits
+
+
+def _read_options(kind: str, place: str) -> tuple[str, dict[str, str]]:
+    """Return the place without its options, and those."""
+    if kind not in OPTIONS or "?" not in place:
+        return place, {}
+    place, _, query = place.rpartition("?")
+    options: dict[str, str] = {}
+    for part in query.split("&"):
+        name, equals, value = part.partition("=")
+        if name not in OPTIONS[kind] or not equals or not value or name in options:
+            known = ", ".join(f"{option}=..." for option in OPTIONS[kind])
+            raise DataError(f"options of {kind}:", f"{known}, joined by &, each once", part or "nothing")
+        options[name] = value
+    return place, options

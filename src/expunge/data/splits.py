@@ -1,6 +1,7 @@
 """What a data source gives, and what it is asked for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from expunge.data.file_images import FileImages
@@ -19,12 +20,25 @@ class DataRequest:
         class_names: the classifier's class names, where known: labels given as names are looked up in them.
         num_classes: how many classes the classifier has; then no label may be beyond them, and where the data's
             own names are numbered in alphabetical order, there must be as many.
+        options: what was said after the question mark of the source, by name.
     """
 
     preprocessing: Preprocessing = AS_IS
     table: Path | None = None
     class_names: tuple[str, ...] = ()
     num_classes: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def choose(self, option: str, choices: Sequence[str]) -> str:
+        """Return what was said for `option`, the first of `choices` if nothing was.
+
+        Raises:
+            DataError: it is none of `choices`.
+        """
+        chosen = self.options.get(option, choices[0])
+        if chosen not in choices:
+            raise DataError(option, f"one of {', '.join(choices)}", chosen)
+        return chosen
 
     def check_class_count(self, found: int, place: str) -> None:
         """Check that `found` classes, which have names but no numbers, are all of the classifier's.
@@ -40,6 +54,21 @@ class DataRequest:
                 f"the classifier's {self.num_classes} classes, to be numbered in alphabetical order",
                 str(found),
                 "for some of them, use folder: and a table whose labels are numbers",
+            )
+
+    def check_classes(self, names: Sequence[str], place: str) -> None:
+        """Check that there are as many classes as the classifier has.
+
+        Raises:
+            DataError: there are more or fewer.
+        """
+        if self.num_classes is not None and len(names) != self.num_classes:
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            raise DataError(
+                place,
+                f"images of the classifier's {self.num_classes} classes",
+                f"{len(names)} classes: {some}",
+                "was it trained on other images?",
             )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.classifier import Classifier
-from expunge.images import Images
+from expunge.images import Images, load_ahead
 from expunge.modes import BatchNormMode, editing
 from expunge.runtime import CostMeter
 from expunge.training.augmentation import augment
@@ -78,10 +78,12 @@ class Trainer:
         """
         labels, totals = images.labels, dict[str, float]()
         batches = list(draw_batches(len(labels), self.training.batch_size, self._order))
-        for number, rows in enumerate(batches):
+        loaded = load_ahead(images, [rows.tolist() for rows in batches])
+        for number, (rows, pixels) in enumerate(zip(batches, loaded, strict=True)):
             set_rate(self._optimiser, self.training, (epoch + number / len(batches)) / self.training.epochs)
-            x = images.load(rows.tolist()).to(self.meter.runtime.device)
-            x = augment(x, self.training.augmentation, self.working.bounds, self._moves)
+            x = augment(
+                pixels.to(self.meter.runtime.device), self.training.augmentation, self.working.bounds, self._moves
+            )
             batch = Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch)
             self.meter.add_gradients(len(x))
             mode = self.training.batchnorm if len(rows) > 1 else BatchNormMode.FROZEN  # one image has no statistics

@@ -38,7 +38,7 @@ Examples:
 @click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
 @click.argument("images", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--label", help="Label of the image files given by name.")
-@click.option("--data", metavar="SOURCE", help="npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT.")
+@click.option("--data", metavar="SOURCE", help="KIND:PLACE, as in `expunge run`.")
 @click.option(
     "--table", type=click.Path(path_type=Path), help="Table of a folder: path, label, optional id, new_label."
 )
