@@ -247,3 +247,49 @@ def test_no_gradients_stay_on_the_edited_classifier(task):
 
     edit = start(task, step, step_limit=1)
     assert all(weight.grad is None for weight in edit.classifier.module.parameters())
+
+
+@pytest.fixture
+def many(trained, rows):
+    """Return a task with 150 rows of four of the five classes: five batches of a look."""
+    some = rows.rows([0, 1, 2, 3, 5])
+    noise = 0.02 * torch.rand(150, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    x = (some.x.repeat(30, 1, 1, 1) + noise).clamp(0, 1)
+    return Task.create(trained, ForgetSet.numbered(x, some.y.repeat(30)))
+
+
+def test_a_look_ends_at_the_rows_that_show_that_the_goal_is_not_reached(many):
+    seen = []
+
+    def step(working, number):
+        if number == 1:
+            working.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+        return {"loss": 1.0}
+
+    edit = start(many, step, step_limit=11)
+    assert edit.stop_reason is StopReason.STEP_LIMIT
+    assert seen == [32, 32, 32, 32, 150, 32, 32, 32, 32, 150, 150]
+    check_flags(edit)
+
+
+def test_with_many_rows_it_still_stops_at_the_first_step_after_which_the_goal_holds(many):
+    labels = iter([[0], [3], [], [1], [2]])
+    edit = start(many, lambda working, number: forget_labels(working, next(labels)) or {"loss": 1.0})
+    assert edit.stop_reason is StopReason.GOAL_REACHED
+    logits = compute_logits(edit.classifier, many.forget_set.x)
+    assert bool((logits.argmax(dim=1) != many.labels).all())
+    assert edit.steps == 5
+    assert edit.trace[-1].achieved == 150
+    assert all(point.achieved < 150 for point in edit.trace[:-1])
+    check_flags(edit)
+
+
+def test_of_partial_looks_the_best_state_is_one_at_which_all_rows_were_seen(many):
+    def step(working, number):
+        forget_labels(working, [0] if number < 6 else [0, 1])
+        return {"loss": 1.0}
+
+    edit = start(many, step, step_limit=8)
+    assert edit.stop_reason is StopReason.STEP_LIMIT
+    check_flags(edit)
+    assert int(edit.achieved.sum()) >= 60

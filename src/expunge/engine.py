@@ -18,6 +18,8 @@ from expunge.runtime import CostMeter
 from expunge.task import StopReason, Strength, Task
 
 COPIES_OF_A_LOOK = 30
+ROWS_OF_A_LOOK = 32
+BATCH_OF_ALL = 256
 
 Step = Callable[[], Mapping[str, float]]
 """Changes the working classifier once and returns its losses by name."""
@@ -70,11 +72,44 @@ class _Best:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """For which rows the goal holds now, on which share of fresh copies, and whether that is enough."""
+    """For which rows the goal holds, on which share of fresh copies, and whether that is enough.
+
+    Where it is not `complete`, some rows were not looked at, since others showed that the goal is not reached.
+    """
 
     achieved: Tensor
     copies_held: float
     reached: bool
+    complete: bool = True
+
+
+class _Watch:
+    """Looks at as few rows as tell whether the goal holds for all: those first for which it did not hold last time.
+
+    A look at all rows comes every so many steps as batches of rows there are, so looks cost no more than two batches
+    of rows a step, however many rows there are.
+    """
+
+    def __init__(self, task: Task, working: Classifier) -> None:
+        self._task, self._working = task, working
+        self._rows, self._labels = task.forget_set.x.to(working.device), task.labels.to(working.device)
+        self._achieved = torch.zeros(len(self._rows), dtype=torch.bool, device=working.device)
+        self._partial_looks = 0
+
+    def look(self, *, at_all: bool) -> tuple[Tensor, bool] | None:
+        """Return which rows hold the goal, as last seen, and whether all were seen; None if an answer is not finite."""
+        order = self._achieved.int().argsort(stable=True)
+        at_all = at_all or (self._partial_looks + 1) * ROWS_OF_A_LOOK >= len(order)
+        for chosen in order.split(BATCH_OF_ALL if at_all else ROWS_OF_A_LOOK):
+            logits = compute_logits(self._working, self._rows[chosen])
+            if not _all_finite(logits):
+                return None
+            self._achieved[chosen] = achieved(self._task.goal, logits, self._labels[chosen])
+            if not at_all and not bool(self._achieved[chosen].all()):
+                self._partial_looks += 1
+                return self._achieved.clone(), False
+        self._partial_looks = 0
+        return self._achieved.clone(), True
 
 
 def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
@@ -90,20 +125,21 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
         meter: started before the method's first phase; its time counts against `task.limits.seconds`.
     """
     best, trace, steps = _Best(), list[TracePoint](), 0
-    copies = task.generator("copies of the stop rule")
+    judge = _Judge(task, plan, best)
     limit = task.limits.steps or plan.step_limit
-    reason, _ = _look_and_judge(task, plan, best, steps, copies)
+    reason, _ = judge.look(steps)
     try:
         with meter.phase("edit", total=limit) as advance, _own_global_generator(task):
             while reason is None:
                 losses = plan.step()
                 steps += 1
-                reason, count = _look_and_judge(task, plan, best, steps, copies)
+                stop = _limit_met(task, meter, steps, limit)
+                reason, count = judge.look(steps, last=stop is not None)
                 if reason in (None, StopReason.COMPLETED) and not all(map(isfinite, losses.values())):
                     reason = StopReason.DIVERGED
                 trace.append(TracePoint(steps, meter.seconds, _finite(losses), count))
                 advance(1)
-                reason = reason or _limit_met(task, meter, steps, limit)
+                reason = reason or stop
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
     if best.reached and reason in (StopReason.STEP_LIMIT, StopReason.TIME_LIMIT):
@@ -115,42 +151,51 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
     )
 
 
-def _look_and_judge(
-    task: Task, plan: Plan, best: _Best, steps: int, copies: torch.Generator
-) -> tuple[StopReason | None, int]:
-    """Return whether to stop, and for how many rows the goal holds on the exact pixels."""
-    completed = plan.completed is not None and plan.completed(steps)
-    going_on = not completed if plan.completed is not None else steps < plan.least_steps
-    look = _look(task, plan.working, copies, only_rows=going_on)
-    if look is None:
-        return StopReason.DIVERGED, 0
-    best.offer(look, steps, plan)
-    count = int(look.achieved.sum())
-    if look.reached and not going_on:
-        return StopReason.GOAL_REACHED, count
-    return StopReason.COMPLETED if completed else None, count
+class _Judge:
+    """Looks after each step, keeps the best state, and says whether to stop."""
 
+    def __init__(self, task: Task, plan: Plan, best: _Best) -> None:
+        self._task, self._plan, self._best = task, plan, best
+        self._watch = _Watch(task, plan.working)
+        self._copies = task.generator("copies of the stop rule")
 
-def _look(task: Task, working: Classifier, copies: torch.Generator, *, only_rows: bool) -> _Look | None:
-    """Return what the rows answer, or None if a weight or an answer is not finite."""
-    logits = compute_logits(working, task.forget_set.x)
-    if not _all_finite(logits, *working.module.state_dict().values()):
-        return None
-    flags = achieved(task.goal, logits, task.labels.to(logits.device))
-    if task.strength is Strength.EXACT or only_rows or not bool(flags.all()):
-        return _Look(flags, 0.0, task.strength is Strength.EXACT and bool(flags.all()))
-    robust = measure_robust_goal(
-        working,
-        task.forget_set.x,
-        task.labels,
-        task.goal,
-        generator=copies,
-        copies=COPIES_OF_A_LOOK,
-        transforms=task.transforms,
-    )
-    drawn = COPIES_OF_A_LOOK * len(flags)
-    error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
-    return _Look(flags, robust.share, robust.share - error >= SHARE_OF_COPIES)
+    def look(self, steps: int, *, last: bool = True) -> tuple[StopReason | None, int]:
+        """Return whether to stop, and for how many rows the goal holds on the exact pixels, as last seen."""
+        plan = self._plan
+        completed = plan.completed is not None and plan.completed(steps)
+        going_on = not completed if plan.completed is not None else steps < plan.least_steps
+        look = self._look(only_rows=going_on, at_all=last or plan.completed is not None or plan.least_steps > 0)
+        if look is None:
+            return StopReason.DIVERGED, 0
+        if look.complete:
+            self._best.offer(look, steps, plan)
+        count = int(look.achieved.sum())
+        if look.reached and not going_on:
+            return StopReason.GOAL_REACHED, count
+        return StopReason.COMPLETED if completed else None, count
+
+    def _look(self, *, only_rows: bool, at_all: bool) -> _Look | None:
+        """Return what the rows answer, or None if a weight or an answer is not finite."""
+        task, working = self._task, self._plan.working
+        seen = self._watch.look(at_all=at_all) if _all_finite(*working.module.state_dict().values()) else None
+        if seen is None:
+            return None
+        flags, complete = seen
+        holds = complete and bool(flags.all())
+        if task.strength is Strength.EXACT or only_rows or not holds:
+            return _Look(flags, 0.0, task.strength is Strength.EXACT and holds, complete)
+        robust = measure_robust_goal(
+            working,
+            task.forget_set.x,
+            task.labels,
+            task.goal,
+            generator=self._copies,
+            copies=COPIES_OF_A_LOOK,
+            transforms=task.transforms,
+        )
+        drawn = COPIES_OF_A_LOOK * len(flags)
+        error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
+        return _Look(flags, robust.share, robust.share - error >= SHARE_OF_COPIES)
 
 
 @contextmanager
