@@ -1,4 +1,4 @@
-"""The methods, one a file, and the one table of them that everything else reads."""
+"""The methods, one a file, and the one table of them that everything else reads; other packages may add to it."""
 
 from expunge.methods.amun import Amun, AmunRetain
 from expunge.methods.bad_teacher import BadTeacher
@@ -21,31 +21,30 @@ from expunge.methods.retrain import Retrain
 from expunge.methods.salun import SalUn
 from expunge.methods.scrub import Scrub
 from expunge.methods.ssd import SSD
+from expunge.methods.table import MethodTable
 
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (
-        LeastChange,
-        L2UL,
-        L2ULFaithful,
-        NegativeGradient,
-        Correct,
-        BoundaryShrink,
-        Delete,
-        Amun,
-        JiT,
-        MuMis,
-        Retrain,
-        Oracle,
-        FineTune,
-        NegGradPlus,
-        RandomLabel,
-        L1Sparse,
-        SalUn,
-        Scrub,
-        BadTeacher,
-        SSD,
-        Influence,
-        AmunRetain,
-    )
-}
+OWN: tuple[type[Method], ...] = (
+    LeastChange,
+    L2UL,
+    L2ULFaithful,
+    NegativeGradient,
+    Correct,
+    BoundaryShrink,
+    Delete,
+    Amun,
+    JiT,
+    MuMis,
+    Retrain,
+    Oracle,
+    FineTune,
+    NegGradPlus,
+    RandomLabel,
+    L1Sparse,
+    SalUn,
+    Scrub,
+    BadTeacher,
+    SSD,
+    Influence,
+    AmunRetain,
+)
+METHODS = MethodTable(OWN)

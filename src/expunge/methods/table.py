@@ -1,0 +1,72 @@
+"""The table of methods: the package's own, and those that other installed packages declare."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+from expunge.errors import SettingsError
+from expunge.methods.protocol import Method
+
+GROUP = "expunge.methods"
+DECLARATIONS = ("name", "summary", "source", "aim", "needs", "goals", "strength", "run")
+
+
+class MethodTable(Mapping[str, type[Method]]):
+    """Method classes by name: the package's own, then those of the entry point group `expunge.methods`.
+
+    Names are read from the metadata of installed packages when the table is first gone through; a package is imported
+    when its method is looked up.
+
+    Raises:
+        SettingsError: two packages declare a method of the same name, or what one declares is no method.
+    """
+
+    def __init__(self, own: Sequence[type[Method]]) -> None:
+        self._own = {method.name: method for method in own}
+
+    def __getitem__(self, name: str) -> type[Method]:
+        return self._own[name] if name in self._own else _load(self._others[name])
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        yield from self._others
+
+    def __len__(self) -> int:
+        return len(self._own) + len(self._others)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._others
+
+    @cached_property
+    def _others(self) -> dict[str, EntryPoint]:
+        found = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+        counts = Counter([*self._own, *(point.name for point in found)])
+        twice = next((point.name for point in found if counts[point.name] > 1), None)
+        if twice is not None:
+            packages = ["expunge"] * (twice in self._own) + [_package(point) for point in found if point.name == twice]
+            raise SettingsError(
+                "method", f"{twice} from one package", " and ".join(packages), "uninstall one, or rename its method"
+            )
+        return {point.name: point for point in found}
+
+
+def _load(point: EntryPoint) -> type[Method]:
+    place = f"method {point.name} of {_package(point)}"
+    try:
+        method: Any = point.load()
+    except Exception as error:  # another package's code may raise anything
+        raise SettingsError(place, "a class that can be imported", f"{type(error).__name__}: {error}") from error
+    missing = [part for part in DECLARATIONS if not hasattr(method, part)]
+    if missing or not isinstance(method, type) or not is_dataclass(method):
+        lacks = f"; it lacks {', '.join(missing)}" if missing else ""
+        raise SettingsError(place, "a frozen dataclass with the parts of `Method`", f"{method!r}{lacks}")
+    if cast(type[Method], method).name != point.name:
+        raise SettingsError(place, f"a class whose name is {point.name}", cast(type[Method], method).name)
+    return cast(type[Method], method)
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value

@@ -1,0 +1,108 @@
+"""Methods of other packages, the one of docs/extending.md among them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from expunge.api import unlearn
+from expunge.errors import SettingsError
+from expunge.methods import OWN
+from expunge.methods.table import GROUP, MethodTable
+from expunge.task import StopReason
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+
+
+def block(language):
+    """Return the first block of that language in the document."""
+    return re.search(rf"```{language}\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)[1]
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Return a function that puts a package with a module and entry points where Python finds it."""
+
+    def write(package, points, **modules):
+        info = tmp_path / f"{package.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [f"[{GROUP}]", *(f"{name} = {value}" for name, value in points.items())]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def example(install):
+    """Return the folder in which the document's package is installed."""
+    points = tomllib.loads(block("toml"))["project"]["entry-points"][GROUP]
+    return install("expunge-second-best", points, second_best=block("python"))
+
+
+def test_the_example_is_short():
+    assert len(block("python").splitlines()) <= 60
+
+
+def test_the_example_is_found_and_forgets(example, trained, rows):
+    table = MethodTable(OWN)
+    assert list(table) == [*(method.name for method in OWN), "second-best"]
+    assert len(table) == len(OWN) + 1
+    assert "second-best" in table
+    assert "second_best" not in sys.modules, "it was imported before it was asked for"
+    method = table["second-best"](smoothing=0.2)
+    edit = unlearn(trained, rows, method=method)
+    assert edit.stop_reason is StopReason.GOAL_REACHED
+    assert edit.settings["smoothing"] == 0.2
+
+
+def test_the_example_runs_from_the_command_line(example, job):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(example), *sys.path])}
+    flags = [flag for flag in job.flags if "attack" not in flag and flag != "--set"]
+    flags += ["--method", "second-best", "--set", "descent.learning_rate=0.02", "--forget-random", "2", "--out", "out"]
+    command = [sys.executable, "-m", "expunge", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((job.folder / "out" / "result.json").read_text())["method"] == "second-best"
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (
+            {"l2ul": "other:Method"},
+            "`method`: expected l2ul from one package, got expunge and other-package; uninstall",
+        ),
+        ({"mine": "gone:Method"}, "`method mine of other-package`: expected a class that can be imported, got Module"),
+        (
+            {"mine": "other:number"},
+            "expected a frozen dataclass with the parts of `Method`, got 5; it lacks name, summ",
+        ),
+        ({"mine": "second_best:SecondBest"}, "expected a class whose name is mine, got second-best"),
+    ],
+)
+def test_what_is_wrong_with_another_package_is_named(install, points, words):
+    install("other-package", points, other="number = 5\n", second_best=block("python"))
+    with pytest.raises(SettingsError, match=words):
+        MethodTable(OWN)["mine"]
+
+
+def test_two_packages_with_the_same_name(install, example):
+    install("other-package", {"second-best": "second_best:SecondBest"})
+    with pytest.raises(SettingsError, match=r"got expunge-second-best and other-package|other-package and expunge-sec"):
+        list(MethodTable(OWN))
+
+
+def test_an_unknown_name_is_a_key_error():
+    with pytest.raises(KeyError):
+        MethodTable(OWN)["amnesia"]
