@@ -4,7 +4,8 @@ import pytest
 from sample_audit import write_sample_audit
 
 from expunge.report import write_comparison
-from expunge.report.comparison import compare_panels, differences, figure_groups, headline_lines, read_sides
+from expunge.report.comparison import differences, figure_groups, headline_lines, read_sides
+from expunge.report.shared_panels import compare_panels
 
 
 def change(folder, *path, to):

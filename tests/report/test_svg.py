@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.report.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
-from expunge.report.maps import Place, Point, draw_class_map, draw_matrix, draw_scatter
+from expunge.report.maps import SIDE, Place, Point, draw_class_map, draw_matrix, draw_scatter
 from expunge.report.page import draw
 from expunge.report.svg import Scale, element, fit_range, label, mark
 
@@ -105,6 +105,7 @@ def test_a_class_map_covers_its_square_and_starts_at_the_bottom():
     grid = np.array([[0, 0], [1, 2]])
     root = tree(draw_class_map(grid, {0: "c0", 1: "c1", 2: "c2"}, [Place(0, 0, "A")], "words", "before"))
     areas = {each.get("class"): each.get("d") for each in root.iter("path") if "area" in each.get("class")}
-    assert areas["area c0"] == "M0.0 114.0h228.0v114.0h-228.0z"
-    assert areas["area c1"] == "M0.0 0.0h114.0v114.0h-114.0z"
-    assert areas["area c2"] == "M114.0 0.0h114.0v114.0h-114.0z"
+    half = SIDE / 2
+    assert areas["area c0"] == f"M0.0 {half}h{SIDE}v{half}h-{SIDE}z"
+    assert areas["area c1"] == f"M0.0 0.0h{half}v{half}h-{half}z"
+    assert areas["area c2"] == f"M{half} 0.0h{half}v{half}h-{half}z"

@@ -1,7 +1,7 @@
 """Panels of what changed inside: decision boundaries, feature maps, layers."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from expunge.audit.record import Audit, Slice
@@ -9,10 +9,10 @@ from expunge.report.charts import Axis, Bar, Dots, draw_bars, draw_dots
 from expunge.report.maps import Place, Point, draw_class_map, draw_scatter
 from expunge.report.panel import Key, Numbers, Panel, class_name, number_of, say_cell, why_missing
 from expunge.report.svg import Drawing
-from expunge.report.words import plural, shorten, visible
+from expunge.report.words import plural, say_share, shorten, visible
 
 COLOURS = 7
-MOST_SLICES = 3
+MOST_SLICES = 4
 MOST_NAMED = 12
 MOST_LAYERS = 40
 WHEN = ("before", "after")
@@ -103,35 +103,27 @@ def layers_panel(audit: Audit) -> Panel:
     """Return how much the weights of each layer changed."""
     title = "Which weights changed?"
     reading = "Each bar is the size of the change of one layer's weights, in percent of the size that they had before."
-    rows = [row for row in audit.table("layers") if row["relative"]]
-    if not rows:
-        return Panel("layers", title, reading, reason=why_missing(audit, "layers"))
-    kept = set(
-        sorted((row["name"] for row in rows), key={row["name"]: -float(row["relative"]) for row in rows}.__getitem__)[
-            :MOST_LAYERS
-        ]
-    )
-    shown = [row for row in rows if row["name"] in kept]
-    bars = [Bar(row["name"], 100 * float(row["relative"]), f"{100 * float(row['relative']):.2g}%") for row in shown]
+    table = audit.table("layers")
+    changed = [row for row in table if float(row["l2"]) > 0]
+    relative = {row["name"]: float(row["relative"]) for row in changed if row["relative"]}
+    if not relative:
+        return Panel("layers", title, reading, reason="no weight changed" if table else why_missing(audit, "layers"))
+    kept = sorted(relative, key=relative.__getitem__, reverse=True)[:MOST_LAYERS]
+    bars = [Bar(name, 100 * share, say_share(share)) for name, share in relative.items() if name in kept]
     most = max(bars, key=lambda bar: bar.value)
     alternative = f"Relative change of the weights by layer; greatest: {visible(most.name)} with {most.said}."
     drawing = draw_bars(bars, Axis("percent of the layer's norm before", 0), alternative)
-    if len(rows) > len(shown):
-        reading += f" The {len(shown)} of {len(rows)} layers with the greatest change are shown, first layer first."
-    numbers = Numbers.of(
-        ("layer", "weights", "L2 change", "relative change", "share touched"),
-        [
-            (
-                row["name"],
-                row["size"],
-                f"{float(row['l2']):.4g}",
-                f"{float(row['relative']):.4g}",
-                f"{float(row['share']):.3g}",
-            )
-            for row in rows
-        ],
-    )
-    return Panel("layers", title, reading, (drawing,), numbers=numbers)
+    if len(relative) > len(kept):
+        reading += f" Of {len(relative)} layers that changed, the {len(kept)} with the greatest change are shown."
+    return Panel("layers", title, reading, (drawing,), numbers=_layer_numbers(changed))
+
+
+def _layer_numbers(changed: Sequence[Row]) -> Numbers:
+    lines = [
+        (row["name"], row["size"], say_cell(row["l2"], 4), say_cell(row["relative"], 4), say_cell(row["share"], 3))
+        for row in changed
+    ]
+    return Numbers.of(("layer", "weights", "L2 change", "relative change", "share touched"), lines)
 
 
 def _draw_slice(audit: Audit, each: Slice, when: str, styles: Mapping[int, str]) -> Drawing:

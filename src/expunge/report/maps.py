@@ -10,9 +10,11 @@ from markupsafe import Markup
 
 from expunge.report.svg import WIDTH, Attributes, Drawing, Scale, element, fit_range, label, label_room, mark, text
 
-SIDE = 228.0
+SIDE = 220.0
 CELL = 30.0
 SHADES = 6
+UPRIGHT = 3
+HEADING = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,14 @@ def draw_matrix(
     counts: Mapping[tuple[str, str], int], rows: Sequence[str], columns: Sequence[str], alternative: str
 ) -> Drawing:
     """Return a table of counts, darker where there are more; `counts` is by (row, column)."""
-    left, top = label_room(rows), label_room(columns)
+    left, top = label_room(rows), max(label_room(columns), HEADING)
     most = max(counts.values(), default=1)
     content = [text(0, 12, "label in the data ↓ · answer now →", "axis")]
+    turned = max(map(len, columns), default=0) > UPRIGHT
     for number, name in enumerate(columns):
-        x = left + CELL * (number + 0.6)
-        turn = {"transform": f"rotate(-60 {x:.1f} {top + 14:.1f})"}
-        content.append(element("g", turn, label(x, top + 14, name, "start")))
+        x = left + CELL * (number + (0.6 if turned else 0.5))
+        turn = {"transform": f"rotate(-60 {x:.1f} {top + 14:.1f})"} if turned else {}
+        content.append(element("g", turn, label(x, top + 14, name, "start" if turned else "middle")))
     for number, row in enumerate(rows):
         y = top + 20 + CELL * number
         content.append(label(left - 8, y + CELL / 2 + 4, row))

@@ -1,7 +1,7 @@
 """Panels of what the classifier answers now: copies, classes, the pattern of new answers, what it cost."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from expunge.audit.record import Audit
 from expunge.report.charts import Axis, Bar, Dots, draw_bars, draw_dots
@@ -79,7 +79,7 @@ def pattern_panel(audit: Audit) -> Panel:
     moved = Counter[tuple[str, str]]()
     for row in table:
         moved[class_name(audit, row["label"]), class_name(audit, row["answer"])] += int(row["rows"])
-    rows, columns = (_most_frequent(moved, side) for side in (0, 1))
+    rows, columns = (_most_frequent(moved, side, audit.subject.class_names) for side in (0, 1))
     counts = Counter[tuple[str, str]]()
     for (label, answer), count in moved.items():
         counts[label if label in rows else OTHERS, answer if answer in columns else OTHERS] += count
@@ -140,12 +140,13 @@ def _class_numbers(audit: Audit, rows: list[Row]) -> Numbers:
     return Numbers.of(("class", "images", "% right before", "% right after", "% of answers changed"), lines)
 
 
-def _most_frequent(moved: Mapping[tuple[str, str], int], side: int) -> list[str]:
-    """Return the most frequent names of one side of the matrix in order of the data, then the rest as one."""
+def _most_frequent(moved: Mapping[tuple[str, str], int], side: int, order: Sequence[str]) -> list[str]:
+    """Return the most frequent names of one side of the matrix in the order of the classes, then the rest as one."""
     totals = Counter[str]()
     for pair, count in moved.items():
         totals[pair[side]] += count
-    names = [name for name in dict.fromkeys(pair[side] for pair in moved) if totals[name]]
+    places = {name: place for place, name in enumerate(order)}
+    names = sorted((name for name in totals if totals[name]), key=lambda name: places.get(name, len(places)))
     if len(names) <= MOST_SIDES:
         return names
     kept = {name for name, _ in totals.most_common(MOST_SIDES - 1)}

@@ -20,13 +20,13 @@ from expunge.errors import DataError, ExpungeError
 from expunge.report import words
 from expunge.report.comparison import (
     Side,
-    compare_panels,
     differences,
     figure_groups,
     headline_lines,
     read_sides,
 )
 from expunge.report.gallery import read_rows
+from expunge.report.shared_panels import compare_panels
 from expunge.report.svg import Attributes, Drawing, element
 from expunge.report.view import cards_of, groups_of, panels_of
 

@@ -19,6 +19,7 @@ ATTACKS = {
 }
 DIAGONAL = Curve(((0.0, 0.0), (1.0, 1.0)), "reference")
 CURVE_HEIGHT = 230.0
+WHEN = ("before", "after")
 
 Row = Mapping[str, str]
 
@@ -36,10 +37,7 @@ def membership_panel(audit: Audit) -> Panel:
     attacks = list(dict.fromkeys(row["attack"] for row in rows))
     drawings = tuple(_draw_attack(audit, attack, rows) for attack in attacks)
     keys = (Key("before", "before", "line"), Key("after", "after", "line"), Key("guessing", "reference", "line"))
-    lines = [
-        [ATTACKS.get(attack, attack), *(_say_auc(audit, attack, when) for when in ("before", "after"))]
-        for attack in attacks
-    ]
+    lines = [[ATTACKS.get(attack, attack), *(_say_auc(audit, attack, when) for when in WHEN)] for attack in attacks]
     return Panel("membership", title, reading, drawings, keys, Numbers.of(("attack", "AUC before", "AUC after"), lines))
 
 
@@ -89,9 +87,9 @@ def roc_points(rows: tuple[Row, ...], attack: str, when: str) -> tuple[tuple[flo
 
 
 def _draw_attack(audit: Audit, attack: str, rows: tuple[Row, ...]) -> Drawing:
-    curves = {when: roc_points(rows, attack, when) for when in ("before", "after")}
+    curves = {when: roc_points(rows, attack, when) for when in WHEN}
     name = ATTACKS.get(attack, attack)
-    said = f"{name}: AUC {_say_auc(audit, attack, 'before')} before, {_say_auc(audit, attack, 'after')} after"
+    said = f"{name}: AUC " + ", ".join(f"{_say_auc(audit, attack, when)} {when}" for when in WHEN if curves[when])
     return draw_curves(
         [DIAGONAL, *(Curve(points, when) for when, points in curves.items() if points)],
         Axis("unseen images accused wrongly", 0, 1),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from expunge.audit.record import Direction, Figure
 
 MINUTE = 60
+TEN = 10
 KILO = 1000
 WHOLE = 100
 LONGEST_LABEL = 22
@@ -83,6 +84,16 @@ def shorten(text: str, longest: int = LONGEST_LABEL) -> str:
 def slug(text: str) -> str:
     """Return `text` as a part of an id in the page."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def say_share(share: float) -> str:
+    """Return a share of 1 as percent with two digits, and never as a power of ten.
+
+    >>> say_share(0.00012), say_share(0.391), say_share(2.4123)
+    ('0.012%', '39%', '241%')
+    """
+    percent = 100 * share
+    return f"{percent:.0f}%" if percent >= TEN else f"{percent:.2g}%"
 
 
 def plural(count: int, noun: str) -> str:
