@@ -22,7 +22,7 @@ Losses = Callable[[], Mapping[str, Tensor]]
 class Descent:
     """Settings of SGD on the forget rows."""
 
-    learning_rate: float = setting(1e-3, "SGD step size", above=0)
+    learning_rate: float = setting(1e-3, "SGD step size", above=0, spread=30)
     momentum: float = setting(0.9, "SGD momentum", at_least=0, at_most=1)
     weight_decay: float = setting(0.0, "SGD weight decay", at_least=0)
     batchnorm: BatchNormMode = setting(BatchNormMode.FROZEN, "BatchNorm (and dropout) during the edit")

@@ -47,12 +47,16 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One hyper-parameter, for tables and help texts; `name` is dotted where it is nested."""
+    """One hyper-parameter, for tables and help texts; `name` is dotted where it is nested.
+
+    `spread` is by which factor `expunge tune` goes below and above the default; None: it leaves the setting alone.
+    """
 
     name: str
     default: Any
     meaning: str
     range: Range
+    spread: float | None = None
 
 
 def setting(
@@ -62,9 +66,11 @@ def setting(
     above: float | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
+    spread: float | None = None,
 ) -> Any:  # noqa: ANN401 - what dataclasses.field returns, too
-    """Return a dataclass field with a default, a meaning in words, and a range."""
-    return field(default=default, metadata={"meaning": meaning, "range": Range(above, at_least, at_most)})
+    """Return a dataclass field with a default, a meaning in words, a range, and the factor by which it is tuned."""
+    metadata = {"meaning": meaning, "range": Range(above, at_least, at_most), "spread": spread}
+    return field(default=default, metadata=metadata)
 
 
 def check_settings(settings: Any) -> None:  # noqa: ANN401 - any dataclass of settings
@@ -92,7 +98,7 @@ def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:  # noqa
             found += describe_settings(value, name + ".")
         else:
             meaning, allowed = item.metadata.get("meaning", ""), item.metadata.get("range", Range())
-            found.append(Setting(name, _plain(value), meaning, allowed))
+            found.append(Setting(name, _plain(value), meaning, allowed, item.metadata.get("spread")))
     return found
 
 

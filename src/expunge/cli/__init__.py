@@ -15,6 +15,7 @@ COMMANDS = {
     "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),
     "demo": ("expunge.cli.demo", "Forget 16 handwritten digits, with nothing but this package."),
     "train": ("expunge.cli.train", "Train a classifier, with or without some rows."),
+    "tune": ("expunge.cli.tune", "Search a method's settings on forget sets of its own."),
     "requests": (
         "expunge.cli.requests",
         "Keep a ledger of deletion requests, with versions of the classifier and undo.",

@@ -28,6 +28,10 @@ def _describe_all() -> Table:
     return table
 
 
+def _tuned(spread: float | None) -> str:
+    return "" if spread is None else f"x {1 / spread:.2g}..{spread:.3g}"
+
+
 def _describe(name: str) -> Table:
     if name not in METHODS:
         raise SettingsError("method", f"one of {', '.join(METHODS)}", name)
@@ -36,8 +40,8 @@ def _describe(name: str) -> Table:
         title=f"{name}: {method.summary}\naim: {method.aim.value}; needs: {method.needs.value}; {method.source}",
         title_justify="left",
     )
-    for column in ("--set", "default", "range", "meaning"):
+    for column in ("--set", "default", "range", "tuned", "meaning"):
         table.add_column(column, overflow="fold")
     for item in describe_settings(method):
-        table.add_row(item.name, str(item.default), str(item.range), item.meaning)
+        table.add_row(item.name, str(item.default), str(item.range), _tuned(item.spread), item.meaning)
     return table

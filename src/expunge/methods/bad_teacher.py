@@ -35,7 +35,7 @@ class BadTeacher:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    temperature: float = setting(1.0, "temperature of both softmaxes (T)", above=0)
+    temperature: float = setting(1.0, "temperature of both softmaxes (T)", above=0, spread=4)
     retain_share: float = setting(0.3, "share of the retain data that is used, drawn at random", above=0, at_most=1)
     training: Training = field(
         default_factory=lambda: Training(

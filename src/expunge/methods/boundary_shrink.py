@@ -38,7 +38,9 @@ class BoundaryShrink:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    step_size: float = setting(0.1, "length of the signed step per pixel, as a share of the pixel range", above=0)
+    step_size: float = setting(
+        0.1, "length of the signed step per pixel, as a share of the pixel range", above=0, spread=5
+    )
     descent: Descent = field(default_factory=lambda: Descent(learning_rate=1e-5))
 
     def __post_init__(self) -> None:

@@ -40,8 +40,8 @@ class Influence:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    scale: float = setting(1.0, "factor of the step (alpha)", above=0)
-    damping: float = setting(0.1, "what is added to the diagonal of the Fisher matrix", above=0)
+    scale: float = setting(1.0, "factor of the step (alpha)", above=0, spread=1000)
+    damping: float = setting(0.1, "what is added to the diagonal of the Fisher matrix", above=0, spread=100)
     rows: int = setting(1000, "retain rows that the Fisher matrix is made of at most, drawn at random", at_least=1)
     memory_gigabytes: float = setting(2.0, "memory for their gradients; it may lower the number of rows", above=0)
 

@@ -38,7 +38,7 @@ class JiT:
     strength: ClassVar[Strength] = Strength.EXACT
 
     perturbations: int = setting(25, "noisy copies of each row in a step", at_least=1)
-    sigma: float = setting(0.01, "standard deviation of the noise, as a share of the pixel range", above=0)
+    sigma: float = setting(0.01, "standard deviation of the noise, as a share of the pixel range", above=0, spread=30)
     training: Training = field(
         default_factory=lambda: Training(
             epochs=1,

@@ -31,7 +31,7 @@ class L1Sparse:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    penalty: float = setting(5e-4, "weight of the L1 norm in the first epoch (g)", at_least=0)
+    penalty: float = setting(5e-4, "weight of the L1 norm in the first epoch (g)", at_least=0, spread=30)
     training: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:

@@ -74,10 +74,10 @@ class L2UL:
     adversarial_answer: AdversarialAnswer = setting(
         AdversarialAnswer.ORIGINAL_LOGITS, "what adversarial examples are held to"
     )
-    importance_weight: float = setting(1.0, "weight of L_IMP (lambda); 0 leaves IMP out", at_least=0)
+    importance_weight: float = setting(1.0, "weight of L_IMP (lambda); 0 leaves IMP out", at_least=0, spread=100)
     averaging: Averaging = setting(Averaging.PER_ROW, "what weight importance averages")
     unlearning_loss: UnlearningLoss = setting(UnlearningLoss.HINGE, "how the forget rows are pushed")
-    margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0)
+    margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0, spread=4)
     growth: float = setting(1.02, "factor by which the weight of the unlearning loss grows each step", at_least=1)
     descent: Descent = field(default_factory=Descent)
 

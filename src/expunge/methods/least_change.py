@@ -75,11 +75,11 @@ class LeastChange:
     probes: ProbeMix = field(default_factory=ProbeMix)
     steps: int | None = setting(None, "steps that lower the cost; 50, or 100 if robust for over 32 rows", at_least=1)
     probe_batch: int | None = setting(None, "probes in a step; 96, or 160 if robust for over 32 rows", at_least=1)
-    rate: float = setting(0.3, "step size, in units of 1 / measured curvature", above=0)
+    rate: float = setting(0.3, "step size, in units of 1 / measured curvature", above=0, spread=3)
     momentum: float = setting(0.8, "share of the last step that is taken again", at_least=0, at_most=1)
-    margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0)
+    margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0, spread=4)
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
-    damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0)
+    damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0, spread=10)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
     averaged: float = setting(
         0.0, "share of the steps, the last ones, whose weights are averaged in the end", at_least=0, at_most=1

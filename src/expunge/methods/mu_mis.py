@@ -42,7 +42,9 @@ class MuMis:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    regrowth: float = setting(1.2, "multiple of its first value at which the second norm ends it (delta)", above=0)
+    regrowth: float = setting(
+        1.2, "multiple of its first value at which the second norm ends it (delta)", above=0, spread=2
+    )
     training: Training = field(
         default_factory=lambda: Training(
             epochs=100,

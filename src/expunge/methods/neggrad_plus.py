@@ -35,7 +35,9 @@ class NegGradPlus:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    retain_share: float = setting(0.95, "weight of the retain loss (a); the rows get 1 - a", at_least=0, at_most=1)
+    retain_share: float = setting(
+        0.95, "weight of the retain loss (a); the rows get 1 - a", at_least=0, at_most=1, spread=1.1
+    )
     training: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ class SalUn:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    salient_share: float = setting(0.5, "share of the weights that may change", above=0, at_most=1)
+    salient_share: float = setting(0.5, "share of the weights that may change", above=0, at_most=1, spread=2)
     training: Training = field(default_factory=lambda: Training(learning_rate=1.3e-2))
 
     def __post_init__(self) -> None:

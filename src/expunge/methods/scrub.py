@@ -35,7 +35,7 @@ class Scrub:
     strength: ClassVar[Strength] = Strength.EXACT
 
     temperature: float = setting(4.0, "temperature of both softmaxes (T)", above=0)
-    distillation_weight: float = setting(0.001, "weight of KL on the retain data", at_least=0)
+    distillation_weight: float = setting(0.001, "weight of KL on the retain data", at_least=0, spread=100)
     label_weight: float = setting(0.99, "weight of CE on the retain data", at_least=0)
     raising_epochs: int = setting(2, "first epochs, in which KL on the rows is raised", at_least=0)
     training: Training = field(default_factory=lambda: Training(epochs=3, learning_rate=5e-4))

@@ -37,8 +37,8 @@ class SSD:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    selection: float = setting(10.0, "how many times I_D a weight's I_f must be (alpha)", above=0)
-    dampening: float = setting(1.0, "factor of I_D / I_f that the weight is scaled with (lambda)", above=0)
+    selection: float = setting(10.0, "how many times I_D a weight's I_f must be (alpha)", above=0, spread=30)
+    dampening: float = setting(1.0, "factor of I_D / I_f that the weight is scaled with (lambda)", above=0, spread=10)
     rows: int = setting(2000, "training rows that I_D is measured on, drawn at random", at_least=1)
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ class Training:
     """Settings of training for a number of epochs."""
 
     epochs: int = setting(10, "passes over the images", at_least=1)
-    learning_rate: float = setting(1e-2, "step size", above=0)
+    learning_rate: float = setting(1e-2, "step size", above=0, spread=30)
     momentum: float = setting(0.9, "momentum of SGD", at_least=0, at_most=1)
     weight_decay: float = setting(5e-4, "weight decay", at_least=0)
     batch_size: int = setting(128, "images in a step", at_least=1)

@@ -1,0 +1,77 @@
+"""`expunge tune`: settings of a method for a classifier, as a recipe that `expunge run --config` takes."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from expunge.cli import EXIT_INTERRUPTED
+from expunge.cli.display import Bars
+from expunge.cli.run import DATA_KINDS, MODEL_KINDS, STRENGTH_HELP
+from expunge.errors import SettingsError
+from expunge.goals import GOALS
+from expunge.settings import from_mapping, nest
+from expunge.task import Strength
+from expunge.tune_job import RECIPE, TuneJob, run_tune_job
+
+EXAMPLE = """\b
+Example:
+  expunge tune mu-mis --model cifar:resnet20 --weights w.safetensors --mean .485,.456,.406 --std .229,.224,.225 \\
+      --data npz:cifar10.npz --trials 20 --out tuned/
+  expunge run --config tuned/recipe.toml --model ... --data ... --forget-random 16 --out edited/
+"""
+
+
+@click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
+@click.argument("method")
+@click.option("--model", "model__architecture", metavar="SOURCE", help=f"{MODEL_KINDS} or package.module:function.")
+@click.option("--weights", "model__weights", metavar="FILE", help="Safetensors, or a checkpoint of plain tensors.")
+@click.option("--num-classes", "model__num_classes", metavar="N", help="Where the weights don't say.")
+@click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
+@click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation.")
+@click.option("--data", "data__source", metavar="SOURCE", help=f"{DATA_KINDS}; with test images.")
+@click.option("--resize", "data__resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
+@click.option("--crop", "data__crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
+@click.option("--retain-rows", "data__retain_rows", metavar="N", help="Retain rows to judge on.  [default: 2000]")
+@click.option("--test-rows", "data__test_rows", metavar="N", help="Test rows to judge on.  [default: 2000]")
+@click.option("--goal", type=click.Choice(list(GOALS)), help="[default: the method's first]")
+@click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help=STRENGTH_HELP)
+@click.option("--forget-rows", "forget_rows", metavar="K", help="Rows of each forget set.  [default: 16]")
+@click.option("--forget-sets", "forget_sets", metavar="N", help="Forget sets of every trial.  [default: 2]")
+@click.option("--range", "ranges", multiple=True, metavar="NAME=LOW..HIGH", help="Search this setting; may repeat.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Keep this setting; may repeat.")
+@click.option("--trials", metavar="N", help="Trials in all.  [default: 20]")
+@click.option("--seconds", metavar="S", help="Begin no trial after so many seconds of trials.")
+@click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
+@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
+@click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the result.")
+@click.option("--overwrite", is_flag=True, help="Begin anew, and replace an earlier result in that folder.")
+def command(out: Path, overwrite: bool, settings: tuple[str, ...], ranges: tuple[str, ...], **flags: str | None) -> int:
+    """Search settings of METHOD for a classifier.
+
+    Every trial is judged on the same forget sets, drawn at random with seeds of their own, and on retain and test
+    images. Writes recipe.toml, which `expunge run --config` takes, and trials.csv to --out. A search that was stopped
+    goes on when the same command is given again, also with more --trials.
+    """
+    given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    values = {**nest(given), "settings": _pairs("--set", settings), "ranges": _pairs("--range", ranges)}
+    job = from_mapping(TuneJob, values)
+    line = shlex.join(["expunge", *sys.argv[1:]])
+    try:
+        best = run_tune_job(job, out, command=line, progress=Bars(), overwrite=overwrite)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; the same command goes on after the last whole trial in {out}", err=True)
+        return EXIT_INTERRUPTED
+    for name, value in best.values.items():
+        click.echo(f"{name} = {value:.6g}")
+    click.echo(f"score {best.score:.2f}; saved to {out / RECIPE}")
+    return 0
+
+
+def _pairs(flag: str, pairs: tuple[str, ...]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise SettingsError(flag, "NAME=VALUE", pair)
+    return dict(pair.partition("=")[::2] for pair in pairs)
