@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor
 from expunge.classifier import Bounds, Classifier
 from expunge.folding import fold_batchnorm
 from expunge.goals import Relabel
+from expunge.processes import share_of
 from expunge.runtime import CostMeter, Precision, computing_in
 from expunge.settings import check_settings, setting
 
@@ -102,19 +103,33 @@ def attack_targets(
         targets: labels.
         attack: the settings.
         generator: on the CPU; draws the starts, pair by pair.
-        meter: counts gradient evaluations.
+        meter: counts gradient evaluations; divides the pairs among its processes, each of which yields its own.
     """
-    with meter.phase("attack", total=targets.numel() * attack.steps) as advance:
+    sharing = meter.sharing
+    own = share_of(sharing.processes, targets.numel())
+    with meter.phase("attack", total=(own.stop - own.start) * attack.steps) as advance:
         fast = fold_batchnorm(classifier, x[:2])
-        waiting = _draw_pairs(x, targets, attack, classifier.bounds, generator)
-        pairs = _Pairs.join(list(islice(waiting, meter.runtime.batch_size)))
+        waiting: Iterator[_Pairs] = islice(
+            _draw_pairs(x, targets, attack, classifier.bounds, generator), own.start, own.stop
+        )
+        pairs = _Pairs.join(list(islice(waiting, sharing.batch_size)))
         while pairs is not None:
-            meter.add_gradients(len(pairs.numbers))
-            pairs, done = pairs.step(fast, attack)
-            advance(len(done) + int((attack.steps - pairs.taken[done]).sum()))
+            try:
+                moved, done = pairs.step(fast, attack)
+            except (RuntimeError, MemoryError) as error:
+                sharing.halve(error)
+                singles = pairs.split()
+                pairs = _Pairs.join(singles[: sharing.batch_size])
+                waiting = chain(singles[sharing.batch_size :], waiting)
+                continue
+            meter.add_gradients(len(done))
+            advance(len(done) + int((attack.steps - moved.taken[done]).sum()))
             if bool(done.any()):
-                yield pairs.numbers[done], pairs.current[done]
-                pairs = _Pairs.join([pairs.where(~done), *islice(waiting, int(done.sum()))])
+                yield moved.numbers[done], moved.current[done]
+                room = sharing.batch_size - int((~done).sum())
+                pairs = _Pairs.join([moved.where(~done), *islice(waiting, room)])
+            else:
+                pairs = moved
 
 
 def l2_norms(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
@@ -159,6 +174,10 @@ class _Pairs:
     def where(self, chosen: Bool[Tensor, " b"]) -> "_Pairs":
         """Return the chosen pairs."""
         return _Pairs(*(column[chosen] for column in self._columns()))
+
+    def split(self) -> list["_Pairs"]:
+        """Return the pairs one by one."""
+        return [_Pairs(*columns) for columns in zip(*(column.split(1) for column in self._columns()), strict=True)]
 
     def step(self, classifier: Classifier, attack: Attack) -> tuple["_Pairs", Bool[Tensor, " b"]]:
         """Return the pairs after one more step, and which of them are done; what has reached its target stays put."""

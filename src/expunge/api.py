@@ -10,6 +10,7 @@ from expunge.errors import SettingsError
 from expunge.forget import ForgetSet
 from expunge.goals import Goal
 from expunge.images import Images
+from expunge.memory import fit_batch
 from expunge.methods import METHODS
 from expunge.methods.protocol import Method, Needs
 from expunge.runtime import Runtime
@@ -52,7 +53,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         ForgetSetError: classifier and forget set do not fit.
         ClassifierError: the classifier's outputs are not logits.
         DataError: retain data do not fit, or hold a row to forget.
-        SettingsError: an unknown method, one that can't pursue the goal, or one that needs retain data without them.
+        SettingsError: an unknown method, one that can't pursue the goal, or one that needs retain data without them;
+            or a memory budget too small for one image.
     """
     chosen = make_method(method) if isinstance(method, str) else method
     needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
@@ -71,7 +73,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     )
     if task.goal.name not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
-    return chosen.run(task, runtime or Runtime(classifier.device))
+    return chosen.run(task, fit_batch(runtime or Runtime(classifier.device), classifier, forget_set.x))
 
 
 def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:

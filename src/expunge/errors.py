@@ -42,5 +42,9 @@ class LedgerError(ExpungeError):
     """The ledger of deletion requests, its files or its state are not what they should be."""
 
 
+class ProcessError(ExpungeError):
+    """One of several processes that work on one edit is gone, or they could not be started."""
+
+
 class ExpungeWarning(UserWarning):
     """Something the user should know, that does not stop the work."""

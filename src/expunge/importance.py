@@ -42,18 +42,26 @@ def compute_importance(
     Differs from the paper: Aljundi et al. use the squared norm; Cha et al. the norm, which is what is done here.
     """
     named = dict(classifier.module.named_parameters())
-    total = {name: torch.zeros_like(weight) for name, weight in named.items()}
-    trainable = [name for name, weight in named.items() if weight.requires_grad]
-    with meter.phase("importance", total=len(x)) as advance, evaluating(classifier.module):
-        for row in x.split(1):
+    trainable = [weight for weight in named.values() if weight.requires_grad]
+
+    def add_up(part: slice) -> list[Tensor]:
+        total = [torch.zeros_like(weight) for weight in trainable]
+        for row in x[part].split(1):
             norm = classifier(row).norm(dim=1).sum()
-            gradients = torch.autograd.grad(norm, [named[name] for name in trainable], allow_unused=True)
-            for name, gradient in zip(trainable, gradients, strict=True):
+            gradients = torch.autograd.grad(norm, trainable, allow_unused=True)
+            for so_far, gradient in zip(total, gradients, strict=True):
                 if gradient is not None:
-                    total[name] += gradient.abs() if averaging is Averaging.PER_ROW else gradient
+                    so_far.add_(gradient.abs() if averaging is Averaging.PER_ROW else gradient)
             meter.add_gradients(1)
             advance(1)
-    return {name: tensor.abs() / len(x) for name, tensor in total.items()}
+        return total
+
+    with meter.phase("importance", total=len(x)) as advance, evaluating(classifier.module):
+        totals = iter(meter.sharing.sum(len(x), add_up))
+    return {
+        name: next(totals).abs() / len(x) if weight.requires_grad else torch.zeros_like(weight)
+        for name, weight in named.items()
+    }
 
 
 def scale_to_unit(importance: Importance) -> Importance:

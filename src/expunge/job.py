@@ -92,6 +92,9 @@ class Job:
     )
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
+    memory_gigabytes: float | None = setting(
+        None, "memory for activations and adversarial examples; batches are made to fit", above=0
+    )
 
     def __post_init__(self) -> None:
         for part in (self.model, self.data, self.forget, self):
@@ -132,7 +135,11 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     prepare_output_folder(out, overwrite=overwrite)
     method = make_method(job.method, job.settings)
     transforms = find_transforms(job.transforms)
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
+    runtime = replace(
+        Runtime.on(job.device, batch_size=job.batch_size, progress=progress),
+        memory_gigabytes=job.memory_gigabytes,
+        scratch=out,
+    )
     inputs = _load_inputs(job, runtime)
     edit = unlearn(
         inputs.loaded.classifier,

@@ -14,6 +14,7 @@ from expunge.goals import Goal, achieved
 from expunge.images import Images, batches
 from expunge.modes import evaluating
 from expunge.runtime import SILENT, Progress
+from expunge.sharing import Sharing
 
 COPIES_PER_ROW = 32
 SHARE_OF_COPIES = 0.95
@@ -62,7 +63,8 @@ def compute_logits(
 ) -> Float[Tensor, "n classes"]:
     """Return the logits of `x` in eval mode, without gradients; x may be on any device."""
     with torch.no_grad(), evaluating(classifier.module):
-        return torch.cat([classifier(part.to(classifier.device)) for part in x.split(batch_size)])
+        [logits] = Sharing(batch_size).gather(len(x), lambda part: [classifier(x[part].to(classifier.device))])
+    return logits
 
 
 def to_predictions(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Predictions:

@@ -4,14 +4,19 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
-from expunge.errors import SettingsError
+from expunge.errors import ProcessError, SettingsError
+from expunge.processes import ALONE, Processes
+from expunge.sharing import Sharing
+
+POOL_GIGABYTES = 8.0
 
 Advance = Callable[[int], None]
 
@@ -64,7 +69,15 @@ def has_bfloat16(device: torch.device) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The device, the number of images in one forward or backward pass, and the progress display.
+    """The device, the number of images in one pass, the progress display, the memory to use, and who else works on it.
+
+    Args:
+        device: where tensors are.
+        batch_size: images in one forward or backward pass, at most.
+        progress: the display.
+        memory_gigabytes: what activations and adversarial examples may take; None is no limit on activations.
+        scratch: folder for what does not fit into memory; None: the system's own for temporary files.
+        processes: those that work on the same edit.
 
     >>> Runtime.on("cpu").device.type
     'cpu'
@@ -73,10 +86,20 @@ class Runtime:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch_size: int = 256
     progress: Progress = SILENT
+    memory_gigabytes: float | None = None
+    scratch: Path | None = None
+    processes: Processes = ALONE
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise SettingsError("batch_size", "at least 1", str(self.batch_size))
+        if self.memory_gigabytes is not None and not self.memory_gigabytes > 0:
+            raise SettingsError("memory_gigabytes", "above 0", str(self.memory_gigabytes))
+
+    @property
+    def pool_bytes(self) -> int:
+        """Return how many bytes of adversarial examples are held in memory; more of them go to a file."""
+        return int((self.memory_gigabytes or POOL_GIGABYTES) / 2 * 2**30)
 
     @classmethod
     def on(cls, device: str = "auto", *, batch_size: int = 256, progress: Progress = SILENT) -> "Runtime":
@@ -106,6 +129,7 @@ class Cost:
         peak_memory_bytes: of the GPU during the edit, or of the whole process so far on a CPU.
         examples: adversarial examples made.
         examples_reached: how many of them the classifier takes for their target.
+        batch_size: images in one pass at the end, fewer than at the start where memory did not suffice.
     """
 
     seconds: float
@@ -114,6 +138,7 @@ class Cost:
     peak_memory_bytes: int
     examples: int = 0
     examples_reached: int = 0
+    batch_size: int = 0
 
 
 class CostMeter:
@@ -121,6 +146,7 @@ class CostMeter:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self.sharing = Sharing(runtime.batch_size, runtime.processes)
         self._started = time.perf_counter()
         self._by_phase: dict[str, float] = {}
         self._gradients = 0
@@ -157,7 +183,21 @@ class CostMeter:
     def cost(self) -> Cost:
         """Return what has been spent so far."""
         memory = _peak_memory_bytes(self.runtime.device)
-        return Cost(self.seconds, dict(self._by_phase), self._gradients, memory, self._examples, self._reached)
+        return Cost(
+            self.seconds,
+            dict(self._by_phase),
+            self._count_all_gradients(),
+            memory,
+            self._examples,
+            self._reached,
+            self.sharing.batch_size,
+        )
+
+    def _count_all_gradients(self) -> int:
+        total = torch.tensor(self._gradients, device=self.runtime.device)
+        with suppress(ProcessError):
+            self.runtime.processes.sum([total])
+        return int(total)
 
 
 def _peak_memory_bytes(device: torch.device) -> int:

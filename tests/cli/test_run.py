@@ -123,14 +123,14 @@ def test_goal_not_reached_is_exit_code_3_and_still_saved(expunge, job):
 
 def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monkeypatch):
     looked = iter(range(100))
-    look = engine._look
+    look = engine._Judge.look
 
     def interrupted(*arguments, **options):
         if next(looked) == 1:
             raise KeyboardInterrupt
         return look(*arguments, **options)
 
-    monkeypatch.setattr(engine, "_look", interrupted)
+    monkeypatch.setattr(engine._Judge, "look", interrupted)
     done = expunge(*job.flags, "--forget-random", 8, "--out", "out")
     assert done.code == 130
     result = read(job.folder / "out")

@@ -68,6 +68,7 @@ Example:
 @click.option("--minimum-right", "minimum_right", metavar="SHARE", help="Of rows now predicted right.  [default: 0.5]")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
 @click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
+@click.option("--memory-gigabytes", "memory_gigabytes", metavar="G", help="Fit batches into so much; rest on disk.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A job.toml; flags win.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the result.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier result in that folder.")

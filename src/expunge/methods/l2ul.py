@@ -4,7 +4,7 @@ Cha, Cho, Hwang, Lee, Moon, Lee, "Learning to Unlearn: Instance-wise Unlearning 
 AAAI 2024, arXiv 2301.11578.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate, repeat
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from expunge.adversarial import Attack, Start, TargetDraw
 from expunge.classifier import Classifier
-from expunge.descent import Descent, Losses, endless_batches, present_rows
+from expunge.descent import Descent, Objective, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
@@ -25,7 +25,7 @@ from expunge.layout import choose_layout
 from expunge.methods.protocol import Aim, Needs
 from expunge.modes import BatchNormMode
 from expunge.probes.adversarial import AdversarialPool, make_adversarial_pool
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import CostMeter, Runtime, computing_in
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
 
@@ -91,7 +91,8 @@ class L2UL:
         reference, working = original.frozen_copy(), original.copy()
         pool = make_adversarial_pool(reference, task, self.attack, meter)
         stay = self._make_penalty(task, working, meter)
-        step = self.descent.make_step(working, self._make_losses(task, working, pool, stay, meter))
+        objectives = self._make_objectives(task, working, pool, stay, meter)
+        step = self.descent.make_step_in_parts(working, objectives, meter.sharing)
         plan = Plan(self.name, to_mapping(self), working, step, self.descent.count_steps(len(task.forget_set)))
         return edit_until_goal(task, plan, meter)
 
@@ -103,38 +104,50 @@ class L2UL:
         anchor = {name: weight.detach().clone() for name, weight in working.module.named_parameters()}
         return lambda: penalty(working.module, anchor, importance, self.importance_weight)
 
-    def _make_losses(
+    def _make_objectives(
         self, task: Task, working: Classifier, pool: AdversarialPool, stay: Callable[[], Tensor], meter: CostMeter
-    ) -> Losses:
-        rows, labels = task.forget_set.to(meter.runtime.device), task.labels.to(meter.runtime.device)
+    ) -> Callable[[], Objective]:
+        device = meter.runtime.device
+        rows, labels = task.forget_set.to(device), task.labels.to(device)
         forget_batches = endless_batches(len(rows), self.descent.forget_batch, task.generator("forget batches"))
         pool_batches = endless_batches(len(pool.x), self.adversarial_batch, task.generator("adversarial batches"))
         copies = task.generator("pushed copies")
         growth = accumulate(repeat(self.growth), mul, initial=1.0)
 
-        def losses() -> Mapping[str, Tensor]:
-            forget, beside = next(forget_batches), next(pool_batches)
+        def draw() -> Objective:
+            forget, beside = next(forget_batches), next(pool_batches).to(device)
             x, wanted = present_rows(task, rows.x[forget], labels[forget], copies)
-            logits = working(torch.cat([x, pool.x[beside]]))
-            meter.add_gradients(len(logits))
             share = 1 / (1 + len(beside) / (len(x) * next(growth)))
-            unlearning = self._unlearning_loss(task, logits[: len(x)], wanted)
-            terms = {"unlearning": share * unlearning, "importance": stay()}
-            if len(beside):
-                terms["adversarial"] = (1 - share) * self._adversarial_loss(logits[len(x) :], pool, beside)
-            return terms
 
-        return losses
+            def terms(part: slice) -> list[Tensor]:
+                own, chosen = wanted[part], beside[max(0, part.start - len(x)) : max(0, part.stop - len(x))]
+                images = torch.cat([x[part], pool.x[chosen]])
+                with computing_in(self.descent.precision, device):
+                    logits = working(images)
+                logits = logits.to(images.dtype)
+                meter.add_gradients(len(images))
+                unlearning = self._unlearning_loss(task, logits[: len(own)], own)
+                if not len(beside):
+                    return [share / len(x) * unlearning]
+                adversarial = self._adversarial_loss(logits[len(own) :], pool, chosen)
+                return [share / len(x) * unlearning, (1 - share) / len(beside) * adversarial]
+
+            names = ("unlearning", "adversarial") if len(beside) else ("unlearning",)
+            return Objective(len(x) + len(beside), names, terms, {"importance": stay()})
+
+        return draw
 
     def _unlearning_loss(self, task: Task, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return L_UL, summed over rows."""
         if self.unlearning_loss is UnlearningLoss.HINGE:
-            return F.relu(task.goal.gap(logits, labels) + self.margin).mean()
-        return task.goal.loss(logits, labels).mean()
+            return F.relu(task.goal.gap(logits, labels) + self.margin).sum()
+        return task.goal.loss(logits, labels).sum()
 
     def _adversarial_loss(self, logits: Tensor, pool: AdversarialPool, chosen: Tensor) -> Tensor:
+        """Return L_ADV, summed over examples."""
         if self.adversarial_answer is AdversarialAnswer.TARGET_LABEL:
-            return F.cross_entropy(logits, pool.targets[chosen])
-        return F.mse_loss(logits, pool.logits[chosen])
+            return F.cross_entropy(logits, pool.targets[chosen], reduction="sum")
+        return (logits - pool.logits[chosen]).square().mean(dim=1).sum()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

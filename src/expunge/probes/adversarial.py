@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.adversarial import Attack, attack_targets, draw_targets
 from expunge.classifier import Classifier
 from expunge.measurement import compute_logits
+from expunge.processes import share_of
 from expunge.runtime import CostMeter
+from expunge.sharing import Sharing
+from expunge.stored import FileImages, allocate_images
 from expunge.task import Task
 
 
@@ -16,7 +20,7 @@ from expunge.task import Task
 class AdversarialPool:
     """Adversarial examples with their targets and the logits that the classifier gave them before the edit."""
 
-    x: Float[Tensor, "n c h w"]
+    x: Float[Tensor, "n c h w"] | FileImages
     targets: Int[Tensor, " n"]
     logits: Float[Tensor, "n classes"]
 
@@ -30,16 +34,34 @@ def make_adversarial_pool(classifier: Classifier, task: Task, attack: Attack, me
         attack: the settings.
         meter: counts gradient evaluations.
     """
-    rows = task.forget_set.to(meter.runtime.device)
+    runtime, sharing = meter.runtime, meter.sharing
+    rows = task.forget_set.to(runtime.device)
     targets = draw_targets(
         rows.y, classifier.num_classes, attack.targets_per_row, attack.targets, task.generator("targets")
     )
-    x = rows.x.new_empty(targets.numel(), *rows.x.shape[1:])
-    if len(x) == 0:
-        return AdversarialPool(x, targets.flatten(), x.new_zeros(0, classifier.num_classes))
+    wanted, count = targets.flatten(), targets.numel()
+    x = allocate_images(rows.x, count, memory_bytes=runtime.pool_bytes, folder=runtime.scratch)
+    if count == 0:
+        return AdversarialPool(x, wanted, rows.x.new_zeros(0, classifier.num_classes))
     made = attack_targets(classifier, rows.x, targets, attack, generator=task.generator("attack"), meter=meter)
     for numbers, examples in made:
         x[numbers] = examples
-    pool = AdversarialPool(x, targets.flatten(), compute_logits(classifier, x, meter.runtime.batch_size))
-    meter.add_examples(len(x), int((pool.logits.argmax(dim=1) == pool.targets).sum()))
-    return pool
+    _exchange(x, sharing)
+    [logits] = sharing.gather(count, lambda part: [compute_logits(classifier, x[_numbers(part, wanted.device)])])
+    meter.add_examples(count, int((logits.argmax(dim=1) == wanted).sum()))
+    return AdversarialPool(x, wanted, logits)
+
+
+def _exchange(x: Tensor | FileImages, sharing: Sharing) -> None:
+    """Give every process the examples that the others have made; those that are not its own are still 0."""
+    if sharing.processes.count == 1 or share_of(sharing.processes, len(x)) == slice(0, len(x)):
+        return
+    for start in range(0, len(x), sharing.batch_size):
+        numbers = torch.arange(start, min(start + sharing.batch_size, len(x)))
+        examples = x[numbers]
+        sharing.processes.sum([examples])
+        x[numbers] = examples
+
+
+def _numbers(part: slice, device: torch.device) -> Tensor:
+    return torch.arange(part.start, part.stop, device=device)

@@ -70,7 +70,8 @@ def draw_probes(classifier: Classifier, task: Task, mix: ProbeMix, meter: CostMe
         parts.append(draw_mixes(varied, count - count // 4, classifier.bounds, generator))
         parts.append(draw_mixes(rows.x, count // 4, classifier.bounds, generator))
     attack = replace(mix.attack, targets_per_row=mix.adversarial)
-    parts.append(make_adversarial_pool(classifier, task, attack, meter).x)
+    pool = make_adversarial_pool(classifier, task, attack, meter)
+    parts.append(pool.x[torch.arange(len(pool.x))])
     if mix.folder is not None:
         parts.append(load_probe_folder(mix.folder, shape, classifier.bounds).to(rows.x))
     probes = torch.cat(parts)
