@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from expunge.errors import ForgetSetError, LedgerError
+from expunge.files import sha256_tensors
 from expunge.forget import ForgetSet
 from expunge.ledger.apply import apply_waiting
 from expunge.ledger.continual import find_lost, forget_more, holds, join
@@ -22,6 +23,7 @@ from expunge.ledger.recovery import writing
 from expunge.ledger.rewind import undo, withdraw
 from expunge.ledger.state import State
 from expunge.ledger.verify import sha256_weights_file, verify_project
+from expunge.ledger.versions import Bench, Start, _blame_new
 from expunge.ledger.weights import load_first, read_current, rebuild, with_weights
 from expunge.runtime import Runtime
 
@@ -92,6 +94,44 @@ def test_rows_that_came_back_are_repaired_in_the_same_edit(project, rows_of, wis
         assert outcome.rounds >= 2
         assert find_lost(outcome.classifier, earlier) == {}
         assert holds(outcome.classifier, rows.rows([0])).all()
+
+
+def test_an_edit_from_the_first_classifier_forgets_all_rows_and_can_be_undone(three, rows_of, wishes):
+    with writing(three) as ledger:
+        before, rows = ledger.state.weights_sha256, rows_of(60, seed=0)
+        still_right = (classifier_of(ledger)(rows.x).argmax(dim=1) == rows.y).nonzero().flatten()[:2].tolist()
+        add(ledger, rows.rows(still_right), wishes.keeping)
+        (version,) = apply_waiting(ledger, Runtime(), start=Start.FIRST).versions
+        assert (version.figures["start"], version.figures["rounds"], version.figures["repaired"]) == ("first", 1, [])
+        assert (version.base_sha256, version.requests) == (before, ("R0004",))
+        assert find_lost(classifier_of(ledger), {"all": rows.rows([*range(12), *still_right])}) == {}
+        bench = Bench.open(ledger, Runtime())
+        every = {name: load_rows(ledger, ledger.state.find(name)) for name in ("R0001", "R0002", "R0003", "R0004")}
+        alone = forget_more(bench.first.classifier, every, {}, ledger.state.find("R0004").how, Runtime())
+        assert sha256_tensors(alone.classifier.network.state_dict()) == ledger.state.weights_sha256
+        undo(ledger)
+        assert ledger.state.weights_sha256 == before
+    assert verify_project(Ledger.open(three)).problems == ()
+
+
+def test_an_edit_from_the_first_classifier_needs_all_images(project, rows_of, wishes):
+    with writing(project) as ledger:
+        rows = rows_of(60, seed=0)
+        add(ledger, rows.rows([0, 1]), wishes.plain)
+        apply_waiting(ledger, Runtime())
+        still_right = (classifier_of(ledger)(rows.x).argmax(dim=1) == rows.y).nonzero().flatten()[:2].tolist()
+        name = add(ledger, rows.rows(still_right), wishes.keeping)
+        entries = len(ledger.entries)
+        with pytest.raises(LedgerError, match=r"`--from`: expected the images of all earlier requests.*none for R0001"):
+            apply_waiting(ledger, Runtime(), start=Start.FIRST)
+        assert len(ledger.entries) == entries
+        assert apply_waiting(ledger, Runtime()).verified == (name,)
+
+
+def test_who_is_blamed_where_all_rows_move_together():
+    assert _blame_new({}, ["R0002"]) == {}
+    assert _blame_new({"R0001": "stuck", "R0002": "too"}, ["R0002", "R0003"]) == {"R0002": "too"}
+    assert _blame_new({"R0001": "stuck"}, ["R0002", "R0003"]) == {"R0002": "stuck", "R0003": "stuck"}
 
 
 def test_a_request_that_contradicts_an_earlier_one_fails_and_changes_nothing(project, rows_of, wishes):

@@ -7,7 +7,7 @@ from expunge.errors import LedgerError
 from expunge.ledger.project import Ledger
 from expunge.ledger.purge import purge_due
 from expunge.ledger.state import FORGOTTEN, Request, State, StoredFile, Version
-from expunge.ledger.versions import Bench, Made, make_version, same_how, verify_applied
+from expunge.ledger.versions import Bench, Made, Start, make_version, same_how, verify_applied
 from expunge.ledger.weights import read_current, write_current
 from expunge.runtime import Runtime
 
@@ -33,7 +33,14 @@ class Report:
     deleted: tuple[StoredFile, ...]
 
 
-def apply_waiting(ledger: Ledger, runtime: Runtime, *, names: Sequence[str] = (), batch: int | None = None) -> Report:
+def apply_waiting(
+    ledger: Ledger,
+    runtime: Runtime,
+    *,
+    names: Sequence[str] = (),
+    batch: int | None = None,
+    start: Start = Start.NEWEST,
+) -> Report:
     """Apply what is waiting, verify it in the weights on the disk, and delete the images nothing keeps.
 
     Requests that share method and settings are applied together, as one version. A request that cannot be forgotten
@@ -44,9 +51,11 @@ def apply_waiting(ledger: Ledger, runtime: Runtime, *, names: Sequence[str] = ()
         runtime: where to compute.
         names: these requests only, failed ones too; empty for all that wait.
         batch: at most so many requests in one version; None for all together.
+        start: which weights each edit goes on from.
 
     Raises:
-        LedgerError: a named request is not waiting, or its images are gone.
+        LedgerError: a named request is not waiting, or its images are gone; or the edits are to start from the first
+            classifier, and an earlier request has no images.
     """
     waiting = _choose(ledger, names)
     ready = [request for request in waiting if request.images is not None]
@@ -57,8 +66,8 @@ def apply_waiting(ledger: Ledger, runtime: Runtime, *, names: Sequence[str] = ()
     failed: dict[str, str] = {}
     for group in same_how(ready):
         size = batch or len(group)
-        for start in range(0, len(group), size):
-            made, reasons = _apply_group(bench, group[start : start + size])
+        for place in range(0, len(group), size):
+            made, reasons = _apply_group(bench, group[place : place + size], start)
             failed |= reasons
             versions += made
     deleted = purge_due(ledger)
@@ -88,7 +97,7 @@ def _choose(ledger: Ledger, names: Sequence[str]) -> list[Request]:
     return chosen
 
 
-def _apply_group(bench: Bench, group: list[Request]) -> tuple[list[Version], dict[str, str]]:
+def _apply_group(bench: Bench, group: list[Request], start: Start) -> tuple[list[Version], dict[str, str]]:
     """Make one version of the group, or of what is left of it when those that fail are out."""
     ledger, failed = bench.ledger, dict[str, str]()
     while group:
@@ -100,6 +109,7 @@ def _apply_group(bench: Bench, group: list[Request]) -> tuple[list[Version], dic
             state.in_state(*FORGOTTEN),
             number=state.next_version(),
             parent=state.newest,
+            start=start,
         )
         if isinstance(made, Made):
             ledger.append([("applied", made.entry)])

@@ -8,7 +8,7 @@ from expunge.ledger.apply import Report
 from expunge.ledger.project import Ledger
 from expunge.ledger.purge import purge_due
 from expunge.ledger.state import FORGOTTEN, Request, State, Version
-from expunge.ledger.versions import Bench, Made, make_version, verify_applied
+from expunge.ledger.versions import Bench, Made, Start, make_version, verify_applied
 from expunge.ledger.weights import follow, read_current, rebuild, write_current
 from expunge.runtime import Runtime
 
@@ -75,8 +75,11 @@ def _remake(bench: Bench, request: Request) -> tuple[list[Made], Events]:
     earlier = [state.requests[name] for version in kept for name in version.requests]
     parent, number = replaced[0].parent, state.next_version()
     weights, made = rebuild(bench.ledger, parent), list[Made]()
-    for batch in filter(None, batches):
-        one = make_version(bench, weights, batch, earlier, number=number, parent=parent)
+    for old, batch in zip(replaced, batches, strict=True):
+        if not batch:
+            continue
+        start = Start(old.figures.get("start", Start.NEWEST))
+        one = make_version(bench, weights, batch, earlier, number=number, parent=parent, start=start)
         if not isinstance(one, Made):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in one.failed.items())
             raise LedgerError(request.name, "later requests that can be applied without it", reasons)

@@ -1,14 +1,16 @@
 """The next version of the classifier: its edit, its patch on the disk, and the entry that is to name it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from torch import Tensor
 
 from expunge.classifier import Classifier
 from expunge.disk import write_bytes
+from expunge.errors import LedgerError
 from expunge.files import sha256_tensors
 from expunge.ledger.chain import Body
 from expunge.ledger.continual import Continued, forget_more, goal_of, holds
@@ -22,6 +24,15 @@ from expunge.measurement import measure_robust_goal
 from expunge.models import LoadedClassifier
 from expunge.runtime import Runtime
 from expunge.task import seeded_generator
+
+
+class Start(StrEnum):
+    """Which weights the edit of a request goes on from."""
+
+    NEWEST = "newest"
+    """The newest version: only what is new has to move, but the damage of one request after another adds up."""
+    FIRST = "first"
+    """The first classifier: all rows forgotten so far move together, whose images must be there, for less damage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ class Made:
     entry: Body
 
 
-def make_version(
+def make_version(  # noqa: PLR0913 - what, on top of what, and under which number
     bench: Bench,
     base: Mapping[str, Tensor],
     requests: Sequence[Request],
@@ -58,6 +69,7 @@ def make_version(
     *,
     number: int,
     parent: int,
+    start: Start = Start.NEWEST,
 ) -> Made | Continued:
     """Return the version that forgets `requests`, or the failed edit.
 
@@ -68,11 +80,21 @@ def make_version(
         earlier: requests that are to stay forgotten; those without images cannot be checked.
         number: of the new version.
         parent: number of the version that `base` belongs to.
+        start: which weights the edit goes on from.
+
+    Raises:
+        LedgerError: the edit is to start from the first classifier, and an earlier request has no images.
     """
     ledger = bench.ledger
     checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
     new = {request.name: load_rows(ledger, request) for request in requests}
-    outcome = forget_more(bench.classifier(base), new, checked, requests[0].how, bench.runtime)
+    if start is Start.FIRST:
+        _require_images(earlier)
+        first = bench.first.classifier.to(bench.runtime.device)
+        outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, bench.runtime)
+        outcome.failed = _blame_new(outcome.failed, new)
+    else:
+        outcome = forget_more(bench.classifier(base), new, checked, requests[0].how, bench.runtime)
     if outcome.failed:
         return outcome
     weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
@@ -84,6 +106,7 @@ def make_version(
         "patch": asdict(_write_patch(ledger, number, base, weights)),
         "requests": [request.name for request in requests],
         "figures": {
+            "start": start.value,
             "drift": measure_drift(ledger, bench.first, outcome.classifier, bench.runtime).to_mapping(),
             "repaired": list(outcome.repaired),
             "checked": sum(len(rows) for rows in checked.values()),
@@ -133,6 +156,23 @@ def same_how(requests: Sequence[Request]) -> list[list[Request]]:
         else:
             group.append(request)
     return groups
+
+
+def _require_images(earlier: Sequence[Request]) -> None:
+    missing = [request.name for request in earlier if request.images is None]
+    if missing:
+        raise LedgerError(
+            "--from",
+            "the images of all earlier requests, to go on from the first classifier",
+            f"none for {', '.join(missing)}",
+            f"start from the newest, or give them once more: expunge requests add --again {missing[0]}",
+        )
+
+
+def _blame_new(failed: Mapping[str, str], new: Iterable[str]) -> dict[str, str]:
+    """Return why the new requests failed; if it was only for earlier ones, all of the new ones did."""
+    blamed = {name: failed[name] for name in new if name in failed}
+    return blamed or dict.fromkeys(new if failed else (), next(iter(failed.values()), ""))
 
 
 def _write_patch(ledger: Ledger, number: int, base: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> StoredFile:
