@@ -17,6 +17,16 @@ def test_report_without_images_somewhere_else(expunge, tmp_path):
     assert not (folder / "report.html").exists()
 
 
+def test_report_and_compare_take_the_folder_of_a_run(expunge, tmp_path):
+    for name in ("one", "two"):
+        write_sample_audit(tmp_path / name / "audit", method=name)
+    done = expunge("report", str(tmp_path / "one"))
+    assert done.code == 0
+    assert (tmp_path / "one" / "audit" / "report.html").exists()
+    done = expunge("compare", str(tmp_path / "one"), str(tmp_path / "two"), "-o", str(tmp_path / "compare.html"))
+    assert done.code == 0
+
+
 def test_report_of_a_folder_without_an_audit(expunge, tmp_path):
     done = expunge("report", str(tmp_path))
     assert done.code == 2

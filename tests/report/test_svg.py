@@ -94,10 +94,12 @@ def test_a_matrix_shows_each_count_darker_where_there_are_more():
 
 
 def test_a_scatter_puts_high_values_at_the_top():
-    points = [Point(0, 0, "c0"), Point(1, 1, "forgotten", "diamond", "tip <b>")]
-    root = tree(draw_scatter(points, [Place(0.5, 0.5, "cat")], "words", "before"))
-    (circle,) = root.iter("circle")
-    assert float(circle.get("cy")) > 200
+    points = [Point(0, 0, "c0"), Point(0, 1, "c0"), Point(1, 1, "c1")]
+    root = tree(draw_scatter(points, [Place(1, 0, "tip <b>")], [Place(0.5, 0.5, "cat")], "words", "before"))
+    dots = {each.get("class"): each.get("d") for each in root.iter("path") if "dots" in each.get("class")}
+    assert dots == {"dots c0": "M10.0 430.0h0M10.0 10.0h0", "dots c1": "M430.0 10.0h0"}
+    (diamond,) = [each for each in root.iter("path") if "mark forgotten" in each.get("class")]
+    assert diamond.get("d").startswith("M430 ")
     assert "tip <b>" in [each.text for each in root.iter("title")]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from expunge.audit.record import HEADLINES, Audit, Direction, Figure, read_audit
 from expunge.errors import DataError
-from expunge.report.view import HEADLINE_WORDS, Group, groups_of
+from expunge.report.view import HEADLINE_WORDS, Group, find_audit, groups_of
 from expunge.report.words import say_figure, say_interval
 
 FEWEST, MOST = 2, 7
@@ -48,7 +48,7 @@ def read_sides(folders: Sequence[Path]) -> tuple[Side, ...]:
     """
     if not FEWEST <= len(folders) <= MOST:
         raise DataError("folders", f"{FEWEST} to {MOST} folders of audits", str(len(folders)))
-    audits = [read_audit(folder) for folder in folders]
+    audits = [read_audit(find_audit(folder)) for folder in folders]
     methods = [audit.subject.method or "unknown method" for audit in audits]
     names = [
         method if methods.count(method) == 1 else f"{method} ({folder})"

@@ -148,18 +148,12 @@ def _draw_tsne(audit: Audit, rows: list[Row], when: str) -> Drawing:
     forgotten = [row for row in rows if row["part"] == "forget"]
     numbers = {label: place for place, label in enumerate(audit.subject.class_names)}
     points = [Point(float(row["x"]), float(row["y"]), _class_style(audit, row["label"], numbers)) for row in others]
-    points += [
-        Point(
-            float(row["x"]),
-            float(row["y"]),
-            "forgotten",
-            "diamond",
-            f"{visible(row['id'])}: {visible(class_name(audit, row['label']))}",
-        )
-        for row in forgotten
+    diamonds = [
+        Place(float(row["x"]), float(row["y"]), f"{row['id']}: {class_name(audit, row['label'])}") for row in forgotten
     ]
     counts = f"{plural(len(forgotten), 'forgotten image')} among {plural(len(others), 'other image')}"
-    return draw_scatter(points, _class_places(audit, others), f"Map of {counts}, {when} the edit.", f"{when} the edit")
+    alternative, caption = f"Map of {counts}, {when} the edit.", f"{when} the edit"
+    return draw_scatter(points, diamonds, _class_places(audit, others), alternative, caption)
 
 
 def _class_style(audit: Audit, label: str, numbers: Mapping[str, int]) -> str:

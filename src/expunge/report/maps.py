@@ -9,6 +9,7 @@ from jaxtyping import Int
 from markupsafe import Markup
 
 from expunge.report.svg import WIDTH, Attributes, Drawing, Scale, element, fit_range, label, label_room, mark, text
+from expunge.report.words import visible
 
 SIDE = 220.0
 CELL = 30.0
@@ -19,13 +20,11 @@ HEADING = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point with the style and shape of its mark, and what its tooltip says (nothing: no tooltip)."""
+    """A point of a style."""
 
     x: float
     y: float
     style: str
-    shape: str = "circle"
-    tooltip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +57,21 @@ def draw_matrix(
     return Drawing(max(width, WIDTH / 2), top + 24 + CELL * len(rows), tuple(content), alternative)
 
 
-def draw_scatter(points: Sequence[Point], places: Sequence[Place], alternative: str, caption: str) -> Drawing:
-    """Return points in a square without axes, the last ones on top, and names at places."""
-    x_range, y_range = fit_range([point.x for point in points]), fit_range([point.y for point in points])
+def draw_scatter(
+    points: Sequence[Point], diamonds: Sequence[Place], places: Sequence[Place], alternative: str, caption: str
+) -> Drawing:
+    """Return small dots in a square without axes, diamonds with a name each above them, and names at places."""
+    every: Sequence[Point | Place] = (*points, *diamonds)
+    x_range, y_range = fit_range([each.x for each in every]), fit_range([each.y for each in every])
     x, y = Scale(*x_range, 10, WIDTH - 10), Scale(*y_range, WIDTH - 10, 10)
     content = [element("rect", {"x": 0.5, "y": 0.5, "width": WIDTH - 1, "height": WIDTH - 1, "class": "frame"})]
+    dots: dict[str, list[str]] = {}
     for point in points:
-        size = 4.5 if point.tooltip else 2.2
-        drawn = mark(x(point.x), y(point.y), point.style, point.shape, size)
-        tooltip = (element("title", {}, point.tooltip),) if point.tooltip else ()
-        content.append(element("g", {}, drawn, *tooltip) if tooltip else drawn)
+        dots.setdefault(point.style, []).append(f"M{x(point.x):.1f} {y(point.y):.1f}h0")
+    content += [element("path", {"d": "".join(each), "class": f"dots {style}"}) for style, each in dots.items()]
+    for diamond in diamonds:
+        drawn = mark(x(diamond.x), y(diamond.y), "forgotten", "diamond")
+        content.append(element("g", {}, drawn, element("title", {}, visible(diamond.name))))
     content += [text(x(place.x), y(place.y), place.name, "name", "middle") for place in places]
     return Drawing(WIDTH, WIDTH, tuple(content), alternative, caption)
 

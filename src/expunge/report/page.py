@@ -28,7 +28,7 @@ from expunge.report.comparison import (
 from expunge.report.gallery import read_rows
 from expunge.report.shared_panels import compare_panels
 from expunge.report.svg import Attributes, Drawing, element
-from expunge.report.view import cards_of, groups_of, panels_of
+from expunge.report.view import cards_of, find_audit, groups_of, panels_of
 
 REPORT_FILE = "report.html"
 TEMPLATES = "templates"
@@ -39,14 +39,15 @@ def write_report(folder: Path, *, images: bool = True, out: Path | None = None) 
     """Write the page of the audit in `folder`, and return its place.
 
     Args:
-        folder: what `expunge audit` wrote.
+        folder: what `expunge audit` wrote, or `expunge run --audit`.
         images: show the forgotten images, where the audit kept them.
-        out: the page; default: report.html in `folder`.
+        out: the page; default: report.html beside audit.json.
 
     Raises:
         DataError: there is no audit, or a file of it is missing or damaged.
         OutputError: the page can't be written.
     """
+    folder = find_audit(folder)
     out = folder / REPORT_FILE if out is None else out
     with _blaming_tables(str(folder)):
         content = render_report(read_audit(folder), images=images)

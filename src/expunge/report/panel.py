@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expunge.audit.record import Audit
-from expunge.report.svg import Drawing
+from expunge.report.svg import WIDTH, Drawing
 
 MOST_NUMBERS = 60
 
@@ -56,6 +56,11 @@ class Panel:
     numbers: Numbers | None = None
     reason: str | None = None
     together: int = 1
+
+    @property
+    def wide(self) -> bool:
+        """Return whether it takes the whole width of the page."""
+        return len(self.drawings) > 1 or any(drawing.width > WIDTH for drawing in self.drawings)
 
 
 def why_missing(audit: Audit, table: str) -> str:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from expunge.audit.record import HEADLINES, Audit, Figure
+from expunge.audit.record import AUDIT_FILE, HEADLINES, Audit, Figure
 from expunge.report.inside import cka_panel, layers_panel, slices_panel, tsne_panel
 from expunge.report.outcome import classes_panel, copies_panel, cost_panel, pattern_panel
 from expunge.report.panel import Panel
 from expunge.report.topics import TOPICS, Topic, topic_of
 from expunge.report.traces import membership_panel, relearning_panel
 
+AUDIT_FOLDER = "audit"
 HEADLINE_WORDS = {
     "goal": ("Goal reached", ("goal",)),
     "cost": ("Cost to everything else", ("churn", "accuracy")),
@@ -40,6 +42,12 @@ class Group:
 
     topic: Topic
     figures: Mapping[str, Figure]
+
+
+def find_audit(folder: Path) -> Path:
+    """Return the folder of the audit itself, where `folder` is that of a run."""
+    inside = folder / AUDIT_FOLDER
+    return inside if not (folder / AUDIT_FILE).exists() and (inside / AUDIT_FILE).exists() else folder
 
 
 def cards_of(audit: Audit) -> tuple[Card, ...]:
