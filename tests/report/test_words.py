@@ -9,6 +9,7 @@ from expunge.report.words import (
     say_interval,
     say_status,
     say_target,
+    say_unit,
     say_value,
     shorten,
     slug,
@@ -77,6 +78,11 @@ def test_shortened_text_fits_and_keeps_both_ends(text, longest):
     short = shorten(text, longest)
     assert len(short) <= longest
     assert short == text if len(text) <= longest else (short[0], short[-1]) == (text[0], text[-1])
+
+
+def test_units_that_need_a_word():
+    assert "guess" in say_unit(Figure("loss", 0.4, "AUC", Direction.NEAR, 0.5, "test"))
+    assert say_unit(make(3.0, None, Direction.NONE)) == ""
 
 
 def test_slug():

@@ -133,7 +133,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (words.visible, words.say_figure, words.say_interval, words.say_target, words.say_status):
+    for function in (
+        words.visible,
+        words.say_figure,
+        words.say_interval,
+        words.say_target,
+        words.say_unit,
+        words.say_status,
+    ):
         environment.filters[function.__name__] = function
     environment.globals.update(draw=draw, plural=words.plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
     return environment

@@ -17,6 +17,11 @@ DIRECTIONS = {
     Direction.NEAR: "the nearer to the target the better",
     Direction.NONE: "describes only",
 }
+UNITS = {
+    "AUC": "0.5 means that an outsider can only guess",
+    "points": "points of a percentage: from 90% to 88% is 2",
+    "nats": "0 means no difference",
+}
 UNSEEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
@@ -52,6 +57,11 @@ def say_target(figure: Figure) -> str:
     if figure.target is None:
         return DIRECTIONS[figure.direction]
     return f"target {say_value(figure.target, figure.unit)}, {DIRECTIONS[figure.direction]}"
+
+
+def say_unit(figure: Figure) -> str:
+    """Return what a unit means, where not everybody knows; else nothing."""
+    return UNITS.get(figure.unit, "")
 
 
 def say_status(figure: Figure) -> str:
