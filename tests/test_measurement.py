@@ -18,6 +18,7 @@ from expunge.measurement import (
     compute_logits,
     measure_robust_goal,
     predict,
+    right_after,
     to_predictions,
 )
 
@@ -176,3 +177,22 @@ def test_shares_are_means_over_the_copies(rows):
 
 def test_the_worst_kind_is_the_one_that_holds_least():
     assert RobustGoal(0.5, {"a": 0.7, "b": 0.3, "c": 0.5}, 0.0, 3, (0.5,)).worst_kind == "b"
+
+
+@given(st.integers(0, 100))
+def test_what_was_right_and_wrong_before_is_told_apart(seed):
+    before, after = draw_predictions(seed)[0], draw_predictions(seed + 1)[0]
+    after = Predictions(before.labels, after.predicted, after.confidence)
+    for right_before in (True, False):
+        chosen = [
+            bool(new == label)
+            for label, old, new in zip(before.labels, before.predicted, after.predicted, strict=True)
+            if bool(old == label) == right_before
+        ]
+        expected = 100 * sum(chosen) / len(chosen) if chosen else None
+        assert right_after(before, after, right_before=right_before) == pytest.approx(expected)
+
+
+def test_of_no_images_there_is_no_share():
+    right = Predictions(torch.tensor([1]), torch.tensor([1]), torch.ones(1))
+    assert right_after(right, right, right_before=False) is None

@@ -122,6 +122,11 @@ def write_digit_files(folder: Path, *, seed: int, progress: Progress) -> None:
     classifier = train_digit_classifier(digits.train, seed=seed, progress=progress)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / "weights.safetensors", classifier.network.state_dict(), {"format": "pt"})
+    write_digit_arrays(folder / "images.npz", digits, seed=seed)
+
+
+def write_digit_arrays(path: Path, digits: Digits, *, seed: int) -> None:
+    """Write the images as x_train, y_train, x_test and y_test; one of them twice, see `write_digit_files`."""
     train, test = (_to_levels(part.pixels) for part in (digits.train, digits.test))
     noise = torch.randint(-3, 4, train[COPIED_ROW].shape, generator=seeded_generator(seed, "copied digit"))
     copied = (train[COPIED_ROW].int() + noise).clamp(0, 255).to(torch.uint8)
@@ -133,7 +138,7 @@ def write_digit_files(folder: Path, *, seed: int, progress: Progress) -> None:
         x_test=test.numpy(),
         y_test=digits.test.labels.numpy(),
     )
-    write_bytes(folder / "images.npz", stream.getvalue())
+    write_bytes(path, stream.getvalue())
 
 
 def _to_levels(pixels: Tensor) -> Tensor:

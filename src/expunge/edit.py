@@ -23,6 +23,7 @@ from expunge.measurement import (
     churn,
     compute_logits,
     measure_robust_goal,
+    right_after,
     to_predictions,
 )
 from expunge.runtime import Cost
@@ -188,10 +189,7 @@ class Edit:
             "stop_reason": self.stop_reason.value,
             "steps": self.steps,
             "before": {name: _figures(each.before) for name, each in measured.items()},
-            "after": {
-                name: {**_figures(each.after), "churn": churn(each.before, each.after)}
-                for name, each in measured.items()
-            },
+            "after": {name: _changes(each) for name, each in measured.items()},
             "measured_only": [name for name in measured if name not in used],
             "retain_used": "retain" in used,
             "expected": None if self.expected is None else asdict(self.expected),
@@ -274,3 +272,13 @@ def escape_cell(text: str) -> str:
 
 def _figures(predictions: Predictions) -> dict[str, float | int]:
     return {"accuracy": predictions.accuracy, "n": len(predictions.labels)}
+
+
+def _changes(measured: Measured) -> dict[str, float | int | None]:
+    before, after = measured.before, measured.after
+    return {
+        **_figures(after),
+        "churn": churn(before, after),
+        "right_kept": right_after(before, after, right_before=True),
+        "wrong_righted": right_after(before, after, right_before=False),
+    }

@@ -166,7 +166,12 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     return Outcome(edit, measured, result, inputs.splits.notes())
 
 
-def _load_inputs(job: Job, runtime: Runtime) -> _Inputs:
+def load_sources(job: Job, runtime: Runtime) -> tuple[LoadedClassifier, DataSplits]:
+    """Return a job's classifier, on the runtime's device, and its images.
+
+    Raises:
+        ExpungeError: either cannot be loaded, or they do not fit each other.
+    """
     loaded = load_classifier(model_source(job.model))
     loaded = replace(loaded, classifier=loaded.classifier.to(runtime.device))
     request = DataRequest(
@@ -175,7 +180,11 @@ def _load_inputs(job: Job, runtime: Runtime) -> _Inputs:
         class_names=loaded.classifier.class_names,
         num_classes=loaded.classifier.num_classes,
     )
-    splits = load_data(job.data.source, request)
+    return loaded, load_data(job.data.source, request)
+
+
+def _load_inputs(job: Job, runtime: Runtime) -> _Inputs:
+    loaded, splits = load_sources(job, runtime)
     if job.goal is GoalChoice.CORRECT:
         rows, chosen = _select_mistakes(job, loaded, splits, runtime)
         return _Inputs(loaded, splits, rows, chosen, GOALS["relabel"])
@@ -226,26 +235,34 @@ def _select_mistakes(
 
 
 def _retain_part(inputs: _Inputs) -> Subset | None:
+    return rows_but(inputs.splits.train, inputs.rows)
+
+
+def rows_but(train: Images, forgotten: Sequence[int]) -> Subset | None:
     """Return the training rows that are not to be forgotten, if there are any."""
-    forgotten = set(inputs.rows)
-    retained = [row for row in range(len(inputs.splits.train.ids)) if row not in forgotten]
-    return Subset(inputs.splits.train, retained) if retained else None
+    left_out = set(forgotten)
+    retained = [row for row in range(len(train.ids)) if row not in left_out]
+    return Subset(train, retained) if retained else None
 
 
 def _measure(job: Job, inputs: _Inputs, edit: Edit, runtime: Runtime) -> dict[str, Measured]:
-    parts: dict[str, Images] = {}
-    retain = _retain_part(inputs)
-    if retain is not None and job.data.retain_rows:
-        parts["retain"] = Subset(retain.images, _sample(retain.rows, job.data.retain_rows, job.seed))
-    if inputs.splits.test is not None and job.data.test_rows:
-        every = range(len(inputs.splits.test.ids))
-        parts["test"] = Subset(inputs.splits.test, _sample(every, job.data.test_rows, job.seed))
+    parts = measured_parts(job, inputs.splits, _retain_part(inputs))
     before = {name: _predict(inputs.loaded, images, runtime, f"{name} before") for name, images in parts.items()}
     after = replace(inputs.loaded, classifier=edit.classifier)
     return {
         name: Measured(before[name], _predict(after, images, runtime, f"{name} after"))
         for name, images in parts.items()
     }
+
+
+def measured_parts(job: Job, splits: DataSplits, retain: Subset | None) -> dict[str, Images]:
+    """Return the retain and test rows that the job measures on, by name."""
+    parts: dict[str, Images] = {}
+    if retain is not None and job.data.retain_rows:
+        parts["retain"] = Subset(retain.images, _sample(retain.rows, job.data.retain_rows, job.seed))
+    if splits.test is not None and job.data.test_rows:
+        parts["test"] = Subset(splits.test, _sample(range(len(splits.test.ids)), job.data.test_rows, job.seed))
+    return parts
 
 
 def _predict(loaded: LoadedClassifier, images: Images, runtime: Runtime, name: str) -> Predictions:

@@ -106,6 +106,14 @@ def churn(before: Predictions, after: Predictions) -> float:
     return 100 * (before.predicted != after.predicted).double().mean().item()
 
 
+def right_after(before: Predictions, after: Predictions, *, right_before: bool) -> float | None:
+    """Return the percentage that is right after, of the images that were right (or wrong) before; None of none."""
+    chosen = (before.predicted == before.labels) == right_before
+    if not bool(chosen.any()):
+        return None
+    return 100 * (after.predicted == after.labels)[chosen].double().mean().item()
+
+
 def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
     classifier: Classifier,
     x: Float[Tensor, "k c h w"],

@@ -14,6 +14,7 @@ from expunge.errors import ExpungeError, ExpungeWarning
 COMMANDS = {
     "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),
     "demo": ("expunge.cli.demo", "Forget 16 handwritten digits, with nothing but this package."),
+    "bench": ("expunge.cli.bench", "Run a grid of edits, and make tables and plots of it."),
     "train": ("expunge.cli.train", "Train a classifier, with or without some rows."),
     "tune": ("expunge.cli.tune", "Search a method's settings on forget sets of its own."),
     "requests": (
@@ -26,6 +27,7 @@ COMMANDS = {
 }
 EXIT_BAD_INPUT = 2
 EXIT_GOAL_NOT_REACHED = 3
+EXIT_CELLS_FAILED = 4
 EXIT_INTERRUPTED = 130
 
 
@@ -56,7 +58,8 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Make a trained image classifier forget chosen training instances, without retraining it.
 
-    Exit codes: 0 the goal was reached; 2 bad usage or input; 3 the goal was not reached; 130 interrupted.
+    Exit codes: 0 the goal was reached; 2 bad usage or input; 3 the goal was not reached; 4 cells of a grid
+    failed; 130 interrupted.
     """
 
 

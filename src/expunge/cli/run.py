@@ -16,7 +16,7 @@ from expunge.errors import SettingsError
 from expunge.job import GoalChoice, Job, run_job
 from expunge.methods import METHODS
 from expunge.models import SOURCES as MODEL_SOURCES
-from expunge.settings import from_mapping, nest
+from expunge.settings import from_mapping, merge, nest
 from expunge.task import StopReason, Strength
 
 EXIT_CODES = {StopReason.GOAL_REACHED: 0, StopReason.INTERRUPTED: EXIT_INTERRUPTED}
@@ -105,7 +105,7 @@ def read_job(config: Path | None, flags: Mapping[str, str], settings: tuple[str,
             raise SettingsError("--set", "NAME=VALUE", pair)
     if flags.get("method", values.get("method")) != values.get("method"):
         values.pop("settings", None)
-    return from_mapping(Job, _merge(values, nest({**flags, **{f"settings.{name}": v for name, v in chosen.items()}})))
+    return from_mapping(Job, merge(values, nest({**flags, **{f"settings.{name}": v for name, v in chosen.items()}})))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -113,11 +113,3 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(str(path), "a TOML file", str(error)) from error
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        merged[name] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged

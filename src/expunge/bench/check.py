@@ -1,0 +1,82 @@
+"""What can be known to be wrong before any cell runs."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from expunge.api import make_method
+from expunge.bench.cells import Cell, find_data
+from expunge.data import DataSplits
+from expunge.errors import DataError, OutputError, SettingsError
+from expunge.job import Job, load_sources
+from expunge.methods.protocol import Needs
+from expunge.runtime import Runtime
+from expunge.settings import to_mapping
+
+
+def check_cells(cells: Sequence[Cell]) -> None:
+    """Check every cell that is still to run; classifiers and images are loaded once each.
+
+    Raises:
+        ExpungeError: classifier or images can't be loaded or don't fit each other, there are too few images, or none
+            are left for a method that needs retain data.
+    """
+    sizes: dict[str, int] = {}
+    for cell in cells:
+        key = json.dumps([to_mapping(cell.job.model), to_mapping(cell.job.data)])
+        if key not in sizes:
+            sizes[key] = len(_load(cell.job).train.ids)
+        wanted, there = cell.job.forget.random or 0, sizes[key]
+        if wanted > there:
+            raise SettingsError("counts", f"at most {there} rows, all of {cell.job.data.source}", str(wanted))
+        method = make_method(cell.job.method, cell.job.settings)
+        if method.needs is Needs.FORGET_AND_RETAIN and wanted == there:
+            raise SettingsError(
+                f"methods: {cell.label}", "training images besides those to forget", f"none with k = {wanted}"
+            )
+
+
+def check_results(cells: Sequence[Cell]) -> None:
+    """Check that results that are there already are of these cells.
+
+    Raises:
+        OutputError: a folder holds a result with other settings.
+    """
+    for cell in cells:
+        path = cell.folder / "job.toml"
+        if cell.result() is None or not path.is_file():
+            continue
+        saved = tomllib.loads(path.read_text("utf-8"))
+        wanted = to_mapping(cell.job)
+        for name in ("method", "seed", "forget", "settings", "strength", "max_steps", "max_seconds"):
+            if name in wanted and not _within(wanted[name], saved.get(name)):
+                raise OutputError(
+                    str(cell.folder),
+                    f"a result with {name} = {wanted[name]}, as the grid says",
+                    f"one with {saved.get(name)}",
+                    "delete the folder, or give the row another label",
+                )
+
+
+def _within(wanted: Any, saved: Any) -> bool:  # noqa: ANN401 - any TOML value
+    """Return whether all that is wanted was saved; what was saved beside it are defaults."""
+    if isinstance(wanted, Mapping):
+        known = isinstance(saved, Mapping)
+        return all(known and _within(value, saved.get(name)) for name, value in wanted.items())
+    return bool(wanted == saved)
+
+
+def _load(job: Job) -> DataSplits:
+    """Load a job's classifier and images, as the job itself will."""
+    kind, _, place = job.data.source.partition(":")
+    unpack = find_data() / "unpack.py"
+    if kind == "npz" and not Path(place).exists() and unpack.is_file():
+        raise DataError(place, "arrays that were unpacked before", "none", f"python {unpack} {Path(place).parent}")
+    loaded, splits = load_sources(job, Runtime())
+    classes = loaded.classifier.num_classes
+    if splits.class_names and len(splits.class_names) != classes:
+        rule = f"the {classes} classes of {job.model.architecture}"
+        raise DataError(job.data.source, rule, str(len(splits.class_names)))
+    return splits

@@ -1,0 +1,176 @@
+"""What a grid's TOML file says."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from expunge.api import make_method
+from expunge.errors import SettingsError
+from expunge.job import GoalChoice
+from expunge.methods.protocol import Needs
+from expunge.settings import check_settings, from_mapping, merge, nest, setting
+from expunge.task import Strength
+
+
+class Earlier(StrEnum):
+    """What a request in a stream does about the rows of earlier ones."""
+
+    LEFT = "left"
+    """Nothing, as in the paper."""
+    REPAIRED = "repaired"
+    """Those that came back are forgotten again together with the new rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPart:
+    """Requests one after another, each on the classifier that the one before left."""
+
+    requests: int = setting(1, "requests in a cell, k rows each", at_least=1)
+    earlier: Earlier = setting(Earlier.LEFT, "what becomes of rows that came back")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodRow:
+    """One method of the grid, with what differs from `job` for it.
+
+    Args:
+        label: what the tables call it.
+        sweep: settings by dotted name with several values each; every value is a row of its own.
+        counts, seeds: those of the grid that it is run with; None for all.
+    """
+
+    label: str = setting("", "what the tables call it")
+    method: str = setting("", "see `expunge methods`")
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, Any] = field(default_factory=dict)
+    goal: GoalChoice | None = setting(None, "in place of the job's")
+    strength: Strength | None = setting(None, "in place of the job's")
+    counts: tuple[int, ...] | None = setting(None, "in place of all counts")
+    seeds: tuple[int, ...] | None = setting(None, "in place of all seeds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierRow:
+    """One classifier with its images: tables that go over those of the job."""
+
+    label: str = setting("", "what the tables call it")
+    model: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """All that is to be run: (classifier and data) x goal x count x method x seed.
+
+    Args:
+        title: of the page of results.
+        counts: k, the numbers of rows to forget.
+        seeds: each draws a forget set of its own.
+        goals: several goals for every method; empty for the one of the job or of the method's row.
+        retain_data: whether methods that need the rest of the training data may have it.
+        job: as a job.toml has it, without forget, method, settings and seed.
+        stream: single requests, or streams of them.
+        methods, classifiers: rows; no classifiers means the job's.
+    """
+
+    title: str = setting("", "of the page of results")
+    counts: tuple[int, ...] = setting((), "numbers of rows to forget")
+    seeds: tuple[int, ...] = setting((), "each draws a forget set")
+    goals: tuple[GoalChoice, ...] = setting((), "several goals for every method")
+    retain_data: bool = setting(True, "whether methods may have the rest of the training data")
+    job: Mapping[str, Any] = field(default_factory=dict)
+    stream: StreamPart = field(default_factory=StreamPart)
+    methods: tuple[MethodRow, ...] = ()
+    classifiers: tuple[ClassifierRow, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_settings(self.stream)
+        for name, values, least in (("counts", self.counts, 1), ("seeds", self.seeds, 0)):
+            if not values or min(values) < least:
+                raise SettingsError(name, f"numbers of at least {least}", str(list(values)))
+        if not self.title:
+            raise SettingsError("title", "what the page of results is called", "nothing")
+        if not self.methods:
+            raise SettingsError("methods", "at least one [[methods]] table", "none")
+        for row in self.methods:
+            self._check_method(row)
+        for number, one in enumerate(self.classifiers):
+            if not one.label:
+                raise SettingsError(f"classifiers[{number}].label", "a name", "none")
+
+    def _check_method(self, row: MethodRow) -> None:
+        if not row.label or not row.method:
+            raise SettingsError("methods", "a label and a method in each table", f"{row.label!r} and {row.method!r}")
+        method = make_method(row.method, row.settings)
+        if method.needs is Needs.FORGET_AND_RETAIN and not self.retain_data:
+            raise SettingsError(
+                f"methods: {row.label}", "a method that needs only classifier and forget set", method.name,
+                "this grid says retain_data = false",
+            )  # fmt: skip
+        for goal in self.goals_of(row):
+            wanted = "relabel" if goal is GoalChoice.CORRECT else goal.value
+            if goal is not GoalChoice.AUTO and wanted not in method.goals:
+                raise SettingsError(f"methods: {row.label}", f"goal {' or '.join(method.goals)}", goal.value)
+        for name, given, known in (("counts", row.counts, self.counts), ("seeds", row.seeds, self.seeds)):
+            beyond = set(given or ()) - set(known)
+            if beyond:
+                raise SettingsError(f"methods: {row.label}: {name}", f"some of the grid's {list(known)}", str(beyond))
+
+    def goals_of(self, row: MethodRow) -> tuple[GoalChoice, ...]:
+        """Return the goals that a method's row is run with."""
+        if row.goal is not None:
+            return (row.goal,)
+        return self.goals or (GoalChoice(self.job.get("goal", GoalChoice.AUTO)),)
+
+
+def read_grid(path: Path) -> Grid:
+    """Return the grid in a TOML file.
+
+    Raises:
+        SettingsError: it cannot be read, is no TOML, has an unknown key or method, or a value that doesn't fit.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(str(path), "a TOML file that can be read", str(error)) from error
+    try:
+        methods = tuple(
+            swept
+            for number, row in enumerate(_tables(values, "methods"))
+            for swept in _sweep(from_mapping(MethodRow, row, f"methods[{number}]."))
+        )
+        rows = enumerate(_tables(values, "classifiers"))
+        classifiers = tuple(from_mapping(ClassifierRow, row, f"classifiers[{number}].") for number, row in rows)
+        _refuse_cell_keys(values.get("job", {}))
+        return from_mapping(Grid, {**values, "methods": methods, "classifiers": classifiers})
+    except SettingsError as error:
+        raise SettingsError(
+            str(path), "a grid as docs/benchmarks.md describes it", f"an error in it: {error}"
+        ) from error
+
+
+def _tables(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    tables = values.get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+        raise SettingsError(name, f"[[{name}]] tables", type(tables).__name__)
+    return tables
+
+
+def _sweep(row: MethodRow) -> Iterator[MethodRow]:
+    if not row.sweep:
+        yield row
+    for name, values in row.sweep.items():
+        if not isinstance(values, list) or not values:
+            raise SettingsError(f"sweep.{name}", "a list of values (put dotted names in quotes)", repr(values))
+        for value in values:
+            settings = merge(row.settings, nest({name: value}))
+            yield replace(row, label=f"{row.label}, {name} {value}", settings=settings, sweep={})
+
+
+def _refuse_cell_keys(job: Mapping[str, Any]) -> None:
+    given = [name for name in ("forget", "method", "settings", "seed") if name in job]
+    if given:
+        raise SettingsError(f"job.{given[0]}", "counts, methods and seeds of the grid", "one for all cells")

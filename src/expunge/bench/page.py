@@ -1,0 +1,151 @@
+"""The page of results of a grid, with its tables and plots beside it."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy import stats
+
+from expunge.bench.cells import Cell
+from expunge.bench.grid import Grid
+from expunge.bench.plots import make_plots
+from expunge.bench.records import Record, read_records
+from expunge.bench.tables import summarise, to_csv, to_latex, to_markdown
+from expunge.errors import DataError
+from expunge.files import write_text
+
+SINGLE = (
+    "`goal` is the share of rows for which the goal holds on the exact pixels, `robust` the share of 32 fresh "
+    "transformed copies of each row, `rows robust` the share of rows of which at least 95% of the copies hold."
+)
+STREAM = (
+    "Requests come one after another, each edits the classifier that the one before left. `this request` is the share "
+    "of its rows that are misclassified after it, `all so far` the same of all requests up to it, `first request` of "
+    "the first, `robust` the share of 32 fresh transformed copies of its rows."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the page is about: a grid, where it was read from, and its cells."""
+
+    grid: Grid
+    config: Path
+    cells: Sequence[Cell]
+
+    @property
+    def name(self) -> str:
+        """Return the name of the grid's files."""
+        return self.config.stem
+
+
+def write_results(report: Report, folder: Path) -> str:
+    """Write NAME.md, .csv, .tex and the plots of what is done to `folder`; return the page.
+
+    Raises:
+        DataError: no cell is done.
+        OutputError: the folder cannot be written to.
+    """
+    records = read_records(report.cells)
+    if not records:
+        raise DataError(str(report.config), "at least one cell that is done", "none", "run it without --table first")
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = make_plots(records, report.grid.title)
+    page = make_page(report, records, tuple(plots))
+    for kind, svg in plots.items():
+        write_text(folder / f"{report.name}-{kind}.svg", svg)
+    write_text(folder / f"{report.name}.csv", to_csv(records))
+    write_text(folder / f"{report.name}.tex", to_latex(summarise(records), caption=report.grid.title))
+    write_text(folder / f"{report.name}.md", page)
+    return page
+
+
+def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -> str:
+    """Return the Markdown page: mean and 95% interval over the seeds, and what was run where."""
+    grid, name = report.grid, report.name
+    lines = [
+        f"# {grid.title}",
+        "",
+        "Mean ± half a 95% interval (Student's t) over the forget sets, which are drawn at random with seeds from "
+        f"{grid.seeds[0]} on. {STREAM if grid.stream.requests > 1 else SINGLE} Accuracies are top-1 in percent, drops "
+        "in points; churn is the share of predictions that changed. Bold: best within the error, of those that reached "
+        "the goal for all rows. " + _say_retain(records),
+        "",
+        f"Written by `expunge bench {_place(report.config)}`; [{name}.csv]({name}.csv) has every cell, "
+        f"[{name}.tex]({name}.tex) the table in LaTeX.",
+        "",
+        *to_markdown(summarise(records)),
+        "",
+        f"Before: {_say_before(records[0].result)}.",
+        "",
+        *say_prediction(records),
+        *(line for kind in plots for line in (f"![{kind}]({name}-{kind}.svg)", "")),
+        *_say_missing(report.cells),
+        _say_machine(report.cells, records),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def say_prediction(records: Sequence[Record]) -> list[str]:
+    """Return a paragraph on how well the expected churn predicts the measured one, if any edit expected something."""
+    told = [one.result for one in records if one.result.get("expected") and "test" in one.result["after"]]
+    if len(told) < 3:
+        return []
+    expected = [result["expected"]["churn"] for result in told]
+    measured = [result["after"]["test"]["churn"] for result in told]
+    if len(set(expected)) == 1 or len(set(measured)) == 1:
+        return []
+    correlation = stats.spearmanr(expected, measured).statistic
+    return [
+        "Expected churn, from probes kept out of the fit, against churn on the test images: Spearman's rank "
+        f"correlation {correlation:.2f} over {len(told)} edits; mean {sum(expected) / len(told):.2f} expected, "
+        f"{sum(measured) / len(told):.2f} measured.",
+        "",
+    ]
+
+
+def _say_retain(records: Sequence[Record]) -> str:
+    users = list(dict.fromkeys(one.label for one in records if one.result.get("retain_used")))
+    said = "Retain and test images were only measured on"
+    return f"{said}, except that these methods used retain data: {', '.join(users)}." if users else f"{said}."
+
+
+def _say_before(result: Mapping[str, Any]) -> str:
+    before = result["before"]
+    return ", ".join(
+        f"{name} {before[name]['accuracy']:.2f} (n = {before[name]['n']})" for name in before if name != "forget"
+    )
+
+
+def _say_missing(cells: Sequence[Cell]) -> list[str]:
+    missing = [cell for cell in cells if cell.result() is None]
+    if not missing:
+        return []
+    failed = sum(cell.failure() is not None for cell in missing)
+    return [f"**Not complete**: {len(missing)} of {len(cells)} cells are missing, {failed} of them failed.", ""]
+
+
+def _say_machine(cells: Sequence[Cell], records: Sequence[Record]) -> str:
+    """Return where the cells were run; of results that don't say, where the page is made."""
+    said = [described for cell in cells if (described := cell.machine()) is not None]
+    first = said[0] if said else {}
+    machine, cores = first.get("machine", platform.machine()), first.get("cores", os.cpu_count())
+    threads = sorted({one["threads"] for one in said}) or [torch.get_num_threads()]
+    versions = records[0].result.get("versions") or {"torch": first.get("torch"), "expunge": first.get("expunge")}
+    at_a_time = max((one["at_a_time"] for one in said), default=1)
+    lanes = f", up to {at_a_time} cells at a time" if at_a_time > 1 else ""
+    return (
+        f"Machine: {machine}, {cores} cores, {' or '.join(map(str, threads))} threads{lanes}, "
+        f"torch {versions['torch']}, expunge {versions['expunge']}, device {records[0].result['device']}."
+    )
+
+
+def _place(config: Path) -> str:
+    """Return the configuration's path as it is given from where the package's repository is, where it is below that."""
+    resolved, here = config.resolve(), Path.cwd()
+    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else config.name

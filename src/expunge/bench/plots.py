@@ -1,0 +1,135 @@
+"""The plots of a grid, as SVG: accuracy against k, damage against robust forgetting, streams of requests."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from expunge.bench.records import Estimate, Record
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+MARKERS = "os^Dv<>P"
+ACCURACIES, CHURNS = ("test", "retain"), ("test churn, %", "retain churn, %")
+COUNT, REQUEST = 2, 3
+HELD, ROBUST = "all so far, %", "robust, %"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The records of one method, on one classifier, with one goal, along k or along requests."""
+
+    label: str
+    style: int
+    places: tuple[int, ...]
+    records: tuple[tuple[Record, ...], ...]
+
+    def estimates(self, column: str) -> list[Estimate]:
+        """Return a column's estimate at each place."""
+        return [Estimate.of([record.figures[column] for record in chosen]) for chosen in self.records]
+
+
+def make_plots(records: Sequence[Record], title: str) -> dict[str, str]:
+    """Return the plots that the records allow, by name; the same records give the same bytes."""
+    columns = records[0].figures
+    accuracy = next((name for name in ACCURACIES if name in columns), None)
+    churn = next((name for name in CHURNS if name in columns), None)
+    if accuracy is None or churn is None:
+        return {}
+    if HELD in columns:
+        return {"stream": _draw_stream(find_curves(records, along=REQUEST), accuracy, title)}
+    curves = find_curves(records, along=COUNT)
+    plots = {"trade-off": _draw_trade_off(curves, churn, title)}
+    if any(len(curve.places) > 1 for curve in curves):
+        plots["accuracy"] = _draw_accuracy(curves, accuracy, title)
+    return plots
+
+
+def find_curves(records: Sequence[Record], *, along: int) -> list[Curve]:
+    """Return one curve for each method, classifier, goal (and k, along requests); `along` is the group's place."""
+    found: dict[tuple[object, ...], dict[int, list[Record]]] = {}
+    for record in records:
+        rest = tuple(part for place, part in enumerate(record.group) if place != along)
+        place = record.group[3] if along == REQUEST else record.group[2]
+        found.setdefault((record.label, *rest), {}).setdefault(place, []).append(record)
+    differ = [len({key[place] for key in found}) > 1 for place in range(len(next(iter(found))))]
+    curves = []
+    for style, (key, by_place) in enumerate(found.items()):
+        words = [str(key[0]), *(str(part) for part, shown in zip(key[1:], differ[1:], strict=True) if shown)]
+        places = tuple(sorted(by_place))
+        curves.append(Curve(", ".join(words), style, places, tuple(tuple(by_place[each]) for each in places)))
+    return curves
+
+
+def _draw_accuracy(curves: Sequence[Curve], column: str, title: str) -> str:
+    figure, axes = _figure(title, 1)
+    for curve in curves:
+        _plot(axes[0], curve, list(curve.places), curve.estimates(column))
+    axes[0].set_xscale("log", base=2)
+    ticks = sorted({place for curve in curves for place in curve.places})
+    axes[0].set_xticks(ticks, [str(tick) for tick in ticks])
+    axes[0].set_xlabel("rows to forget (k)")
+    axes[0].set_ylabel(f"{column} accuracy, %")
+    return _to_svg(figure, axes)
+
+
+def _draw_trade_off(curves: Sequence[Curve], column: str, title: str) -> str:
+    """Draw a point for each method and k: to the right what stays forgotten on copies, upward what it costs."""
+    figure, axes = _figure(title, 1)
+    for curve in curves:
+        robust = [estimate.mean for estimate in curve.estimates(ROBUST)]
+        _plot(axes[0], curve, robust, curve.estimates(column), line=":")
+        if len(curve.places) > 1:
+            for x, each, place in zip(robust, curve.estimates(column), curve.places, strict=True):
+                axes[0].annotate(str(place), (x, each.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
+    axes[0].set_xlim(-2, 102)
+    axes[0].set_yscale("symlog", linthresh=1)
+    axes[0].set_xlabel("transformed copies that stay forgotten, %")
+    axes[0].set_ylabel(f"{column.removesuffix(', %')}: answers changed, %")
+    return _to_svg(figure, axes)
+
+
+def _draw_stream(curves: Sequence[Curve], accuracy: str, title: str) -> str:
+    figure, axes = _figure(title, 2)
+    names = (f"{accuracy} accuracy, %", "rows of all requests still forgotten, %")
+    for axis, column, name in zip(axes, (accuracy, HELD), names, strict=True):
+        for curve in curves:
+            _plot(axis, curve, list(curve.places), curve.estimates(column))
+        axis.set_xlabel("requests so far")
+        axis.set_ylabel(name)
+    return _to_svg(figure, axes)
+
+
+def _figure(title: str, panels: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(7.5 if panels == 1 else 11, 4.5), layout="constrained")
+    grid = figure.subplots(1, panels, squeeze=False)
+    figure.suptitle(title, fontsize=10)
+    return figure, [grid[0, place] for place in range(panels)]
+
+
+def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[Estimate], line: str = "-") -> None:
+    number = curve.style
+    axes.errorbar(
+        x,
+        [each.mean for each in y],
+        yerr=[each.half or 0.0 for each in y],
+        label=curve.label,
+        color=COLOURS[number % len(COLOURS)],
+        marker=MARKERS[number % len(MARKERS)],
+        linestyle=line,
+        markersize=5,
+        linewidth=1.2,
+        capsize=2,
+    )
+
+
+def _to_svg(figure: Figure, axes: Sequence[Axes]) -> str:
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "expunge"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()

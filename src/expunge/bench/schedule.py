@@ -1,0 +1,90 @@
+"""A grid from its first missing cell to the last: checked, run, counted, and told how long it will take."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from expunge.bench.cells import Cell
+from expunge.bench.check import check_cells, check_results
+from expunge.bench.forecast import Forecast
+from expunge.bench.lanes import Budget, run_in_lanes
+from expunge.bench.ray_cluster import run_on_ray
+from expunge.bench.run import Share, run_cell
+from expunge.runtime import Progress
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the cells are run with.
+
+    Args:
+        budget: processes at a time, and memory.
+        ray: address of a Ray cluster or "local"; None for this machine without Ray.
+        progress: shows the phases of a cell that runs in this process.
+        say: takes a line of progress.
+    """
+
+    budget: Budget
+    progress: Progress
+    say: Say
+    ray: str | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is done and what is left; says so after each cell."""
+
+    missing: list[Cell]
+    total: int
+    jobs: int
+    forecast: Forecast
+    say: Say
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def count(self, cell: Cell, error: str | None) -> None:
+        self.missing.remove(cell)
+        self.forecast.learn(cell)
+        if error is not None:
+            self.failures[cell.name] = error
+        seconds = self.forecast.seconds_left(self.missing, self.jobs)
+        left = f"; about {say_time(seconds)} left" if seconds is not None and self.missing else ""
+        outcome = "done" if error is None else f"failed: {error}"
+        self.say(f"{self.total - len(self.missing)}/{self.total} {cell.name}: {outcome}{left}")
+
+
+def run_missing(cells: Sequence[Cell], means: Means) -> dict[str, str]:
+    """Run the cells that have no result yet; return why those that failed did, by name.
+
+    Raises:
+        ExpungeError: something is wrong with a cell that can be known before any runs.
+        KeyboardInterrupt: Ctrl-C; what is done stays, and the next call goes on.
+    """
+    check_results(cells)
+    missing = [cell for cell in cells if cell.result() is None]
+    if not missing:
+        return {}
+    check_cells(missing)
+    forecast, jobs = Forecast(cells), means.budget.jobs
+    tally = _Tally(list(missing), len(cells), jobs, forecast, means.say)
+    means.say(f"{len(cells) - len(missing)} of {len(cells)} cells are done already")
+    if means.ray is not None:
+        run_on_ray(missing, means.ray, means.budget.share, tally.count)
+    elif jobs > 1:
+        run_in_lanes(missing, means.budget, forecast, tally.count)
+    else:
+        for cell in missing:
+            tally.count(cell, run_cell(cell, Share(), means.progress))
+    return tally.failures
+
+
+def say_time(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    >>> say_time(90), say_time(7300), say_time(20)
+    ('2 min', '2 h 2 min', '20 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

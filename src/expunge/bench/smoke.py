@@ -1,0 +1,81 @@
+"""A grid in small: the same rows and the same code on a small net and handwritten digits, in seconds."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.bench.grid import Grid, MethodRow
+from expunge.classifier import Classifier
+from expunge.demo import DigitNet, load_digit_images, write_digit_arrays
+from expunge.files import write_tensors
+from expunge.methods import METHODS
+from expunge.runtime import Runtime
+from expunge.settings import describe_settings, merge, nest
+from expunge.training import RECIPES, train_classifier
+
+ROWS, REQUESTS, STEPS = 4, 2, 2
+SMALL = {
+    "attack.targets_per_row": 2,
+    "attack.steps": 2,
+    "adversarial_batch": 8,
+    "training.epochs": 1,
+    "steps": 2,
+    "probes.inverted": 0,
+    "probes.procedural": 16,
+    "probes.mixes": 16,
+}
+
+
+def make_smoke(grid: Grid, folder: Path) -> Grid:
+    """Return the grid with one small count and one seed, a few steps a cell, and digits in place of its images.
+
+    The classifier is trained for two epochs only, so that it has mistakes to correct; it and the images are written to
+    `folder` unless they are there.
+    """
+    if not (folder / "weights.safetensors").exists():
+        _write_inputs(folder)
+    model: dict[str, Any] = {"architecture": "expunge.demo:DigitNet", "weights": str(folder / "weights.safetensors")}
+    model |= {"mean": [0.0], "std": [1.0]}
+    data = {"source": f"npz:{folder / 'images.npz'}", "retain_rows": 50, "test_rows": 50}
+    job = {"model": model, "data": data, "max_steps": STEPS, "minimum_right": 0.0, "device": "cpu"}
+    job |= {name: grid.job[name] for name in ("goal", "strength") if name in grid.job}
+    return replace(
+        grid,
+        title=f"{grid.title} (in small: handwritten digits)",
+        counts=(ROWS,),
+        seeds=(0,),
+        job=job,
+        stream=replace(grid.stream, requests=min(REQUESTS, grid.stream.requests)),
+        methods=_small_rows(grid.methods),
+        classifiers=tuple(replace(one, model={}, data={}) for one in grid.classifiers),
+    )
+
+
+def _small_rows(rows: tuple[MethodRow, ...]) -> tuple[MethodRow, ...]:
+    """Return each row once: one that is split by counts or seeds is one row here."""
+    by_label = {(row.label, row.goal): row for row in reversed(rows)}
+    return tuple(
+        replace(row, settings=_small_settings(row), counts=None, seeds=None) for row in reversed(by_label.values())
+    )
+
+
+def _small_settings(row: MethodRow) -> Mapping[str, Any]:
+    """Return the row's settings with small numbers for those that the method has."""
+    known = {item.name for item in describe_settings(METHODS[row.method])}
+    return merge(row.settings, nest({name: value for name, value in SMALL.items() if name in known}))
+
+
+def _write_inputs(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    digits = load_digit_images()
+    write_digit_arrays(folder / "images.npz", digits, seed=0)
+    recipe = replace(RECIPES["digits"], epochs=2)
+    trained = train_classifier(_build, digits.train, recipe, seed=0, runtime=Runtime(torch.device("cpu")))
+    write_tensors(folder / "weights.safetensors", trained.network.state_dict(), {"format": "pt"})
+
+
+def _build() -> Classifier:
+    return Classifier.wrap(DigitNet(), num_classes=10)

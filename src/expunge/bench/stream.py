@@ -1,0 +1,180 @@
+"""A stream of requests: each is forgotten by the classifier that the one before left, and nothing is undone."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.api import make_method, unlearn
+from expunge.bench.grid import Earlier, StreamPart
+from expunge.classifier import Classifier
+from expunge.data import DataSplits, forget_set, random_rows
+from expunge.edit import Edit
+from expunge.errors import ExpungeWarning, SettingsError
+from expunge.files import write_json, write_tensors
+from expunge.forget import ForgetSet
+from expunge.goals import GOALS, achieved
+from expunge.images import Images
+from expunge.job import GoalChoice, Job, load_sources, measured_parts, rows_but
+from expunge.measurement import Predictions, churn, compute_logits, predict
+from expunge.models.weights import fill, read_weights
+from expunge.runtime import Progress, Runtime
+from expunge.task import Limits, StopReason, seeded_generator
+
+STREAM_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """What all requests share: the job, the rows of each request, and what is measured."""
+
+    job: Job
+    stream: StreamPart
+    runtime: Runtime
+    splits: DataSplits
+    first: Classifier
+    requests: Sequence[ForgetSet]
+    parts: Mapping[str, Images]
+    before: Mapping[str, Predictions]
+
+
+def run_stream(job: Job, stream: StreamPart, out: Path, *, progress: Progress) -> None:
+    """Run the requests that `out` has no results of yet, and write result.json.
+
+    Every request leaves its weights and a request.json, written last, so that a stream that was killed goes on with
+    the request that it was at.
+
+    Args:
+        job: as for a single request; forget.random is the number of rows of all requests together.
+        stream: how many requests, and what becomes of earlier ones.
+        out: a folder that is there.
+        progress: shows the phases of each edit.
+
+    Raises:
+        ExpungeError: anything about the job or its inputs is not as it should be.
+        KeyboardInterrupt: Ctrl-C; requests that were finished are kept.
+    """
+    prepared = _prepare(job, stream, Runtime.on(job.device, batch_size=job.batch_size, progress=progress))
+    working, lines = prepared.first.copy(), list[dict[str, Any]]()
+    for number in range(stream.requests):
+        folder = out / f"request-{number + 1}"
+        if not (folder / "request.json").exists():
+            folder.mkdir(exist_ok=True)
+            edit = _forget(prepared, working, number)
+            write_tensors(folder / "model.safetensors", edit.classifier.network.state_dict(), {"format": "pt"})
+            write_json(folder / "request.json", _describe(prepared, edit, number))
+        fill(working.network, read_weights(folder / "model.safetensors"), place=str(folder))
+        lines.append(json.loads((folder / "request.json").read_text("utf-8")))
+    write_json(out / "result.json", _summarise(prepared, lines))
+
+
+def _prepare(job: Job, stream: StreamPart, runtime: Runtime) -> _Stream:
+    if job.goal not in (GoalChoice.AUTO, GoalChoice.MISCLASSIFY):
+        raise SettingsError("goal", "misclassify in a stream of requests", job.goal.value)
+    loaded, splits = load_sources(job, runtime)
+    drawn = random_rows(splits.train, job.forget.random or 0, seed=job.seed)
+    order = torch.randperm(len(drawn), generator=seeded_generator(job.seed, "stream")).tolist()
+    rows = [drawn[place] for place in order]
+    size = len(rows) // stream.requests
+    requests = [forget_set(splits.train, rows[start : start + size]) for start in range(0, len(rows), size)]
+    parts = measured_parts(job, splits, rows_but(splits.train, rows))
+    before = {name: _predict(loaded.classifier, images, runtime, name) for name, images in parts.items()}
+    return _Stream(job, stream, runtime, splits, loaded.classifier, requests, parts, before)
+
+
+def _forget(prepared: _Stream, working: Classifier, number: int) -> Edit:
+    """Return the edit of one request; rows that none has named yet are retain data, to a method that needs them."""
+    job = prepared.job
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* rows are not predicted as labelled", category=ExpungeWarning)
+        edit = unlearn(
+            working,
+            _rows_of(prepared, working, number),
+            goal=GOALS["misclassify"],
+            method=make_method(job.method, job.settings),
+            seed=job.seed + number,
+            limits=Limits(job.max_steps, job.max_seconds),
+            runtime=prepared.runtime,
+            minimum_right=0.0,  # earlier requests may have carried these rows along
+            strength=job.strength,
+            retain=rows_but(prepared.splits.train, _asked_so_far(prepared, number)),
+        )
+    if edit.stop_reason is StopReason.INTERRUPTED:
+        raise KeyboardInterrupt
+    return edit
+
+
+def _rows_of(prepared: _Stream, working: Classifier, number: int) -> ForgetSet:
+    new = prepared.requests[number]
+    if prepared.stream.earlier is Earlier.LEFT or number == 0:
+        return new
+    earlier = _joined(prepared.requests[:number])
+    back = [row for row, held in enumerate(_held(working, earlier).tolist()) if not held]
+    return _joined([new, earlier.rows(back)]) if back else new
+
+
+def _asked_so_far(prepared: _Stream, number: int) -> list[int]:
+    names = {name for rows in prepared.requests[: number + 1] for name in rows.ids}
+    return [row for row, name in enumerate(prepared.splits.train.ids) if name in names]
+
+
+def _describe(prepared: _Stream, edit: Edit, number: int) -> dict[str, Any]:
+    """Return what became of this request, of earlier ones and of everything else."""
+    rows = prepared.requests[number]
+    held = [_held(edit.classifier, each).double().mean().item() for each in prepared.requests[: number + 1]]
+    own = replace(edit.task, forget_set=rows, labels=rows.y)
+    robust = replace(edit, task=own).measure_robust_goal()
+    after = {name: _predict(edit.classifier, each, prepared.runtime, name) for name, each in prepared.parts.items()}
+    return {
+        "request": number + 1,
+        "rows": len(rows) * (number + 1),
+        "forgotten_again": len(edit.task.forget_set) - len(rows),
+        "goal_achieved": held[number],
+        "goal_achieved_robust": robust.share,
+        "held_by_request": held,
+        "held": sum(held) / len(held),
+        "held_first": held[0],
+        "stop_reason": edit.stop_reason.value,
+        "steps": edit.steps,
+        "cost": {"seconds": edit.cost.seconds, "gradient_evaluations": edit.cost.gradient_evaluations},
+        "after": {
+            name: {"accuracy": each.accuracy, "churn": churn(prepared.before[name], each)}
+            for name, each in after.items()
+        },
+        "weights_sha256": edit.classifier.sha256(),
+    }
+
+
+def _summarise(prepared: _Stream, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    everything = _joined(prepared.requests)
+    names = ("seconds", "gradient_evaluations")
+    return {
+        "stream_schema_version": STREAM_SCHEMA_VERSION,
+        "method": prepared.job.method,
+        "goal": "misclassify",
+        "earlier": prepared.stream.earlier.value,
+        "before": {name: {"accuracy": each.accuracy, "n": len(each.labels)} for name, each in prepared.before.items()},
+        "requests": list(lines),
+        "cost": {name: sum(line["cost"][name] for line in lines) for name in names},
+        "seed": prepared.job.seed,
+        "device": str(prepared.runtime.device),
+        "inputs": {"weights_sha256": prepared.first.sha256(), "forget_sha256": everything.sha256()},
+    }
+
+
+def _held(classifier: Classifier, rows: ForgetSet) -> torch.Tensor:
+    logits = compute_logits(classifier, rows.x)
+    return achieved(GOALS["misclassify"], logits, rows.y.to(logits.device)).cpu()
+
+
+def _joined(parts: Sequence[ForgetSet]) -> ForgetSet:
+    ids = tuple(name for part in parts for name in part.ids)
+    return ForgetSet(ids, torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]))
+
+
+def _predict(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> Predictions:
+    return predict(classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)

@@ -1,0 +1,146 @@
+"""Records as tables: which rows and columns, what is best, and the same in Markdown, CSV and LaTeX."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from expunge.bench.records import Estimate, Record, better, group_records
+
+GOAL_COLUMNS = ("goal, %", "this request, %")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One line of a table.
+
+    Args:
+        keys: what stands on the left: classifier, goal, k, request, method, where there are several.
+        estimates: by column.
+        best: columns in which no other row of the group is better by more than the error.
+        reasons: why its edits ended.
+        n: number of forget sets.
+    """
+
+    keys: tuple[str, ...]
+    estimates: dict[str, Estimate]
+    best: frozenset[str]
+    reasons: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryTable:
+    """A table of means with intervals."""
+
+    key_names: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+def summarise(records: Sequence[Record]) -> SummaryTable:
+    """Return the means of `records`, group by group, with what is best within the error."""
+    columns = tuple(records[0].figures)
+    shown = _shown_keys(records)
+    rows = []
+    for group, by_label in group_records(records).items():
+        estimates = {
+            label: {column: Estimate.of([record.figures[column] for record in chosen]) for column in columns}
+            for label, chosen in by_label.items()
+        }
+        for label, chosen in by_label.items():
+            keys = tuple(str(each) for place, each in enumerate(group) if shown[place])
+            best = frozenset(column for column in columns if label in find_best(column, estimates))
+            reasons = ", ".join(sorted({record.reason for record in chosen}))
+            rows.append(TableRow((*keys, label), estimates[label], best, reasons, len(chosen)))
+    names = tuple(name for place, name in enumerate(("classifier", "goal", "k", "request")) if shown[place])
+    return SummaryTable((*names, "method"), columns, tuple(rows))
+
+
+def find_best(column: str, estimates: dict[str, dict[str, Estimate]]) -> set[str]:
+    """Return the labels whose mean is the best, or differs from it by no more than both half intervals together.
+
+    Only methods that reached the goal for all rows compete in the other columns, since an edit that does nothing does
+    no damage, and only those with several forget sets, since one has no error. Where nothing is to be told apart, or
+    neither way is better, none is best.
+    """
+    way = better(column)
+    goal = next(name for name in GOAL_COLUMNS if name in next(iter(estimates.values())))
+    entered = {
+        label: each[column]
+        for label, each in estimates.items()
+        if each[column].half is not None and (column == goal or each[goal].mean >= 100)
+    }
+    if way == 0 or len(entered) < 2:
+        return set()
+    leader = max(entered.values(), key=lambda each: way * each.mean)
+    best = {
+        label
+        for label, each in entered.items()
+        if abs(each.mean - leader.mean) <= (each.half or 0.0) + (leader.half or 0.0)
+    }
+    return set() if len(best) == len(entered) else best
+
+
+def to_markdown(table: SummaryTable) -> list[str]:
+    """Return the lines of a Markdown table."""
+    heads = (*table.key_names, "forget sets", *table.columns, "stopped by")
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in table.rows:
+        cells = [f"**{each}**" if name in row.best else str(each) for name, each in row.estimates.items()]
+        lines.append("| " + " | ".join([*row.keys, str(row.n), *cells, row.reasons]) + " |")
+    return lines
+
+
+def to_latex(table: SummaryTable, *, caption: str) -> str:
+    """Return a LaTeX table; it needs the package booktabs."""
+    heads = (*table.key_names, "sets", *table.columns)
+    layout = "l" * len(table.key_names) + "r" * (len(heads) - len(table.key_names))
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{escape_latex(caption)}}}",
+        rf"\begin{{tabular}}{{{layout}}}",
+        r"\toprule",
+        " & ".join(map(escape_latex, heads)) + r" \\",
+        r"\midrule",
+    ]
+    for row in table.rows:
+        cells = [_latex_estimate(each, name in row.best) for name, each in row.estimates.items()]
+        lines.append(" & ".join([*map(escape_latex, row.keys), str(row.n), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def to_csv(records: Sequence[Record]) -> str:
+    """Return one line a record."""
+    shown = _shown_keys(records, always=(2,))
+    names = tuple(name for place, name in enumerate(("classifier", "goal", "k", "request")) if shown[place])
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["method", *names, "seed", *records[0].figures, "stop_reason", "forget_sha256"])
+    for record in records:
+        keys = [each for place, each in enumerate(record.group) if shown[place]]
+        figures = [round(figure, 4) for figure in record.figures.values()]
+        forget = record.result["inputs"]["forget_sha256"]
+        writer.writerow([record.label, *keys, record.seed, *figures, record.reason, forget])
+    return stream.getvalue()
+
+
+def escape_latex(text: str) -> str:
+    r"""Return `text` as LaTeX sets it.
+
+    >>> escape_latex("goal, % & k_1")
+    'goal, \\% \\& k\\_1'
+    """
+    for plain, escaped in (("\\", r"\textbackslash "), *((each, f"\\{each}") for each in "&%$#_{}")):
+        text = text.replace(plain, escaped)
+    return text
+
+
+def _latex_estimate(estimate: Estimate, best: bool) -> str:
+    text = str(estimate).replace(",", "{,}").replace("±", r"\pm")
+    return rf"$\mathbf{{{text}}}$" if best else f"${text}$"
+
+
+def _shown_keys(records: Sequence[Record], always: tuple[int, ...] = (2,)) -> list[bool]:
+    """Return which parts of a group differ between records, or are always shown (k)."""
+    return [place in always or len({record.group[place] for record in records}) > 1 for place in range(4)]

@@ -1,0 +1,93 @@
+import csv
+import io
+
+import pytest
+
+from expunge.bench.plots import find_curves, make_plots
+from expunge.bench.records import Estimate, Record
+from expunge.bench.tables import escape_latex, find_best, summarise, to_csv, to_latex, to_markdown
+
+
+def record(label="a", count=16, seed=0, classifier="", **figures):
+    shown = {"goal, %": 100.0, "robust, %": 50.0, "test": 90.0, "test churn, %": 1.0, "seconds": 2.0, **figures}
+    result = {"inputs": {"forget_sha256": "f"}, "before": {}, "after": {}}
+    return Record((classifier, "", count, 1), label, seed, shown, "goal_reached", result)
+
+
+def test_the_interval_is_that_of_students_t():
+    estimate = Estimate.of([1.0, 2.0, 4.0])
+    assert estimate.mean == pytest.approx(7 / 3)
+    assert estimate.half == pytest.approx(4.302653 * 1.527525 / 3**0.5, rel=1e-5)
+    assert str(estimate) == "2.33 ± 3.79"
+
+
+def test_one_forget_set_has_no_interval():
+    assert str(Estimate.of([12345.6])) == "12,346"
+
+
+def test_the_best_is_told_only_beyond_the_error_and_in_the_right_direction():
+    def estimates(**tests):
+        return {name: {"goal, %": Estimate(100, 0, 3), "test": test, "seconds": test} for name, test in tests.items()}
+
+    clear = estimates(a=Estimate(90, 0.5, 3), b=Estimate(88, 0.5, 3), c=Estimate(89.5, 0.2, 3))
+    assert find_best("test", clear) == {"a", "c"}
+    assert find_best("seconds", clear) == {"b"}
+    assert find_best("goal, %", clear) == set()
+    assert find_best("test", estimates(a=Estimate(90, 1, 3), b=Estimate(89, 1, 3))) == set()
+
+
+def test_who_missed_the_goal_or_ran_once_does_not_compete():
+    goals = {
+        "a": Estimate(100, 0, 3),
+        "lazy": Estimate(50, 9, 3),
+        "b": Estimate(100, 0, 3),
+        "once": Estimate(100, None, 1),
+    }
+    tests = {
+        "a": Estimate(80, 1, 3),
+        "lazy": Estimate(91, 0, 3),
+        "b": Estimate(70, 1, 3),
+        "once": Estimate(91, None, 1),
+    }
+    assert find_best("test", {name: {"goal, %": goals[name], "test": tests[name]} for name in goals}) == {"a"}
+
+
+def test_tables_show_only_the_keys_that_differ():
+    rows = [record(label, seed=seed, test=90 - 5 * (label == "b") + seed) for label in "ab" for seed in range(3)]
+    table = summarise(rows)
+    assert table.key_names == ("k", "method")
+    lines = to_markdown(table)
+    assert lines[0].startswith("| k | method | forget sets | goal, % |")
+    assert "**91.00 ± 2.48**" in lines[2]
+    assert "| 16 | b | 3 |" in lines[3]
+    both = summarise([record(classifier="one"), record(classifier="two")])
+    assert both.key_names == ("classifier", "k", "method")
+
+
+def test_latex_is_escaped_and_balanced():
+    text = to_latex(summarise([record("50% & more_")]), caption="a_b")
+    assert r"50\% \& more\_" in text
+    assert r"\caption{a\_b}" in text
+    assert text.count("{") == text.count("}")
+    assert escape_latex("k_1 #") == r"k\_1 \#"
+    widths = {line.count("&") for line in text.splitlines() if line.endswith(r"\\")}
+    assert len(widths) == 2  # an escaped ampersand in the row, none in the head
+
+
+def test_csv_has_every_record_with_its_seed():
+    lines = list(csv.DictReader(io.StringIO(to_csv([record(seed=4, test=91.23456), record("b", count=64)]))))
+    assert [(line["method"], line["k"], line["seed"], line["test"]) for line in lines] == [
+        ("a", "16", "4", "91.2346"),
+        ("b", "64", "0", "90.0"),
+    ]
+
+
+def test_curves_run_along_k_and_plots_repeat_byte_by_byte():
+    rows = [record(label, count, seed) for label in "ab" for count in (64, 16) for seed in (0, 1)]
+    curves = find_curves(rows, along=2)
+    assert [(curve.label, curve.places) for curve in curves] == [("a", (16, 64)), ("b", (16, 64))]
+    assert curves[0].estimates("test")[0].n == 2
+    plots = make_plots(rows, "title")
+    assert set(plots) == {"trade-off", "accuracy"}
+    assert plots == make_plots(rows, "title")
+    assert set(make_plots(rows[:2], "title")) == {"trade-off"}

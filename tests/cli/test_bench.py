@@ -1,0 +1,200 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+
+METHODS = [
+    {"label": "negative gradient", "method": "negative-gradient", "settings": {"descent": {"learning_rate": 0.02}}},
+    {"label": "stable", "method": "l2ul", "settings": {"attack": {"targets_per_row": 2, "steps": 2}}},
+]
+
+
+@pytest.fixture
+def grid(job):
+    """Return a function that writes grid.toml: two methods on the small job, one count, one seed, unless changed."""
+
+    def write(**changes):
+        model = {"architecture": "tiny_networks:build", "weights": "weights.safetensors", "mean": [0.5], "std": [0.25]}
+        base = {"title": "A small grid", "counts": [4], "seeds": [0], "methods": METHODS}
+        base["job"] = {"device": "cpu", "max_steps": 400, "model": model, "data": {"source": "npz:images.npz"}}
+        (job.folder / "grid.toml").write_text(tomli_w.dumps({**base, **changes}))
+        return job.folder
+
+    return write
+
+
+def read_table(folder):
+    """Return the grid's table without what depends on the clock."""
+    with (folder / "docs" / "results" / "grid.csv").open() as stream:
+        return [{name: value for name, value in line.items() if name != "seconds"} for line in csv.DictReader(stream)]
+
+
+def test_a_grid_is_run_once_and_makes_its_tables(grid, expunge):
+    folder = grid(seeds=[0, 1], counts=[2, 4])
+    said = expunge("bench", "grid.toml")
+    assert said.code == 0, said.err
+    assert "8/8 stable, k = 4, seed 1: done" in said.err
+    written = {path.name for path in (folder / "docs" / "results").iterdir()}
+    assert written == {"grid.md", "grid.csv", "grid.tex", "grid-accuracy.svg", "grid-trade-off.svg"}
+    assert "| 4 | stable | 2 |" in said.out
+    assert len(read_table(folder)) == 8
+    before = (folder / "docs" / "results" / "grid.md").read_text()
+    again = expunge("bench", "grid.toml")
+    assert (again.code, again.err) == (0, "")
+    assert (folder / "docs" / "results" / "grid.md").read_text() == before
+    (folder / "images.npz").unlink()
+    assert expunge("bench", "grid.toml", "--table").out == again.out
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_table(grid, expunge):
+    folder = grid(seeds=[0, 1, 2], methods=METHODS[:1])
+    assert expunge("bench", "grid.toml", "--runs", "whole").code == 0
+    whole = read_table(folder)
+    (folder / "docs" / "results" / "grid.csv").unlink()
+    start = [sys.executable, "-m", "expunge", "bench", "grid.toml", "--jobs", "2"]
+    process = subprocess.Popen(start, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    done = wait_for(lambda: list((folder / "runs").glob("grid/*/result.json")))
+    children = find_children(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in done}
+    assert 0 < len(list((folder / "runs").glob("grid/*/result.json"))) < 3
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    said = expunge("bench", "grid.toml")
+    assert said.code == 0, said.err
+    assert read_table(folder) == whole
+    assert {path: path.stat().st_mtime_ns for path in done} == kept
+
+
+def test_a_cell_that_fails_or_dies_does_not_stop_the_others(grid, expunge):
+    deadly = "from tiny_networks import build as whole\nimport multiprocessing, os, signal\n\ndef build():\n"
+    deadly += (
+        "    if multiprocessing.parent_process():\n        os.kill(os.getpid(), signal.SIGKILL)\n    return whole()\n"
+    )
+    sources = {"good": "tiny_networks:build", "deadly": "deadly_networks:build"}
+    classifiers = [{"label": label, "model": {"architecture": source}} for label, source in sources.items()]
+    folder = grid(classifiers=classifiers, methods=METHODS[:1])
+    (folder / "deadly_networks.py").write_text(deadly)
+    said = expunge("bench", "grid.toml", "--jobs", "2")
+    assert said.code == 4
+    assert "failed: deadly, negative gradient, k = 4, seed 0: its process ended: killed by signal 9" in said.err
+    assert "**Not complete**: 1 of 2 cells are missing, 1 of them failed." in said.out
+    (folder / "deadly_networks.py").write_text("from tiny_networks import build")
+    sys.modules.pop("deadly_networks", None)
+    again = expunge("bench", "grid.toml")
+    assert again.code == 0, again.err
+    assert "Not complete" not in again.out
+
+
+def test_an_error_in_one_cell_is_recorded(grid, expunge):
+    folder = grid(methods=[{"label": "none wrong", "method": "l2ul", "goal": "correct"}, METHODS[0]])
+    said = expunge("bench", "grid.toml")
+    assert said.code == 4
+    failure = json.loads((folder / "runs" / "grid" / "none-wrong-k4-s0" / "failure.json").read_text())
+    assert failure["cell"] == "none wrong, k = 4, seed 0"
+    assert failure["error"] in said.err
+    assert "negative gradient, k = 4, seed 0: done" in said.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"counts": [61]}, "`counts`: expected at most 60 rows"),
+        ({"counts": [60], "methods": [{"label": "o", "method": "oracle"}]}, "training images besides those to forget"),
+        ({"classifiers": [{"label": "a", "model": {"num_classes": 2}}]}, "in 0..1, the classifier's classes"),
+        ({"classifiers": [{"label": "a", "model": {"weights": "none.safetensors"}}]}, "none.safetensors"),
+        ({"classifiers": [{"label": "a", "data": {"source": "npz:none.npz"}}]}, "none.npz"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_runs(grid, expunge, changes, words):
+    folder = grid(**changes)
+    said = expunge("bench", "grid.toml")
+    assert said.code == 2
+    assert words in said.err
+    assert not (folder / "runs").exists()
+
+
+def test_a_data_set_with_other_class_names_than_classes_is_refused(grid, job, expunge):
+    arrays = dict(np.load(job.folder / "images.npz"))
+    np.savez(job.folder / "images.npz", **arrays, classes=np.array(["a", "b", "c", "d"]))
+    grid()
+    said = expunge("bench", "grid.toml")
+    assert said.code == 2
+    assert "expected the 3 classes of tiny_networks:build, got 4" in said.err
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--jobs", "0"), ("--memory-gigabytes", "0")])
+def test_budgets_are_checked(grid, expunge, flag, value):
+    grid()
+    said = expunge("bench", "grid.toml", flag, value)
+    assert said.code == 2
+    assert flag.strip("-").replace("-", "_") in said.err
+
+
+def test_a_table_of_nothing_is_an_error(grid, expunge):
+    grid()
+    assert "at least one cell that is done" in expunge("bench", "grid.toml", "--table").err
+
+
+@pytest.mark.parametrize("earlier", ["left", "repaired"])
+def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expunge, earlier):
+    folder = grid(stream={"requests": 3, "earlier": earlier}, methods=METHODS[1:])
+    assert expunge("bench", "grid.toml").code == 0
+    lines = read_table(folder)
+    assert [line["request"] for line in lines] == ["1", "2", "3"]
+    assert all(float(line["this request, %"]) == 100 for line in lines)
+    cell = folder / "runs" / "grid" / "stable-3x4-s0"
+    result = json.loads((cell / "result.json").read_text())
+    last = result["requests"][-1]
+    assert len(last["held_by_request"]) == 3
+    assert last["held"] == pytest.approx(sum(last["held_by_request"]) / 3)
+    for gone in (cell / "result.json", cell / "request-3" / "request.json"):
+        gone.unlink()
+    assert expunge("bench", "grid.toml").code == 0
+    again = json.loads((cell / "result.json").read_text())
+    assert [line["weights_sha256"] for line in again["requests"]] == [
+        line["weights_sha256"] for line in result["requests"]
+    ]
+    assert again["requests"][:2] == result["requests"][:2]
+    assert (folder / "docs" / "results" / "grid-stream.svg").exists()
+
+
+def test_a_ray_cluster_gives_the_same_table(grid, expunge):
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    folder = grid()
+    assert expunge("bench", "grid.toml", "--runs", "whole").code == 0
+    whole = read_table(folder)
+    said = expunge("bench", "grid.toml", "--ray", "local", "--jobs", "2")
+    assert said.code == 0, said.err
+    assert read_table(folder) == whole
+
+
+def test_a_ray_cluster_that_is_not_there_is_named(grid, expunge):
+    grid()
+    said = expunge("bench", "grid.toml", "--ray", "127.0.0.1:1")
+    assert said.code == 2
+    assert "HOST:PORT of a Ray cluster" in said.err
+
+
+def wait_for(look, seconds=300):
+    """Return what `look` finds as soon as it finds something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+def find_children(pid):
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return path.read_text().split() if path.exists() else []
