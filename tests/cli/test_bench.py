@@ -128,7 +128,7 @@ def test_a_data_set_with_other_class_names_than_classes_is_refused(grid, job, ex
     grid()
     said = expunge("bench", "grid.toml")
     assert said.code == 2
-    assert "expected the 3 classes of tiny_networks:build, got 4" in said.err
+    assert "expected images of the classifier's 3 classes, got 4 classes" in said.err
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--jobs", "0"), ("--memory-gigabytes", "0")])
