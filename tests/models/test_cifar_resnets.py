@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from expunge.errors import ClassifierError, ExpungeWarning
 from expunge.models import ModelSource, load_classifier
@@ -116,3 +117,29 @@ def test_shared_classifiers_are_as_accurate_as_measured(shared_data, shared_tile
     with torch.no_grad():
         accuracy = (loaded.classifier(x).argmax(dim=1) == y).float().mean().item()
     assert accuracy > least
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "map_side"),
+    [
+        ("resnet18", 11_173_962, 4),
+        ("resnet50", 23_520_842, 4),
+        ("mobilenetv2", 2_236_682, 4),
+        ("densenet121", 6_956_426, 4),
+        ("squeezenet", 727_626, 4),
+        ("vit-ti", 5_362_762, None),
+    ],
+)
+def test_networks_made_for_small_images(name, weights, map_side):
+    pytest.importorskip("torchvision")
+    pytest.importorskip("timm")
+    network = ARCHITECTURES[name](10).eval()
+    assert sum(weight.numel() for weight in network.parameters()) == weights
+    sides = []
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_hook(lambda part, inputs, output: sides.append(output.shape[-1]))
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, 32, 32)).shape == (1, 10)
+    assert sides[0] == (8 if map_side is None else 32)
+    assert map_side is None or sides[-1] == map_side

@@ -1,4 +1,4 @@
-"""The residual networks for CIFAR: cifar:resnet20 to cifar:resnet110, and a variant with a wide stem."""
+"""Networks for CIFAR: cifar:resnet20 to cifar:resnet110, a variant with a wide stem, and what small_images adapts."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from expunge.errors import ClassifierError
 from expunge.models.random_weights import warn_random
+from expunge.models.small_images import SMALL_IMAGE_NETWORKS
 from expunge.models.source import PRETRAINED, Architecture, FoundModel, ModelSource
 from expunge.models.weights import fill, last_length, read_weights
 
@@ -70,14 +71,16 @@ ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
     "resnet56": lambda num_classes: CifarResNet(9, num_classes),
     "resnet110": lambda num_classes: CifarResNet(18, num_classes),
     "resnet20-bottleneck-stem": BottleneckStemResNet,
+    **SMALL_IMAGE_NETWORKS,
 }
 
 
 def load_cifar_resnet(architecture: Architecture, source: ModelSource) -> FoundModel:
-    """Return a CIFAR ResNet with the weights of `source`, or random ones (10 classes unless the source says).
+    """Return a network for CIFAR with the weights of `source`, or random ones (10 classes unless the source says).
 
     Raises:
-        ClassifierError: an unknown name, options, "pretrained", or weights that do not fit.
+        ClassifierError: an unknown name, options, "pretrained", weights that do not fit, or a network of torchvision or
+            timm that is not installed.
     """
     architecture.refuse_options("cifar")
     build = ARCHITECTURES.get(architecture.name)

@@ -5,6 +5,7 @@ Yin et al. 2020, "Dreaming to Distill" (arXiv 1912.08795). Made once for a class
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.classifier import Classifier
-from expunge.errors import OutputError
+from expunge.errors import ExpungeWarning, OutputError
 from expunge.files import write_tensors
 from expunge.probes.procedural import draw_leaves
 from expunge.runtime import CostMeter
@@ -28,6 +29,7 @@ from expunge.settings import check_settings, setting
 from expunge.task import seeded_generator
 
 CACHE_VARIABLE = "EXPUNGE_CACHE"
+NO_STATISTICS = "the classifier has no BatchNorm statistics to invert: dead leaves take the place of inverted images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +64,16 @@ def invert_classifier(
         shape: (c, h, w) of an image.
         inversion: the settings.
         meter: counts gradient evaluations.
+
+    Warns:
+        ExpungeWarning: there are no statistics to match; dead leaves, which inversion starts from, are returned.
     """
     if count == 0:
         return torch.zeros(0, *shape, device=classifier.device)
+    if not has_batchnorm(classifier):
+        warnings.warn(NO_STATISTICS, ExpungeWarning, stacklevel=2)
+        leaves = draw_leaves(count, shape, classifier.bounds, seeded_generator(0, "inverted probes"))
+        return leaves.to(classifier.device)
     batch_size = meter.runtime.batch_size
     key = f"{classifier.sha256()}:{classifier.bounds}:{inversion}:{count}:{shape}:{batch_size}"
     path = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
