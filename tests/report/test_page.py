@@ -46,7 +46,7 @@ def test_drawings_are_named_and_described(audit, parse):
 def test_each_panel_has_a_sentence_on_how_to_read_it(audit, parse):
     page = parse(write_report(audit).read_text("utf-8"))
     panels = [each for each in page.all("section") if "panel" in each.get("class", "").split()]
-    assert len(panels) == 10
+    assert len(panels) == 11
     readings = [each for each in page.all("p") if each.get("class") == "reading" and "section" in each["in"][-2:]]
     assert len(readings) >= len(panels)
 
@@ -119,7 +119,7 @@ def test_a_quick_audit_with_nothing_but_figures_still_makes_a_page(tmp_path, par
     folder = write_sample_audit(tmp_path / "audit", without=tuple(FILES))
     page = parse(write_report(folder).read_text("utf-8"))
     assert not [each for each in page.all("svg") if each.get("role") == "img"]
-    assert len([each for each in page.all("p") if each.get("class") == "undefined"]) == 10
+    assert len([each for each in page.all("p") if each.get("class") == "undefined"]) == 11
 
 
 def test_figures_that_are_not_defined_show_their_reason(audit, parse):

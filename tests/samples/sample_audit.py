@@ -33,6 +33,7 @@ COLUMNS = {
     "relearning": "classifier step accuracy",
     "tsne": "when part id label x y",
     "cost": "phase seconds",
+    "pools": "kind number forget_accuracy test_accuracy",
 }
 FILES = {**{name: f"{name}.csv" for name in COLUMNS}, "slices": "slices.npz"}
 
@@ -46,6 +47,8 @@ def figure(title, value, unit, direction=Direction.LOWER, target=0.0, **more):
 FIGURES = {
     "goal.exact": figure("forgotten, exact pixels", 87.5, "percent", Direction.HIGHER, 100.0),
     "goal.robust": figure("forgotten, changed copies", 71.2, "percent", Direction.HIGHER, 100.0),
+    "accuracy.forget_before": figure("right before", 100.0, "percent", Direction.NONE, None),
+    "accuracy.forget_after": figure("right after", 8.3, "percent", Direction.NONE, None),
     "accuracy.test_drop": figure("test accuracy lost", 0.7, "points"),
     "churn.test": figure("test answers changed", 1.4, "percent", interval=(0.6, 2.7)),
     "retrained.gap": figure("gap to retrained", None, "points", reason="no retrained classifiers were given"),
@@ -159,6 +162,7 @@ def make_tables(ids, classes):
             for n in range(len(ids) + 80)
         ],
         "cost": [("probes", 3.2), ("solve", 20.1), ("look", 2.0)],
+        "pools": [("shadow", 0, 95.5, 97.0), ("retrained", 1, 91.5, 97.5), ("retrained", 2, "", 96.5)],
     }
 
 
@@ -177,7 +181,7 @@ def write_slices(path, ids, classes):
     np.savez(
         path,
         row=np.array([0, 1]),
-        names=np.array([(ids[0], "b", "c"), (ids[1], "d", "e")]),
+        names=np.array([(ids[0], "b", "c"), (ids[-1], "d", "e")]),
         points=np.array([[[0.0, 0.0], [1.0, 0.0], [0.3, 1.0]]] * 2),
         extent=np.array([[-0.5, 1.5, -0.5, 1.5]] * 2),
         before=grids,

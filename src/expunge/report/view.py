@@ -8,6 +8,7 @@ from expunge.audit.record import AUDIT_FILE, HEADLINES, Audit, Figure
 from expunge.report.inside import cka_panel, layers_panel, slices_panel, tsne_panel
 from expunge.report.outcome import classes_panel, copies_panel, cost_panel, pattern_panel
 from expunge.report.panel import Panel
+from expunge.report.reference import reference_panel
 from expunge.report.topics import TOPICS, Topic, topic_of
 from expunge.report.traces import membership_panel, relearning_panel
 
@@ -21,7 +22,7 @@ HEADLINE_WORDS = {
 
 PANELS: Mapping[str, tuple[Callable[[Audit], Panel], ...]] = {
     "What the classifier answers now": (pattern_panel, copies_panel, classes_panel, slices_panel),
-    "What an outsider could still find": (membership_panel, relearning_panel),
+    "What an outsider could still find": (membership_panel, relearning_panel, reference_panel),
     "What changed inside": (tsne_panel, cka_panel, layers_panel),
     "What it took": (cost_panel,),
 }
