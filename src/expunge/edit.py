@@ -126,6 +126,7 @@ class Edit:
         *,
         job: Mapping[str, Any] | None = None,
         measured: Mapping[str, Measured] | None = None,
+        robust: RobustGoal | None = None,
         overwrite: bool = False,
     ) -> dict[str, Any]:
         """Write the edited weights, the patch, predictions, job and result, and return the result.
@@ -137,6 +138,7 @@ class Edit:
             folder: where to; made if missing.
             job: what was asked, as plain nested values; default: method, goal and seed.
             measured: predictions on other images by name ("retain", "test").
+            robust: what `measure_robust_goal` gave, if it was called before.
             overwrite: replace what an earlier run left in the folder.
 
         Raises:
@@ -146,7 +148,7 @@ class Edit:
         prepare_output_folder(folder, overwrite=overwrite)
         (folder / "result.json").unlink(missing_ok=True)
         forget = self.predict_forget_set()
-        result = self._to_result({"forget": forget, **(measured or {})})
+        result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal())
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
         write_tensors(folder / "model.safetensors", self.classifier.network.state_dict(), {"format": "pt", **hashes})
         write_tensors(folder / "patch.safetensors", self.compute_patch(), {"format": "pt", **hashes})
@@ -174,8 +176,7 @@ class Edit:
             "settings": dict(self.settings),
         }
 
-    def _to_result(self, measured: Mapping[str, Measured]) -> dict[str, Any]:
-        robust = self.measure_robust_goal()
+    def _to_result(self, measured: Mapping[str, Measured], robust: RobustGoal) -> dict[str, Any]:
         shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
         used = ("forget",) if self.task.retain is None else ("forget", "retain")
         return {

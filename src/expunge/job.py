@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from torch import Tensor
 
 from expunge.api import DEFAULT_METHOD, make_method, unlearn
+from expunge.audit.places import AUDIT_FOLDER, clear_folder
+from expunge.audit.record import Audit, Level
 from expunge.copies import TRANSFORMS, find_transforms
 from expunge.data import DataRequest, DataSplits, forget_set, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.edit import Edit, Measured
@@ -17,7 +20,7 @@ from expunge.files import prepare_output_folder
 from expunge.forget import ForgetSet
 from expunge.goals import GOALS, Goal
 from expunge.images import Images, Subset
-from expunge.measurement import Predictions, predict
+from expunge.measurement import Predictions, RobustGoal, predict, predict_logits, to_predictions
 from expunge.models import LoadedClassifier, ModelSource, load_classifier
 from expunge.preprocessing import Preprocessing
 from expunge.runtime import Progress, Runtime
@@ -71,12 +74,21 @@ class ForgetPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPart:
+    """What is looked at beyond the result's own figures."""
+
+    level: Level = setting(Level.NONE, "none; quick: answers, copies, weights; full: all that the data allow")
+    images: bool = setting(True, "whether the forgotten images become part of the audit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Everything that `expunge run` is told, as a job.toml holds it."""
 
     model: ModelPart = field(default_factory=ModelPart)
     data: DataPart = field(default_factory=DataPart)
     forget: ForgetPart = field(default_factory=ForgetPart)
+    audit: AuditPart = field(default_factory=AuditPart)
     goal: GoalChoice = setting(GoalChoice.AUTO, "what the forget rows are to do")
     method: str = setting(DEFAULT_METHOD, "see `expunge methods`")
     settings: Mapping[str, Any] = field(default_factory=dict, metadata={"meaning": "the method's settings"})
@@ -97,7 +109,7 @@ class Job:
     )
 
     def __post_init__(self) -> None:
-        for part in (self.model, self.data, self.forget, self):
+        for part in (self.model, self.data, self.forget, self.audit, self):
             check_settings(part)
         for name, value in (("model", self.model.architecture), ("data", self.data.source)):
             if not value:
@@ -109,21 +121,31 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished job: the edit, what was measured, the result as saved, and notes on the data."""
+    """A finished job: the edit, what was measured, the result as saved, notes on the data, and the audit, if any."""
 
     edit: Edit
     measured: Mapping[str, Measured]
     result: Mapping[str, Any]
     notes: tuple[str, ...]
+    audit: Audit | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Inputs:
+class JobInputs:
+    """What a job works on: the classifier, the images, the rows to forget, and the goal if it is not the default."""
+
     loaded: LoadedClassifier
     splits: DataSplits
     rows: list[int]
     forget_set: ForgetSet
     goal: Goal | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    images: Mapping[str, Images]
+    logits: Mapping[str, tuple[Tensor, Tensor]]
+    robust: RobustGoal
 
 
 def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outcome:
@@ -140,7 +162,8 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         memory_gigabytes=job.memory_gigabytes,
         scratch=out,
     )
-    inputs = _load_inputs(job, runtime)
+    inputs = load_inputs(job, runtime)
+    retain = rows_but(inputs.splits.train, inputs.rows)
     edit = unlearn(
         inputs.loaded.classifier,
         inputs.forget_set,
@@ -151,19 +174,47 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         runtime=runtime,
         minimum_right=job.minimum_right,
         strength=job.strength,
-        retain=_retain_part(inputs),
+        retain=retain,
         transforms=transforms,
     )
-    measured = {} if edit.stop_reason is StopReason.INTERRUPTED else _measure(job, inputs, edit, runtime)
-    resolved = replace(
+    images = {} if edit.stop_reason is StopReason.INTERRUPTED else measured_parts(job, inputs.splits, retain)
+    logits = {name: _answer(name, each, edit, runtime) for name, each in images.items()}
+    measured = {name: _to_measured(images[name].labels, *found) for name, found in logits.items()}
+    robust = edit.measure_robust_goal()
+    if (out / AUDIT_FOLDER).exists():
+        clear_folder(out / AUDIT_FOLDER)
+    resolved = _resolve(job, edit, to_mapping(method), runtime)
+    result = edit.save(out, job=to_mapping(resolved), measured=measured, robust=robust, overwrite=True)
+    outcome = Outcome(edit, measured, result, inputs.splits.notes())
+    if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
+        return outcome
+    seen = _Seen(images, logits, robust)
+    return replace(outcome, audit=_audit(job, inputs, edit, seen, out / AUDIT_FOLDER, runtime))
+
+
+def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, runtime: Runtime) -> Audit:
+    # scikit-learn takes a second to import, and most jobs have no audit
+    from expunge.audit.of_edit import Origin, compare_edit  # noqa: PLC0415
+    from expunge.audit.run import Answers, Known, run_audit  # noqa: PLC0415
+    from expunge.report import write_report  # noqa: PLC0415
+
+    origin = Origin(inputs.loaded.architecture, job.data.source, name_classes(inputs), inputs.splits.notes())
+    answers = {name: Answers(*both) for name, both in seen.logits.items()}
+    comparison = compare_edit(edit, seen.images, origin, Known(answers=answers, copies=seen.robust, cost=edit.cost))
+    audit = run_audit(comparison, folder, level=job.audit.level, pictures=job.audit.images, runtime=runtime)
+    write_report(folder)
+    return audit
+
+
+def _resolve(job: Job, edit: Edit, settings: Mapping[str, Any], runtime: Runtime) -> Job:
+    """Return the job with everything that it left open filled in, so that it can be repeated."""
+    return replace(
         job,
-        settings=to_mapping(method),
+        settings=settings,
         strength=edit.task.strength,
         goal=GoalChoice(edit.task.goal.name) if job.goal is GoalChoice.AUTO else job.goal,
         device=str(runtime.device),
     )
-    result = edit.save(out, job=to_mapping(resolved), measured=measured, overwrite=True)
-    return Outcome(edit, measured, result, inputs.splits.notes())
 
 
 def load_sources(job: Job, runtime: Runtime) -> tuple[LoadedClassifier, DataSplits]:
@@ -183,14 +234,19 @@ def load_sources(job: Job, runtime: Runtime) -> tuple[LoadedClassifier, DataSpli
     return loaded, load_data(job.data.source, request)
 
 
-def _load_inputs(job: Job, runtime: Runtime) -> _Inputs:
+def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
+    """Return what `job` works on.
+
+    Raises:
+        ExpungeError: the classifier, the images or the rows are not as they should be.
+    """
     loaded, splits = load_sources(job, runtime)
     if job.goal is GoalChoice.CORRECT:
         rows, chosen = _select_mistakes(job, loaded, splits, runtime)
-        return _Inputs(loaded, splits, rows, chosen, GOALS["relabel"])
+        return JobInputs(loaded, splits, rows, chosen, GOALS["relabel"])
     rows, new_labels = _select_rows(job, splits)
     goal = None if job.goal is GoalChoice.AUTO else GOALS[job.goal.value]
-    return _Inputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
+    return JobInputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
 
 
 def model_source(part: ModelPart) -> ModelSource:
@@ -234,10 +290,6 @@ def _select_mistakes(
     return rows, ForgetSet(chosen.ids, chosen.x, answers, chosen.y)
 
 
-def _retain_part(inputs: _Inputs) -> Subset | None:
-    return rows_but(inputs.splits.train, inputs.rows)
-
-
 def rows_but(train: Images, forgotten: Sequence[int]) -> Subset | None:
     """Return the training rows that are not to be forgotten, if there are any."""
     left_out = set(forgotten)
@@ -245,14 +297,27 @@ def rows_but(train: Images, forgotten: Sequence[int]) -> Subset | None:
     return Subset(train, retained) if retained else None
 
 
-def _measure(job: Job, inputs: _Inputs, edit: Edit, runtime: Runtime) -> dict[str, Measured]:
-    parts = measured_parts(job, inputs.splits, _retain_part(inputs))
-    before = {name: _predict(inputs.loaded, images, runtime, f"{name} before") for name, images in parts.items()}
-    after = replace(inputs.loaded, classifier=edit.classifier)
-    return {
-        name: Measured(before[name], _predict(after, images, runtime, f"{name} after"))
-        for name, images in parts.items()
-    }
+def _answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> tuple[Tensor, Tensor]:
+    before, after = (
+        predict_logits(
+            classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=f"{name} {when}"
+        )
+        for when, classifier in (("before", edit.task.classifier), ("after", edit.classifier))
+    )
+    return before, after
+
+
+def _to_measured(labels: Tensor, before: Tensor, after: Tensor) -> Measured:
+    return Measured(to_predictions(before, labels), to_predictions(after, labels))
+
+
+def name_classes(inputs: JobInputs) -> tuple[str, ...]:
+    """Return a name for each class: the classifier's, the data's, or else its number."""
+    count = inputs.loaded.classifier.num_classes
+    for names in (inputs.loaded.classifier.class_names, inputs.splits.class_names):
+        if len(names) == count:
+            return names
+    return tuple(str(number) for number in range(count))
 
 
 def measured_parts(job: Job, splits: DataSplits, retain: Subset | None) -> dict[str, Images]:

@@ -121,11 +121,15 @@ def _load_inputs(job: TrainJob) -> _Inputs:
     splits = load_data(job.data.source, request)
     classes = job.model.num_classes or len(splits.class_names) or int(splits.train.labels.max()) + 1
     left_out = _left_out(job.leave_out, splits)
-    every = range(len(splits.train.ids))
-    drawn = every if job.train_rows is None else random_rows(splits.train, job.train_rows, seed=job.seed)
-    without = set(left_out)
-    chosen = [row for row in drawn if row not in without]
+    chosen = chosen_rows(job, splits.train, left_out)
     return _Inputs(replace(job, model=replace(job.model, num_classes=classes)), splits, chosen, left_out)
+
+
+def chosen_rows(job: TrainJob, images: Images, left_out: Sequence[int]) -> list[int]:
+    """Return the rows of the training images that `job` trains on."""
+    drawn = range(len(images.ids)) if job.train_rows is None else random_rows(images, job.train_rows, seed=job.seed)
+    without = set(left_out)
+    return [row for row in drawn if row not in without]
 
 
 def _left_out(part: LeaveOutPart, splits: DataSplits) -> list[int]:

@@ -14,6 +14,15 @@ Labels = Int[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, slots=True)
+class Predicted:
+    """What one classifier answered: ids, labels in the data, and float32 logits, one row an image."""
+
+    ids: tuple[str, ...]
+    labels: Labels
+    logits: Logits
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """The logits of n images before and after an edit.
 
@@ -73,17 +82,24 @@ class Part:
         return np.asarray(self.after.argmax(axis=1))
 
 
-def check_same_rows(ids: tuple[str, ...], others: tuple[str, ...], place: str) -> None:
-    """Check that two lists of ids are the same rows in the same order.
+def join_predictions(name: str, before: Predicted, after: Predicted) -> Part:
+    """Return predictions that were made apart as one part.
 
     Raises:
-        DataError: they are not; the first difference is named.
+        DataError: they are of other images, in another order, or with other labels; the first difference is named.
     """
-    if len(ids) != len(others):
-        raise DataError(place, f"{len(ids)} rows", str(len(others)), "both must be of the same images")
-    for number, (one, other) in enumerate(zip(ids, others, strict=True)):
+    if len(before.ids) != len(after.ids):
+        raise DataError(
+            f"{name} after", f"{len(before.ids)} rows, as before", str(len(after.ids)), "both of the same images"
+        )
+    for number, (one, other) in enumerate(zip(before.ids, after.ids, strict=True)):
         if one != other:
-            raise DataError(place, f"id {one} at row {number}", other, "both must be of the same images, in order")
+            raise DataError(f"{name} after", f"id {one} in row {number}, as before", other, "both in the same order")
+    differing = (before.labels != after.labels).nonzero()[0]
+    if len(differing):
+        row = int(differing[0])
+        raise DataError(f"labels of {name}", f"{before.labels[row]} for {before.ids[row]}", str(after.labels[row]))
+    return Part(name, before.ids, before.labels, before.logits, after.logits)
 
 
 def check_finite(values: np.ndarray, place: str) -> None:

@@ -25,9 +25,7 @@ def simple_scores(data: Gathered, score: str, when: str) -> tuple[np.ndarray, np
         NotDefinedError: there are no test images, or the classifier gives all rows one answer.
     """
     forget, test = data.forget, data.part("test")
-    answers = np.concatenate([_logits(part, when).argmax(axis=1) for part in (forget, test)])
-    if len(np.unique(answers)) < 2:
-        raise NotDefinedError("the classifier gives every image the same answer")
+    _require_answers(data, when)
     function = membership.SCORES[score]
     return function(_logits(forget, when), forget.labels), function(_logits(test, when), test.labels)
 
@@ -39,6 +37,7 @@ def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
         NotDefinedError: there are no shadow classifiers, or too few test rows.
     """
     pool, test = data.need_shadows(), data.part("test")
+    _require_answers(data, when)
     rows = generator(data, "rmia population").permutation(len(pool.test_rows))
     if len(rows) < 2:
         raise NotDefinedError("it takes at least two test rows")
@@ -71,6 +70,7 @@ def _simple(score: str, when: str) -> Callable[[Gathered], Estimate]:
 def _svc(when: str) -> Callable[[Gathered], Judged]:
     def compute(data: Gathered) -> Judged:
         forget, retain, test = data.forget, data.part("retain"), data.part("test")
+        _require_answers(data, when)
         rng = generator(data, f"svc {when}")
         chances = {
             part.name: membership.label_probability(_logits(part, when), part.labels) for part in (forget, retain, test)
@@ -129,6 +129,13 @@ def _margins(data: Gathered, pool: Shadows, part: str) -> tuple[np.ndarray, np.n
         )
     labels, unlearned = data.part("test").labels[pool.test_rows], need(pool.unlearned_test, NOT_UNLEARNED)
     return shadows.log_odds(unlearned, labels), shadows.log_odds(pool.test, labels)
+
+
+def _require_answers(data: Gathered, when: str) -> None:
+    """Check that the classifier tells anything apart: attacks on one that doesn't find nothing, whatever it saw."""
+    answers = np.concatenate([_logits(part, when).argmax(axis=1) for part in (data.forget, data.part("test"))])
+    if len(np.unique(answers)) < 2:
+        raise NotDefinedError("the classifier gives every image the same answer")
 
 
 def _logits(part: Part, when: str) -> np.ndarray:

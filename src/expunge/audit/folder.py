@@ -12,31 +12,13 @@ from torch import Tensor
 
 from expunge.audit.defined import NotDefinedError
 from expunge.audit.gathered import ONLY_FULL, Gathered
+from expunge.audit.places import FEATURES_FILE, IMAGES_FOLDER, POOLS_FILE, PREDICTIONS_FILE
 from expunge.audit.record import AUDIT_FILE, SLICES_FILE, Audit, Slice, TableFile, to_json
 from expunge.audit.tables import TABLES, Table, picture
 from expunge.classifier import Bounds
 from expunge.disk import write_bytes, write_json, write_text
-from expunge.errors import OutputError
 
-PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE = "predictions.npz", "features.npz", "pools.npz"
 LARGEST_SIDE = 128
-
-
-def clear_folder(folder: Path) -> None:
-    """Make the folder and remove what an earlier audit left there, audit.json first; other files stay.
-
-    Raises:
-        OutputError: it can't be made, or a file can't be removed.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = [AUDIT_FILE, PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE, SLICES_FILE]
-        names += [f"{name}.csv" for name in TABLES]
-        old = [folder / name for name in names] + sorted((folder / "images").glob("[0-9]*.png"))
-        for path in old:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(str(folder), "a folder that can be written to", f"{error.strerror}") from error
 
 
 def write_data(folder: Path, data: Gathered) -> dict[str, TableFile]:
@@ -59,7 +41,7 @@ def write_data(folder: Path, data: Gathered) -> dict[str, TableFile]:
 
 def write_pictures(folder: Path, x: Tensor, bounds: Bounds, data: Gathered) -> None:
     """Write the forgotten images as PNG, at most 128 pixels wide or high; `x` has 1 or 3 channels."""
-    (folder / "images").mkdir(exist_ok=True)
+    (folder / IMAGES_FOLDER).mkdir(exist_ok=True)
     levels = ((x.detach().cpu() - bounds.lower) / bounds.width * 255).round().clamp(0, 255).to(torch.uint8)
     for number, pixels in enumerate(levels.permute(0, 2, 3, 1).numpy()):
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

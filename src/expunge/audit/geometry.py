@@ -17,6 +17,7 @@ from expunge.audit.evidence import Labels, check_finite
 NEIGHBOURS = 10
 PERPLEXITY = 30
 PROBE_STEPS = 200
+ROUNDING = 1e-6
 
 Features = Float[np.ndarray, "n d"]
 
@@ -46,11 +47,8 @@ def linear_cka(one: Features, other: Features) -> float:
         check_finite(features, "features")
         centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
         grams.append(centred @ centred.T)
-    lengths = [float(np.linalg.norm(gram)) for gram in grams]
-    scale = [float(np.square(features, dtype=np.float64).sum()) for features in (one, other)]
-    if any(length <= 1e-12 * size for length, size in zip(lengths, scale, strict=True)):
-        raise NotDefinedError("the features are the same for all rows")
-    return float((grams[0] * grams[1]).sum() / (lengths[0] * lengths[1]))
+        _require_spread(features)
+    return float((grams[0] * grams[1]).sum() / (np.linalg.norm(grams[0]) * np.linalg.norm(grams[1])))
 
 
 class Probe:
@@ -64,8 +62,7 @@ class Probe:
         check_finite(features, "features")
         if len(np.unique(labels)) < 2:
             raise NotDefinedError("the rows to fit on are of one class")
-        if not features.std(axis=0).any():
-            raise NotDefinedError("the features are the same for all rows")
+        _require_spread(features)
         self._pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=PROBE_STEPS))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a probe need not be the optimum
@@ -84,7 +81,12 @@ def embed(features: Features, seed: int) -> Float[np.ndarray, "n 2"]:
     """
     if len(features) < 5:
         raise NotDefinedError("it takes at least five rows")
-    if not features.std(axis=0).any():
-        raise NotDefinedError("the features are the same for all rows")
+    _require_spread(features)
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features))
+
+
+def _require_spread(features: Features) -> None:
+    """Check that features differ by more than rounding."""
+    if np.ptp(features, axis=0).max() <= ROUNDING * np.abs(features).max():
+        raise NotDefinedError("the features are the same for all rows")

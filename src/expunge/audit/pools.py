@@ -22,9 +22,6 @@ from expunge.task import seeded_generator
 
 TEST_ROWS = 2000
 
-Unlearn = Callable[[Classifier, ForgetSet], Classifier]
-"""Makes a classifier forget rows, with the method and settings of the edit that is audited."""
-
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -39,6 +36,10 @@ class Member:
     load: Callable[[], Classifier]
     trained_on: frozenset[str]
     folder: Path
+
+
+Unlearn = Callable[[Classifier, ForgetSet, Member], Classifier]
+"""Makes a member's classifier forget rows, with the method and settings of the edit that is audited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _unlearned(
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["forget"], arrays["test"]
     numbers = [number for number, name in enumerate(rows.ids) if name in member.trained_on]
-    edited = unlearning.unlearn(classifier, rows.rows(numbers)) if numbers else classifier
+    edited = unlearning.unlearn(classifier, rows.rows(numbers), member) if numbers else classifier
     found = _logits(edited, rows), _predict(edited, test, runtime, f"{member.folder.name} unlearned")
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, forget=found[0], test=found[1])

@@ -13,8 +13,9 @@ from expunge.audit.deep import Scene, look_closer
 from expunge.audit.defined import NotDefinedError
 from expunge.audit.evidence import Part
 from expunge.audit.figures import choose_headline, compute_figures
-from expunge.audit.folder import clear_folder, write_audit, write_data, write_pictures
+from expunge.audit.folder import write_audit, write_data, write_pictures
 from expunge.audit.gathered import Gathered, Retrained, Shadows
+from expunge.audit.places import clear_folder
 from expunge.audit.record import Audit, Level, Subject
 from expunge.audit.verdict import LIMITS, write_verdict
 from expunge.audit.weights import Shift, weight_shift

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from expunge.audit.record import Audit
 from expunge.edit import Edit
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
@@ -78,6 +80,16 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
     if result["retain_used"]:
         console.print("retain data were used by the method")
     console.print(f"saved to {place}", markup=False)
+
+
+def show_audit(audit: Audit) -> None:
+    """Print an audit's verdict, what it flags, and where it is."""
+    for sentence in audit.verdict:
+        click.echo(sentence)
+    flagged = [figure.title for figure in audit.figures.values() if figure.flagged]
+    if flagged:
+        click.echo(f"{len(flagged)} figures miss their target: {'; '.join(flagged)}")
+    click.echo(f"audit saved to {audit.folder}")
 
 
 def _table(result: Mapping[str, Any]) -> Table:

@@ -2,14 +2,16 @@
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from expunge.api import DEFAULT_METHOD
+from expunge.audit.record import Level
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED
-from expunge.cli.display import Bars, show_result
+from expunge.cli.display import Bars, show_audit, show_result
 from expunge.copies import TRANSFORMS
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.errors import SettingsError
@@ -26,6 +28,7 @@ DATA_KINDS = ", ".join(f"{kind}:PATH" for kind in DATA_SOURCES)
 
 STRENGTH_HELP = "Forget the exact pixels, or transformed copies too.  [default: the method's]"
 TRANSFORMS_HELP = f"What robust copies go through: {', '.join(TRANSFORMS)}, or package.module:function.  [default: all]"
+AUDIT_HELP = "Look closer: quick at answers and weights, full at all that the data allow.  [default: none]"
 EXAMPLE = """\b
 Example:
   expunge run --model cifar:resnet20 --weights w.safetensors --mean .485,.456,.406 --std .229,.224,.225 \\
@@ -69,6 +72,8 @@ Example:
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
 @click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
 @click.option("--memory-gigabytes", "memory_gigabytes", metavar="G", help="Fit batches into so much; rest on disk.")
+@click.option("--audit", "audit__level", type=click.Choice([level.value for level in Level]), help=AUDIT_HELP)
+@click.option("--no-images", "no_images", is_flag=True, help="Leave the forgotten images out of the audit.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A job.toml; flags win.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the result.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier result in that folder.")
@@ -77,6 +82,7 @@ def command(
     out: Path,
     overwrite: bool,
     settings: tuple[str, ...],
+    no_images: bool,
     **flags: str | None,
 ) -> int:
     """Edit a classifier so that chosen instances are forgotten.
@@ -85,10 +91,14 @@ def command(
     """
     given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
     job = read_job(config, given, settings)
+    if no_images:
+        job = replace(job, audit=replace(job.audit, images=False))
     outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
     for note in outcome.notes:
         click.echo(f"note: {note}", err=True)
     show_result(outcome.edit, outcome.result, str(out))
+    if outcome.audit is not None:
+        show_audit(outcome.audit)
     return EXIT_CODES.get(outcome.edit.stop_reason, EXIT_GOAL_NOT_REACHED)
 
 

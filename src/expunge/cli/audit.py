@@ -1,0 +1,117 @@
+"""`expunge audit`: what an edit did, from the two classifiers and the images."""
+
+from pathlib import Path
+
+import click
+
+from expunge.audit.places import AUDIT_FOLDER
+from expunge.audit.record import Level
+from expunge.audit_job import AuditJob, PoolPart, run_audit_job
+from expunge.cli.display import Bars, show_audit
+from expunge.cli.run import DATA_KINDS, MODEL_KINDS, TRANSFORMS_HELP, read_job
+from expunge.cli.train import SETTINGS, read_recipe
+from expunge.errors import SettingsError
+from expunge.job import GoalChoice, Job, ModelPart
+from expunge.settings import from_mapping, nest, to_mapping
+from expunge.training import RECIPES
+
+EXAMPLE = """\b
+Examples:
+  expunge audit edited/
+  expunge audit edited/ --retrained pool/ --make-retrained 3 --shadows pool/ --make-shadows 8 --set epochs=12
+  expunge audit --model cifar:resnet20 --weights before.safetensors --after-weights after.safetensors \\
+      --mean .485,.456,.406 --std .229,.224,.225 --data npz:cifar10.npz --forget rows.csv --out audit/
+"""
+POOLS = {"shadows": "make_shadows", "retrained": "make_retrained"}
+
+
+@click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
+@click.argument("run", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--level", type=click.Choice(["quick", "full"]), default="full", show_default=True)
+@click.option("--model", "--before-model", "model__architecture", metavar="SOURCE", help=f"{MODEL_KINDS}.")
+@click.option("--weights", "--before-weights", "model__weights", metavar="FILE", help="Weights before the edit.")
+@click.option("--num-classes", "model__num_classes", metavar="N", help="Where the weights don't say.")
+@click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
+@click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation.")
+@click.option("--after-model", "after__architecture", metavar="SOURCE", help="[default: the same as before]")
+@click.option("--after-weights", "after__weights", metavar="FILE", help="Weights after the edit.")
+@click.option("--after-mean", "after__mean", metavar="M[,M,M]", help="[default: the same as before]")
+@click.option("--after-std", "after__std", metavar="S[,S,S]", help="[default: the same as before]")
+@click.option("--data", "data__source", metavar="SOURCE", help=f"{DATA_KINDS}.")
+@click.option("--table", "data__table", metavar="FILE", help="Table of a folder: path, label, optional id, new_label.")
+@click.option("--resize", "data__resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
+@click.option("--crop", "data__crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
+@click.option("--retain-rows", "data__retain_rows", metavar="N", help="Retain rows to measure on.  [default: 5000]")
+@click.option("--test-rows", "data__test_rows", metavar="N", help="Test rows to measure on.  [default: 10000]")
+@click.option("--forget", "forget__table", metavar="FILE", help="CSV of the forgotten rows: id or path, new_label.")
+@click.option("--forget-rows", "forget__rows", metavar="ROWS", help="Row numbers of the training data: 3,17,40-45.")
+@click.option("--forget-random", "forget__random", metavar="K", help="K random rows, drawn with the seed.")
+@click.option("--goal", type=click.Choice([choice.value for choice in GoalChoice]), help="[default: auto]")
+@click.option("--transforms", metavar="NAME[,NAME]", help=TRANSFORMS_HELP)
+@click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0, or the run's]")
+@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
+@click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
+@click.option("--shadows", metavar="DIR", help="Classifiers trained on halves of the data, a folder each.")
+@click.option("--make-shadows", metavar="N", help="Train so many of them there, where they are missing.")
+@click.option("--retrained", metavar="DIR", help="Classifiers trained without the rows, a folder each.")
+@click.option("--make-retrained", metavar="N", help="Train so many of them there, where they are missing.")
+@click.option("--recipe", type=click.Choice(list(RECIPES)), default="cifar", show_default=True)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=f"A setting of the recipe: {SETTINGS}.")
+@click.option("--no-images", "no_images", is_flag=True, help="Leave the forgotten images out.")
+@click.option("--out", "-o", type=click.Path(file_okay=False, path_type=Path), help="[default: RUN/audit]")
+@click.option("--overwrite", is_flag=True, help="Write to a folder that holds other files.")
+def command(  # noqa: PLR0913 - one a flag
+    *,
+    run: Path | None,
+    level: str,
+    out: Path | None,
+    no_images: bool,
+    overwrite: bool,
+    recipe: str,
+    settings: tuple[str, ...],
+    **flags: str | None,
+) -> int:
+    """Compare a classifier before and after an edit, and write figures, tables and pictures.
+
+    RUN is the folder of an `expunge run`, which says everything; paths in it are taken from where it was run. Without
+    RUN, any two classifiers with the same classes can be compared. Classifiers to compare with (--shadows,
+    --retrained) are those that `expunge train` left in the folders of DIR.
+    """
+    given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    job, after = _read_sides(run, given)
+    pools = {name: _read_pool(given, name) for name in POOLS}
+    asked = AuditJob(
+        job=job,
+        after=after,
+        level=Level(level),
+        images=not no_images,
+        run=run,
+        shadows=pools["shadows"],
+        retrained=pools["retrained"],
+        recipe=read_recipe(recipe, settings),
+    )
+    if out is None and run is None:
+        raise SettingsError("out", "a folder for the audit", "none", "say --out DIR")
+    folder = out or Path(run or "") / AUDIT_FOLDER
+    show_audit(run_audit_job(asked, folder, progress=Bars(), overwrite=overwrite))
+    return 0
+
+
+def _read_sides(run: Path | None, given: dict[str, str]) -> tuple[Job, ModelPart]:
+    """Return the job that says what was before, and the classifier after."""
+    own = {name: value for name, value in given.items() if not name.startswith(("after.", *POOLS, *POOLS.values()))}
+    after = {name.removeprefix("after."): value for name, value in given.items() if name.startswith("after.")}
+    if run is not None:
+        model = [name for name in own if name.startswith(("model.", "forget.", "goal"))] + list(after)
+        if model:
+            raise SettingsError(model[0], "nothing that the run says already", given.get(model[0], "a value"))
+        after = {"weights": str(run / "model.safetensors")}
+    elif "weights" not in after:
+        raise SettingsError("after-weights", "the weights after the edit, or the folder of a run", "none")
+    job = read_job(None if run is None else run / "job.toml", own, ())
+    return job, from_mapping(ModelPart, {**to_mapping(job.model), **nest(after)})
+
+
+def _read_pool(given: dict[str, str], name: str) -> PoolPart:
+    values = {"folder": given.get(name), "count": given.get(POOLS[name])}
+    return from_mapping(PoolPart, {key: value for key, value in values.items() if value is not None})

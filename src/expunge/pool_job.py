@@ -1,0 +1,138 @@
+"""Pools of other classifiers on disk: found in a folder, or trained there, each by a `expunge train` of its own."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.audit.pools import Member, Pool
+from expunge.classifier import Classifier
+from expunge.errors import DataError
+from expunge.images import Images
+from expunge.job import model_source
+from expunge.models import load_classifier
+from expunge.runtime import Progress
+from expunge.settings import from_mapping, to_mapping
+from expunge.task import seeded_generator
+from expunge.train_job import RESULT, WEIGHTS, LeaveOutPart, TrainJob, chosen_rows, run_train_job
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """What a pool is to hold.
+
+    Args:
+        job: how each of its classifiers is trained; its seed and the rows to leave out are set for each.
+        count: how many; shadow classifiers come in pairs, trained on one half of the images and on the other.
+        forgotten: row numbers that no classifier may see; None for shadow classifiers.
+    """
+
+    job: TrainJob
+    count: int
+    forgotten: tuple[int, ...] | None = None
+
+    def key(self, images: Images) -> str:
+        """Return a hash of data, settings and rows: pools of one plan are kept in one folder."""
+        rows = hashlib.sha256(json.dumps([list(images.ids), images.labels.tolist()]).encode()).hexdigest()
+        settings = to_mapping(replace(self.job, seed=0, leave_out=LeaveOutPart()))
+        parts = {"data": rows, "settings": settings, "forgotten": self.forgotten}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def left_out(self, number: int, images: Images) -> list[int]:
+        """Return the rows that classifier `number` never sees."""
+        if self.forgotten is not None:
+            return list(self.forgotten)
+        count = len(images.labels)
+        order = torch.randperm(count, generator=seeded_generator(0, f"shadow halves {number // 2}")).tolist()
+        return sorted(order[: count // 2] if number % 2 else order[count // 2 :])
+
+
+def train_pool(folder: Path, plan: PoolPlan, images: Images, *, progress: Progress) -> Path:
+    """Train what is missing of a pool, and return its folder; a training that was stopped goes on.
+
+    Args:
+        folder: holds pools by the hash of their plan.
+        plan: what the pool is to hold.
+        images: the training images.
+        progress: shows each training.
+
+    Raises:
+        ExpungeError: as `run_train_job`.
+    """
+    place = folder / plan.key(images)
+    for number in range(plan.count):
+        member = place / f"{number:02d}"
+        if (member / RESULT).exists():
+            continue
+        rows = ",".join(map(str, plan.left_out(number, images)))
+        run_train_job(
+            replace(plan.job, seed=number, leave_out=LeaveOutPart(rows=rows)),
+            member,
+            progress=progress,
+            overwrite=False,
+        )
+    return place
+
+
+def read_pool(folder: Path, images: Images, *, count: int | None = None) -> Pool:
+    """Return the classifiers that `expunge train` left in the folders of `folder`.
+
+    Args:
+        folder: holds a folder for each classifier.
+        images: the training images, which tell what each was trained on.
+        count: the first so many; None for all.
+
+    Raises:
+        DataError: there is none, or one was trained on other images.
+    """
+    results = sorted(folder.glob(f"*/{RESULT}"))[:count]
+    if not results:
+        raise DataError(str(folder), f"folders that expunge train wrote, each with {RESULT}", "none", "train some")
+    found = [(path.parent, _read_result(path)) for path in results]
+    members = tuple(_to_member(place, result, images) for place, result in found)
+    return Pool(members, _say_how([result for _, result in found]))
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(str(path), "the result of expunge train", f"{error}", "train it anew") from error
+    return result
+
+
+def _to_member(folder: Path, result: dict[str, Any], images: Images) -> Member:
+    job = from_mapping(TrainJob, result["job"])
+    row_of = {name: row for row, name in enumerate(images.ids)}
+    unknown = [name for name in result["left_out"] if name not in row_of]
+    if unknown:
+        raise DataError(str(folder), "a classifier of these training images", f"one that left out {unknown[0]}")
+    chosen = chosen_rows(job, images, [row_of[name] for name in result["left_out"]])
+    if len(chosen) != result["train_rows"]:
+        counts = f"{result['train_rows']} instead of {len(chosen)} images"
+        raise DataError(str(folder), "a classifier of these training images", f"one of {counts}")
+
+    def load() -> Classifier:
+        return load_classifier(replace(model_source(job.model), weights=folder / WEIGHTS)).classifier
+
+    return Member(load, frozenset(images.ids[row] for row in chosen), folder)
+
+
+def _say_how(results: Sequence[dict[str, Any]]) -> str:
+    """Return a sentence on how the classifiers were trained."""
+    architectures = sorted({result["job"]["model"]["architecture"] for result in results})
+    recipe = results[0]["job"]["recipe"]
+    return (
+        f"{len(results)} of {' and '.join(architectures)}, trained on {_span(r['train_rows'] for r in results)} images "
+        f"for {recipe['epochs']} epochs (rate {recipe['learning_rate']:g}, batches of {recipe['batch_size']}, "
+        f"{recipe['schedule']} schedule, {recipe['augmentation'].replace('_', ' ')})"
+    )
+
+
+def _span(values: Iterator[int]) -> str:
+    found = sorted(set(values))
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"

@@ -1,0 +1,145 @@
+"""Each metric on three cases whose answer is known: a classifier that was not edited, one that never saw the rows, and
+one that answers everything alike. True: flagged; False: not; None: not defined, with a reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from expunge.audit.defined import Estimate
+from expunge.audit.definitions import misses
+from expunge.audit.figures import FIGURES, choose_headline, compute_figures
+from expunge.audit.record import Direction
+from expunge.audit.verdict import write_verdict
+
+EXPECTED = {
+    #                              unedited, retrained, constant
+    "goal.exact": (True, True, True),
+    "goal.robust": (True, True, True),
+    "goal.robust_rows": (True, True, True),
+    "goal.robust_worst": (True, True, True),
+    "accuracy.test_drop": (False, False, True),
+    "churn.test": (False, True, True),
+    "churn.retain": (False, False, True),
+    "answers.largest_share": (False, False, True),
+    "pattern.largest_share": (None, False, True),
+    "pattern.distance": (None, False, True),
+    "retrained.gap": (True, False, True),
+    "retrained.tug_of_war": (True, False, True),
+    "neighbours.retain": (False, False, True),
+    "neighbours.noised": (False, True, True),
+    "probe.after": (True, False, None),
+    "membership.loss_after": (True, False, None),
+    "membership.confidence_after": (True, False, None),
+    "membership.entropy_after": (True, False, None),
+    "membership.modified_entropy_after": (True, False, None),
+    "membership.svc_after": (True, False, None),
+    "rmia.auc_after": (True, False, None),
+    "rmia.tpr_after": (True, False, None),
+    "rmia.accuracy_after": (True, False, None),
+    "ulira.auc": (True, False, True),
+    "ulira.accuracy": (True, False, True),
+    "ulira.tpr": (True, False, True),
+    "klom.forget": (True, False, True),
+    "klom.test": (False, False, True),
+}
+
+
+@pytest.fixture(scope="module")
+def figures(cases):
+    return [compute_figures(data) for data in cases.values()]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_metric_tells_the_known_cases_apart(figures, name):
+    found = tuple(each[name].flagged for each in figures)
+    assert found == EXPECTED[name], [(each[name].value, each[name].target, each[name].reason) for each in figures]
+
+
+def test_what_has_no_value_has_a_reason_and_what_has_one_has_none(figures):
+    for each in figures:
+        for name, figure in each.items():
+            assert (figure.value is None) == bool(figure.reason), name
+            assert figure.measured_on
+            assert "{" not in figure.measured_on
+
+
+def test_the_layers_of_a_constant_classifier_are_not_compared(figures):
+    assert figures[0]["cka.forget"].value == pytest.approx(1.0)
+    assert figures[2]["cka.forget"].reason == "the features are the same for all rows"
+
+
+def test_before_is_the_same_in_every_case(figures):
+    for name in ("membership.loss_before", "rmia.auc_before", "accuracy.test_before", "probe.before"):
+        assert len({each[name].value for each in figures[:2]}) <= (1 if name != "rmia.auc_before" else 2)
+        assert figures[0][name].flagged in (True, None)
+
+
+def test_a_row_that_comes_back_sooner_than_in_a_retrained_classifier_is_flagged(world):
+    edited = compute_figures(world.gathered("constant"))["relearning.full_edited"]
+    assert edited.value == 4
+    assert edited.target is None  # the retrained one never gets there
+    half = compute_figures(world.gathered("constant"))["relearning.half_edited"]
+    assert (half.value, half.target, half.flagged) == (4, 0, False)
+
+
+def test_a_quick_audit_says_why_the_rest_is_missing(world):
+    data = world.gathered("unedited", deep=None, shadows=None, retrained=None)
+    figures = compute_figures(data)
+    assert figures["neighbours.retain"].reason == "only a full audit measures this"
+    assert figures["rmia.auc_after"].reason == "there are no shadow classifiers"
+    assert figures["retrained.gap"].reason == "there is no retrained classifier"
+    assert figures["weights.l2"].reason == "the two classifiers have different architectures"
+    assert figures["membership.loss_after"].value is not None
+
+
+def test_without_other_images_only_the_rows_speak(world):
+    data = world.gathered("constant", deep=None, shadows=None, retrained=None, cost=None)
+    figures = compute_figures(replace(data, parts={"forget": data.forget}))
+    assert figures["churn.test"].reason == "there are no test images"
+    assert figures["cost.seconds"].reason == "it is not known what the edit took"
+    assert choose_headline(figures) == {"goal": "goal.exact", "cost": None, "distance": None, "time": None}
+    assert figures["goal.exact"].value == pytest.approx(80.0)
+    words = " ".join(write_verdict(figures))
+    assert "not met: it holds for 80.0%" in words
+    assert "not known" in words
+
+
+def test_verdicts_promise_nothing(figures):
+    for each in figures:
+        words = " ".join(write_verdict(each)).lower()
+        assert not any(word in words for word in ("certified", "erased", "compliant", "guarantee", "proof"))
+    unedited, retrained, _ = (" ".join(write_verdict(each)) for each in figures)
+    assert "not met" in unedited
+    assert "further than those differ" in unedited
+    assert "no further than" in retrained
+
+
+def test_the_same_inputs_give_the_same_figures(world):
+    data = world.gathered("retrained", deep=None, shadows=None)
+    figures = compute_figures(data)
+    assert compute_figures(data) == figures
+    again = compute_figures(replace(data, seed=1))["membership.loss_after"]
+    assert again.value == figures["membership.loss_after"].value
+    assert again.interval != figures["membership.loss_after"].interval
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "direction", "flagged"),
+    [
+        (0.6, None, Direction.NEAR, True),
+        (0.6, (0.49, 0.7), Direction.NEAR, False),
+        (0.4, (0.3, 0.45), Direction.NEAR, True),
+        (0.54, None, Direction.NEAR, False),
+        (0.4, None, Direction.HIGHER, True),
+        (0.46, None, Direction.HIGHER, False),
+        (0.6, None, Direction.LOWER, True),
+        (0.1, None, Direction.LOWER, False),
+        (0.1, None, Direction.NONE, None),
+    ],
+)
+def test_when_a_value_misses_its_target(value, interval, direction, flagged):
+    assert misses(Estimate(value, interval), direction, 0.5, 0.05) is flagged
+
+
+def test_names_are_of_one_form():
+    assert all(name.count(".") == 1 and name == name.lower() for name in FIGURES)

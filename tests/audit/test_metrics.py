@@ -1,0 +1,390 @@
+"""Each metric against an independent computation: another library, or a plain loop."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from scipy.spatial.distance import cdist
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+from expunge.audit import answers, auc, geometry, klom, membership, pattern, relearning, retrained, shadows, weights
+from expunge.audit.defined import NotDefinedError
+
+CLASSES = 4
+SCORES = arrays(np.float64, st.integers(2, 12), elements=st.integers(-3, 3).map(float))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def logits(rng):
+    return rng.normal(scale=3, size=(30, CLASSES)).astype(np.float32)
+
+
+@pytest.fixture
+def labels(rng):
+    return rng.integers(CLASSES, size=30)
+
+
+def draw_stack(rng, count, labels):
+    return rng.normal(scale=2, size=(count, len(labels), CLASSES)).astype(np.float32)
+
+
+# Answers
+
+
+def test_share_is_a_mean_with_wilsons_interval():
+    flags, z = np.array([True] * 7 + [False] * 3), stats.norm.ppf(0.975)
+    found = answers.share(flags)
+    middle = (0.7 + z**2 / 20) / (1 + z**2 / 10)
+    half = z / (1 + z**2 / 10) * math.sqrt(0.7 * 0.3 / 10 + z**2 / 400)
+    assert found.value == pytest.approx(70)
+    assert found.interval == pytest.approx((100 * (middle - half), 100 * (middle + half)))
+
+
+def test_accuracy_churn_and_largest_share_by_counting(logits, labels):
+    predicted = [int(max(range(CLASSES), key=row.__getitem__)) for row in logits.tolist()]
+    right = sum(one == other for one, other in zip(predicted, labels.tolist(), strict=True))
+    assert answers.accuracy(logits, labels).value == pytest.approx(100 * right / 30)
+    assert answers.churn(np.array(predicted), labels).value == pytest.approx(100 - 100 * right / 30)
+    most = max(predicted.count(label) for label in range(CLASSES))
+    assert answers.largest_share(np.array(predicted)).value == pytest.approx(100 * most / 30)
+
+
+def test_margins_are_the_distance_that_the_goal_is_held_by(logits, labels):
+    for row, (values, label) in enumerate(zip(logits.tolist(), labels.tolist(), strict=True)):
+        rivals = max(value for number, value in enumerate(values) if number != label)
+        assert answers.margins(logits, labels, "misclassify")[row] == pytest.approx(rivals - values[label], abs=1e-5)
+        assert answers.margins(logits, labels, "relabel")[row] == pytest.approx(values[label] - rivals, abs=1e-5)
+    assert np.array_equal(answers.goal_met(logits, labels, "relabel"), logits.argmax(axis=1) == labels)
+
+
+def test_confidence_is_torchs_softmax_even_of_large_logits(logits):
+    huge = 100 * logits
+    wanted = torch.from_numpy(huge).double().softmax(dim=1).amax(dim=1).numpy()
+    np.testing.assert_allclose(answers.confidence(huge), wanted, rtol=1e-6)
+
+
+# Areas under curves
+
+
+@given(SCORES, SCORES)
+def test_area_is_scikit_learns(positive, negative):
+    truth = np.repeat([1, 0], [len(positive), len(negative)])
+    wanted = roc_auc_score(truth, np.concatenate([positive, negative]))
+    assert auc.exact_area(positive, negative) == pytest.approx(wanted)
+    wins = np.mean([[float(one > other) + (one == other) / 2 for other in negative] for one in positive])
+    assert wanted == pytest.approx(wins)
+
+
+def test_bootstrap_is_the_plain_one():
+    rng = np.random.default_rng(1)
+    positive, negative = rng.normal(0.5, size=9).round(1), rng.normal(size=14).round(1)
+    found = auc.area(positive, negative, np.random.default_rng(7), draws=60)
+    again = np.random.default_rng(7)
+    one = again.multinomial(9, np.full(9, 1 / 9), size=60)
+    other = again.multinomial(14, np.full(14, 1 / 14), size=60)
+    areas = [
+        roc_auc_score([1] * 9 + [0] * 14, [*positive, *negative], sample_weight=[*w, *v])
+        for w, v in zip(one, other, strict=True)
+    ]
+    assert found.interval == pytest.approx(tuple(np.quantile(areas, [0.025, 0.975])))
+    assert found.interval[0] < found.value < found.interval[1]
+
+
+@given(SCORES, SCORES)
+def test_best_threshold_by_trying_all(positive, negative):
+    scores = np.concatenate([positive, negative])
+    if len(set(scores)) < 2:
+        with pytest.raises(NotDefinedError, match="every score is the same"):
+            auc.best_accuracy(positive, negative)
+        return
+    tried = [50 * ((positive >= t).mean() + (negative < t).mean()) for t in [*scores, np.inf]]
+    assert auc.best_accuracy(positive, negative) == pytest.approx(max(tried))
+
+
+def test_found_at_few_false_alarms_by_trying_all(rng):
+    positive, negative = rng.normal(2, size=50), rng.normal(size=150)
+    shares = [(positive >= t).mean() for t in [*positive, *negative] if (negative >= t).mean() <= 0.01]
+    assert auc.tpr_at(positive, negative) == pytest.approx(100 * max(shares))
+
+
+def test_one_percent_of_too_few_rows_is_not_defined(rng):
+    with pytest.raises(NotDefinedError, match="at least 100 unseen rows, not 99"):
+        auc.tpr_at(rng.normal(size=5), rng.normal(size=99))
+
+
+# Simple membership
+
+
+def test_scores_of_membership_by_hand(logits, labels):
+    tensor, target = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    p = tensor.softmax(dim=1)
+    loss = F.cross_entropy(tensor, target, reduction="none").numpy()
+    np.testing.assert_allclose(membership.negative_loss(logits, labels), -loss, rtol=1e-9)
+    np.testing.assert_allclose(membership.answer_confidence(logits, labels), p.amax(dim=1).numpy(), rtol=1e-9)
+    entropies = [-stats.entropy(row) for row in p.numpy()]
+    np.testing.assert_allclose(membership.negative_entropy(logits, labels), entropies, rtol=1e-6)
+    for row, label in enumerate(labels.tolist()):
+        terms = [p[row, c].item() * math.log(1 - p[row, c].item()) for c in range(CLASSES) if c != label]
+        own = p[row, label].item()
+        wanted = (1 - own) * math.log(own) + sum(terms)
+        assert membership.negative_modified_entropy(logits, labels)[row] == pytest.approx(wanted)
+
+
+def test_scores_stay_finite_for_answers_that_are_certain():
+    logits, labels = np.array([[1e4, 0.0], [0.0, 1e4]], dtype=np.float32), np.array([0, 0])
+    for score in membership.SCORES.values():
+        assert np.isfinite(score(logits, labels)).all()
+
+
+def test_svc_separates_what_a_threshold_separates(rng):
+    members, others = rng.uniform(0.8, 1, 200), rng.uniform(0, 0.4, 300)
+    found = membership.svc_unseen(members, others, np.array([0.95, 0.1, 0.9, 0.3]), rng)
+    assert found.tolist() == [False, True, False, True]
+
+
+def test_svc_of_one_row_or_of_equal_rows_is_not_defined(rng):
+    with pytest.raises(NotDefinedError, match="at least two"):
+        membership.svc_unseen(np.array([0.5]), np.array([0.1, 0.2]), np.array([0.3]), rng)
+    with pytest.raises(NotDefinedError, match="every probability of the label is the same"):
+        membership.svc_unseen(np.full(5, 0.5), np.full(5, 0.5), np.array([0.5]), rng)
+
+
+# Strong membership
+
+
+def test_log_odds_of_probabilities(logits, labels):
+    p = torch.from_numpy(logits).double().softmax(dim=1).numpy()[np.arange(30), labels]
+    np.testing.assert_allclose(shadows.log_odds(logits, labels), np.log(p / (1 - p)), rtol=1e-9)
+
+
+def test_rmia_by_loops(rng, labels):
+    asked, stack = draw_stack(rng, 1, labels)[0], draw_stack(rng, 4, labels)
+    unseen = rng.random((4, 30)) < 0.6
+    unseen[0] = True
+    z_labels = rng.integers(CLASSES, size=11)
+    z_asked, z_stack = draw_stack(rng, 1, z_labels)[0], draw_stack(rng, 4, z_labels)
+    population = shadows.likelihood_ratio(z_asked, z_labels, z_stack, np.ones((4, 11), dtype=bool))
+
+    def ratio(logits, stack, unseen, row, label):
+        chance = lambda values: math.exp(values[label]) / sum(math.exp(value) for value in values)  # noqa: E731
+        outside = [chance(one[row].astype(float)) for one, out in zip(stack, unseen[:, row], strict=True) if out]
+        usual = ((1 + 0.33) * sum(outside) / len(outside) + 1 - 0.33) / 2
+        return chance(logits[row].astype(float)) / usual
+
+    every = np.ones((4, 11), dtype=bool)
+    zs = [ratio(z_asked, z_stack, every, row, label) for row, label in enumerate(z_labels)]
+    wanted = [
+        np.mean([ratio(asked, stack, unseen, row, label) / z >= 1 for z in zs]) for row, label in enumerate(labels)
+    ]
+    np.testing.assert_allclose(shadows.rmia_scores(asked, labels, stack, unseen, population), wanted)
+
+
+def test_rmia_needs_a_classifier_that_never_saw_the_row(rng, labels):
+    stack, unseen = draw_stack(rng, 3, labels), np.ones((3, 30), dtype=bool)
+    unseen[:, 5] = False
+    with pytest.raises(NotDefinedError, match="every shadow classifier"):
+        shadows.likelihood_ratio(stack[0], labels, stack, unseen)
+
+
+def test_ulira_by_loops(rng, labels):
+    trained, unlearned = draw_stack(rng, 6, labels), draw_stack(rng, 6, labels)
+    seen = np.array([rng.permutation([True] * 3 + [False] * 3) for _ in labels]).T
+    found = shadows.ulira_scores(trained, unlearned, seen, labels)
+    inside, outside = shadows.log_odds(unlearned, labels), shadows.log_odds(trained, labels)
+
+    def spread(values, chosen):
+        squares = [((values[chosen[:, row], row] - values[chosen[:, row], row].mean()) ** 2).sum() for row in range(30)]
+        return math.sqrt(sum(squares) / (2 * 30))
+
+    scales = spread(inside, seen), spread(outside, ~seen)
+    positive, negative = [], []
+    for one in range(6):
+        for row in range(30):
+            ins = [inside[s, row] for s in range(6) if seen[s, row] and s != one]
+            outs = [outside[s, row] for s in range(6) if not seen[s, row] and s != one]
+            value = inside[one, row] if seen[one, row] else outside[one, row]
+            ratio = stats.norm.logpdf(value, np.mean(ins), scales[0]) - stats.norm.logpdf(
+                value, np.mean(outs), scales[1]
+            )
+            (positive if seen[one, row] else negative).append(ratio)
+    np.testing.assert_allclose(np.sort(found.positive), np.sort(positive))
+    np.testing.assert_allclose(np.sort(found.negative), np.sort(negative))
+    right = (np.mean(np.array(positive) > 0) + np.mean(np.array(negative) < 0)) / 2
+    assert shadows.balanced_accuracy(found) == pytest.approx(100 * right)
+
+
+def test_ulira_floors_the_spread_of_few_classifiers(labels):
+    same = np.zeros((4, 30, CLASSES), dtype=np.float32)
+    seen = np.array([[True], [True], [False], [False]]).repeat(30, axis=1)
+    found = shadows.ulira_scores(same, same, seen, labels)
+    assert np.isfinite(found.positive).all()
+    assert found.positive.max() == found.negative.min() == 0
+    assert shadows.balanced_accuracy(found) == 50
+
+
+def test_ulira_of_one_classifier_on_a_side_is_not_defined(rng, labels):
+    stack = draw_stack(rng, 3, labels)
+    seen = np.array([[True], [False], [False]]).repeat(30, axis=1)
+    with pytest.raises(NotDefinedError, match="at least two"):
+        shadows.ulira_scores(stack, stack, seen, labels)
+
+
+def test_klom_is_the_entropy_of_histograms(rng):
+    edited, never = rng.normal(1, size=(7, 20)), rng.normal(size=(5, 20))
+    edited[0, :4] = np.nan
+    found = klom.klom(edited, never, np.random.default_rng(0))
+    low, high = min(np.nanmin(edited), never.min()), max(np.nanmax(edited), never.max())
+    by_row = []
+    for row in range(20):
+        counts = [
+            np.histogram(side[:, row][~np.isnan(side[:, row])], bins=klom.BINS, range=(low, high))[0] + 0.5
+            for side in (never, edited)
+        ]
+        by_row.append(stats.entropy(*counts))
+    assert found.estimate.value == pytest.approx(np.mean(by_row))
+    assert found.estimate.interval[0] < found.estimate.value < found.estimate.interval[1]
+
+
+def test_klom_by_chance_is_what_equal_classifiers_get():
+    rng = np.random.default_rng(3)
+    values = [klom.klom(*rng.normal(size=(2, 5, 40)), rng) for _ in range(20)]
+    inside = [each.estimate.value < each.chance_high for each in values]
+    assert sum(inside) >= 16
+    assert np.mean([each.estimate.value - each.chance for each in values]) == pytest.approx(0, abs=0.02)
+    far = klom.klom(rng.normal(5, size=(5, 40)), rng.normal(size=(5, 40)), rng)
+    assert far.estimate.value > far.chance_high
+
+
+def test_klom_of_equal_margins_or_of_one_classifier_is_not_defined(rng):
+    with pytest.raises(NotDefinedError, match="every margin is the same"):
+        klom.klom(np.ones((3, 5)), np.ones((3, 5)), rng)
+    with pytest.raises(NotDefinedError, match="at least two"):
+        klom.klom(np.ones((1, 5)), np.ones((3, 5)), rng)
+
+
+# Retrained classifiers
+
+
+def test_gap_and_tug_of_war_by_hand():
+    edited = {"forget": 10.0, "test": 90.0}
+    others = [{"forget": 80.0, "test": 91.0}, {"forget": 84.0, "test": 88.0}]
+    gaps, products = [(70 + 1) / 2, (74 + 2) / 2], [0.3 * 0.99, 0.26 * 0.98]
+    found = retrained.gap(edited, others)
+    assert found.value == pytest.approx(np.mean(gaps))
+    assert found.interval == pytest.approx(stats.t.interval(0.95, 1, np.mean(gaps), stats.sem(gaps)))
+    assert retrained.tug_of_war(edited, others).value == pytest.approx(np.mean(products))
+    assert retrained.gap(edited, [edited]).value == 0
+    assert retrained.tug_of_war(edited, [edited]).value == 1
+
+
+# Where rows went
+
+
+def test_pattern_is_a_confusion_matrix(logits, labels):
+    predicted = logits.argmax(axis=1)
+    wanted = confusion_matrix(labels, predicted, labels=range(CLASSES))
+    assert np.array_equal(pattern.answer_matrix(labels, predicted, CLASSES), wanted)
+
+
+def test_runner_up_is_the_best_of_the_others(logits, labels):
+    for row, label in enumerate(labels.tolist()):
+        ranked = sorted(range(CLASSES), key=lambda c: -logits[row, c])
+        ranked.remove(label)
+        assert pattern.runner_up(logits, labels)[row] == ranked[0]
+
+
+def test_distance_of_patterns_by_counting(logits, labels, rng):
+    new, second = rng.integers(CLASSES, size=30), pattern.runner_up(logits, labels)
+    pairs = {(i, j) for i in range(CLASSES) for j in range(CLASSES)}
+    count = lambda to: {p: sum((labels == p[0]) & (to == p[1])) for p in pairs}  # noqa: E731
+    found, wanted = count(new), count(second)
+    total = sum(abs(found[p] - wanted[p]) for p in pairs) / 60
+    assert pattern.pattern_distance(logits, new, labels) == pytest.approx(total)
+    assert pattern.pattern_distance(logits, second, labels) == 0
+    assert pattern.runner_up_share(logits, second, labels).value == 100
+
+
+# Features
+
+
+def test_nearest_rows_by_all_distances(rng):
+    asked, others = rng.normal(size=(3, 5)), rng.normal(size=(20, 5))
+    assert np.array_equal(geometry.nearest_rows(asked, others, 4), cdist(asked, others).argsort(axis=1)[:, :4])
+    assert geometry.nearest_rows(asked, others[:2], 4).shape == (3, 2)
+
+
+def test_linear_cka_is_a_ratio_of_covariances(rng):
+    one, other = rng.normal(size=(12, 5)), rng.normal(size=(12, 7))
+    x, y = one - one.mean(axis=0), other - other.mean(axis=0)
+    wanted = np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
+    assert geometry.linear_cka(one, other) == pytest.approx(wanted)
+    turned = one @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    assert geometry.linear_cka(one, 3 * turned + 2) == pytest.approx(1)
+
+
+def test_linear_cka_of_one_row_or_of_equal_rows_is_not_defined(rng):
+    with pytest.raises(NotDefinedError, match="at least two rows"):
+        geometry.linear_cka(np.ones((1, 3)), np.ones((1, 3)))
+    with pytest.raises(NotDefinedError, match="the same for all rows"):
+        geometry.linear_cka(rng.normal(size=(5, 3)), np.full((5, 3), 0.1, dtype=np.float32))
+
+
+def test_a_probe_reads_what_is_linear_and_nothing_else(rng):
+    features = rng.normal(size=(200, 6)).astype(np.float32)
+    labels = (features[:, 0] > 0).astype(int)
+    probe = geometry.Probe(features[:150], labels[:150])
+    assert (probe.predict(features[150:]) == labels[150:]).mean() > 0.9
+    noise = rng.integers(2, size=200)
+    assert (geometry.Probe(features[:150], noise[:150]).predict(features[150:]) == noise[150:]).mean() < 0.8
+
+
+def test_a_probe_of_one_class_is_not_defined(rng):
+    with pytest.raises(NotDefinedError, match="of one class"):
+        geometry.Probe(rng.normal(size=(5, 2)), np.zeros(5, dtype=int))
+
+
+def test_an_embedding_keeps_groups_apart(rng):
+    features = np.concatenate([rng.normal(size=(20, 4)), rng.normal(30, size=(20, 4))]).astype(np.float32)
+    found = geometry.embed(features, seed=0)
+    assert np.array_equal(found, geometry.embed(features, seed=0))
+    nearest = cdist(found, found) + np.diag(np.full(40, np.inf))
+    assert ((nearest.argmin(axis=1) < 20) == (np.arange(40) < 20)).all()
+    with pytest.raises(NotDefinedError, match="at least five"):
+        geometry.embed(features[:4], seed=0)
+
+
+# Weights and relearning
+
+
+def test_weight_shift_by_hand():
+    before = {"a": torch.tensor([3.0, 4.0]), "b": torch.zeros(2, 2), "n": torch.tensor(3)}
+    after = {"a": torch.tensor([3.0, 5.0]), "b": torch.zeros(2, 2), "n": torch.tensor(4)}
+    a, b = weights.weight_shift(before, after)
+    assert (a.name, a.size, a.l2, a.relative, a.changed) == ("a", 2, 1.0, 0.2, 1)
+    assert (b.l2, b.relative, b.changed) == (0.0, None, 0)
+    assert weights.total_l2([a, b]) == 1
+    assert weights.total_relative([a, b]) == pytest.approx(20)
+    assert weights.touched([a, b]) == 50
+
+
+def test_weights_of_other_architectures_are_not_compared():
+    with pytest.raises(NotDefinedError, match="different architectures"):
+        weights.weight_shift({"a": torch.zeros(2)}, {"a": torch.zeros(3)})
+
+
+def test_the_first_step_that_is_good_enough():
+    curve = relearning.Relearning("edited", (0, 2, 4, 6), (0.0, 40.0, 60.0, 50.0))
+    assert relearning.steps_until(curve, 50) == 4
+    with pytest.raises(NotDefinedError, match=r"70.0% was not reached within 6 steps"):
+        relearning.steps_until(curve, 70)

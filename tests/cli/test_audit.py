@@ -1,0 +1,165 @@
+import csv
+import json
+import shutil
+import tomllib
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from expunge.audit.record import read_audit
+
+QUICK_FILES = {"audit.json", "predictions.npz", "images", "report.html"}
+PRE = ["--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--device", "cpu"]
+
+
+@pytest.fixture
+def edited(expunge, job):
+    """Return the folder of a finished run, made in the job's folder."""
+    done = expunge(*job.flags, "--forget-random", 4, "--seed", 2, "--out", "edited")
+    assert done.code == 0, done.err
+    return job.folder / "edited"
+
+
+def test_run_audits_its_edit_without_touching_the_result(expunge, job, edited):
+    done = expunge(*job.flags, "--forget-random", 4, "--seed", 2, "--audit", "quick", "--out", "audited")
+    assert done.code == 0, done.err
+    folder = job.folder / "audited" / "audit"
+    assert {path.name for path in folder.iterdir()} >= QUICK_FILES
+    audit, result = read_audit(folder), json.loads((job.folder / "audited" / "result.json").read_text())
+    plain = json.loads((edited / "result.json").read_text())
+    assert {name: result[name] for name in ("before", "after", "robust")} == {
+        name: plain[name] for name in ("before", "after", "robust")
+    }
+    assert audit.figures["goal.exact"].value == 100 * result["goal_achieved"]
+    assert audit.figures["goal.robust"].value == pytest.approx(100 * result["robust"]["share"])
+    assert audit.figures["churn.test"].value == pytest.approx(result["after"]["test"]["churn"], rel=1e-4)
+    assert audit.figures["accuracy.retain_after"].value == pytest.approx(
+        result["after"]["retain"]["accuracy"], rel=1e-4
+    )
+    assert audit.figures["cost.seconds"].value == pytest.approx(result["cost"]["seconds"], rel=1e-4)
+    assert audit.subject.method == "l2ul"
+    assert audit.subject.used_by_edit == ("forget",)
+    assert audit.verdict[0] in done.out
+    written = tomllib.loads((job.folder / "audited" / "job.toml").read_text())
+    assert written["audit"] == {"level": "quick", "images": True}
+
+
+def test_a_run_without_audit_removes_that_of_the_edit_it_replaces(expunge, job):
+    flags = [*job.flags, "--forget-random", 4, "--out", "edited", "--overwrite"]
+    expunge(*flags, "--audit", "quick")
+    assert (job.folder / "edited" / "audit" / "report.html").exists()
+    assert expunge(*flags).code == 0
+    assert {path.name for path in (job.folder / "edited" / "audit").iterdir()} == {"images"}
+    assert list((job.folder / "edited" / "audit" / "images").iterdir()) == []
+
+
+def test_no_images_leaves_them_out(expunge, job):
+    done = expunge(*job.flags, "--forget-random", 4, "--out", "edited", "--audit", "quick", "--no-images")
+    assert done.code == 0, done.err
+    assert not list((job.folder / "edited" / "audit").glob("images/*"))
+    assert "data:image/png" not in (job.folder / "edited" / "audit" / "report.html").read_text()
+
+
+def test_audit_of_a_run_says_what_the_run_says(expunge, job, edited):
+    done = expunge("audit", "edited", "--level", "quick")
+    assert done.code == 0, done.err
+    audit, result = read_audit(edited / "audit"), json.loads((edited / "result.json").read_text())
+    assert audit.figures["goal.robust"].value == pytest.approx(100 * result["robust"]["share"])
+    assert audit.subject.forget_sha256 == result["inputs"]["forget_sha256"]
+    assert audit.subject.before["weights_sha256"] == result["inputs"]["weights_sha256"]
+    assert audit.figures["cost.gradients_per_row"].value == result["cost"]["gradient_evaluations"] / 4
+    assert audit.tables["cost"].file == "cost.csv"
+    with (edited / "predictions.csv").open() as stream:
+        assert [row["id"] for row in audit.table("rows")] == [row["id"] for row in csv.DictReader(stream)]
+
+
+def test_any_two_classifiers_can_be_compared(expunge, job, edited):
+    weights = {
+        name: tensor + 0.01 for name, tensor in load_file("weights.safetensors").items() if tensor.is_floating_point()
+    }
+    save_file({**load_file("weights.safetensors"), **weights}, "other.safetensors")
+    sides = ["--before-model", "tiny_networks:build", "--before-weights", "weights.safetensors"]
+    flags = [*sides, "--after-weights", "other.safetensors", *PRE, "--forget-rows", "3,17", "--goal", "misclassify"]
+    done = expunge("audit", *flags, "--level", "quick", "-o", "compared")
+    assert done.code == 0, done.err
+    audit = read_audit(job.folder / "compared")
+    assert audit.figures["cost.seconds"].reason == "it is not known what the edit took"
+    assert audit.figures["goal.exact"].value == 0
+    assert audit.figures["goal.exact"].flagged
+    assert audit.subject.method is None
+    assert audit.subject.used_by_edit == ()
+    assert [row["id"] for row in audit.table("rows")] == ["3", "17"]
+
+
+def test_pools_are_trained_once_and_compared_with(expunge, job, edited):
+    pools = ["--shadows", "pool", "--make-shadows", 4, "--retrained", "pool", "--make-retrained", 2]
+    quick = ["--recipe", "digits", "--set", "epochs=2", "--level", "quick"]
+    done = expunge("audit", "edited", *pools, *quick)
+    assert done.code == 0, done.err
+    audit = read_audit(edited / "audit")
+    names = ("retrained.gap", "retrained.tug_of_war", "rmia.auc_after", "ulira.auc", "klom.forget", "klom.test")
+    assert all(audit.figures[name].value is not None for name in names)
+    assert audit.figures["rmia.tpr_after"].reason.startswith("a share of 1% takes at least 100")
+    assert [row["kind"] for row in audit.table("pools")] == ["shadow"] * 4 + ["retrained"] * 2
+    assert audit.subject.pools["shadow"].startswith("4 of tiny_networks:build, trained on 30 images for 2 epochs")
+    assert audit.subject.pools["retrained"].startswith("2 of tiny_networks:build, trained on 56 images")
+    with np.load(edited / "audit" / "pools.npz") as arrays:
+        assert (arrays["shadow.seen"].sum(axis=0) == 2).all()
+    trained = {path: path.stat().st_mtime_ns for path in (job.folder / "pool").rglob("*") if path.is_file()}
+    again = (edited / "audit" / "audit.json").read_bytes()
+    assert expunge("audit", "edited", *pools, *quick).code == 0
+    assert {path: path.stat().st_mtime_ns for path in (job.folder / "pool").rglob("*") if path.is_file()} == trained
+    assert (edited / "audit" / "audit.json").read_bytes() == again
+
+
+def test_classifiers_that_expunge_train_made_are_a_pool(expunge, job, edited):
+    flags = ["--model", "tiny_networks:build", *PRE, "--recipe", "digits", "--set", "epochs=2", "--num-classes", 3]
+    expunge("train", *flags, "--leave-out-run", "edited", "--out", "others/a")
+    assert expunge("audit", "edited", "--retrained", "others", "--level", "quick").code == 0
+    assert read_audit(edited / "audit").figures["retrained.gap"].value is not None
+    expunge("train", *flags, "--leave-out-rows", "0", "--out", "others/b")
+    done = expunge("audit", "edited", "--retrained", "others", "--level", "quick")
+    assert done.code == 2
+    assert "a classifier that never saw the rows to forget, got one trained on" in done.err
+
+
+BAD_USAGE = {
+    (): "`after-weights`: expected the weights after the edit",
+    ("edited", "--forget-rows", "3"): "nothing that the run says already",
+    ("edited", "--model", "tiny_networks:build"): "nothing that the run says already",
+    ("edited", "--retrained", "nowhere"): "folders that expunge train wrote",
+    ("edited", "--make-shadows", "4"): "a folder for the classifiers, got only their number, 4",
+    ("edited", "--shadows", "pool", "--make-shadows", "many"): "`count`: expected a whole number",
+    ("edited", "--set", "epochs"): "expected NAME=VALUE",
+    ("edited", "--out", "occupied"): "an empty output folder",
+}
+
+
+def test_bad_usage_is_exit_code_2_and_says_why(expunge, job, edited):
+    (job.folder / "occupied").mkdir()
+    (job.folder / "occupied" / "mine.txt").write_text("")
+    for flags, words in BAD_USAGE.items():
+        done = expunge("audit", *flags)
+        assert done.code == 2
+        assert words in done.err, done.err
+
+
+def test_an_audit_of_other_weights_than_the_runs_is_refused(expunge, job, edited):
+    weights = load_file("weights.safetensors")
+    save_file(
+        {name: tensor.clone() + 1 if tensor.is_floating_point() else tensor for name, tensor in weights.items()},
+        "weights.safetensors",
+    )
+    done = expunge("audit", "edited", "--level", "quick")
+    assert done.code == 2
+    assert "the weights that the run was given, got others" in done.err
+
+
+def test_an_incomplete_run_is_refused(expunge, job, edited):
+    (edited / "result.json").unlink()
+    done = expunge("audit", "edited", "--level", "quick")
+    assert done.code == 2
+    assert "is the run complete?" in done.err
+    shutil.rmtree(edited)
+    assert expunge("audit", "edited").code == 2
