@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,18 @@ class Decoded:
     changes: tuple[str, ...] = ()
 
 
-def decode(path: Path) -> Decoded:
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The content of an image file that is no file, and what to call it."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def decode(path: Path | Encoded) -> Decoded:
     """Return the image in `path` as upright 8-bit RGB.
 
     Greyscale (8 and 16 bits), palette and CMYK images are converted, transparency is dropped (the colours below
@@ -43,7 +55,7 @@ def decode(path: Path) -> Decoded:
     complaints: list[str] = []
     try:
         with _listening(complaints):
-            opened = Image.open(path)
+            opened = Image.open(BytesIO(path.content) if isinstance(path, Encoded) else path)
         with opened as image:
             image.load()  # the slow part, which may run in many threads at once
             with _listening(complaints):
@@ -72,7 +84,7 @@ def _listening(complaints: list[str]) -> Iterator[None]:
     complaints += [str(warning.message) for warning in caught]
 
 
-def _upright_rgb(image: Image.Image, path: Path) -> Decoded:
+def _upright_rgb(image: Image.Image, path: Path | Encoded) -> Decoded:
     changes = []
     if image.getexif().get(ORIENTATION, 1) in range(2, 9):
         image = ImageOps.exif_transpose(image)
@@ -82,7 +94,7 @@ def _upright_rgb(image: Image.Image, path: Path) -> Decoded:
     return Decoded(_rgb(image, path), tuple(changes))
 
 
-def _rgb(image: Image.Image, path: Path) -> Image.Image:
+def _rgb(image: Image.Image, path: Path | Encoded) -> Image.Image:
     if image.mode in SIXTEEN_BITS:
         eight_bits = np.asarray(image).astype(np.float64) / 257
         return Image.fromarray(eight_bits.round().astype(np.uint8)).convert("RGB")

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.data.decoding import decode
+from expunge.data.decoding import Encoded, decode
 from expunge.errors import DataError, SettingsError
 from expunge.preprocessing import AS_IS, Preprocessing, pixels_of
 
@@ -47,7 +47,7 @@ class FileImages:
 
     ids: Sequence[str]
     labels: Int[Tensor, " n"]
-    paths: Sequence[Path]
+    paths: Sequence[Path | Encoded]
     preprocessing: Preprocessing = AS_IS
     _changes: dict[int, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 

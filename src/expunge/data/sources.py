@@ -6,6 +6,7 @@ from pathlib import Path
 
 from expunge.data.cifar import load_cifar10, load_cifar100
 from expunge.data.folder import load_folder
+from expunge.data.huggingface import load_huggingface
 from expunge.data.imagefolder import load_imagefolder
 from expunge.data.imagenet import load_imagenet, load_imagenet_a
 from expunge.data.npz import load_npz
@@ -22,8 +23,9 @@ SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
     "imagenet": load_imagenet,
     "imagenet-a": load_imagenet_a,
     "utkface": load_utkface,
+    "hf": load_huggingface,
 }
-OPTIONS = {"utkface": ("ages", "test")}
+OPTIONS = {"utkface": ("ages", "test"), "hf": ("image", "label", "train", "test", "config")}
 """What may be said after a question mark, by kind of source; elsewhere one belongs to the path."""
 
 
@@ -31,8 +33,8 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
     """Return the images that `spec` names.
 
     Args:
-        spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT, imagenet-a:DIR or
-            utkface:DIR; the last takes options, as in utkface:DIR?ages=mfd.
+        spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT, imagenet-a:DIR,
+            utkface:DIR or hf:NAME-or-folder; the last two take options, as in utkface:DIR?ages=mfd.
         request: how they are wanted.
 
     Raises:
