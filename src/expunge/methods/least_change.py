@@ -45,7 +45,12 @@ class Copying:
     """Settings of robust forgetting, where fresh copies of the rows are the constraints."""
 
     constraints: int | None = setting(None, "copies in a step, the worst; 48, or 64 for over 32 rows", at_least=1)
-    share: float = setting(0.975, "share of fresh copies that steers the margin", above=0, at_most=1)
+    share: float | None = setting(
+        None, "share of fresh copies that steers the margin; 0.975, or 0.96 for over 32 rows", above=0, at_most=1
+    )
+    averaged: float = setting(
+        0.4, "share of the steps, the last ones, whose weights are averaged", at_least=0, at_most=1
+    )
     gain: float = setting(0.5, "logits of margin for each missing or spare share, a step", at_least=0)
     largest_margin: float = setting(1.0, "how far that may raise the margin", at_least=0)
     ridge: float = setting(1e-2, "slack of the constraints: copies contradict each other a little", above=0)
@@ -81,9 +86,6 @@ class LeastChange:
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0, spread=10)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
-    averaged: float = setting(
-        0.0, "share of the steps, the last ones, whose weights are averaged in the end", at_least=0, at_most=1
-    )
     copying: Copying = field(default_factory=Copying)
     memory_gigabytes: float = setting(4.0, "memory for row gradients; more of them are made anew", above=0)
 
@@ -116,13 +118,19 @@ class LeastChange:
 
     def resolve(self, task: Task) -> "LeastChange":
         """Return these settings with the sizes that were left open chosen for the task."""
-        long = task.strength is Strength.ROBUST and len(task.forget_set) > FEW_ROWS
-        constraints = self.copying.constraints or (64 if long else 48)
+        robust = task.strength is Strength.ROBUST
+        long = robust and len(task.forget_set) > FEW_ROWS
+        copying = replace(
+            self.copying,
+            constraints=self.copying.constraints or (64 if long else 48),
+            share=self.copying.share or (0.96 if long else 0.975),
+        )
         return replace(
             self,
             steps=self.steps or (100 if long else 50),
             probe_batch=self.probe_batch or (160 if long else 96),
-            copying=replace(self.copying, constraints=constraints),
+            rate=self.rate or (0.5 if robust else 0.3),
+            copying=copying,
         )
 
 
@@ -193,9 +201,12 @@ class _Course:
         return {"cost": value, "worst gap": float(jacobian.gaps.max())}
 
     def _average(self) -> None:
-        """Add this place to the mean of the last ones, and go to the mean after the last step."""
-        first = math.ceil(self.steps * (1 - self._settings.averaged))
-        if first < self._count <= self.steps:
+        """Add this place to the mean of the last ones, and go to the mean after the last step.
+
+        Copies and probes differ in each step; the mean meets more of the copies for less change than any one place.
+        """
+        first = math.ceil(self.steps * (1 - self._settings.copying.averaged))
+        if self._robust and first < self._count <= self.steps:
             share = 1 / (self._count - first)
             self._mean = [old + share * (new - old) for old, new in zip(self._mean, self._place, strict=True)]
             if self._count == self.steps:
@@ -222,7 +233,7 @@ class _Course:
         if self._count % CURVATURE_EVERY == 1:
             self._curvature = max(self._measure_curvature(rows, gradient), FADE * self._curvature)
         floor = ROBUST_FLOOR if self._robust else EXACT_FLOOR
-        rate = settings.rate * min(1.0, self._remaining() + floor) / max(self._curvature, 1e-12)
+        rate = (settings.rate or 1.0) * min(1.0, self._remaining() + floor) / max(self._curvature, 1e-12)
         self._velocity = [
             settings.momentum * old - rate * part for old, part in zip(self._velocity, gradient, strict=True)
         ]
@@ -258,7 +269,7 @@ class _Course:
         if self._count <= max(self._settings.approach, STEERING_STARTS * self.steps):
             return
         self._share = held if self._share is None else FADE * self._share + (1 - FADE) * held
-        moved = self._margin + copying.gain * (copying.share - self._share)
+        moved = self._margin + copying.gain * ((copying.share or 1.0) - self._share)
         self._margin = min(max(moved, -copying.largest_margin), copying.largest_margin)
 
     def _write(self, place: Step) -> None:
