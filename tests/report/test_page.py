@@ -45,10 +45,10 @@ def test_drawings_are_named_and_described(audit, parse):
 
 def test_each_panel_has_a_sentence_on_how_to_read_it(audit, parse):
     page = parse(write_report(audit).read_text("utf-8"))
-    panels = [each for each in page.all("section") if "panel" in each.get("class", "").split()]
-    assert len(panels) == 11
-    readings = [each for each in page.all("p") if each.get("class") == "reading" and "section" in each["in"][-2:]]
-    assert len(readings) >= len(panels)
+    readings = [each for each in page.all("p") if each.get("class") == "reading" and each["in"][-1] == "article"]
+    assert len(page.all("article")) == len(readings) == 11
+    assert all(each["text"].endswith(".") for each in readings)
+    assert all(each["text"].strip() for each in page.all("th"))
 
 
 def test_ids_are_unique_and_whatever_refers_to_one_finds_it(audit, parse):

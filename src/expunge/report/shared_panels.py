@@ -40,7 +40,7 @@ def _by_name(
         (name, *("not defined" if (value := found.get(name)) is None else f"{value:.3g}" for found in values))
         for name in names
     ]
-    return dots, Numbers.of(("", *(side.name for side in sides)), lines)
+    return dots, Numbers.of(("name", *(side.name for side in sides)), lines)
 
 
 def _dots_panel(
