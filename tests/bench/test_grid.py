@@ -155,4 +155,4 @@ def test_every_benchmark_of_the_project_can_be_read(path):
     cells = make_cells(read_grid(path), name=path.stem, runs=Path("runs"))
     assert cells
     opening = path.read_text("utf-8").split("\n\n")[0]
-    assert f"benchmarks/{path.relative_to(BENCHMARKS)}" in opening
+    assert f"expunge bench benchmarks/{path.relative_to(BENCHMARKS)}" in opening

@@ -79,7 +79,7 @@ def make_cells(grid: Grid, *, name: str, runs: Path) -> tuple[Cell, ...]:
     Raises:
         SettingsError: a job has an unknown key or a value that doesn't fit, or two cells share a folder.
     """
-    places = {"data": str(find_data()), "arrays": str(runs / "data")}
+    places = {"data": str(find_data()), "arrays": str(runs / "data"), "runs": str(runs)}
     cells = tuple(_each_cell(grid, places, runs / name))
     seen: dict[Path, Cell] = {}
     for cell in cells:
