@@ -14,6 +14,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 MARKERS = "os^Dv<>P"
 ACCURACIES, CHURNS = ("test", "retain"), ("test churn, %", "retain churn, %")
 COUNT, REQUEST = 2, 3
+PERCENTS = (0, 1, 3, 10, 30, 100)
 HELD, ROBUST = "all so far, %", "robust, %"
 
 
@@ -67,11 +68,13 @@ def _draw_accuracy(curves: Sequence[Curve], column: str, title: str) -> str:
     figure, axes = _figure(title, 1)
     for curve in curves:
         _plot(axes[0], curve, list(curve.places), curve.estimates(column))
+    _mark_before(axes[0], curves, column)
     axes[0].set_xscale("log", base=2)
     ticks = sorted({place for curve in curves for place in curve.places})
     axes[0].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[0].set_xlabel("rows to forget (k)")
     axes[0].set_ylabel(f"{column} accuracy, %")
+    _keep_to_percent(axes[0])
     return _to_svg(figure, axes)
 
 
@@ -86,6 +89,8 @@ def _draw_trade_off(curves: Sequence[Curve], column: str, title: str) -> str:
                 axes[0].annotate(str(place), (x, each.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes[0].set_xlim(-2, 102)
     axes[0].set_yscale("symlog", linthresh=1)
+    axes[0].set_ylim(-0.1, 130)
+    axes[0].set_yticks(PERCENTS, list(map(str, PERCENTS)))
     axes[0].set_xlabel("transformed copies that stay forgotten, %")
     axes[0].set_ylabel(f"{column.removesuffix(', %')}: answers changed, %")
     return _to_svg(figure, axes)
@@ -97,9 +102,26 @@ def _draw_stream(curves: Sequence[Curve], accuracy: str, title: str) -> str:
     for axis, column, name in zip(axes, (accuracy, HELD), names, strict=True):
         for curve in curves:
             _plot(axis, curve, list(curve.places), curve.estimates(column))
+        if column == accuracy:
+            _mark_before(axis, curves, column)
+        axis.set_xticks(sorted({place for curve in curves for place in curve.places}))
         axis.set_xlabel("requests so far")
         axis.set_ylabel(name)
+        _keep_to_percent(axis)
     return _to_svg(figure, axes)
+
+
+def _keep_to_percent(axes: Axes) -> None:
+    """Cut off what an interval says below 0 or above 100."""
+    lowest, highest = axes.get_ylim()
+    axes.set_ylim(max(lowest, -2), min(highest, 102))
+
+
+def _mark_before(axes: Axes, curves: Sequence[Curve], column: str) -> None:
+    """Draw the accuracy that there was before, if all curves begin at the same."""
+    befores = {one.result["before"][column]["accuracy"] for curve in curves for one in curve.records[0]}
+    if len(befores) == 1:
+        axes.axhline(befores.pop(), color="black", linestyle="--", linewidth=0.8, label="before")
 
 
 def _figure(title: str, panels: int) -> tuple[Figure, list[Axes]]:
