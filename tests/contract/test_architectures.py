@@ -41,6 +41,7 @@ QUICK = {
     "l2ul-faithful": {"attack": ATTACK, "adversarial_batch": 4, **DESCENT},
     **dict.fromkeys(("negative-gradient", "correct", "boundary-shrink", "delete"), DESCENT),
     "amun": {"search": {"steps": 2, "first_radius": 1.0}, **TRAINING},
+    "ruago": {"search": {"steps": 2, "first_radius": 1.0}, "images": 4, "inversion": {"steps": 1}, **TRAINING},
     "jit": {"perturbations": 2, **TRAINING},
     "mu-mis": TRAINING,
 }

@@ -76,6 +76,7 @@ ROWS = {
     "amun": with_settings(with_training(EPOCHS, epochs=4, batch_size=4), search=SEARCH),
     "jit": with_training(EPOCHS, epochs=4, batch_size=2),
     "mu-mis": with_training(EPOCHS, epochs=4, batch_size=2),
+    "ruago": with_settings(EPOCHS, images=8, inversion={"steps": 2}, search=SEARCH),
     "retrain": EPOCHS,
     "oracle": Row({"descent": DESCENT, "retain_batch": 8}, {**SLOW, "retain_batch": 8}, {**WILD, "retain_batch": 8}),
     "fine-tune": EPOCHS,
@@ -172,7 +173,7 @@ def test_a_method_declares_what_it_is(name):
     assert is_dataclass(method)
     assert method.__dataclass_params__.frozen
     assert method.summary
-    assert any(word in method.source for word in ("arXiv", "doi", "this project"))
+    assert any(word in method.source for word in ("arXiv", "doi", "OpenReview", "this project"))
     assert method.needs in Needs
     assert method.aim in Aim
     assert method.goals

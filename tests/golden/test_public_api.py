@@ -48,6 +48,7 @@ METHOD_NAMES = [
     "oracle",
     "random-label",
     "retrain",
+    "ruago",
     "salun",
     "scrub",
     "ssd",

@@ -18,6 +18,7 @@ from expunge.methods.oracle import Oracle
 from expunge.methods.protocol import Method
 from expunge.methods.random_label import RandomLabel
 from expunge.methods.retrain import Retrain
+from expunge.methods.ruago import Ruago
 from expunge.methods.salun import SalUn
 from expunge.methods.scrub import Scrub
 from expunge.methods.ssd import SSD
@@ -34,6 +35,7 @@ OWN: tuple[type[Method], ...] = (
     Amun,
     JiT,
     MuMis,
+    Ruago,
     Retrain,
     Oracle,
     FineTune,
