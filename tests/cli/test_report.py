@@ -54,3 +54,14 @@ def test_compare_needs_two(expunge, tmp_path):
     done = expunge("compare", str(folder), "-o", str(tmp_path / "compare.html"))
     assert done.code == 2
     assert "2 to 7 folders" in done.err
+
+
+def test_drawings_for_a_document(expunge, tmp_path):
+    folders = [str(write_sample_audit(tmp_path / name, method=name)) for name in ("least-change", "l2ul")]
+    done = expunge("report", folders[0], "--drawings", str(tmp_path / "one"))
+    assert done.code == 0
+    assert f"wrote {len(list((tmp_path / 'one').glob('*.svg')))} drawings" in done.out
+    assert not (tmp_path / "least-change" / "report.html").exists()
+    done = expunge("compare", *folders, "--drawings", str(tmp_path / "both"))
+    assert done.code == 0
+    assert (tmp_path / "both" / "copies.svg").exists()

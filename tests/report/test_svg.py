@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 
 from expunge.report.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
 from expunge.report.maps import SIDE, Place, Point, draw_class_map, draw_matrix, draw_scatter
-from expunge.report.page import draw
-from expunge.report.svg import Scale, element, fit_range, label, mark
+from expunge.report.svg import Scale, draw_named, element, fit_range, label, mark
 
 FINITE = st.floats(-1e6, 1e6)
 
 
 def tree(drawing):
-    return ElementTree.fromstring(draw(drawing, "name", "title"))  # noqa: S314 - our own text
+    return ElementTree.fromstring(draw_named(drawing, "name", "title"))  # noqa: S314 - our own text
 
 
 def classes(root, tag):

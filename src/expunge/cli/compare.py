@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from expunge.report import write_comparison
+from expunge.report import write_comparison, write_comparison_drawings
 
 
 @click.command()
@@ -12,7 +12,15 @@ from expunge.report import write_comparison
 @click.option(
     "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), default=Path("compare.html"), show_default=True
 )
-def command(folders: tuple[Path, ...], out: Path) -> int:
+@click.option(
+    "--drawings",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the drawings there instead, as SVG files for a document.",
+)
+def command(folders: tuple[Path, ...], out: Path, drawings: Path | None) -> int:
     """Set the audits in FOLDERS side by side; best after edits of the same classifier and the same images."""
+    if drawings is not None:
+        click.echo(f"wrote {len(write_comparison_drawings(folders, drawings))} drawings to {drawings}")
+        return 0
     click.echo(f"wrote {write_comparison(folders, out)}")
     return 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from expunge.report import write_report
+from expunge.report import write_report, write_report_drawings
 
 
 @click.command()
@@ -16,7 +16,15 @@ from expunge.report import write_report
     type=click.Path(dir_okay=False, path_type=Path),
     help="The page.  [default: report.html beside audit.json]",
 )
-def command(folder: Path, no_images: bool, out: Path | None) -> int:
+@click.option(
+    "--drawings",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the drawings there instead, as SVG files for a document; none shows a forgotten image.",
+)
+def command(folder: Path, no_images: bool, out: Path | None, drawings: Path | None) -> int:
     """Write the page of the audit in FOLDER, or of the run there: one file that opens in any browser, offline."""
+    if drawings is not None:
+        click.echo(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
+        return 0
     click.echo(f"wrote {write_report(folder, images=not no_images, out=out)}")
     return 0

@@ -1,5 +1,5 @@
 """A self-contained page that shows an audit, and one that sets several side by side; from files, without torch."""
 
-from expunge.report.page import write_comparison, write_report
+from expunge.report.page import write_comparison, write_comparison_drawings, write_report, write_report_drawings
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["write_comparison", "write_comparison_drawings", "write_report", "write_report_drawings"]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from expunge.report.comparison import (
     headline_lines,
     read_sides,
 )
+from expunge.report.drawings import write_drawings
 from expunge.report.gallery import read_rows
+from expunge.report.packaged import TEMPLATES, packaged
 from expunge.report.shared_panels import compare_panels
-from expunge.report.svg import Attributes, Drawing, element
+from expunge.report.svg import draw_named
 from expunge.report.view import cards_of, find_audit, groups_of, panels_of
 
 REPORT_FILE = "report.html"
-TEMPLATES = "templates"
 PIXELATED_BELOW = 100
 
 
@@ -83,6 +84,30 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Path:
     return out
 
 
+def write_report_drawings(folder: Path, out: Path) -> tuple[Path, ...]:
+    """Write the drawings of the audit in `folder` as SVG files to the folder `out`, and return them.
+
+    Raises:
+        DataError: there is no audit, or a file of it is missing or damaged.
+        OutputError: a file can't be written.
+    """
+    with _blaming_tables(str(folder)):
+        panels = panels_of(read_audit(find_audit(folder)))
+    return write_drawings(chain.from_iterable(panels.values()), out)
+
+
+def write_comparison_drawings(folders: Sequence[Path], out: Path) -> tuple[Path, ...]:
+    """Write the drawings that show all audits in `folders` as SVG files to the folder `out`, and return them.
+
+    Raises:
+        DataError: there are fewer than two folders or more than seven, or one has no whole audit.
+        OutputError: a file can't be written.
+    """
+    with _blaming_tables("folders"):
+        panels = compare_panels(read_sides(folders))
+    return write_drawings(panels, out)
+
+
 def render_comparison(sides: Sequence[Side]) -> str:
     """Return the page of several audits as HTML."""
     content = {
@@ -98,30 +123,10 @@ def render_comparison(sides: Sequence[Side]) -> str:
 
 def render(template: str, content: Mapping[str, Any]) -> str:
     """Return a template filled with `content`; every text in it is escaped."""
-    style, script = _packaged("style.css"), _packaged("page.js")
+    style, script = packaged("drawing.css") + packaged("style.css"), packaged("page.js")
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     own = {"style": Markup(style), "script": Markup(script), "policy": policy}  # noqa: S704 - our own files
     return _environment().get_template(template).render({**content, **own, "version": __version__})
-
-
-def draw(drawing: Drawing, name: str, title: str) -> Markup:
-    """Return a drawing as SVG that a screen reader announces by its title and alternative."""
-    attributes: Attributes = {
-        "role": "img",
-        "aria-labelledby": f"{name}-title {name}-desc",
-        "class": "drawing",
-        "viewBox": f"0 0 {drawing.width:.0f} {drawing.height:.0f}",
-        "width": drawing.width,
-        "height": drawing.height,
-    }
-    shown = f"{title} ({drawing.caption})" if drawing.caption else title
-    return element(
-        "svg",
-        attributes,
-        element("title", {"id": f"{name}-title"}, words.visible(shown)),
-        element("desc", {"id": f"{name}-desc"}, drawing.alternative),
-        *drawing.content,
-    )
 
 
 @cache
@@ -133,16 +138,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (
-        words.visible,
-        words.say_figure,
-        words.say_interval,
-        words.say_target,
-        words.say_unit,
-        words.say_status,
-    ):
+    said = (words.say_figure, words.say_interval, words.say_target, words.say_unit, words.say_status)
+    for function in (words.visible, *said):
         environment.filters[function.__name__] = function
-    environment.globals.update(draw=draw, plural=words.plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
+    environment.globals.update(draw=draw_named, plural=words.plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
     return environment
 
 
@@ -155,10 +154,6 @@ def _blaming_tables(name: str) -> Iterator[None]:
         raise
     except (LookupError, ValueError) as error:
         raise DataError(name, "tables as an audit writes them", f"{error!r}", "make the audit anew") from error
-
-
-def _packaged(name: str) -> str:
-    return files("expunge.report").joinpath(TEMPLATES, name).read_text("utf-8")
 
 
 def _digest(content: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, isfinite, log10
+from types import MappingProxyType
 
 from markupsafe import Markup, escape
 
@@ -12,6 +13,7 @@ WIDTH = 440.0
 CHARACTER = 7.2
 LINE = 18.0
 Attributes = Mapping[str, str | float]
+NOTHING: Attributes = MappingProxyType({})
 
 
 def element(name: str, attributes: Attributes, *children: str) -> Markup:
@@ -61,6 +63,27 @@ class Scale:
         first = floor(self.low / step)
         found = (round((first + number) * step, 10) for number in range(count * 3))
         return tuple(value for value in found if self.low - step / 1e6 <= value <= self.high + step / 1e6)
+
+
+def draw_named(drawing: Drawing, name: str, title: str, more: Attributes = NOTHING) -> Markup:
+    """Return a drawing as SVG that a screen reader announces by its title and alternative; `name` is unique."""
+    attributes: Attributes = {
+        **more,
+        "role": "img",
+        "aria-labelledby": f"{name}-title {name}-desc",
+        "class": "drawing",
+        "viewBox": f"0 0 {drawing.width:.0f} {drawing.height:.0f}",
+        "width": drawing.width,
+        "height": drawing.height,
+    }
+    shown = f"{title} ({visible(drawing.caption)})" if drawing.caption else title
+    return element(
+        "svg",
+        attributes,
+        element("title", {"id": f"{name}-title"}, shown),
+        element("desc", {"id": f"{name}-desc"}, drawing.alternative),
+        *drawing.content,
+    )
 
 
 def fit_range(values: Sequence[float], *, low: float | None = None, high: float | None = None) -> tuple[float, float]:
