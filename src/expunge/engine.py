@@ -1,6 +1,7 @@
 """The loop that every method runs: step, look, stop."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from expunge.classifier import Classifier
 from expunge.edit import Edit, TracePoint
+from expunge.errors import ExpungeWarning, ProcessError
 from expunge.goals import achieved
 from expunge.measurement import SHARE_OF_COPIES, compute_logits, measure_robust_goal
+from expunge.processes import Processes
 from expunge.runtime import CostMeter
 from expunge.task import StopReason, Strength, Task
 
@@ -90,8 +93,8 @@ class _Watch:
     of rows a step, however many rows there are.
     """
 
-    def __init__(self, task: Task, working: Classifier) -> None:
-        self._task, self._working = task, working
+    def __init__(self, task: Task, working: Classifier, processes: Processes) -> None:
+        self._task, self._working, self._processes = task, working, processes
         self._rows, self._labels = task.forget_set.x.to(working.device), task.labels.to(working.device)
         self._achieved = torch.zeros(len(self._rows), dtype=torch.bool, device=working.device)
         self._partial_looks = 0
@@ -102,9 +105,11 @@ class _Watch:
         at_all = at_all or (self._partial_looks + 1) * ROWS_OF_A_LOOK >= len(order)
         for chosen in order.split(BATCH_OF_ALL if at_all else ROWS_OF_A_LOOK):
             logits = compute_logits(self._working, self._rows[chosen])
-            if not _all_finite(logits):
+            flags = achieved(self._task.goal, logits, self._labels[chosen])
+            seen = self._processes.agree(torch.cat([torch.isfinite(logits).all().view(1), flags]))
+            if not bool(seen[0]):
                 return None
-            self._achieved[chosen] = achieved(self._task.goal, logits, self._labels[chosen])
+            self._achieved[chosen] = seen[1:]
             if not at_all and not bool(self._achieved[chosen].all()):
                 self._partial_looks += 1
                 return self._achieved.clone(), False
@@ -125,7 +130,7 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
         meter: started before the method's first phase; its time counts against `task.limits.seconds`.
     """
     best, trace, steps = _Best(), list[TracePoint](), 0
-    judge = _Judge(task, plan, best)
+    judge = _Judge(task, plan, best, meter.runtime.processes)
     limit = task.limits.steps or plan.step_limit
     reason, _ = judge.look(steps)
     try:
@@ -142,6 +147,9 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
                 reason = reason or stop
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
+    except ProcessError as error:
+        warnings.warn(f"{error}; the best state until then is kept", ExpungeWarning, stacklevel=2)
+        reason = StopReason.INTERRUPTED
     if best.reached and reason in (StopReason.STEP_LIMIT, StopReason.TIME_LIMIT):
         reason = StopReason.GOAL_REACHED
     plan.working.module.load_state_dict(best.state)
@@ -154,9 +162,9 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
 class _Judge:
     """Looks after each step, keeps the best state, and says whether to stop."""
 
-    def __init__(self, task: Task, plan: Plan, best: _Best) -> None:
-        self._task, self._plan, self._best = task, plan, best
-        self._watch = _Watch(task, plan.working)
+    def __init__(self, task: Task, plan: Plan, best: _Best, processes: Processes) -> None:
+        self._task, self._plan, self._best, self._processes = task, plan, best, processes
+        self._watch = _Watch(task, plan.working, processes)
         self._copies = task.generator("copies of the stop rule")
 
     def look(self, steps: int, *, last: bool = True) -> tuple[StopReason | None, int]:
@@ -195,7 +203,8 @@ class _Judge:
         )
         drawn = COPIES_OF_A_LOOK * len(flags)
         error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
-        return _Look(flags, robust.share, robust.share - error >= SHARE_OF_COPIES)
+        share = float(self._processes.agree(torch.tensor(robust.share, device=flags.device)))
+        return _Look(flags, share, share - error >= SHARE_OF_COPIES)
 
 
 @contextmanager
@@ -209,9 +218,10 @@ def _own_global_generator(task: Task) -> Iterator[None]:
 def _limit_met(task: Task, meter: CostMeter, steps: int, limit: int) -> StopReason | None:
     if steps >= limit:
         return StopReason.STEP_LIMIT
-    if task.limits.seconds is not None and meter.seconds >= task.limits.seconds:
-        return StopReason.TIME_LIMIT
-    return None
+    if task.limits.seconds is None:
+        return None
+    over = torch.tensor(meter.seconds >= task.limits.seconds, device=meter.runtime.device)
+    return StopReason.TIME_LIMIT if bool(meter.runtime.processes.agree(over)) else None
 
 
 def _all_finite(*tensors: Tensor) -> bool:

@@ -37,6 +37,13 @@ class Constraints:
 
     def rows(self, chosen: slice, meter: CostMeter) -> tuple[Float[Tensor, " m"], Step]:
         """Return gaps and whitened row gradients, (m, g, o, i) for each layer, of some rows."""
+        start = chosen.start
+        gaps, *rows = meter.sharing.gather(
+            chosen.stop - start, lambda part: self._differentiate(slice(start + part.start, start + part.stop), meter)
+        )
+        return gaps, rows
+
+    def _differentiate(self, chosen: slice, meter: CostMeter) -> list[Tensor]:
         gaps: list[Tensor] = []
 
         def cotangent(logits: Tensor) -> Tensor:
@@ -48,7 +55,7 @@ class Constraints:
 
         _, flows = trace_rows(self.classifier, self.layers, self.x[chosen], cotangent)
         meter.add_gradients(len(gaps[0]))
-        return gaps[0], [self.whitening.pull_rows(number, flow) for number, flow in enumerate(flows)]
+        return [gaps[0], *(self.whitening.pull_rows(number, flow) for number, flow in enumerate(flows))]
 
 
 class Jacobian(Protocol):

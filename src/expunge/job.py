@@ -12,6 +12,7 @@ from torch import Tensor
 from expunge.api import DEFAULT_METHOD, make_method, unlearn
 from expunge.audit.places import AUDIT_FOLDER, clear_folder
 from expunge.audit.record import Audit, Level
+from expunge.classifier import Classifier
 from expunge.copies import TRANSFORMS, find_transforms
 from expunge.data import DataRequest, DataSplits, forget_set, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.edit import Edit, Measured
@@ -20,11 +21,13 @@ from expunge.files import prepare_output_folder
 from expunge.forget import ForgetSet
 from expunge.goals import GOALS, Goal
 from expunge.images import Images, Subset
+from expunge.layout import choose_layout
 from expunge.measurement import Predictions, RobustGoal, predict, predict_logits, to_predictions
 from expunge.models import LoadedClassifier, ModelSource, load_classifier
 from expunge.preprocessing import Preprocessing
 from expunge.runtime import Progress, Runtime
 from expunge.settings import check_settings, setting, to_mapping
+from expunge.sharing import Sharing
 from expunge.task import Limits, StopReason, Strength, seeded_generator
 
 
@@ -104,6 +107,8 @@ class Job:
     )
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
+    devices: int = setting(1, "processes on each machine, each with a device of its own", at_least=1)
+    nodes: int = setting(1, "machines; start with torchrun on more than one", at_least=1)
     memory_gigabytes: float | None = setting(
         None, "memory for activations and adversarial examples; batches are made to fit", above=0
     )
@@ -121,7 +126,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished job: the edit, what was measured, the result as saved, notes on the data, and the audit, if any."""
+    """A finished job: the edit, what was measured, the result as saved, notes on the data, and the audit, if any.
+
+    Of several processes, all but the first have an empty result: they save nothing.
+    """
 
     edit: Edit
     measured: Mapping[str, Measured]
@@ -154,15 +162,13 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     Raises:
         ExpungeError: anything about the job, its inputs or the folder is not as it should be.
     """
-    prepare_output_folder(out, overwrite=overwrite)
     method = make_method(job.method, job.settings)
     transforms = find_transforms(job.transforms)
-    runtime = replace(
-        Runtime.on(job.device, batch_size=job.batch_size, progress=progress),
-        memory_gigabytes=job.memory_gigabytes,
-        scratch=out,
-    )
-    inputs = load_inputs(job, runtime)
+    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress).joined(job.devices, job.nodes)
+    if runtime.leads:
+        prepare_output_folder(out, overwrite=overwrite)
+    runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=out if runtime.leads else None)
+    inputs = _arranged(load_inputs(job, runtime))
     retain = rows_but(inputs.splits.train, inputs.rows)
     edit = unlearn(
         inputs.loaded.classifier,
@@ -180,6 +186,8 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     images = {} if edit.stop_reason is StopReason.INTERRUPTED else measured_parts(job, inputs.splits, retain)
     logits = {name: _answer(name, each, edit, runtime) for name, each in images.items()}
     measured = {name: _to_measured(images[name].labels, *found) for name, found in logits.items()}
+    if not runtime.leads:
+        return Outcome(edit, measured, {}, inputs.splits.notes())
     robust = edit.measure_robust_goal()
     if (out / AUDIT_FOLDER).exists():
         clear_folder(out / AUDIT_FOLDER)
@@ -249,6 +257,13 @@ def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
     return JobInputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
 
 
+def _arranged(inputs: JobInputs) -> JobInputs:
+    """Return the inputs with images laid out as the classifier computes fastest."""
+    classifier = inputs.loaded.classifier
+    arranged = choose_layout(classifier, inputs.forget_set.x[:2].to(classifier.device))
+    return replace(inputs, loaded=replace(inputs.loaded, classifier=arranged))
+
+
 def model_source(part: ModelPart) -> ModelSource:
     """Return the classifier's source that `part` describes."""
     weights: Path | Literal["pretrained"] | None = None
@@ -299,12 +314,23 @@ def rows_but(train: Images, forgotten: Sequence[int]) -> Subset | None:
 
 def _answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> tuple[Tensor, Tensor]:
     before, after = (
-        predict_logits(
-            classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=f"{name} {when}"
-        )
+        _compute_logits(classifier, images, runtime, f"{name} {when}")
         for when, classifier in (("before", edit.task.classifier), ("after", edit.classifier))
     )
     return before, after
+
+
+def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> Tensor:
+    """Return the logits of `images`, each process's share of them put together."""
+
+    def compute_part(part: slice) -> list[Tensor]:
+        own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
+        logits = predict_logits(classifier, own, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+        return [logits.to(runtime.device)]
+
+    count = len(images.labels)
+    [logits] = Sharing(max(1, count), runtime.processes).gather(count, compute_part)
+    return logits.cpu()
 
 
 def _to_measured(labels: Tensor, before: Tensor, after: Tensor) -> Measured:

@@ -1,20 +1,28 @@
 """Where the work runs, what it costs, and who watches it."""
 
+import logging
+import os
 import resource
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
+from torch import Tensor
 
-from expunge.errors import ProcessError, SettingsError
+from expunge.errors import ExpungeWarning, ProcessError, SettingsError
 from expunge.processes import ALONE, Processes
 from expunge.sharing import Sharing
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 POOL_GIGABYTES = 8.0
 
@@ -97,6 +105,11 @@ class Runtime:
             raise SettingsError("memory_gigabytes", "above 0", str(self.memory_gigabytes))
 
     @property
+    def leads(self) -> bool:
+        """Return whether this is the process that writes files and shows progress."""
+        return self.processes.rank == 0
+
+    @property
     def pool_bytes(self) -> int:
         """Return how many bytes of adversarial examples are held in memory; more of them go to a file."""
         return int((self.memory_gigabytes or POOL_GIGABYTES) / 2 * 2**30)
@@ -116,6 +129,89 @@ class Runtime:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise SettingsError("device", "a device that this machine has", f"{device} ({reason})") from error
+
+    def joined(self, devices: int = 1, nodes: int = 1) -> "Runtime":
+        """Return this runtime as one of several processes, which are started if torchrun has not done so.
+
+        Only the first shows its progress.
+
+        Args:
+            devices: processes on each machine, each with a device of its own (on a CPU: a share of the cores).
+            nodes: machines; on more than one, start with torchrun.
+
+        Raises:
+            SettingsError: Lightning Fabric is not installed, or there are fewer devices.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
+            nodes = int(os.environ["WORLD_SIZE"]) // devices
+        if devices * nodes == 1:
+            return self
+        processes = _start_processes(self.device.type, devices, nodes)
+        return replace(
+            self,
+            device=processes.device,
+            progress=self.progress if processes.rank == 0 else SILENT,
+            processes=processes,
+        )
+
+
+class FabricProcesses:
+    """Processes that Lightning Fabric holds together."""
+
+    def __init__(self, fabric: "Fabric") -> None:
+        self._fabric = fabric
+        self.rank, self.count, self.device = fabric.global_rank, fabric.world_size, fabric.device
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes; those of one type go at once."""
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            chosen = [tensor for tensor in tensors if tensor.dtype == dtype]
+            joined = torch.cat([tensor.reshape(-1) for tensor in chosen])
+            with _loss_of_a_process():
+                total = cast(Tensor, self._fabric.all_reduce(joined, reduce_op="sum"))
+            for tensor, part in zip(chosen, total.split([tensor.numel() for tensor in chosen]), strict=True):
+                tensor.copy_(part.view(tensor.shape))
+
+    def agree(self, tensor: Tensor) -> Tensor:
+        """Return what the first process has."""
+        share = tensor.detach().clone() if self.rank == 0 else torch.zeros_like(tensor)
+        number = share.to(torch.int64) if tensor.dtype == torch.bool else share
+        self.sum([number])
+        return number.to(tensor.dtype)
+
+
+def _start_processes(accelerator: str, devices: int, nodes: int) -> FabricProcesses:
+    try:
+        from lightning_fabric import Fabric  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        hint = "pip install 'expunge[distributed]'"
+        raise SettingsError("devices", "Lightning Fabric for several processes", "none installed", hint) from error
+    try:
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy="ddp")
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError("devices", f"{devices} of {accelerator} on {nodes} machines", str(error)) from error
+    signal.signal(signal.SIGTERM, _interrupt)
+    return FabricProcesses(fabric)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Let the best state be saved when the launcher ends this process because another one is gone."""
+    warnings.warn("told to end, as when another process is gone; the best state is kept", ExpungeWarning, stacklevel=2)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _loss_of_a_process() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ProcessError(
+            "processes", "all of them to go on", f"one that is gone ({reason})", "see its own message above"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

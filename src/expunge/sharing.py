@@ -29,7 +29,7 @@ class Sharing:
         [0, 2, 4, 6, 8]
         """
         own = share_of(self.processes, count)
-        columns = [torch.cat(pieces) for pieces in zip(*self._run(own, work), strict=True)]
+        columns = [_join(pieces) for pieces in zip(*self._run(own, work), strict=True)]
         if own == slice(0, count):
             return columns
         whole = [column.new_zeros(count, *column.shape[1:]) for column in columns]
@@ -79,6 +79,10 @@ class Sharing:
             start = part.stop
             if start >= own.stop:
                 return
+
+
+def _join(pieces: Sequence[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -71,6 +71,8 @@ Example:
 @click.option("--minimum-right", "minimum_right", metavar="SHARE", help="Of rows now predicted right.  [default: 0.5]")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
 @click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
+@click.option("--devices", metavar="N", help="Processes on each machine, one a device.  [default: 1]")
+@click.option("--nodes", metavar="N", help="Machines; with torchrun only.  [default: 1]")
 @click.option("--memory-gigabytes", "memory_gigabytes", metavar="G", help="Fit batches into so much; rest on disk.")
 @click.option("--audit", "audit__level", type=click.Choice([level.value for level in Level]), help=AUDIT_HELP)
 @click.option("--no-images", "no_images", is_flag=True, help="Leave the forgotten images out of the audit.")
@@ -94,9 +96,10 @@ def command(
     if no_images:
         job = replace(job, audit=replace(job.audit, images=False))
     outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
-    for note in outcome.notes:
-        click.echo(f"note: {note}", err=True)
-    show_result(outcome.edit, outcome.result, str(out))
+    if outcome.result:
+        for note in outcome.notes:
+            click.echo(f"note: {note}", err=True)
+        show_result(outcome.edit, outcome.result, str(out))
     if outcome.audit is not None:
         show_audit(outcome.audit)
     return EXIT_CODES.get(outcome.edit.stop_reason, EXIT_GOAL_NOT_REACHED)

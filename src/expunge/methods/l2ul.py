@@ -25,7 +25,7 @@ from expunge.layout import choose_layout
 from expunge.methods.protocol import Aim, Needs
 from expunge.modes import BatchNormMode
 from expunge.probes.adversarial import AdversarialPool, make_adversarial_pool
-from expunge.runtime import CostMeter, Runtime, computing_in
+from expunge.runtime import CostMeter, Precision, Runtime, computing_in
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
 
@@ -56,9 +56,9 @@ class L2UL:
     the end. These defaults are the stable variant, chosen by measurement; `L2ULFaithful` has the authors'.
 
     Differs from the paper: BatchNorm is frozen, rows that have crossed are no longer pushed, adversarial examples
-    are held to the classifier's own logits instead of a hard label, the attack starts uniformly in a smaller ball and
-    takes fewer, longer steps, targets never equal the label, importance is the mean of per-row gradients, and there
-    is no weight decay.
+    are held to the classifier's own logits instead of a hard label, the attack starts uniformly in a smaller ball,
+    takes longer steps and ends where the target leads, targets never equal the label, importance is the mean of
+    per-row gradients, there is no weight decay, and half as many adversarial examples go into a step.
     """
 
     name: ClassVar[str] = "l2ul"
@@ -69,8 +69,10 @@ class L2UL:
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
     strength: ClassVar[Strength] = Strength.EXACT
 
-    attack: Attack = field(default_factory=lambda: Attack(radius=1.0, step_size=0.25, steps=20))
-    adversarial_batch: int = setting(256, "adversarial examples in a step (n_a)", at_least=1)
+    attack: Attack = field(
+        default_factory=lambda: Attack(radius=1.0, step_size=0.25, steps=20, enough=1.0, precision=Precision.AUTO)
+    )
+    adversarial_batch: int = setting(128, "adversarial examples in a step (n_a)", at_least=1)
     adversarial_answer: AdversarialAnswer = setting(
         AdversarialAnswer.ORIGINAL_LOGITS, "what adversarial examples are held to"
     )
@@ -79,7 +81,7 @@ class L2UL:
     unlearning_loss: UnlearningLoss = setting(UnlearningLoss.HINGE, "how the forget rows are pushed")
     margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0, spread=4)
     growth: float = setting(1.02, "factor by which the weight of the unlearning loss grows each step", at_least=1)
-    descent: Descent = field(default_factory=Descent)
+    descent: Descent = field(default_factory=lambda: Descent(precision=Precision.AUTO))
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -162,6 +164,7 @@ class L2ULFaithful(L2UL):
     summary: ClassVar[str] = "L2UL as the authors ran it, training-mode BatchNorm and noised start included"
 
     attack: Attack = field(default_factory=lambda: Attack(start=Start.NOISE_PROJECTED, targets=TargetDraw.RELEASED))
+    adversarial_batch: int = setting(256, "adversarial examples in a step (n_a)", at_least=1)
     adversarial_answer: AdversarialAnswer = setting(
         AdversarialAnswer.TARGET_LABEL, "what adversarial examples are held to"
     )

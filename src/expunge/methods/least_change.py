@@ -25,6 +25,7 @@ from expunge.probes.mix import ProbeMix, draw_probes
 from expunge.quadratic import solve_multipliers
 from expunge.runtime import CostMeter, Runtime
 from expunge.settings import check_settings, setting, to_mapping
+from expunge.sharing import Sharing
 from expunge.task import Strength, Task
 
 GIGABYTE = 2**30
@@ -109,7 +110,8 @@ class LeastChange:
             generator=task.generator("curvature"),
             meter=meter,
         )
-        cost = _Cost(working, layers, whitening, probes, compute_logits(reference, probes, runtime.batch_size))
+        logits = compute_logits(reference, probes, runtime.batch_size)
+        cost = _Cost(working, layers, whitening, probes, logits, meter.sharing)
         course = _Course(self.resolve(task), task, cost, meter)
         steps = course.steps
         plan = Plan(self.name, to_mapping(self), working, course.take_step, steps + CLOSING_STEPS, least_steps=steps)
@@ -143,17 +145,26 @@ class _Cost:
     whitening: Whitening
     probes: Tensor
     logits: Tensor
+    sharing: Sharing
 
     def change(self, rows: Tensor) -> Tensor:
         """Return f - f0 on these probes, (b, classes)."""
-        return _centred(compute_logits(self.classifier, self.probes[rows]) - self.logits[rows])
+        [logits] = self.sharing.gather(
+            len(rows), lambda part: [compute_logits(self.classifier, self.probes[rows[part]])]
+        )
+        return _centred(logits - self.logits[rows])
 
     def gradient(self, rows: Tensor) -> tuple[float, Step]:
         """Return the cost on these probes and its gradient in whitened coordinates."""
-        with evaluating(self.classifier.module):
-            change = _centred(self.classifier(self.probes[rows]) - self.logits[rows])
-        cost = 0.5 * change.square().sum(dim=1).mean()
-        gradient = differentiate(cost, self.layers)
+
+        def differentiate_part(part: slice) -> list[Tensor]:
+            chosen = rows[part]
+            with evaluating(self.classifier.module):
+                change = _centred(self.classifier(self.probes[chosen]) - self.logits[chosen])
+            cost = 0.5 * change.square().sum() / len(rows)
+            return [cost.detach(), *differentiate(cost, self.layers)]
+
+        cost, *gradient = self.sharing.sum(len(rows), differentiate_part)
         return cost.item(), [self.whitening.pull(number, part) for number, part in enumerate(gradient)]
 
 

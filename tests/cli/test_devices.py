@@ -1,0 +1,47 @@
+"""`expunge run --devices 2` does what one process does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SOURCES = Path(__file__).resolve().parents[2] / "src"
+FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
+
+
+def test_two_processes_write_what_one_writes(expunge, job):
+    pytest.importorskip("lightning_fabric")
+    flags = [*job.flags, "--forget-random", "8", "--max-steps", "12", "--set", "descent.learning_rate=0.01"]
+    alone = expunge(*flags, "--out", "one")
+    done = subprocess.run(
+        [sys.executable, "-m", "expunge", *flags, "--devices", "2", "--out", "two"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCES)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == alone.code, done.stderr
+    assert done.stdout.count("saved to two") == 1
+    assert {path.name for path in (job.folder / "two").iterdir()} == FILES
+    one, two = (json.loads((job.folder / name / "result.json").read_text()) for name in ("one", "two"))
+    assert two["goal_achieved"] == one["goal_achieved"]
+    assert one["steps"] > 3
+    assert load_file(job.folder / "one" / "patch.safetensors")
+    assert (two["before"], two["after"], two["steps"]) == (one["before"], one["after"], one["steps"])
+    weights, of_two = (load_file(job.folder / name / "model.safetensors") for name in ("one", "two"))
+    for name, tensor in weights.items():
+        torch.testing.assert_close(of_two[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_without_fabric_the_extra_is_named(expunge, job, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    done = expunge(*job.flags, "--forget-random", 8, "--devices", 2, "--out", "out")
+    assert done.code == 2
+    assert "expunge[distributed]" in done.err
+    assert not (job.folder / "out").exists()

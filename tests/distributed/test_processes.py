@@ -1,0 +1,80 @@
+"""Two processes on the CPU give what one gives."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytest.importorskip("lightning_fabric")
+
+WORKER = Path(__file__).with_name("worker.py")
+SOURCES = Path(__file__).resolve().parents[2] / "src"
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def call(*arguments, timeout=120):
+    """Run Python with the package's sources and one thread a process; return what came of it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCES), "EXPUNGE_CACHE": ""}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Return the folders of one process, and of two that the first has started."""
+    folders = {}
+    for devices in (1, 2):
+        folders[devices] = tmp_path_factory.mktemp(f"devices{devices}")
+        done = call(WORKER, folders[devices], devices)
+        assert done.returncode == 0, done.stderr
+    return folders
+
+
+@pytest.mark.parametrize("method", ["l2ul", "least-change"])
+def test_two_processes_forget_the_same_rows_with_the_same_weights(outcomes, method):
+    one, two = (json.loads((outcomes[devices] / "said.json").read_text())[method] for devices in (1, 2))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert (two["achieved"], two["reason"], two["steps"]) == (one["achieved"], "goal_reached", one["steps"])
+    assert all(one["achieved"])
+    assert one["steps"] >= 3
+    weights, of_two = (load_file(outcomes[devices] / f"{method}.safetensors") for devices in (1, 2))
+    for name, tensor in weights.items():
+        torch.testing.assert_close(of_two[name], tensor, rtol=1e-3, atol=1e-4)
+    for alone, together in zip(one["losses"], two["losses"], strict=True):
+        assert together == pytest.approx(alone, rel=1e-2, abs=1e-4)
+
+
+def test_the_work_is_divided_and_counted_once(outcomes):
+    one, two = (json.loads((outcomes[devices] / "said.json").read_text()) for devices in (1, 2))
+    assert two["l2ul"]["gradients"] == one["l2ul"]["gradients"]
+
+
+def test_only_the_first_process_writes(outcomes):
+    assert {path.name for path in outcomes[2].iterdir()} == {
+        *(f"{method}-seen-by-{rank}" for method in ("l2ul", "least-change") for rank in (0, 1)),
+        "l2ul.safetensors",
+        "least-change.safetensors",
+        "said.json",
+    }
+
+
+def test_a_process_that_dies_ends_the_run_with_a_message_and_the_best_state(tmp_path):
+    done = call(*TORCHRUN, WORKER, tmp_path, 2, 15)
+    assert done.returncode != 0
+    said = json.loads((tmp_path / "said.json").read_text())["l2ul"]
+    assert said["reason"] == "interrupted"
+    assert said["steps"] >= 1
+    assert "is gone" in said["notes"][0]
+    assert "the best state" in said["notes"][0]
+    assert load_file(tmp_path / "l2ul.safetensors")
