@@ -16,7 +16,8 @@ FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml"
 
 def test_two_processes_write_what_one_writes(expunge, job):
     pytest.importorskip("lightning_fabric")
-    flags = [*job.flags, "--forget-random", "8", "--max-steps", "12", "--set", "descent.learning_rate=0.01"]
+    flags = [*job.flags, "--forget-random", "8", "--max-steps", "40", "--set", "growth=1.3"]
+    flags += ["--set", "descent.learning_rate=0.02"]
     alone = expunge(*flags, "--out", "one")
     done = subprocess.run(
         [sys.executable, "-m", "expunge", *flags, "--devices", "2", "--out", "two"],

@@ -81,7 +81,7 @@ class L2UL:
     unlearning_loss: UnlearningLoss = setting(UnlearningLoss.HINGE, "how the forget rows are pushed")
     margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0, spread=4)
     growth: float = setting(1.02, "factor by which the weight of the unlearning loss grows each step", at_least=1)
-    descent: Descent = field(default_factory=lambda: Descent(precision=Precision.AUTO))
+    descent: Descent = field(default_factory=Descent)
 
     def __post_init__(self) -> None:
         check_settings(self)
