@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from sample_audit import FILES, HOSTILE, write_sample_audit
 
@@ -159,6 +160,23 @@ def test_a_table_that_is_gone(audit):
 def test_a_table_with_something_else_in_it(audit, content):
     (audit / "copies.csv").write_text(content)
     with pytest.raises(DataError, match=r"tables as an audit writes them.*(held|often)"):
+        write_report(audit)
+
+
+@pytest.mark.parametrize("length", [0, 100, 1000])
+def test_slices_that_are_cut_off(audit, length):
+    content = (audit / "slices.npz").read_bytes()
+    assert len(content) > length
+    (audit / "slices.npz").write_bytes(content[:length])
+    with pytest.raises(DataError, match="as an audit writes them"):
+        write_report(audit)
+    assert not (audit / "report.html").exists()
+
+
+def test_a_slice_without_extent(audit):
+    with np.load(audit / "slices.npz") as arrays:
+        np.savez(audit / "slices.npz", **{**arrays, "extent": np.zeros((2, 4))})
+    with pytest.raises(DataError, match="as an audit writes them"):
         write_report(audit)
 
 

@@ -178,7 +178,7 @@ class Audit:
         path = self.folder / SLICES_FILE
         if not path.exists():
             return ()
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return tuple(
                 Slice(
                     row=int(arrays["row"][number]),

@@ -9,6 +9,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -34,6 +35,7 @@ from expunge.report.view import cards_of, find_audit, groups_of, panels_of
 
 REPORT_FILE = "report.html"
 PIXELATED_BELOW = 100
+DAMAGES = (ArithmeticError, EOFError, LookupError, ValueError, BadZipFile)
 
 
 def write_report(folder: Path, *, images: bool = True, out: Path | None = None) -> Path:
@@ -152,7 +154,7 @@ def _blaming_tables(name: str) -> Iterator[None]:
         yield
     except ExpungeError:
         raise
-    except (LookupError, ValueError) as error:
+    except DAMAGES as error:
         raise DataError(name, "tables as an audit writes them", f"{error!r}", "make the audit anew") from error
 
 
