@@ -302,6 +302,19 @@ def test_caches_made_during_an_edit_are_deleted(project, rows_of, wishes):
         assert not any((project / "cache").iterdir())
 
 
+def test_caches_stay_while_all_images_do(project, rows_of, wishes):
+    with writing(project) as ledger:
+        (project / "cache").mkdir()
+        (project / "cache" / "probes.safetensors").write_bytes(b"probes")
+        add(ledger, rows_of(3, seed=0), wishes.keeping)
+        assert apply_waiting(ledger, Runtime()).deleted == ()
+        assert [path.name for path in (project / "cache").iterdir()] == ["probes.safetensors"]
+        gone = purge_images(ledger, [ledger.state.find("R0001")])
+        assert "cache/probes.safetensors" in [file.path for file in gone]
+        (project / "cache" / "probes.safetensors").write_bytes(b"probes")
+        assert [file.path for file in purge_due(ledger)] == ["cache/probes.safetensors"]
+
+
 def test_duplicates_are_found_in_the_request_in_earlier_ones_and_in_training_data(project, rows_of, wishes):
     from expunge.images import TensorImages  # noqa: PLC0415
 

@@ -14,10 +14,15 @@ DONE = (State.VERIFIED, State.WITHDRAWN)
 
 
 def purge_due(ledger: Ledger) -> list[StoredFile]:
-    """Delete the images of verified and withdrawn requests that nothing keeps, and the cache; return what went."""
+    """Delete the images of verified and withdrawn requests that nothing keeps, and the cache; return what went.
+
+    The cache stays only where the images of every request do.
+    """
     today = datetime.now(UTC).date()
-    due = [request for request in ledger.state.in_state(*DONE) if not _is_kept(request, today)]
-    return purge_images(ledger, due)
+    done = ledger.state.in_state(*DONE)
+    if all(request.images is not None and _is_kept(request, today) for request in done):
+        return []
+    return purge_images(ledger, [request for request in done if not _is_kept(request, today)])
 
 
 def purge_images(ledger: Ledger, requests: Sequence[Request]) -> list[StoredFile]:
