@@ -180,7 +180,7 @@ class Timing:
 
 def time_quick_audit(size: Size) -> Timing:
     """Return what a quick audit adds to a whole `expunge run`; timed once, and kept in a file."""
-    path = size.runs / "timing.csv"
+    path = size.runs / f"timing-{QUICK_METHOD}.csv"
     if not path.exists():
         say("time a quick audit")
         seconds = {level: time_run(size, level) for level in (Level.NONE, Level.QUICK)}
