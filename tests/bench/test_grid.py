@@ -8,6 +8,7 @@ from expunge.bench.cells import make_cells
 from expunge.bench.check import check_results
 from expunge.bench.forecast import UNKNOWN_BYTES, Forecast
 from expunge.bench.grid import read_grid
+from expunge.bench.lanes import Budget, fits
 from expunge.errors import ExpungeError
 
 JOB = {"model": {"architecture": "a:b", "weights": "{data}/w"}, "data": {"source": "npz:{arrays}/c.npz"}}
@@ -143,6 +144,19 @@ def test_the_forecast_takes_the_cells_most_alike(cells_of):
     left = [by_name[name] for name in ("l2ul-stable-k16-s1", "l2ul-stable-k64-s1")]
     assert forecast.seconds_left(left, 1) == 50
     assert forecast.seconds_left(left, 4) == 25
+
+
+def test_a_cell_starts_only_when_its_memory_is_free(cells_of):
+    large, small, *others = cells_of(methods=[METHOD, {"label": "grad", "method": "negative-gradient"}])
+    finish(large, cost={"seconds": 1.0, "peak_memory_bytes": 600})
+    finish(small, cost={"seconds": 1.0, "peak_memory_bytes": 300})
+    forecast = Forecast([large, small])
+    next_large, next_small = (next(one for one in others if one.label == each.label) for each in (large, small))
+    budget = Budget(3, 1000)
+    assert fits(next_small, [large], budget, forecast)
+    assert not fits(next_large, [large], budget, forecast)
+    assert fits(next_large, [], Budget(3, 1), forecast)
+    assert not fits(next_small, [small, small, small], Budget(3, 10_000), forecast)
 
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -38,14 +38,14 @@ def read_table(folder):
 
 
 def test_a_grid_is_run_once_and_makes_its_tables(grid, expunge):
-    folder = grid(seeds=[0, 1], counts=[2, 4])
+    folder = grid(seeds=[0, 1], counts=[2, 4], methods=METHODS[:1])
     said = expunge("bench", "grid.toml")
     assert said.code == 0, said.err
-    assert "8/8 stable, k = 4, seed 1: done" in said.err
+    assert "4/4 negative gradient, k = 4, seed 1: done" in said.err
     written = {path.name for path in (folder / "docs" / "results").iterdir()}
     assert written == {"grid.md", "grid.csv", "grid.tex", "grid-accuracy.svg", "grid-trade-off.svg"}
-    assert "| 4 | stable | 2 |" in said.out
-    assert len(read_table(folder)) == 8
+    assert "| 4 | negative gradient | 2 |" in said.out
+    assert len(read_table(folder)) == 4
     before = (folder / "docs" / "results" / "grid.md").read_text()
     again = expunge("bench", "grid.toml")
     assert (again.code, again.err) == (0, "")
@@ -92,6 +92,22 @@ def test_a_cell_that_fails_or_dies_does_not_stop_the_others(grid, expunge):
     again = expunge("bench", "grid.toml")
     assert again.code == 0, again.err
     assert "Not complete" not in again.out
+
+
+def test_ctrl_c_leaves_no_half_result(grid, expunge):
+    slow = [{"label": "slow", "method": "negative-gradient", "settings": {"descent": {"learning_rate": 1e-9}}}]
+    folder = grid(methods=slow)
+    text = (folder / "grid.toml").read_text()
+    (folder / "grid.toml").write_text(text.replace("max_steps = 400", "max_steps = 100000000"))
+    start = [sys.executable, "-m", "expunge", "bench", "grid.toml"]
+    process = subprocess.Popen(start, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    cell = folder / "runs" / "grid" / "slow-k4-s0"
+    wait_for((cell / "cell.json").exists)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert "the same command goes on" in process.communicate(timeout=300)[1]
+    assert process.returncode == 130
+    assert not (cell / "result.json").exists()
 
 
 def test_an_error_in_one_cell_is_recorded(grid, expunge):

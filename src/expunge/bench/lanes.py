@@ -57,7 +57,7 @@ def run_in_lanes(cells: Sequence[Cell], budget: Budget, forecast: Forecast, repo
     waiting, running = list(cells), dict[int, tuple[Cell, BaseProcess]]()
     try:
         while waiting or running:
-            while waiting and _fits(waiting[0], [cell for cell, _ in running.values()], budget, forecast):
+            while waiting and fits(waiting[0], [cell for cell, _ in running.values()], budget, forecast):
                 process = _start(waiting[0], budget.share)
                 running[process.sentinel] = (waiting.pop(0), process)
             for sentinel in wait(list(running)):
@@ -70,7 +70,8 @@ def run_in_lanes(cells: Sequence[Cell], budget: Budget, forecast: Forecast, repo
             process.join()
 
 
-def _fits(cell: Cell, running: Sequence[Cell], budget: Budget, forecast: Forecast) -> bool:
+def fits(cell: Cell, running: Sequence[Cell], budget: Budget, forecast: Forecast) -> bool:
+    """Return whether a cell can start beside those that are running; alone, every cell can."""
     if not running:
         return True
     needed = sum(forecast.bytes_of(each) for each in [cell, *running])

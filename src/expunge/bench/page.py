@@ -2,6 +2,7 @@
 
 import os
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,9 @@ from scipy import stats
 
 from expunge.bench.cells import Cell
 from expunge.bench.grid import Grid
-from expunge.bench.plots import make_plots
 from expunge.bench.records import Record, read_records
 from expunge.bench.tables import summarise, to_csv, to_latex, to_markdown
-from expunge.errors import DataError
+from expunge.errors import DataError, ExpungeWarning
 from expunge.files import write_text
 
 SINGLE = (
@@ -54,7 +54,7 @@ def write_results(report: Report, folder: Path) -> str:
     if not records:
         raise DataError(str(report.config), "at least one cell that is done", "none", "run it without --table first")
     folder.mkdir(parents=True, exist_ok=True)
-    plots = make_plots(records, report.grid.title)
+    plots = _draw(records, report.grid.title)
     page = make_page(report, records, tuple(plots))
     for kind, svg in plots.items():
         write_text(folder / f"{report.name}-{kind}.svg", svg)
@@ -62,6 +62,16 @@ def write_results(report: Report, folder: Path) -> str:
     write_text(folder / f"{report.name}.tex", to_latex(summarise(records), caption=report.grid.title))
     write_text(folder / f"{report.name}.md", page)
     return page
+
+
+def _draw(records: Sequence[Record], title: str) -> dict[str, str]:
+    """Return the plots by name; without matplotlib there are none, and a note says so."""
+    try:
+        from expunge.bench.plots import make_plots  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        warnings.warn("no plots without matplotlib: pip install expunge[bench]", ExpungeWarning, stacklevel=2)
+        return {}
+    return make_plots(records, title)
 
 
 def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -> str:
