@@ -91,9 +91,12 @@ AS_IS = Preprocessing()
 def pixels_of(image: Image.Image) -> Float[Tensor, "c h w"]:
     """Return an 8-bit image's pixels as float32 (c, h, w) within 0..1.
 
+    NumPy does it: torch would wake all its threads for each image, which costs more than the work where threads that
+    load images, or other programs, keep the cores busy.
+
     >>> pixels_of(Image.new("L", (3, 2), 255)).shape
     torch.Size([1, 2, 3])
     """
     array = np.array(image, dtype=np.uint8)
-    channels_last = torch.from_numpy(array if array.ndim == 3 else array[:, :, None])
-    return channels_last.permute(2, 0, 1).contiguous().float() / 255
+    channels_last = array if array.ndim == 3 else array[:, :, None]
+    return torch.from_numpy(channels_last.transpose(2, 0, 1).astype(np.float32, order="C") / np.float32(255))

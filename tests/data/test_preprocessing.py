@@ -60,3 +60,8 @@ def test_crop_beyond_the_resized_image_is_refused():
 def test_crop_beyond_the_image_is_refused(picture):
     with pytest.raises(SettingsError, match="`crop`: expected at most the image's 8x12, got 9x9"):
         Preprocessing(crop=(9, 9)).apply(picture(12, 8))
+
+
+def test_every_byte_becomes_what_torch_makes_of_it():
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert torch.equal(pixels_of(Image.fromarray(every))[0], torch.from_numpy(every).float() / 255)

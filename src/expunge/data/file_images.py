@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -76,7 +77,7 @@ class FileImages:
                     _size(image),
                     "give all images one size: --resize PIXELS and --crop PIXELS",
                 )
-        return torch.stack(pixels)
+        return torch.from_numpy(np.stack([image.numpy() for image in pixels]))  # see `pixels_of`
 
     def notes(self) -> tuple[str, ...]:
         """Return what was changed in the images loaded so far, one sentence a kind; each image counts once."""
