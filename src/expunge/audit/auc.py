@@ -43,10 +43,7 @@ def area(positive: Scores, negative: Scores, rng: np.random.Generator, draws: in
     value = exact_area(positive, negative)
     if len(positive) < 2 or len(negative) < 2:
         return Estimate(value)
-    weights_positive = rng.multinomial(len(positive), np.full(len(positive), 1 / len(positive)), size=draws)
-    weights_negative = rng.multinomial(len(negative), np.full(len(negative), 1 / len(negative)), size=draws)
-    wins = _wins(positive, negative, weights_negative.astype(np.float64))
-    areas = (weights_positive * wins.T).sum(axis=1) / (len(positive) * len(negative))
+    areas = _resample(positive, negative, rng, draws)
     low, high = np.quantile(areas, [0.025, 0.975])
     return Estimate(value, (float(low), float(high)))
 
@@ -106,10 +103,16 @@ def _labelled(positive: Scores, negative: Scores) -> tuple[np.ndarray, np.ndarra
     return truth, np.concatenate([positive, negative])
 
 
-def _wins(positive: Scores, negative: Scores, weights: np.ndarray) -> np.ndarray:
-    """Return (positives, draws): how many of each draw's negatives each positive beats; a tie is half a win."""
-    order = np.argsort(negative, kind="stable")
-    totals = np.concatenate([np.zeros((1, len(weights))), np.cumsum(weights[:, order].T, axis=0)])
-    below = np.searchsorted(negative[order], positive, side="left")
-    up_to = np.searchsorted(negative[order], positive, side="right")
-    return np.asarray((totals[below] + totals[up_to]) / 2)
+def _resample(positive: Scores, negative: Scores, rng: np.random.Generator, draws: int) -> np.ndarray:
+    """Return the area of each resample of both groups.
+
+    Only the order matters, so negatives are counted in bins: one for each distinct score of a positive, and one for
+    each gap between two of them. Resampling rows is then one multinomial draw over the bins, whatever their number.
+    """
+    distinct, of_positive = np.unique(positive, return_inverse=True)
+    bins = 2 * np.searchsorted(distinct, negative, side="left") + np.isin(negative, distinct)
+    counts = np.bincount(of_positive), np.bincount(bins, minlength=2 * len(distinct) + 1)
+    ours, others = (rng.multinomial(sum(each), each / sum(each), size=draws) for each in counts)
+    below = np.cumsum(others, axis=1)[:, :-1:2]
+    wins = (ours * (below + others[:, 1::2] / 2)).sum(axis=1)
+    return np.asarray(wins / (len(positive) * len(negative)))

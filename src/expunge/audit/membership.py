@@ -14,7 +14,7 @@ from expunge.audit.defined import NotDefinedError
 from expunge.audit.evidence import Labels, Logits, require_varied
 
 SMALLEST = 1e-12
-SVC_ROWS = 1000
+SVC_ROWS = 500
 
 Score = Callable[[Logits, Labels], Float[np.ndarray, " n"]]
 """Higher for rows that look like training rows."""
@@ -65,7 +65,7 @@ def svc_unseen(
 ) -> Bool[np.ndarray, " k"]:
     """Return which rows a support vector classifier takes for unseen.
 
-    It is fitted on the probability of the label, as many members as others, at most 1,000 each.
+    It is fitted on the probability of the label, as many members as others, at most 500 each.
 
     Source: Jia et al. 2023, arXiv 2304.04934 ("MIA-efficacy"); kernel and penalty as its authors have them.
 
