@@ -120,8 +120,7 @@ class LeastChange:
 
     def resolve(self, task: Task) -> "LeastChange":
         """Return these settings with the sizes that were left open chosen for the task."""
-        robust = task.strength is Strength.ROBUST
-        long = robust and len(task.forget_set) > FEW_ROWS
+        long = task.strength is Strength.ROBUST and len(task.forget_set) > FEW_ROWS
         copying = replace(
             self.copying,
             constraints=self.copying.constraints or (64 if long else 48),
@@ -131,7 +130,6 @@ class LeastChange:
             self,
             steps=self.steps or (100 if long else 50),
             probe_batch=self.probe_batch or (160 if long else 96),
-            rate=self.rate or (0.5 if robust else 0.3),
             copying=copying,
         )
 
@@ -244,7 +242,7 @@ class _Course:
         if self._count % CURVATURE_EVERY == 1:
             self._curvature = max(self._measure_curvature(rows, gradient), FADE * self._curvature)
         floor = ROBUST_FLOOR if self._robust else EXACT_FLOOR
-        rate = (settings.rate or 1.0) * min(1.0, self._remaining() + floor) / max(self._curvature, 1e-12)
+        rate = settings.rate * min(1.0, self._remaining() + floor) / max(self._curvature, 1e-12)
         self._velocity = [
             settings.momentum * old - rate * part for old, part in zip(self._velocity, gradient, strict=True)
         ]
