@@ -1,0 +1,102 @@
+"""Whole edits: L2UL as its authors' loop does it, beside ours: 16 rows, CIFAR-10, ResNet-20.
+
+    python benchmarks/speed/edits.py [SEEDS]
+
+Theirs: 20 targets, one at a time, in batches of 32 rows, 100 steps with gradients of all weights on the way; then SGD
+in training mode on 32 rows and 256 examples, all rows checked after each step, until all are misclassified. Ours:
+`l2ul` as it comes, and with the attack as it was (all 20 steps, float32). About 8 minutes a seed.
+"""
+
+import sys
+from dataclasses import replace
+from itertools import cycle
+
+import torch
+import torch.nn.functional as F
+from attacks import ALL_STEPS
+from setting import clock, keep, load_setting, load_test_images
+
+from expunge import Classifier, ForgetSet, unlearn
+from expunge.adversarial import project_to_ball
+from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
+from expunge.layout import choose_layout
+from expunge.measurement import compute_logits
+from expunge.methods.l2ul import L2UL, L2ULFaithful
+from expunge.runtime import CostMeter, Runtime
+
+TEST_IMAGES, MOST_STEPS = 5000, 1000
+
+
+def authors_edit(classifier: Classifier, rows: ForgetSet, seed: int) -> tuple[Classifier, int]:
+    """Edit as the authors' loop does; return the classifier and the number of steps."""
+    settings, working = L2ULFaithful(), classifier.copy()
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(10, (settings.attack.targets_per_row, len(rows)), generator=generator)
+    targets = torch.where(targets == rows.y, 5, targets)
+    x = torch.cat([_authors_attack(working, rows.x, row, generator) for row in targets])
+    importance = scale_to_unit(compute_importance(working, rows.x, Averaging.BATCH_MEAN, CostMeter(Runtime())))
+    anchor = {name: weight.detach().clone() for name, weight in working.module.named_parameters()}
+    optimiser = torch.optim.SGD(working.module.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    order = torch.randperm(len(x), generator=generator)
+    batches = cycle(list(zip(x[order].split(256), targets.flatten()[order].split(256), strict=True)))
+    steps = 0
+    while steps < MOST_STEPS:
+        steps += 1
+        beside, wanted = next(batches)
+        working.module.train()
+        logits = working(torch.cat([rows.x, beside]))
+        share = len(rows) / len(logits)
+        loss = -share * F.cross_entropy(logits[: len(rows)], rows.y)
+        loss = loss + (1 - share) * F.cross_entropy(logits[len(rows) :], wanted)
+        loss = loss + penalty(working.module, anchor, importance)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if bool((compute_logits(working, rows.x).argmax(dim=1) != rows.y).all()):
+            break
+    working.module.eval()
+    return working, steps
+
+
+def _authors_attack(
+    classifier: Classifier, x: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    attack = L2ULFaithful().attack
+    classifier.module.eval()
+    current = project_to_ball(x + torch.rand(x.shape, generator=generator), x, attack.radius).clamp(0, 1)
+    for _ in range(attack.steps):
+        current = current.detach().requires_grad_(True)
+        F.cross_entropy(classifier(current), targets).backward()
+        gradient = current.grad
+        classifier.module.zero_grad()
+        moved = current.detach() - attack.step_size * F.normalize(gradient.flatten(1)).view_as(x)
+        current = project_to_ball(moved, x, attack.radius).clamp(0, 1)
+    return current.detach()
+
+
+def measure(name: str, seed: int) -> dict[str, float]:
+    """Edit and return time, steps and damage."""
+    classifier, rows = load_setting(16, seed)
+    with clock() as taken:
+        if name == "authors":
+            edited, steps = authors_edit(classifier, rows, seed)
+        else:
+            method = L2UL() if name == "ours" else replace(L2UL(), attack=ALL_STEPS)
+            edit = unlearn(classifier, rows, method=method, seed=seed, runtime=Runtime(batch_size=64))
+            edited, steps = edit.classifier, edit.steps
+    x = load_test_images(TEST_IMAGES)
+    before, after = (compute_logits(choose_layout(each, x[:2]), x).argmax(dim=1) for each in (classifier, edited))
+    goal = compute_logits(edited, rows.x).argmax(dim=1) != rows.y
+    return {
+        **taken,
+        "steps": steps,
+        "goal": float(goal.double().mean()),
+        "test_churn": 100 * float((before != after).double().mean()),
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
+        for kind in ("ours", "plain-attack", "authors"):
+            print(kind, number, keep(f"edits/{kind}-{number}", lambda k=kind, n=number: measure(k, n)))

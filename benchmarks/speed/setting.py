@@ -1,0 +1,68 @@
+"""What the speed benchmarks share: the classifier and rows, a clock, and where finished measurements are kept.
+
+Times are seconds of this process on one thread, by the processor's clock, so that other work on the machine hardly
+counts; wall time is kept beside them. Every measurement is a JSON file under runs/speed, skipped when it is there.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge import Classifier, ForgetSet
+from expunge.bench.cells import find_data
+from expunge.files import write_json
+from expunge.job import DataPart, ForgetPart, Job, ModelPart, load_inputs
+from expunge.runtime import Runtime
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = ROOT / "runs" / "speed"
+NORMALISATION = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+def load_setting(count: int, seed: int) -> tuple[Classifier, ForgetSet]:
+    """Return CIFAR-10's ResNet-20 and `count` random training rows."""
+    inputs = load_inputs(_make_job(count, seed), Runtime())
+    return inputs.loaded.classifier, inputs.forget_set
+
+
+def load_test_images(count: int) -> torch.Tensor:
+    """Return every so-many-th test image, `count` of them."""
+    test = load_inputs(_make_job(1, 0), Runtime()).splits.test
+    assert test is not None  # noqa: S101 - the file holds test images
+    return test.load(range(0, len(test.labels), len(test.labels) // count))
+
+
+def _make_job(count: int, seed: int) -> Job:
+    weights = find_data() / "classifiers" / "cifar10_resnet20.safetensors"
+    return Job(
+        model=ModelPart(architecture="cifar:resnet20", weights=str(weights), **NORMALISATION),
+        data=DataPart(source=f"npz:{ROOT / 'runs' / 'data' / 'cifar10.npz'}"),
+        forget=ForgetPart(random=count),
+        seed=seed,
+    )
+
+
+@contextmanager
+def clock() -> Iterator[dict[str, float]]:
+    """Fill what is yielded with the seconds that the block takes."""
+    taken: dict[str, float] = {}
+    used, started = time.process_time(), time.perf_counter()
+    yield taken
+    taken["seconds"] = time.process_time() - used
+    taken["wall_seconds"] = time.perf_counter() - started
+
+
+def keep(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the measurement of that name: the one kept, or a new one, which is kept."""
+    path = RUNS / f"{name}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"measuring {name}", flush=True)
+        write_json(path, measure())
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
