@@ -177,7 +177,8 @@ def _unlearning(job: Job, loaded: _Loaded, runtime: Runtime) -> Unlearning:
                 transforms=transforms,
             ).classifier
 
-    parts = {name: value for name, value in to_mapping(job).items() if name not in ("model", "data", "forget", "audit")}
+    decisive = ("method", "settings", "seed", "strength", "transforms", "max_steps", "max_seconds")
+    parts = {name: value for name, value in to_mapping(job).items() if name in decisive}
     return Unlearning(forget, json.dumps({**parts, "goal": goal.name}, sort_keys=True))
 
 
