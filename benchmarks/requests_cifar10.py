@@ -6,11 +6,8 @@ Uses the ledger itself, so it can be stopped and started again: requests that we
 Writes docs/results/requests_cifar10.md, .csv and .svg. The real images and classifiers are looked for in EXPUNGE_DATA
 (default: ../shared/data); the projects are kept under runs/.
 
-Three arrangements: each request goes on from the newest version; each goes on from the first classifier with all rows
-so far (`apply --from first`); all rows are one request.
-
-Edits of a newer version have dead leaves and mixes as probes; those of the first classifier its inverted images too.
-These belong to one classifier, so that the others would have to make them anew for every request.
+Probes are dead leaves and mixes only. Inverted probes would be better, but they belong to one classifier, and each
+version of the weights is another: they would be made anew for every request.
 """
 
 import csv
@@ -18,10 +15,8 @@ import io
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -45,7 +40,6 @@ from expunge.ledger.project import Ledger
 from expunge.ledger.receive import Wish, receive
 from expunge.ledger.recovery import writing
 from expunge.ledger.state import State
-from expunge.ledger.versions import Start
 from expunge.ledger.weights import load_first, rebuild, with_weights
 from expunge.measurement import predict
 from expunge.models import ModelSource
@@ -57,32 +51,8 @@ RUNS = ROOT / "runs" / "requests_cifar10"
 RESULTS = ROOT / "docs" / "results"
 REQUESTS, ROWS = 16, 16
 METHOD = "least-change"
-SETTINGS = {
-    Start.FIRST: {"steps": 20},
-    Start.NEWEST: {"steps": 20, "probes": {"inverted": 0, "procedural": 512, "mixes": 1000}},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Arrangement:
-    """How the rows become requests, and what each edit goes on from."""
-
-    name: str
-    rows: int
-    start: Start
-    marker: str
-
-    @property
-    def folder(self) -> Path:
-        """Return the folder of its project."""
-        return RUNS / re.sub("[^a-z]+", "-", self.name)
-
-
-ARRANGEMENTS = (
-    Arrangement("one after another", ROWS, Start.NEWEST, "o"),
-    Arrangement("one after another, from the first", ROWS, Start.FIRST, "^"),
-    Arrangement("at once", REQUESTS * ROWS, Start.FIRST, "s"),
-)
+SETTINGS = {"steps": 20, "probes": {"inverted": 0, "procedural": 512, "mixes": 1000}}
+ARRANGEMENTS = {"one after another": ROWS, "at once": REQUESTS * ROWS}
 KEPT = date(2999, 12, 31)
 COLUMNS = ("arrangement", "request", "rows forgotten", "of", "came back", "rounds", "seconds", "test", "test drop")
 
@@ -94,9 +64,10 @@ def main() -> None:
     order = torch.tensor(random_rows(data.train, REQUESTS * ROWS, seed=0))
     order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(0))].tolist()
     found = []
-    for one in ARRANGEMENTS:
-        apply_all(one, data.train, [order[place : place + one.rows] for place in range(0, len(order), one.rows)])
-        found += measure(one.name, one.folder, data.test)
+    for name, size in ARRANGEMENTS.items():
+        folder = RUNS / name.replace(" ", "-")
+        apply_all(folder, data.train, [order[start : start + size] for start in range(0, len(order), size)])
+        found += measure(name, folder, data.test)
     write_results(found)
 
 
@@ -115,22 +86,20 @@ def unpack_arrays() -> Path:
     return arrays
 
 
-def apply_all(arrangement: Arrangement, train: Images, parts: list[list[int]]) -> None:
+def apply_all(folder: Path, train: Images, parts: list[list[int]]) -> None:
     """Make one request of each part that the project has not applied yet, and apply it, one after another."""
-    folder = arrangement.folder
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         weights = find_data() / "classifiers" / "cifar10_resnet20.safetensors"
         source = ModelSource("cifar:resnet20", weights, 10, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        settings = SETTINGS[arrangement.start]
-        create_project(folder, Plan(model=source, method=METHOD, settings=settings, strength=Strength.EXACT))
+        create_project(folder, Plan(model=source, method=METHOD, settings=SETTINGS, strength=Strength.EXACT))
     for number, rows in enumerate(parts):
         with writing(folder) as ledger:
             if len(ledger.state.requests) <= number:
                 receive(ledger, forget_set(train, rows), Wish(reference=f"request {number + 1}", keep_until=KEPT))
             if ledger.state.in_state(State.VALIDATED, State.APPLIED):
                 print(f"{folder.name}: request {number + 1} of {len(parts)}", file=sys.stderr)
-                report = apply_waiting(ledger, Runtime(progress=Bars()), start=arrangement.start)
+                report = apply_waiting(ledger, Runtime(progress=Bars()))
                 for name, reason in report.failed.items():
                     print(f"{name}: {reason}", file=sys.stderr)
 
@@ -181,9 +150,9 @@ def make_plot(lines: list[dict[str, Any]]) -> str:
     """Return the plot of test accuracy over rows forgotten, as SVG."""
     mpl.rcParams["svg.hashsalt"] = "expunge"
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for one in ARRANGEMENTS:
-        chosen = [line for line in lines if line["arrangement"] == one.name]
-        axes.plot([line["of"] for line in chosen], [line["test"] for line in chosen], marker=one.marker, label=one.name)
+    for name, marker in zip(ARRANGEMENTS, ("o", "s"), strict=True):
+        chosen = [line for line in lines if line["arrangement"] == name]
+        axes.plot([line["of"] for line in chosen], [line["test"] for line in chosen], marker=marker, label=name)
     axes.set_xlabel("rows to forget so far")
     axes.set_ylabel("test accuracy, %")
     axes.grid(alpha=0.3)
@@ -205,15 +174,12 @@ def make_page(lines: list[dict[str, Any]]) -> str:
         [
             "# 16 deletion requests of 16 rows, one after another, and one of 256",
             "",
-            "CIFAR-10, ResNet-20, the same 256 random training images in all; classifier and requests only. Where "
-            "edits go on from the newest version, their damage adds up; `from the first` is `apply --from first`, "
-            "which edits the first classifier so that it forgets all rows so far together. After "
+            "CIFAR-10, ResNet-20, the same 256 random training images in both; classifier and requests only. After "
             "each request all earlier rows are checked, and those that came back are forgotten again in the same edit "
             "(`came back`, `rounds`). Accuracy is top-1 in percent on all 10,000 test images.",
             "",
-            f"Method `{METHOD}`, exact pixels, fewer steps than its default. Edits of a newer version: "
-            f"`{json.dumps(SETTINGS[Start.NEWEST])}`, without inverted probes, since each version of the weights would "
-            f"need its own. Edits of the first classifier: `{json.dumps(SETTINGS[Start.FIRST])}`.",
+            f"Method `{METHOD}`, exact pixels, settings `{json.dumps(SETTINGS)}`: fewer steps than its default, and no "
+            "inverted probes, since each version of the weights would need its own.",
             "",
             "Written by `python benchmarks/requests_cifar10.py`; [requests_cifar10.csv](requests_cifar10.csv) has the "
             "same figures.",
