@@ -103,13 +103,23 @@ def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:  # noqa
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass of settings
-    """Return the settings as nested plain values, for JSON and TOML; None is left out."""
+    """Return the settings as nested plain values, for JSON and TOML.
+
+    None is left out, or "none" where a table's default is something else.
+    """
+    return _to_mapping(settings, type(settings))
+
+
+def _to_mapping(settings: Any, default: Any) -> dict[str, Any]:  # noqa: ANN401
     mapping: dict[str, Any] = {}
     for item in fields(settings):
         value = getattr(settings, item.name)
-        if value is None:
-            continue
-        mapping[item.name] = to_mapping(value) if is_dataclass(value) else _plain(value)
+        if is_dataclass(value):
+            mapping[item.name] = _to_mapping(value, _default(item))
+        elif value is not None:
+            mapping[item.name] = _plain(value)
+        elif getattr(default, item.name, None) is not None and not isinstance(default, type):
+            mapping[item.name] = "none"
     return mapping
 
 

@@ -106,7 +106,7 @@ def test_ctrl_c_leaves_no_half_result(grid, expunge):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     assert "the same command goes on" in process.communicate(timeout=300)[1]
-    assert process.returncode == 130
+    assert process.returncode in (130, -signal.SIGINT)  # a shell says 130 to both
     assert not (cell / "result.json").exists()
 
 

@@ -71,8 +71,8 @@ def project(job, expunge, monkeypatch):
     """Return the folder of a project around the small job of these tests."""
     made = expunge(
         *("requests", "init", "project", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
-        *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--set", "attack.targets_per_row=2"),
-        *("--set", "attack.steps=2", "--budget", "90"),
+        *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--method", "l2ul"),
+        *("--set", "attack.targets_per_row=2", "--set", "attack.steps=2", "--budget", "90"),
     )
     assert made.code == 0, made.err
     monkeypatch.setenv("EXPUNGE_PROJECT", "project")

@@ -246,13 +246,20 @@ def test_trap_5_an_edit_with_a_constant_importance_stays_finite(linear_classifie
 # 6. A random start drawn as noise in [0, 1]^d and projected: every start then lies on the sphere.
 
 
+def attacked(classifier, x, targets, attack, batch_size=256):
+    """Return the adversarial example of each image for its one target, in the order of the images."""
+    meter, generator = CostMeter(Runtime(batch_size=batch_size)), torch.Generator().manual_seed(0)
+    found = list(attack_targets(classifier, x, targets.unsqueeze(1), attack, generator=generator, meter=meter))
+    numbers, made = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return made[numbers.argsort()]
+
+
 def start_of(trained, start, count=1500, radius=4.0):
     """Return where the attack starts, from bounds so wide and steps so short that neither counts."""
     classifier = Classifier(trained.frozen_copy().module, 5, Bounds(-1e3, 1e3))
     x = torch.full((count, 3, 8, 6), 0.5)
     attack = Attack(radius=radius, step_size=1e-9, steps=1, start=start)
-    generator, targets = torch.Generator().manual_seed(0), torch.zeros(count, dtype=torch.int64)
-    made = attack_targets(classifier, x, targets, attack, generator=generator, meter=CostMeter(Runtime()))
+    made = attacked(classifier, x, torch.zeros(count, dtype=torch.int64), attack)
     return (made - x).flatten(1).double()
 
 
@@ -312,17 +319,7 @@ def test_trap_7_projections_in_a_batch_are_those_one_by_one():
 def test_trap_7_attacks_in_a_batch_are_those_one_by_one(trained, rows):
     frozen, targets = trained.frozen_copy(), (rows.y + 1) % 5
     attack = Attack(radius=0.7, step_size=0.3, steps=5, start=Start.NOISE_PROJECTED)
-    made = {
-        batch_size: attack_targets(
-            frozen,
-            rows.x[:3],
-            targets[:3],
-            attack,
-            generator=torch.Generator().manual_seed(0),
-            meter=CostMeter(Runtime(batch_size=batch_size)),
-        )
-        for batch_size in (1, 3)
-    }
+    made = {size: attacked(frozen, rows.x[:3], targets[:3], attack, batch_size=size) for size in (1, 3)}
     torch.testing.assert_close(made[1], made[3], rtol=1e-4, atol=1e-5)
     assert bool((l2_norms(made[3] - rows.x[:3]) <= 0.7 + 1e-5).all())
     assert bool((l2_norms(made[3] - rows.x[:3]) > 0.3).all())
@@ -332,13 +329,11 @@ def test_trap_7_each_image_takes_a_whole_step_of_its_own(trained, rows):
     """With a norm over the whole batch each would move by less."""
     frozen = Classifier(trained.frozen_copy().module, 5, Bounds(-1e3, 1e3))
     still, moved = (
-        attack_targets(
+        attacked(
             frozen,
             rows.x[:3],
             (rows.y[:3] + 1) % 5,
             Attack(radius=50.0, step_size=step_size, steps=1, start=Start.NOISE_PROJECTED),
-            generator=torch.Generator().manual_seed(0),
-            meter=CostMeter(Runtime()),
         )
         for step_size in (1e-9, 0.25)
     )
@@ -369,13 +364,6 @@ def test_trap_8_images_of_another_range_are_refused_at_the_edge(trained, rows, n
 def test_trap_8_the_radius_is_in_pixels_and_not_in_normalised_units(trained, rows):
     """Normalisation by a small deviation stretches distances: the ball must be that of the pixels."""
     stretched = Classifier.wrap(trained.network, num_classes=5, mean=(0.5,), std=(0.01,)).frozen_copy()
-    made = attack_targets(
-        stretched,
-        rows.x,
-        (rows.y + 1) % 5,
-        Attack(radius=0.5, step_size=0.2, steps=5),
-        generator=torch.Generator().manual_seed(0),
-        meter=CostMeter(Runtime()),
-    )
+    made = attacked(stretched, rows.x, (rows.y + 1) % 5, Attack(radius=0.5, step_size=0.2, steps=5))
     assert float(l2_norms(made - rows.x).max()) <= 0.5 + 1e-5
     assert float(l2_norms(made - rows.x).min()) > 0.1
