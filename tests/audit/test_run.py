@@ -17,7 +17,7 @@ from expunge.audit import places, tables
 from expunge.audit.features import gather_features, layer_similarity
 from expunge.audit.record import Level, Subject, read_audit
 from expunge.audit.relearning import relearn
-from expunge.audit.run import Answers, Comparison, Known, run_audit
+from expunge.audit.run import Answers, Comparison, Known, recompute_audit, run_audit
 from expunge.audit.slices import cut_slice
 from expunge.classifier import Bounds, Classifier
 from expunge.errors import ClassifierError, DataError, ForgetSetError
@@ -111,6 +111,7 @@ def test_a_full_audit_fills_every_table_that_needs_no_pool(full):
     files = {path.name for path in full.folder.iterdir()}
     assert files == {f"{name}.csv" for name in TABLES - {"pools", "slices"}} | {
         "audit.json",
+        "gathered.json",
         "predictions.npz",
         "features.npz",
         "slices.npz",
@@ -141,6 +142,16 @@ def test_the_same_audit_on_the_same_inputs_is_the_same_file(compared, full, tmp_
     run(compared, tmp_path)
     for name in ("audit.json", "rows.csv", "membership.csv", "predictions.npz", "slices.npz"):
         assert (tmp_path / name).read_bytes() == (full.folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_figures_and_tables_follow_from_the_stored_files_alone(compared, tmp_path, level):
+    run(compared, tmp_path, level)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for path in [tmp_path / "audit.json", *tmp_path.glob("*.csv")]:
+        path.write_bytes(files[path].replace(b"1", b"2") if path.suffix == ".csv" else files[path])
+    recompute_audit(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
 
 def test_known_answers_are_not_computed_again(compared, tmp_path, full):

@@ -43,6 +43,10 @@ def test_run_audits_its_edit_without_touching_the_result(expunge, job, edited):
     assert audit.verdict[0] in done.out
     written = tomllib.loads((job.folder / "audited" / "job.toml").read_text())
     assert written["audit"] == {"level": "quick", "images": True}
+    content = (folder / "audit.json").read_bytes()
+    done = expunge("report", "audited", "--recompute")
+    assert done.code == 0, done.err
+    assert (folder / "audit.json").read_bytes() == content
 
 
 def test_a_run_without_audit_removes_that_of_the_edit_it_replaces(expunge, job):

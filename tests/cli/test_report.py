@@ -65,3 +65,11 @@ def test_drawings_for_a_document(expunge, tmp_path):
     done = expunge("compare", *folders, "--drawings", str(tmp_path / "both"))
     assert done.code == 0
     assert (tmp_path / "both" / "copies.svg").exists()
+
+
+def test_recompute_of_an_audit_without_its_evidence(expunge, tmp_path):
+    folder = write_sample_audit(tmp_path / "audit")
+    done = expunge("report", str(folder), "--recompute")
+    assert done.code == 2
+    assert "gathered.json" in done.err
+    assert not (folder / "report.html").exists()

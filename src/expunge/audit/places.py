@@ -8,6 +8,7 @@ from expunge.errors import OutputError
 AUDIT_FOLDER = "audit"
 """Of an audit within the folder of the run that it speaks of."""
 PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE = "predictions.npz", "features.npz", "pools.npz"
+GATHERED_FILE = "gathered.json"
 REPORT_FILE = "report.html"
 IMAGES_FOLDER = "images"
 TABLE_NAMES = (
@@ -33,7 +34,7 @@ def clear_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        names = [AUDIT_FILE, PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE, SLICES_FILE]
+        names = [AUDIT_FILE, GATHERED_FILE, PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE, SLICES_FILE]
         names += [REPORT_FILE, *(f"{name}.csv" for name in TABLE_NAMES)]
         old = [folder / name for name in names] + sorted((folder / IMAGES_FOLDER).glob("[0-9]*.png"))
         for path in old:

@@ -175,21 +175,26 @@ class Audit:
 
     def slices(self) -> tuple[Slice, ...]:
         """Return the slices through decision boundaries; none if there are none."""
-        path = self.folder / SLICES_FILE
-        if not path.exists():
-            return ()
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return tuple(
-                Slice(
-                    row=int(arrays["row"][number]),
-                    names=(str(names[0]), str(names[1]), str(names[2])),
-                    points=arrays["points"][number],
-                    extent=_four(arrays["extent"][number]),
-                    before=arrays["before"][number],
-                    after=arrays["after"][number],
-                )
-                for number, names in enumerate(arrays["names"])
+        return read_slices(self.folder)
+
+
+def read_slices(folder: Path) -> tuple[Slice, ...]:
+    """Return the slices that an audit left in `folder`; none if there are none."""
+    path = folder / SLICES_FILE
+    if not path.exists():
+        return ()
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        return tuple(
+            Slice(
+                row=int(arrays["row"][number]),
+                names=(str(names[0]), str(names[1]), str(names[2])),
+                points=arrays["points"][number],
+                extent=_four(arrays["extent"][number]),
+                before=arrays["before"][number],
+                after=arrays["after"][number],
             )
+            for number, names in enumerate(arrays["names"])
+        )
 
 
 def read_audit(folder: Path) -> Audit:

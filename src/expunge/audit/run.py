@@ -9,14 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge._version import __version__
+from expunge.audit.archive import read_gathered, write_gathered
 from expunge.audit.deep import Scene, look_closer
 from expunge.audit.defined import NotDefinedError
 from expunge.audit.evidence import Part
 from expunge.audit.figures import choose_headline, compute_figures
-from expunge.audit.folder import write_audit, write_data, write_pictures
+from expunge.audit.folder import write_audit, write_pictures, write_tables
 from expunge.audit.gathered import Gathered, Retrained, Shadows
 from expunge.audit.places import clear_folder
-from expunge.audit.record import Audit, Level, Subject
+from expunge.audit.record import Audit, Level, Subject, read_audit
 from expunge.audit.verdict import LIMITS, write_verdict
 from expunge.audit.weights import Shift, weight_shift
 from expunge.classifier import Classifier
@@ -132,15 +133,34 @@ def run_audit(comparison: Comparison, out: Path, *, level: Level, pictures: bool
     clear_folder(out)
     if drawable:
         write_pictures(out, rows.x, comparison.before.bounds, data)
-    tables = write_data(out, data)
-    figures = compute_figures(data)
+    write_gathered(out, data)
     notes = comparison.notes + (("The forgotten pictures are not part of this folder.",) if not drawable else ())
+    return _conclude(out, data, level=level.value, subject=comparison.subject, notes=notes)
+
+
+def recompute_audit(folder: Path) -> Audit:
+    """Compute figures, tables and verdict again from what an audit stored in `folder`; return the new audit.
+
+    The pictures stay, and so does whatever was gathered; neither classifiers nor images are needed.
+
+    Raises:
+        DataError: there is no audit, or a file of it is missing or damaged.
+        OutputError: a file can't be written.
+    """
+    old, data = read_audit(folder), read_gathered(folder)
+    return _conclude(folder, data, level=old.level, subject=old.subject, notes=old.notes)
+
+
+def _conclude(out: Path, data: Gathered, *, level: str, subject: Subject, notes: tuple[str, ...]) -> Audit:
+    """Write everything that follows from what was gathered."""
+    tables = write_tables(out, data)
+    figures = compute_figures(data)
     audit = Audit(
         folder=out,
         version=__version__,
-        level=level.value,
-        seed=comparison.seed,
-        subject=comparison.subject,
+        level=level,
+        seed=data.seed,
+        subject=subject,
         verdict=write_verdict(figures),
         headline=choose_headline(figures),
         figures=figures,

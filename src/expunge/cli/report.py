@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from expunge.report import write_report, write_report_drawings
+from expunge.report import find_audit, write_report, write_report_drawings
 
 
 @click.command()
@@ -21,8 +21,13 @@ from expunge.report import write_report, write_report_drawings
     type=click.Path(file_okay=False, path_type=Path),
     help="Write the drawings there instead, as SVG files for a document; none shows a forgotten image.",
 )
-def command(folder: Path, no_images: bool, out: Path | None, drawings: Path | None) -> int:
+@click.option("--recompute", is_flag=True, help="First compute every figure and table again from what was gathered.")
+def command(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, recompute: bool) -> int:
     """Write the page of the audit in FOLDER, or of the run there: one file that opens in any browser, offline."""
+    if recompute:
+        from expunge.audit.run import recompute_audit  # noqa: PLC0415 - imports torch
+
+        recompute_audit(find_audit(folder))
     if drawings is not None:
         click.echo(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
         return 0

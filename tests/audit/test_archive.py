@@ -1,0 +1,83 @@
+"""What was gathered comes back from the files as it was."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from expunge.audit.archive import read_gathered, write_gathered
+from expunge.audit.features import LayerSimilarity
+from expunge.audit.figures import compute_figures
+from expunge.audit.record import Slice
+from expunge.audit.tables import TABLES
+from expunge.audit.weights import Shift
+from expunge.errors import DataError
+
+
+@pytest.fixture
+def complete(world, cases):
+    """Return a case in which nothing is missing."""
+    data = cases["retrained"]
+    grid = np.arange(4, dtype=np.int32).reshape(2, 2)
+    deep = replace(
+        data.deep,
+        layers=(LayerSimilarity("0", "forget", 0.1 + 0.2), LayerSimilarity("1", "test", None)),
+        embeddings={when: {"forget": world.rng.normal(size=(9, 2))} for when in ("before", "after")},
+        slices=(Slice(3, ("a", "b", "c"), np.eye(3, 2), (-1.0, 2.0, -1.0, 2.0), grid, grid.T),),
+        reasons={"features": "none"},
+    )
+    return replace(data, deep=deep, shifts=(Shift("0.weight", 4, 1 / 3, 2.0, 3),), pictures=True)
+
+
+def same(one, other):
+    """Whether two pieces hold the same, whatever they are made of."""
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    if hasattr(one, "__dataclass_fields__"):
+        return all(same(getattr(one, name), getattr(other, name)) for name in one.__dataclass_fields__)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.mark.parametrize(
+    "left_out", [(), ("deep",), ("shadows",), ("retrained", "cost"), ("shifts", "shadows", "deep")]
+)
+def test_everything_comes_back(complete, tmp_path, left_out):
+    data = replace(complete, **dict.fromkeys(left_out))
+    write_gathered(tmp_path, data)
+    found = read_gathered(tmp_path)
+    assert same(found, data)
+    assert compute_figures(found) == compute_figures(data)
+
+
+def test_shadow_classifiers_that_did_not_unlearn(complete, tmp_path):
+    data = replace(complete, shadows=replace(complete.shadows, unlearned_forget=None, unlearned_test=None))
+    write_gathered(tmp_path, data)
+    assert same(read_gathered(tmp_path), data)
+
+
+def test_tables_are_the_same(complete, tmp_path):
+    write_gathered(tmp_path, complete)
+    found = read_gathered(tmp_path)
+    for make in TABLES.values():
+        assert list(make(found).to_text()) == list(make(complete).to_text())
+
+
+@pytest.mark.parametrize("name", ["gathered.json", "predictions.npz", "features.npz", "slices.npz", "pools.npz"])
+def test_a_damaged_file_is_named(complete, tmp_path, name):
+    write_gathered(tmp_path, complete)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=f"{re.escape(name)}`.*make the audit anew"):
+        read_gathered(tmp_path)
+
+
+def test_a_missing_file_is_named(complete, tmp_path):
+    write_gathered(tmp_path, complete)
+    (tmp_path / "predictions.npz").unlink()
+    with pytest.raises(DataError, match=r"predictions\.npz"):
+        read_gathered(tmp_path)
