@@ -13,11 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.classifier import Classifier
-from expunge.layers import Flow, Layer, trace_rows
+from expunge.layers import Flow, Layer, images_at_once, trace_rows
 from expunge.runtime import CostMeter
 
 POSITIONS = 64
-PIXELS_AT_ONCE = 128 * 32 * 32
 GROWTHS = 12
 
 
@@ -77,10 +76,8 @@ def compute_whitening(
     """
     inputs = [_zeros(layer, layer.shape[2]) for layer in layers]
     gradients = [_zeros(layer, layer.shape[1]) for layer in layers]
-    pixels = probes.shape[2] * probes.shape[3]
-    batch_size = max(1, min(meter.runtime.batch_size, PIXELS_AT_ONCE // pixels))
     with meter.phase("curvature", total=len(probes)) as advance:
-        for batch in probes.split(batch_size):
+        for batch in probes.split(min(images_at_once(probes), meter.runtime.batch_size)):
             _, flows = trace_rows(classifier, tuple(layers), batch, lambda logits: draw_contrast(logits, generator))
             for number, flow in enumerate(flows):
                 _add_moments(flow, inputs[number], gradients[number], generator)

@@ -15,7 +15,7 @@ from torch import Tensor
 from expunge.classifier import Classifier
 from expunge.curvature import Whitening
 from expunge.goals import Goal
-from expunge.layers import Layer, count_weights, trace_rows
+from expunge.layers import Layer, count_weights, images_at_once, trace_rows
 from expunge.runtime import CostMeter
 
 BYTES_PER_NUMBER = 4
@@ -39,7 +39,9 @@ class Constraints:
         """Return gaps and whitened row gradients, (m, g, o, i) for each layer, of some rows."""
         start = chosen.start
         gaps, *rows = meter.sharing.gather(
-            chosen.stop - start, lambda part: self._differentiate(slice(start + part.start, start + part.stop), meter)
+            chosen.stop - start,
+            lambda part: self._differentiate(slice(start + part.start, start + part.stop), meter),
+            at_once=images_at_once(self.x),
         )
         return gaps, rows
 
@@ -91,10 +93,7 @@ class HeldJacobian:
     """All rows in memory: n times the number of weights."""
 
     def __init__(self, constraints: Constraints, meter: CostMeter) -> None:
-        blocks = list(_blocks(len(constraints.x), meter.runtime.batch_size))
-        parts = [constraints.rows(block, meter) for block in blocks]
-        self.gaps = torch.cat([gaps for gaps, _ in parts])
-        self._rows = [torch.cat(pieces) for pieces in zip(*(rows for _, rows in parts), strict=True)]
+        self.gaps, self._rows = constraints.rows(slice(0, len(constraints.x)), meter)
 
     def gram(self) -> Tensor:
         """Return J J'."""
@@ -114,7 +113,7 @@ class RecomputedJacobian:
 
     def __init__(self, constraints: Constraints, block: int, meter: CostMeter) -> None:
         self._constraints, self._meter = constraints, meter
-        self._blocks = list(_blocks(len(constraints.x), min(block, meter.runtime.batch_size)))
+        self._blocks = _blocks(len(constraints.x), min(block, meter.runtime.batch_size))
         self._gram, self.gaps = self._compute_gram()
 
     def gram(self) -> Tensor:

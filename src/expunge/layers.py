@@ -18,6 +18,11 @@ from torch import Tensor, nn
 from expunge.classifier import Classifier
 from expunge.modes import evaluating
 
+PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
+OTHERWISE = 128 * 32 * 32
+"""What flows through a network fits a processor's cache with few images; other devices want more work at a time."""
+LEAST_AT_ONCE = 4
+
 Cotangent = Callable[[Tensor], Tensor]
 """(b, classes) logits -> (b, classes) weights of the sum that is differentiated, row by row."""
 
@@ -134,6 +139,12 @@ def trace_rows(
     return logits.detach(), flows
 
 
+def images_at_once(x: Float[Tensor, "n c h w"]) -> int:
+    """Return how many of these images to trace in one pass."""
+    pixels = PIXELS_AT_ONCE.get(x.device.type, OTHERWISE)
+    return max(LEAST_AT_ONCE, pixels // (x.shape[2] * x.shape[3]))
+
+
 def differentiate(loss: Float[Tensor, ""], layers: tuple[Layer, ...]) -> list[Float[Tensor, "g o i"]]:
     """Return the gradient of `loss` by each layer's weight matrices, biases included."""
     biased = [layer.module.bias for layer in layers if layer.module.bias is not None]
@@ -203,7 +214,16 @@ def _unfold(module: nn.Conv2d, inputs: Tensor, output_size: torch.Size) -> Tenso
         declared = module.padding[axis] if isinstance(module.padding, tuple) else 0
         before = declared if declared > 0 else max(needed, 0) // 2
         margins += [before, needed - before]
-    return F.unfold(F.pad(inputs, margins), module.kernel_size, dilation=module.dilation, stride=module.stride)
+    return _windows(F.pad(inputs, margins), module, output_size).flatten(4).flatten(1, 3)
+
+
+def _windows(padded: Tensor, module: nn.Conv2d, output_size: torch.Size) -> Float[Tensor, "b c ky kx y x"]:
+    """Return a view of what the kernel sees at each position; copying it takes half the time of `F.unfold`."""
+    row, channel, down, across = padded.stride()
+    taps = down * module.dilation[0], across * module.dilation[1]
+    steps = down * module.stride[0], across * module.stride[1]
+    sizes = (*padded.shape[:2], *module.kernel_size, *output_size)
+    return padded.as_strided(sizes, (row, channel, *taps, *steps), padded.storage_offset())
 
 
 def count_weights(layers: tuple[Layer, ...]) -> int:

@@ -20,6 +20,8 @@ from expunge.settings import from_mapping, to_mapping
 from expunge.task import seeded_generator
 from expunge.train_job import RESULT, WEIGHTS, LeaveOutPart, TrainJob, chosen_rows, run_train_job
 
+PIXEL_SAMPLE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
@@ -36,10 +38,19 @@ class PoolPlan:
     forgotten: tuple[int, ...] | None = None
 
     def key(self, images: Images) -> str:
-        """Return a hash of data, settings and rows: pools of one plan are kept in one folder."""
-        rows = hashlib.sha256(json.dumps([list(images.ids), images.labels.tolist()]).encode()).hexdigest()
-        settings = to_mapping(replace(self.job, seed=0, leave_out=LeaveOutPart()))
-        parts = {"data": rows, "settings": settings, "forgotten": self.forgotten}
+        """Return a hash of data, settings and rows: pools of one plan are kept in one folder.
+
+        Where the images lie and on which device they are trained on does not count; of the pixels a sample does.
+        """
+        rows = hashlib.sha256(json.dumps([list(images.ids), images.labels.tolist()]).encode())
+        rows.update(images.load(range(0, len(images.labels), -(-len(images.labels) // PIXEL_SAMPLE))).numpy().tobytes())
+        parts = {
+            "data": rows.hexdigest(),
+            "model": to_mapping(self.job.model),
+            "recipe": to_mapping(self.job.recipe),
+            "train_rows": self.job.train_rows,
+            "forgotten": self.forgotten,
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def left_out(self, number: int, images: Images) -> list[int]:

@@ -21,15 +21,15 @@ class Sharing:
     def __init__(self, batch_size: int, processes: Processes = ALONE) -> None:
         self.batch_size, self.processes = batch_size, processes
 
-    def gather(self, count: int, work: Work) -> list[Tensor]:
-        """Return the tensors of all images, where `work` returns a row for each of its own.
+    def gather(self, count: int, work: Work, *, at_once: int | None = None) -> list[Tensor]:
+        """Return the tensors of all images, where `work` returns a row for each of its own, at most `at_once`.
 
         >>> [doubled] = Sharing(2).gather(5, lambda part: [2 * torch.arange(5)[part]])
         >>> doubled.tolist()
         [0, 2, 4, 6, 8]
         """
         own = share_of(self.processes, count)
-        columns = [_join(pieces) for pieces in zip(*self._run(own, work), strict=True)]
+        columns = [_join(pieces) for pieces in zip(*self._run(own, work, at_once), strict=True)]
         if own == slice(0, count):
             return columns
         whole = [column.new_zeros(count, *column.shape[1:]) for column in columns]
@@ -66,10 +66,11 @@ class Sharing:
             torch.cuda.empty_cache()
         warnings.warn(f"out of memory: going on with batches of {self.batch_size} images", ExpungeWarning, stacklevel=2)
 
-    def _run(self, own: slice, work: Work) -> Iterator[Sequence[Tensor]]:
+    def _run(self, own: slice, work: Work, at_once: int | None = None) -> Iterator[Sequence[Tensor]]:
         start = own.start
         while True:
-            part = slice(start, min(start + self.batch_size, own.stop))
+            size = self.batch_size if at_once is None else min(at_once, self.batch_size)
+            part = slice(start, min(start + size, own.stop))
             try:
                 done = work(part)
             except (RuntimeError, MemoryError) as error:
