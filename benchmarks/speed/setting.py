@@ -16,7 +16,8 @@ import torch
 from expunge import Classifier, ForgetSet
 from expunge.bench.cells import find_data
 from expunge.files import write_json
-from expunge.job import DataPart, ForgetPart, Job, ModelPart, load_inputs
+from expunge.jobs.inputs import load_inputs
+from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]

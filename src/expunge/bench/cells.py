@@ -10,7 +10,7 @@ from typing import Any
 
 from expunge.bench.grid import ClassifierRow, Grid, MethodRow, StreamPart
 from expunge.errors import SettingsError
-from expunge.job import GoalChoice, Job
+from expunge.jobs.job import GoalChoice, Job
 from expunge.settings import from_mapping, merge
 from expunge.task import StopReason
 

@@ -10,7 +10,8 @@ from expunge.api import make_method
 from expunge.bench.cells import Cell, find_data
 from expunge.data import DataSplits
 from expunge.errors import DataError, OutputError, SettingsError
-from expunge.job import Job, load_sources
+from expunge.jobs.inputs import load_sources
+from expunge.jobs.job import Job
 from expunge.methods.protocol import Needs
 from expunge.runtime import Runtime
 from expunge.settings import to_mapping

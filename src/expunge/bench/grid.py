@@ -9,7 +9,7 @@ from typing import Any
 
 from expunge.api import make_method
 from expunge.errors import SettingsError
-from expunge.job import GoalChoice
+from expunge.jobs.job import GoalChoice
 from expunge.methods.protocol import Needs
 from expunge.settings import check_settings, from_mapping, merge, nest, setting
 from expunge.task import Strength

@@ -8,7 +8,7 @@ from typing import Any
 from scipy import stats
 
 from expunge.bench.cells import Cell
-from expunge.job import GoalChoice
+from expunge.jobs.job import GoalChoice
 
 Result = Mapping[str, Any]
 CONFIDENCE = 0.95

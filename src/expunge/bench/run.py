@@ -13,7 +13,7 @@ from expunge.bench.cells import FAILURE, MACHINE, RESULT, Cell
 from expunge.bench.stream import run_stream
 from expunge.errors import ExpungeError, OutputError
 from expunge.files import write_json
-from expunge.job import run_job
+from expunge.jobs.run import run_job
 from expunge.runtime import Progress
 from expunge.task import StopReason
 

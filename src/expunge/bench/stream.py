@@ -19,7 +19,8 @@ from expunge.files import write_json, write_tensors
 from expunge.forget import ForgetSet
 from expunge.goals import GOALS, achieved
 from expunge.images import Images
-from expunge.job import GoalChoice, Job, load_sources, measured_parts, rows_but
+from expunge.jobs.inputs import load_sources, measured_parts, rows_but
+from expunge.jobs.job import GoalChoice, Job
 from expunge.measurement import Predictions, churn, compute_logits, predict
 from expunge.models.weights import fill, read_weights
 from expunge.runtime import Progress, Runtime

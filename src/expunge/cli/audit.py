@@ -6,12 +6,12 @@ import click
 
 from expunge.audit.places import AUDIT_FOLDER
 from expunge.audit.record import Level
-from expunge.audit_job import AuditJob, PoolPart, run_audit_job
 from expunge.cli.display import Bars, show_audit
 from expunge.cli.run import DATA_KINDS, MODEL_KINDS, TRANSFORMS_HELP, read_job
 from expunge.cli.train import SETTINGS, read_recipe
 from expunge.errors import SettingsError
-from expunge.job import GoalChoice, Job, ModelPart
+from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
+from expunge.jobs.job import GoalChoice, Job, ModelPart
 from expunge.settings import from_mapping, nest, to_mapping
 from expunge.training import RECIPES
 

@@ -15,7 +15,8 @@ from expunge.cli.display import Bars, show_audit, show_result
 from expunge.copies import TRANSFORMS
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.errors import SettingsError
-from expunge.job import GoalChoice, Job, run_job
+from expunge.jobs.job import GoalChoice, Job
+from expunge.jobs.run import run_job
 from expunge.methods import METHODS
 from expunge.models import SOURCES as MODEL_SOURCES
 from expunge.settings import from_mapping, merge, nest

@@ -8,8 +8,8 @@ from expunge.cli import EXIT_INTERRUPTED
 from expunge.cli.display import Bars
 from expunge.cli.run import DATA_KINDS, MODEL_KINDS
 from expunge.errors import SettingsError
+from expunge.jobs.train import TrainJob, run_train_job
 from expunge.settings import describe_settings, from_mapping, nest, to_mapping
-from expunge.train_job import TrainJob, run_train_job
 from expunge.training import RECIPES, Recipe
 
 EXAMPLE = """\b

@@ -11,9 +11,9 @@ from expunge.cli.display import Bars
 from expunge.cli.run import DATA_KINDS, MODEL_KINDS, STRENGTH_HELP
 from expunge.errors import SettingsError
 from expunge.goals import GOALS
+from expunge.jobs.tune import RECIPE, TuneJob, run_tune_job
 from expunge.settings import from_mapping, nest
 from expunge.task import Strength
-from expunge.tune_job import RECIPE, TuneJob, run_tune_job
 
 EXAMPLE = """\b
 Example:

@@ -18,7 +18,8 @@ from expunge.edit import FORMULA_STARTS
 from expunge.errors import ExpungeWarning, ForgetSetError, SettingsError
 from expunge.files import prepare_output_folder, sha256_file, write_json, write_tensors
 from expunge.images import Images, Subset
-from expunge.job import DataPart, ModelPart, model_source, preprocessing
+from expunge.jobs.inputs import model_source, preprocessing
+from expunge.jobs.job import DataPart, ModelPart
 from expunge.measurement import predict
 from expunge.models import LoadedClassifier, load_classifier
 from expunge.runtime import CostMeter, Progress, Runtime

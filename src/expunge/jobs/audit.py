@@ -19,14 +19,15 @@ from expunge.files import prepare_output_folder
 from expunge.forget import ForgetSet
 from expunge.goals import Goal, Misclassify, Relabel
 from expunge.images import Images, Subset
-from expunge.job import Job, JobInputs, ModelPart, load_inputs, measured_parts, model_source, name_classes, rows_but
+from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, model_source, name_classes, rows_but
+from expunge.jobs.job import Job, ModelPart
+from expunge.jobs.pool import PoolPlan, read_pool, train_pool
+from expunge.jobs.train import TrainJob
 from expunge.models import LoadedClassifier, load_classifier
-from expunge.pool_job import PoolPlan, read_pool, train_pool
 from expunge.report import write_report
 from expunge.runtime import Cost, Progress, Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Limits, seeded_generator
-from expunge.train_job import TrainJob
 from expunge.training import Recipe
 
 

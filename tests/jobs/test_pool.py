@@ -3,9 +3,9 @@ from dataclasses import replace
 import torch
 
 from expunge.images import TensorImages
-from expunge.job import DataPart, ModelPart
-from expunge.pool_job import PIXEL_SAMPLE, PoolPlan
-from expunge.train_job import TrainJob
+from expunge.jobs.job import DataPart, ModelPart
+from expunge.jobs.pool import PIXEL_SAMPLE, PoolPlan
+from expunge.jobs.train import TrainJob
 from expunge.training import Recipe
 
 JOB = TrainJob(model=ModelPart(architecture="cifar:resnet20"), data=DataPart(source="npz:here.npz"))

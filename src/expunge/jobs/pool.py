@@ -13,12 +13,12 @@ from expunge.audit.pools import Member, Pool
 from expunge.classifier import Classifier
 from expunge.errors import DataError
 from expunge.images import Images
-from expunge.job import model_source
+from expunge.jobs.inputs import model_source
+from expunge.jobs.train import RESULT, WEIGHTS, LeaveOutPart, TrainJob, chosen_rows, run_train_job
 from expunge.models import load_classifier
 from expunge.runtime import Progress
 from expunge.settings import from_mapping, to_mapping
 from expunge.task import seeded_generator
-from expunge.train_job import RESULT, WEIGHTS, LeaveOutPart, TrainJob, chosen_rows, run_train_job
 
 PIXEL_SAMPLE = 64
 

@@ -23,7 +23,8 @@ from expunge.files import prepare_output_folder, write_text
 from expunge.forget import ForgetSet
 from expunge.goals import GOALS
 from expunge.images import Images, Subset
-from expunge.job import DataPart, ModelPart, model_source, preprocessing
+from expunge.jobs.inputs import model_source, preprocessing
+from expunge.jobs.job import DataPart, ModelPart
 from expunge.measurement import Predictions, predict
 from expunge.methods.protocol import Aim, Method
 from expunge.models import load_classifier

@@ -1,0 +1,140 @@
+"""What a job works on: the classifier, the images, the rows to forget, and the rows to measure on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+
+from expunge.data import DataRequest, DataSplits, forget_set, load_data, random_rows, rows_from_numbers, rows_from_table
+from expunge.forget import ForgetSet
+from expunge.goals import GOALS, Goal
+from expunge.images import Images, Subset
+from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
+from expunge.measurement import Predictions, predict
+from expunge.models import LoadedClassifier, ModelSource, load_classifier
+from expunge.preprocessing import Preprocessing
+from expunge.runtime import Runtime
+from expunge.task import seeded_generator
+
+
+@dataclass(frozen=True, slots=True)
+class JobInputs:
+    """What a job works on: the classifier, the images, the rows to forget, and the goal if it is not the default."""
+
+    loaded: LoadedClassifier
+    splits: DataSplits
+    rows: list[int]
+    forget_set: ForgetSet
+    goal: Goal | None
+
+
+def load_sources(job: Job, runtime: Runtime) -> tuple[LoadedClassifier, DataSplits]:
+    """Return a job's classifier, on the runtime's device, and its images.
+
+    Raises:
+        ExpungeError: either cannot be loaded, or they do not fit each other.
+    """
+    loaded = load_classifier(model_source(job.model))
+    loaded = replace(loaded, classifier=loaded.classifier.to(runtime.device))
+    request = DataRequest(
+        preprocessing=preprocessing(job.data, loaded.preprocessing),
+        table=Path(job.data.table) if job.data.table else None,
+        class_names=loaded.classifier.class_names,
+        num_classes=loaded.classifier.num_classes,
+    )
+    return loaded, load_data(job.data.source, request)
+
+
+def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
+    """Return what `job` works on.
+
+    Raises:
+        ExpungeError: the classifier, the images or the rows are not as they should be.
+    """
+    loaded, splits = load_sources(job, runtime)
+    if job.goal is GoalChoice.CORRECT:
+        rows, chosen = _select_mistakes(job, loaded, splits, runtime)
+        return JobInputs(loaded, splits, rows, chosen, GOALS["relabel"])
+    rows, new_labels = _select_rows(job, splits)
+    goal = None if job.goal is GoalChoice.AUTO else GOALS[job.goal.value]
+    return JobInputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
+
+
+def model_source(part: ModelPart) -> ModelSource:
+    """Return the classifier's source that `part` describes."""
+    weights: Path | Literal["pretrained"] | None = None
+    if part.weights is not None:
+        weights = cast(Literal["pretrained"], part.weights) if part.weights == "pretrained" else Path(part.weights)
+    return ModelSource(part.architecture, weights, part.num_classes, part.mean, part.std)
+
+
+def preprocessing(part: DataPart, own: Preprocessing) -> Preprocessing:
+    """Return what `part` says, and the classifier's own values where it says nothing."""
+    resize = own.resize if part.resize is None else part.resize
+    crop = own.crop if part.crop is None else (part.crop, part.crop)
+    return Preprocessing(resize, crop, own.interpolation)
+
+
+def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | None]:
+    forget = job.forget
+    if forget.table is not None:
+        return rows_from_table(Path(forget.table), splits.train, class_names=splits.class_names)
+    if forget.rows is not None:
+        return rows_from_numbers(forget.rows, splits.train), None
+    return random_rows(splits.train, forget.random or 0, seed=job.seed), None
+
+
+def _select_mistakes(
+    job: Job, loaded: LoadedClassifier, splits: DataSplits, runtime: Runtime
+) -> tuple[list[int], ForgetSet]:
+    """Return rows that the classifier gets wrong, as rows to move from its answer to their label."""
+    if job.forget.random is None:
+        rows, _ = _select_rows(job, splits)
+        chosen = forget_set(splits.train, rows)
+        answers = _predict(loaded, Subset(splits.train, rows), runtime, "find mistakes").predicted
+    else:
+        found = _predict(loaded, splits.train, runtime, "find mistakes")
+        mistakes = (found.predicted != found.labels).nonzero().flatten().tolist()
+        drawn = random_rows(Subset(splits.train, mistakes), job.forget.random, seed=job.seed)
+        rows = [mistakes[number] for number in drawn]
+        chosen, answers = forget_set(splits.train, rows), found.predicted[torch.tensor(rows)]
+    return rows, ForgetSet(chosen.ids, chosen.x, answers, chosen.y)
+
+
+def rows_but(train: Images, forgotten: Sequence[int]) -> Subset | None:
+    """Return the training rows that are not to be forgotten, if there are any."""
+    left_out = set(forgotten)
+    retained = [row for row in range(len(train.ids)) if row not in left_out]
+    return Subset(train, retained) if retained else None
+
+
+def name_classes(inputs: JobInputs) -> tuple[str, ...]:
+    """Return a name for each class: the classifier's, the data's, or else its number."""
+    count = inputs.loaded.classifier.num_classes
+    for names in (inputs.loaded.classifier.class_names, inputs.splits.class_names):
+        if len(names) == count:
+            return names
+    return tuple(str(number) for number in range(count))
+
+
+def measured_parts(job: Job, splits: DataSplits, retain: Subset | None) -> dict[str, Images]:
+    """Return the retain and test rows that the job measures on, by name."""
+    parts: dict[str, Images] = {}
+    if retain is not None and job.data.retain_rows:
+        parts["retain"] = Subset(retain.images, _sample(retain.rows, job.data.retain_rows, job.seed))
+    if splits.test is not None and job.data.test_rows:
+        parts["test"] = Subset(splits.test, _sample(range(len(splits.test.ids)), job.data.test_rows, job.seed))
+    return parts
+
+
+def _predict(loaded: LoadedClassifier, images: Images, runtime: Runtime, name: str) -> Predictions:
+    return predict(loaded.classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+
+
+def _sample(rows: Sequence[int], count: int, seed: int) -> list[int]:
+    if count >= len(rows):
+        return list(rows)
+    order = torch.randperm(len(rows), generator=seeded_generator(seed, "measured rows"))[:count]
+    return [rows[number] for number in sorted(order.tolist())]

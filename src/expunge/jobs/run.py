@@ -1,0 +1,147 @@
+"""The job of `expunge run`, from files to files: load, select, unlearn, measure, save."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from expunge.api import make_method, unlearn
+from expunge.audit.places import AUDIT_FOLDER, clear_folder
+from expunge.audit.record import Audit, Level
+from expunge.classifier import Classifier
+from expunge.copies import find_transforms
+from expunge.edit import Edit, Measured
+from expunge.files import prepare_output_folder
+from expunge.images import Images, Subset
+from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_classes, rows_but
+from expunge.jobs.job import GoalChoice, Job
+from expunge.layout import choose_layout
+from expunge.measurement import RobustGoal, predict_logits, to_predictions
+from expunge.runtime import Progress, Runtime
+from expunge.settings import to_mapping
+from expunge.sharing import Sharing
+from expunge.task import Limits, StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished job: the edit, what was measured, the result as saved, notes on the data, and the audit, if any.
+
+    Of several processes, all but the first have an empty result: they save nothing.
+    """
+
+    edit: Edit
+    measured: Mapping[str, Measured]
+    result: Mapping[str, Any]
+    notes: tuple[str, ...]
+    audit: Audit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    images: Mapping[str, Images]
+    logits: Mapping[str, tuple[Tensor, Tensor]]
+    robust: RobustGoal
+
+
+def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outcome:
+    """Run `job` and save its result to `out`; files there are written only once the edit is there.
+
+    Raises:
+        ExpungeError: anything about the job, its inputs or the folder is not as it should be.
+    """
+    method = make_method(job.method, job.settings)
+    transforms = find_transforms(job.transforms)
+    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress).joined(job.devices, job.nodes)
+    if runtime.leads:
+        prepare_output_folder(out, overwrite=overwrite)
+    runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=out if runtime.leads else None)
+    inputs = _arranged(load_inputs(job, runtime))
+    retain = rows_but(inputs.splits.train, inputs.rows)
+    edit = unlearn(
+        inputs.loaded.classifier,
+        inputs.forget_set,
+        goal=inputs.goal,
+        method=method,
+        seed=job.seed,
+        limits=Limits(job.max_steps, job.max_seconds),
+        runtime=runtime,
+        minimum_right=job.minimum_right,
+        strength=job.strength,
+        retain=retain,
+        transforms=transforms,
+    )
+    images = {} if edit.stop_reason is StopReason.INTERRUPTED else measured_parts(job, inputs.splits, retain)
+    logits = {name: _answer(name, each, edit, runtime) for name, each in images.items()}
+    measured = {name: _to_measured(images[name].labels, *found) for name, found in logits.items()}
+    if not runtime.leads:
+        return Outcome(edit, measured, {}, inputs.splits.notes())
+    robust = edit.measure_robust_goal()
+    if (out / AUDIT_FOLDER).exists():
+        clear_folder(out / AUDIT_FOLDER)
+    resolved = _resolve(job, edit, to_mapping(method), runtime)
+    result = edit.save(out, job=to_mapping(resolved), measured=measured, robust=robust, overwrite=True)
+    outcome = Outcome(edit, measured, result, inputs.splits.notes())
+    if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
+        return outcome
+    seen = _Seen(images, logits, robust)
+    return replace(outcome, audit=_audit(job, inputs, edit, seen, out / AUDIT_FOLDER, runtime))
+
+
+def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, runtime: Runtime) -> Audit:
+    # scikit-learn takes a second to import, and most jobs have no audit
+    from expunge.audit.of_edit import Origin, compare_edit  # noqa: PLC0415
+    from expunge.audit.run import Answers, Known, run_audit  # noqa: PLC0415
+    from expunge.report import write_report  # noqa: PLC0415
+
+    origin = Origin(inputs.loaded.architecture, job.data.source, name_classes(inputs), inputs.splits.notes())
+    answers = {name: Answers(*both) for name, both in seen.logits.items()}
+    comparison = compare_edit(edit, seen.images, origin, Known(answers=answers, copies=seen.robust, cost=edit.cost))
+    audit = run_audit(comparison, folder, level=job.audit.level, pictures=job.audit.images, runtime=runtime)
+    write_report(folder)
+    return audit
+
+
+def _resolve(job: Job, edit: Edit, settings: Mapping[str, Any], runtime: Runtime) -> Job:
+    """Return the job with everything that it left open filled in, so that it can be repeated."""
+    return replace(
+        job,
+        settings=settings,
+        strength=edit.task.strength,
+        goal=GoalChoice(edit.task.goal.name) if job.goal is GoalChoice.AUTO else job.goal,
+        device=str(runtime.device),
+    )
+
+
+def _arranged(inputs: JobInputs) -> JobInputs:
+    """Return the inputs with images laid out as the classifier computes fastest."""
+    classifier = inputs.loaded.classifier
+    arranged = choose_layout(classifier, inputs.forget_set.x[:2].to(classifier.device))
+    return replace(inputs, loaded=replace(inputs.loaded, classifier=arranged))
+
+
+def _answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> tuple[Tensor, Tensor]:
+    before, after = (
+        _compute_logits(classifier, images, runtime, f"{name} {when}")
+        for when, classifier in (("before", edit.task.classifier), ("after", edit.classifier))
+    )
+    return before, after
+
+
+def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> Tensor:
+    """Return the logits of `images`, each process's share of them put together."""
+
+    def compute_part(part: slice) -> list[Tensor]:
+        own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
+        logits = predict_logits(classifier, own, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+        return [logits.to(runtime.device)]
+
+    count = len(images.labels)
+    [logits] = Sharing(max(1, count), runtime.processes).gather(count, compute_part)
+    return logits.cpu()
+
+
+def _to_measured(labels: Tensor, before: Tensor, after: Tensor) -> Measured:
+    return Measured(to_predictions(before, labels), to_predictions(after, labels))
