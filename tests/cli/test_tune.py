@@ -4,8 +4,8 @@ import tomllib
 import numpy as np
 import pytest
 
-from expunge import tune_job
 from expunge.errors import SettingsError
+from expunge.jobs import tune
 from expunge.methods import METHODS
 from expunge.search import Search, SearchRange, find_ranges
 from expunge.settings import describe_settings
@@ -53,7 +53,7 @@ def test_the_recipe_says_what_was_reached_and_runs(expunge, job, flags):
 
 def test_a_stopped_search_goes_on_to_the_same_trials(expunge, job, flags, monkeypatch):
     expunge(*flags, "--trials", 5, "--out", "whole")
-    judge, calls = tune_job._judge, []
+    judge, calls = tune._judge, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -61,7 +61,7 @@ def test_a_stopped_search_goes_on_to_the_same_trials(expunge, job, flags, monkey
             raise KeyboardInterrupt
         return judge(*arguments)
 
-    monkeypatch.setattr(tune_job, "_judge", interrupted)
+    monkeypatch.setattr(tune, "_judge", interrupted)
     stopped = expunge(*flags, "--trials", 5, "--out", "parts")
     assert stopped.code == 130
     assert len(read_trials(job.folder / "parts")) == 2

@@ -6,12 +6,13 @@ import click
 
 from expunge.audit.places import AUDIT_FOLDER
 from expunge.audit.record import Level
+from expunge.cli import options
 from expunge.cli.display import Bars, show_audit
-from expunge.cli.run import DATA_KINDS, MODEL_KINDS, TRANSFORMS_HELP, read_job
+from expunge.cli.run import read_job
 from expunge.cli.train import SETTINGS, read_recipe
 from expunge.errors import SettingsError
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
-from expunge.jobs.job import GoalChoice, Job, ModelPart
+from expunge.jobs.job import Job, ModelPart
 from expunge.settings import from_mapping, nest, to_mapping
 from expunge.training import RECIPES
 
@@ -28,35 +29,24 @@ POOLS = {"shadows": "make_shadows", "retrained": "make_retrained"}
 @click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
 @click.argument("run", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--level", type=click.Choice(["quick", "full"]), default="full", show_default=True)
-@click.option("--model", "--before-model", "model__architecture", metavar="SOURCE", help=f"{MODEL_KINDS}.")
-@click.option("--weights", "--before-weights", "model__weights", metavar="FILE", help="Weights before the edit.")
-@click.option("--num-classes", "model__num_classes", metavar="N", help="Where the weights don't say.")
-@click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
-@click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation.")
+@options.classifier(weights="Weights before the edit.", before=True)
 @click.option("--after-model", "after__architecture", metavar="SOURCE", help="[default: the same as before]")
 @click.option("--after-weights", "after__weights", metavar="FILE", help="Weights after the edit.")
 @click.option("--after-mean", "after__mean", metavar="M[,M,M]", help="[default: the same as before]")
 @click.option("--after-std", "after__std", metavar="S[,S,S]", help="[default: the same as before]")
-@click.option("--data", "data__source", metavar="SOURCE", help=f"{DATA_KINDS}.")
-@click.option("--table", "data__table", metavar="FILE", help="Table of a folder: path, label, optional id, new_label.")
-@click.option("--resize", "data__resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
-@click.option("--crop", "data__crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
-@click.option("--retain-rows", "data__retain_rows", metavar="N", help="Retain rows to measure on.  [default: 5000]")
-@click.option("--test-rows", "data__test_rows", metavar="N", help="Test rows to measure on.  [default: 10000]")
-@click.option("--forget", "forget__table", metavar="FILE", help="CSV of the forgotten rows: id or path, new_label.")
-@click.option("--forget-rows", "forget__rows", metavar="ROWS", help="Row numbers of the training data: 3,17,40-45.")
-@click.option("--forget-random", "forget__random", metavar="K", help="K random rows, drawn with the seed.")
-@click.option("--goal", type=click.Choice([choice.value for choice in GoalChoice]), help="[default: auto]")
-@click.option("--transforms", metavar="NAME[,NAME]", help=TRANSFORMS_HELP)
-@click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0, or the run's]")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
-@click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
+@options.images()
+@options.measured()
+@options.rows(what="forgotten rows")
+@options.goal("[default: auto]")
+@options.transforms
+@options.seed("0, or the run's")
+@options.device()
 @click.option("--shadows", metavar="DIR", help="Classifiers trained on halves of the data, a folder each.")
 @click.option("--make-shadows", metavar="N", help="Train so many of them there, where they are missing.")
 @click.option("--retrained", metavar="DIR", help="Classifiers trained without the rows, a folder each.")
 @click.option("--make-retrained", metavar="N", help="Train so many of them there, where they are missing.")
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="cifar", show_default=True)
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=f"A setting of the recipe: {SETTINGS}.")
+@options.settings(f"A setting of the recipe: {SETTINGS}.")
 @click.option("--no-images", "no_images", is_flag=True, help="Leave the forgotten images out.")
 @click.option("--out", "-o", type=click.Path(file_okay=False, path_type=Path), help="[default: RUN/audit]")
 @click.option("--overwrite", is_flag=True, help="Write to a folder that holds other files.")

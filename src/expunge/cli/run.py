@@ -10,25 +10,16 @@ import click
 
 from expunge.api import DEFAULT_METHOD
 from expunge.audit.record import Level
-from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED
+from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars, show_audit, show_result
-from expunge.copies import TRANSFORMS
-from expunge.data import SOURCES as DATA_SOURCES
 from expunge.errors import SettingsError
-from expunge.jobs.job import GoalChoice, Job
+from expunge.jobs.job import Job
 from expunge.jobs.run import run_job
 from expunge.methods import METHODS
-from expunge.models import SOURCES as MODEL_SOURCES
 from expunge.settings import from_mapping, merge, nest
-from expunge.task import StopReason, Strength
+from expunge.task import StopReason
 
 EXIT_CODES = {StopReason.GOAL_REACHED: 0, StopReason.INTERRUPTED: EXIT_INTERRUPTED}
-MODEL_KINDS = ", ".join(f"{kind}:NAME" for kind in MODEL_SOURCES)
-DATA_KINDS = ", ".join(f"{kind}:PATH" for kind in DATA_SOURCES)
-
-
-STRENGTH_HELP = "Forget the exact pixels, or transformed copies too.  [default: the method's]"
-TRANSFORMS_HELP = f"What robust copies go through: {', '.join(TRANSFORMS)}, or package.module:function.  [default: all]"
 AUDIT_HELP = "Look closer: quick at answers and weights, full at all that the data allow.  [default: none]"
 EXAMPLE = """\b
 Example:
@@ -38,48 +29,32 @@ Example:
 
 
 @click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
-@click.option("--model", "model__architecture", metavar="SOURCE", help=f"{MODEL_KINDS} or package.module:function.")
-@click.option("--weights", "model__weights", metavar="FILE", help="Safetensors, or a checkpoint of plain tensors.")
-@click.option("--num-classes", "model__num_classes", metavar="N", help="Where the weights don't say.")
-@click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
-@click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation.")
-@click.option("--data", "data__source", metavar="SOURCE", help=f"{DATA_KINDS}.")
-@click.option("--table", "data__table", metavar="FILE", help="Table of a folder: path, label, optional id, new_label.")
-@click.option("--resize", "data__resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
-@click.option("--crop", "data__crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
-@click.option("--retain-rows", "data__retain_rows", metavar="N", help="Retain rows to measure on.  [default: 5000]")
-@click.option("--test-rows", "data__test_rows", metavar="N", help="Test rows to measure on.  [default: 10000]")
-@click.option("--forget", "forget__table", metavar="FILE", help="CSV of the rows to forget: id or path, new_label.")
-@click.option("--forget-rows", "forget__rows", metavar="ROWS", help="Row numbers of the training data: 3,17,40-45.")
-@click.option("--forget-random", "forget__random", metavar="K", help="K random rows (with goal correct: mistakes).")
-@click.option(
-    "--goal",
-    type=click.Choice([choice.value for choice in GoalChoice]),
-    help="What the rows are to do.  [default: auto]",
-)
+@options.classifier()
+@options.images()
+@options.measured()
+@options.rows(random="K random rows (with goal correct: mistakes).")
+@options.goal("What the rows are to do.  [default: auto]")
 @click.option(
     "--method",
     type=click.Choice(list(METHODS)),
     metavar="NAME",
     help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]",
 )
-@click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help=STRENGTH_HELP)
-@click.option("--transforms", metavar="NAME[,NAME]", help=TRANSFORMS_HELP)
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
-@click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
+@options.strength
+@options.transforms
+@options.settings("A setting of the method; may repeat.")
+@options.seed()
 @click.option("--max-steps", "max_steps", metavar="N", help="Give up after so many steps.")
 @click.option("--max-seconds", "max_seconds", metavar="S", help="Give up after so many seconds.")
 @click.option("--minimum-right", "minimum_right", metavar="SHARE", help="Of rows now predicted right.  [default: 0.5]")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
-@click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
+@options.device()
 @click.option("--devices", metavar="N", help="Processes on each machine, one a device.  [default: 1]")
 @click.option("--nodes", metavar="N", help="Machines; with torchrun only.  [default: 1]")
 @click.option("--memory-gigabytes", "memory_gigabytes", metavar="G", help="Fit batches into so much; rest on disk.")
 @click.option("--audit", "audit__level", type=click.Choice([level.value for level in Level]), help=AUDIT_HELP)
 @click.option("--no-images", "no_images", is_flag=True, help="Leave the forgotten images out of the audit.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A job.toml; flags win.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the result.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier result in that folder.")
+@options.out("Replace an earlier result in that folder.")
 def command(
     config: Path | None,
     out: Path,

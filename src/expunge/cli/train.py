@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from expunge.cli import EXIT_INTERRUPTED
+from expunge.cli import EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars
-from expunge.cli.run import DATA_KINDS, MODEL_KINDS
 from expunge.errors import SettingsError
 from expunge.jobs.train import TrainJob, run_train_job
 from expunge.settings import describe_settings, from_mapping, nest, to_mapping
@@ -21,26 +20,19 @@ SETTINGS = ", ".join(item.name for item in describe_settings(Recipe))
 
 
 @click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
-@click.option("--model", "model__architecture", metavar="SOURCE", help=f"{MODEL_KINDS} or package.module:function.")
-@click.option("--weights", "model__weights", metavar="FILE", help="Weights to start from.  [default: random ones]")
-@click.option("--num-classes", "model__num_classes", metavar="N", help="[default: as many as the data have]")
-@click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
-@click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation.")
-@click.option("--data", "data__source", metavar="SOURCE", help=f"{DATA_KINDS}.")
-@click.option("--table", "data__table", metavar="FILE", help="Table of a folder: path, label, optional id.")
-@click.option("--resize", "data__resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
-@click.option("--crop", "data__crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
+@options.classifier(
+    weights="Weights to start from.  [default: random ones]", num_classes="[default: as many as the data have]"
+)
+@options.images(table="path, label, optional id")
 @click.option("--train-rows", "train_rows", metavar="N", help="Only so many rows, drawn with the seed.  [default: all]")
 @click.option("--leave-out", "leave_out__table", metavar="FILE", help="CSV of rows never to train on: id or path.")
 @click.option("--leave-out-rows", "leave_out__rows", metavar="ROWS", help="The same as row numbers: 3,17,40-45.")
 @click.option("--leave-out-run", "leave_out__run", metavar="DIR", help="The rows that an `expunge run` forgot.")
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="cifar", show_default=True)
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=f"A setting of the recipe: {SETTINGS}.")
-@click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
-@click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass of measuring.  [default: 256]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the result.")
-@click.option("--overwrite", is_flag=True, help="Start anew, and replace an earlier result in that folder.")
+@options.settings(f"A setting of the recipe: {SETTINGS}.")
+@options.seed()
+@options.device("Images in one pass of measuring.")
+@options.out("Start anew, and replace an earlier result in that folder.")
 def command(out: Path, overwrite: bool, recipe: str, settings: tuple[str, ...], **flags: str | None) -> int:
     """Train a classifier; leaving rows out makes the one that never saw them, to compare an edit with.
 

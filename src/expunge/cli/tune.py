@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from expunge.cli import EXIT_INTERRUPTED
+from expunge.cli import EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars
-from expunge.cli.run import DATA_KINDS, MODEL_KINDS, STRENGTH_HELP
 from expunge.errors import SettingsError
 from expunge.goals import GOALS
 from expunge.jobs.tune import RECIPE, TuneJob, run_tune_job
 from expunge.settings import from_mapping, nest
-from expunge.task import Strength
 
 EXAMPLE = """\b
 Example:
@@ -25,29 +23,20 @@ Example:
 
 @click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
 @click.argument("method")
-@click.option("--model", "model__architecture", metavar="SOURCE", help=f"{MODEL_KINDS} or package.module:function.")
-@click.option("--weights", "model__weights", metavar="FILE", help="Safetensors, or a checkpoint of plain tensors.")
-@click.option("--num-classes", "model__num_classes", metavar="N", help="Where the weights don't say.")
-@click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
-@click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation.")
-@click.option("--data", "data__source", metavar="SOURCE", help=f"{DATA_KINDS}; with test images.")
-@click.option("--resize", "data__resize", metavar="PIXELS", help="Shorter side; default: what the classifier says.")
-@click.option("--crop", "data__crop", metavar="PIXELS", help="Centre square; default: what the classifier says.")
-@click.option("--retain-rows", "data__retain_rows", metavar="N", help="Retain rows to judge on.  [default: 2000]")
-@click.option("--test-rows", "data__test_rows", metavar="N", help="Test rows to judge on.  [default: 2000]")
+@options.classifier()
+@options.images(source=f"{options.DATA_KINDS}; with test images.", table=None)
+@options.measured("judge", retain=2000, test=2000)
 @click.option("--goal", type=click.Choice(list(GOALS)), help="[default: the method's first]")
-@click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help=STRENGTH_HELP)
+@options.strength
 @click.option("--forget-rows", "forget_rows", metavar="K", help="Rows of each forget set.  [default: 16]")
 @click.option("--forget-sets", "forget_sets", metavar="N", help="Forget sets of every trial.  [default: 2]")
 @click.option("--range", "ranges", multiple=True, metavar="NAME=LOW..HIGH", help="Search this setting; may repeat.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Keep this setting; may repeat.")
+@options.settings("Keep this setting; may repeat.")
 @click.option("--trials", metavar="N", help="Trials in all.  [default: 20]")
 @click.option("--seconds", metavar="S", help="Begin no trial after so many seconds of trials.")
-@click.option("--seed", metavar="N", help="Source of all randomness.  [default: 0]")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]")
-@click.option("--batch-size", "batch_size", metavar="N", help="Images in one pass.  [default: 256]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the result.")
-@click.option("--overwrite", is_flag=True, help="Begin anew, and replace an earlier result in that folder.")
+@options.seed()
+@options.device()
+@options.out("Begin anew, and replace an earlier result in that folder.")
 def command(out: Path, overwrite: bool, settings: tuple[str, ...], ranges: tuple[str, ...], **flags: str | None) -> int:
     """Search settings of METHOD for a classifier.
 

@@ -1,0 +1,127 @@
+"""Options that several commands share; values stay text, since a job's settings check them.
+
+An option's name with two underscores is the dotted name of the job's setting: `model__weights` is `model.weights`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from expunge.copies import TRANSFORMS
+from expunge.data import SOURCES as DATA_SOURCES
+from expunge.jobs.job import GoalChoice
+from expunge.models import SOURCES as MODEL_SOURCES
+from expunge.task import Strength
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+MODEL_KINDS = ", ".join(f"{kind}:NAME" for kind in MODEL_SOURCES)
+DATA_KINDS = ", ".join(f"{kind}:PATH" for kind in DATA_SOURCES)
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Return one decorator that adds these options in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def classifier(
+    *,
+    weights: str = "Safetensors, or a checkpoint of plain tensors.",
+    num_classes: str = "Where the weights don't say.",
+    before: bool = False,
+) -> Decorator:
+    """Return the options that say which classifier; with `before` they are also called --before-model and so on."""
+    model_names, weights_names = (
+        (f"--{name}", *((f"--before-{name}",) if before else ())) for name in ("model", "weights")
+    )
+    kinds = f"{MODEL_KINDS} or package.module:function."
+    return together(
+        click.option(*model_names, "model__architecture", metavar="SOURCE", help=kinds),
+        click.option(*weights_names, "model__weights", metavar="FILE", help=weights),
+        click.option("--num-classes", "model__num_classes", metavar="N", help=num_classes),
+        click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1."),
+        click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation."),
+    )
+
+
+def images(*, source: str = f"{DATA_KINDS}.", table: str | None = "path, label, optional id, new_label") -> Decorator:
+    """Return the options that say which images; `table` names the columns of a folder's table, None for no table."""
+    columns = f"Table of a folder: {table}."
+    with_table = [] if table is None else [click.option("--table", "data__table", metavar="FILE", help=columns)]
+    otherwise = "default: what the classifier says."
+    return together(
+        click.option("--data", "data__source", metavar="SOURCE", help=source),
+        *with_table,
+        click.option("--resize", "data__resize", metavar="PIXELS", help=f"Shorter side; {otherwise}"),
+        click.option("--crop", "data__crop", metavar="PIXELS", help=f"Centre square; {otherwise}"),
+    )
+
+
+def measured(purpose: str = "measure", *, retain: int = 5000, test: int = 10_000) -> Decorator:
+    """Return the options that say on how many other images is measured, and their defaults."""
+    on_retain, on_test = f"Retain rows to {purpose} on.", f"Test rows to {purpose} on."
+    return together(
+        click.option("--retain-rows", "data__retain_rows", metavar="N", help=f"{on_retain}  [default: {retain}]"),
+        click.option("--test-rows", "data__test_rows", metavar="N", help=f"{on_test}  [default: {test}]"),
+    )
+
+
+def rows(*, what: str = "rows to forget", random: str = "K random rows, drawn with the seed.") -> Decorator:
+    """Return the options that say which rows."""
+    numbers = "Row numbers of the training data: 3,17,40-45."
+    return together(
+        click.option("--forget", "forget__table", metavar="FILE", help=f"CSV of the {what}: id or path, new_label."),
+        click.option("--forget-rows", "forget__rows", metavar="ROWS", help=numbers),
+        click.option("--forget-random", "forget__random", metavar="K", help=random),
+    )
+
+
+def goal(help_: str) -> Decorator:
+    """Return the option that says what the rows are to do."""
+    return click.option("--goal", type=click.Choice([choice.value for choice in GoalChoice]), help=help_)
+
+
+def seed(default: str = "0") -> Decorator:
+    """Return the option of the seed."""
+    return click.option("--seed", metavar="N", help=f"Source of all randomness.  [default: {default}]")
+
+
+def device(work: str = "Images in one pass.") -> Decorator:
+    """Return the options that say where it is computed, and in which batches."""
+    return together(
+        click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]"),
+        click.option("--batch-size", "batch_size", metavar="N", help=f"{work}  [default: 256]"),
+    )
+
+
+def settings(meaning: str) -> Decorator:
+    """Return the option --set, which may repeat."""
+    return click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=meaning)
+
+
+strength = click.option(
+    "--strength",
+    type=click.Choice([each.value for each in Strength]),
+    help="Forget the exact pixels, or transformed copies too.  [default: the method's]",
+)
+transforms = click.option(
+    "--transforms",
+    metavar="NAME[,NAME]",
+    help=f"What robust copies go through: {', '.join(TRANSFORMS)}, or package.module:function.  [default: all]",
+)
+
+
+def out(overwrite: str) -> Decorator:
+    """Return the options of the folder for the result; `overwrite` says what replacing it means."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    return together(
+        click.option("--out", type=folder, required=True, help="Folder for the result."),
+        click.option("--overwrite", is_flag=True, help=overwrite),
+    )
