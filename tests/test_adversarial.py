@@ -19,9 +19,10 @@ from expunge.adversarial import (
     project_to_ball,
 )
 from expunge.classifier import Bounds
+from expunge.cost import CostMeter
 from expunge.errors import SettingsError
 from expunge.goals import Relabel
-from expunge.runtime import SILENT, CostMeter, Precision, Runtime
+from expunge.runtime import SILENT, Precision, Runtime
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6))
 QUICK = Attack(radius=1.0, step_size=0.2, steps=12)

@@ -3,9 +3,10 @@ import torch
 from torch import nn
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.curvature import _inverse_factor, compute_whitening, draw_contrast
 from expunge.layers import find_layers, trace_rows
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 
 
 def whiten(classifier, x, damping=1e-9):

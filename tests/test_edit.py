@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 
 from expunge import edit as edit_module
 from expunge.classifier import Classifier
+from expunge.cost import Cost
 from expunge.edit import Edit, Measured, TracePoint, check_achieved, escape_cell
 from expunge.errors import OutputError
 from expunge.files import sha256_file
 from expunge.forget import ForgetSet
 from expunge.goals import Misclassify
 from expunge.measurement import churn, compute_logits, to_predictions
-from expunge.runtime import Cost
 from expunge.task import StopReason, Task
 
 FILES = ["job.toml", "model.safetensors", "patch.safetensors", "predictions.csv", "result.json"]

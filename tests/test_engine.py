@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.engine import Plan, edit_until_goal
 from expunge.forget import ForgetSet
 from expunge.goals import achieved
 from expunge.measurement import compute_logits
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Limits, StopReason, Task
 
 

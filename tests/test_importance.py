@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 
 
 def importance_of(classifier, x, averaging=Averaging.PER_ROW):

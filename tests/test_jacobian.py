@@ -1,12 +1,13 @@
 import pytest
 import torch
 
+from expunge.cost import CostMeter
 from expunge.curvature import compute_whitening
 from expunge.forget import ForgetSet
 from expunge.goals import Misclassify, Relabel
 from expunge.jacobian import Constraints, HeldJacobian, RecomputedJacobian, make_jacobian
 from expunge.layers import count_weights, find_layers
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from expunge.cost import CostMeter
 from expunge.errors import SettingsError
-from expunge.runtime import SILENT, CostMeter, Runtime
+from expunge.runtime import SILENT, Runtime
 
 
 class Recorder:

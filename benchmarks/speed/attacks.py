@@ -20,12 +20,13 @@ from torch import Tensor
 
 from expunge import Attack, Classifier, ForgetSet
 from expunge.adversarial import TargetDraw, draw_targets
+from expunge.cost import CostMeter
 from expunge.goals import Relabel
 from expunge.layout import choose_layout
 from expunge.measurement import compute_logits
 from expunge.methods.l2ul import L2UL
 from expunge.probes.adversarial import make_adversarial_pool
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Task
 
 ROWS, TARGETS, AT_ONCE, BATCH = 16, 20, 32, 64

@@ -18,11 +18,12 @@ from setting import clock, keep, load_setting, load_test_images
 
 from expunge import Classifier, ForgetSet, unlearn
 from expunge.adversarial import project_to_ball
+from expunge.cost import CostMeter
 from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
 from expunge.layout import choose_layout
 from expunge.measurement import compute_logits
 from expunge.methods.l2ul import L2UL, L2ULFaithful
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 
 TEST_IMAGES, MOST_STEPS = 5000, 1000
 

@@ -15,10 +15,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.classifier import Bounds, Classifier
+from expunge.cost import CostMeter
 from expunge.folding import fold_batchnorm
 from expunge.goals import Relabel
 from expunge.processes import share_of
-from expunge.runtime import CostMeter, Precision, computing_in
+from expunge.runtime import Precision, computing_in
 from expunge.settings import check_settings, setting
 
 

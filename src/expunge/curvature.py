@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.layers import Flow, Layer, images_at_once, trace_rows
-from expunge.runtime import CostMeter
 
 POSITIONS = 64
 GROWTHS = 12

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from expunge._version import __version__
 from expunge.classifier import Classifier
+from expunge.cost import Cost
 from expunge.files import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
 from expunge.goals import achieved
 from expunge.measurement import (
@@ -26,7 +27,6 @@ from expunge.measurement import (
     right_after,
     to_predictions,
 )
-from expunge.runtime import Cost
 from expunge.task import StopReason, Task
 
 RESULT_SCHEMA_VERSION = 1

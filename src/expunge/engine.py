@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.edit import Edit, TracePoint
 from expunge.errors import ExpungeWarning, ProcessError
 from expunge.goals import achieved
 from expunge.measurement import SHARE_OF_COPIES, compute_logits, measure_robust_goal
 from expunge.processes import Processes
-from expunge.runtime import CostMeter
 from expunge.task import StopReason, Strength, Task
 
 COPIES_OF_A_LOOK = 30

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.modes import evaluating
-from expunge.runtime import CostMeter
 
 Importance = dict[str, Tensor]
 """One tensor a weight, by the name of its parameter."""

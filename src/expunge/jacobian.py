@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.curvature import Whitening
 from expunge.goals import Goal
 from expunge.layers import Layer, count_weights, images_at_once, trace_rows
-from expunge.runtime import CostMeter
 
 BYTES_PER_NUMBER = 4
 

@@ -1,28 +1,18 @@
-"""Where the work runs, what it costs, and who watches it."""
+"""Where the work runs, and who watches it."""
 
-import logging
 import os
-import resource
-import signal
-import sys
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol
 
 import torch
-from torch import Tensor
 
-from expunge.errors import ExpungeWarning, ProcessError, SettingsError
+from expunge.errors import SettingsError
+from expunge.fabric import start_processes
 from expunge.processes import ALONE, Processes
-from expunge.sharing import Sharing
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 POOL_GIGABYTES = 8.0
 
@@ -147,157 +137,10 @@ class Runtime:
             nodes = int(os.environ["WORLD_SIZE"]) // devices
         if devices * nodes == 1:
             return self
-        processes = _start_processes(self.device.type, devices, nodes)
+        processes = start_processes(self.device.type, devices, nodes)
         return replace(
             self,
             device=processes.device,
             progress=self.progress if processes.rank == 0 else SILENT,
             processes=processes,
         )
-
-
-class FabricProcesses:
-    """Processes that Lightning Fabric holds together."""
-
-    def __init__(self, fabric: "Fabric") -> None:
-        self._fabric = fabric
-        self.rank, self.count, self.device = fabric.global_rank, fabric.world_size, fabric.device
-
-    def sum(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all processes; those of one type go at once."""
-        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
-            chosen = [tensor for tensor in tensors if tensor.dtype == dtype]
-            joined = torch.cat([tensor.reshape(-1) for tensor in chosen])
-            with _loss_of_a_process():
-                total = cast(Tensor, self._fabric.all_reduce(joined, reduce_op="sum"))
-            for tensor, part in zip(chosen, total.split([tensor.numel() for tensor in chosen]), strict=True):
-                tensor.copy_(part.view(tensor.shape))
-
-    def agree(self, tensor: Tensor) -> Tensor:
-        """Return what the first process has."""
-        share = tensor.detach().clone() if self.rank == 0 else torch.zeros_like(tensor)
-        number = share.to(torch.int64) if tensor.dtype == torch.bool else share
-        self.sum([number])
-        return number.to(tensor.dtype)
-
-
-def _start_processes(accelerator: str, devices: int, nodes: int) -> FabricProcesses:
-    try:
-        from lightning_fabric import Fabric  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        hint = "pip install 'expunge[distributed]'"
-        raise SettingsError("devices", "Lightning Fabric for several processes", "none installed", hint) from error
-    try:
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy="ddp")
-        fabric.launch()
-    except (RuntimeError, ValueError) as error:
-        raise SettingsError("devices", f"{devices} of {accelerator} on {nodes} machines", str(error)) from error
-    signal.signal(signal.SIGTERM, _interrupt)
-    return FabricProcesses(fabric)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """Let the best state be saved when the launcher ends this process because another one is gone."""
-    warnings.warn("told to end, as when another process is gone; the best state is kept", ExpungeWarning, stacklevel=2)
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _loss_of_a_process() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ProcessError(
-            "processes", "all of them to go on", f"one that is gone ({reason})", "see its own message above"
-        ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What an edit took.
-
-    Args:
-        seconds: wall time from the first phase to the end.
-        seconds_by_phase: the same by phase; what is left is set-up.
-        gradient_evaluations: images through one forward and one backward pass.
-        peak_memory_bytes: of the GPU during the edit, or of the whole process so far on a CPU.
-        examples: adversarial examples made.
-        examples_reached: how many of them the classifier takes for their target.
-        batch_size: images in one pass at the end, fewer than at the start where memory did not suffice.
-    """
-
-    seconds: float
-    seconds_by_phase: dict[str, float]
-    gradient_evaluations: int
-    peak_memory_bytes: int
-    examples: int = 0
-    examples_reached: int = 0
-    batch_size: int = 0
-
-
-class CostMeter:
-    """Adds up what an edit takes, phase by phase; one meter an edit."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime = runtime
-        self.sharing = Sharing(runtime.batch_size, runtime.processes)
-        self._started = time.perf_counter()
-        self._by_phase: dict[str, float] = {}
-        self._gradients = 0
-        self._examples = self._reached = 0
-        if runtime.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(runtime.device)
-
-    @contextmanager
-    def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        """Time the block as `name` and show its progress."""
-        started = time.perf_counter()
-        try:
-            with self.runtime.progress.phase(name, total) as advance:
-                yield advance
-        finally:
-            if self.runtime.device.type == "cuda":
-                torch.cuda.synchronize(self.runtime.device)
-            self._by_phase[name] = self._by_phase.get(name, 0.0) + time.perf_counter() - started
-
-    def add_gradients(self, images: int) -> None:
-        """Count `images` that went through one forward and one backward pass."""
-        self._gradients += images
-
-    def add_examples(self, made: int, reached: int) -> None:
-        """Count adversarial examples, and how many of them reached their target."""
-        self._examples += made
-        self._reached += reached
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds since the meter was made."""
-        return time.perf_counter() - self._started
-
-    def cost(self) -> Cost:
-        """Return what has been spent so far."""
-        memory = _peak_memory_bytes(self.runtime.device)
-        return Cost(
-            self.seconds,
-            dict(self._by_phase),
-            self._count_all_gradients(),
-            memory,
-            self._examples,
-            self._reached,
-            self.sharing.batch_size,
-        )
-
-    def _count_all_gradients(self) -> int:
-        total = torch.tensor(self._gradients, device=self.runtime.device)
-        with suppress(ProcessError):
-            self.runtime.processes.sum([total])
-        return int(total)
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -6,8 +6,8 @@ import pytest
 from expunge.audit.evidence import Part
 from expunge.audit.gathered import Deep, FeaturePart, Gathered, Noised, Retrained, Shadows
 from expunge.audit.relearning import Relearning
+from expunge.cost import Cost
 from expunge.measurement import RobustGoal
-from expunge.runtime import Cost
 
 CLASSES = 5
 SIZES = {"forget": 200, "retain": 300, "test": 400}

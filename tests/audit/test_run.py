@@ -20,12 +20,13 @@ from expunge.audit.relearning import relearn
 from expunge.audit.run import Answers, Comparison, Known, recompute_audit, run_audit
 from expunge.audit.slices import cut_slice
 from expunge.classifier import Bounds, Classifier
+from expunge.cost import Cost
 from expunge.errors import ClassifierError, DataError, ForgetSetError
 from expunge.forget import ForgetSet
 from expunge.goals import Misclassify, Relabel
 from expunge.images import TensorImages
 from expunge.measurement import compute_logits
-from expunge.runtime import Cost, Runtime
+from expunge.runtime import Runtime
 
 COST = Cost(2.5, {"attack": 1.0, "edit": 1.5}, 240, 1_000_000)
 TABLES = {

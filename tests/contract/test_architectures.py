@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from expunge.api import make_method, unlearn
+from expunge.cost import CostMeter
 from expunge.errors import ExpungeWarning
 from expunge.forget import ForgetSet
 from expunge.goals import GOALS
@@ -11,7 +12,7 @@ from expunge.methods import OWN
 from expunge.methods.protocol import Aim, Needs
 from expunge.models import ModelSource, load_classifier
 from expunge.probes.inverted import Inversion, invert_classifier
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Limits, StopReason, Strength
 
 pytest.importorskip("timm")

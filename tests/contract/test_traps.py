@@ -24,6 +24,7 @@ from expunge.adversarial import (
 )
 from expunge.api import make_method, unlearn
 from expunge.classifier import Bounds, Classifier
+from expunge.cost import CostMeter
 from expunge.errors import ForgetSetError
 from expunge.forget import ForgetSet
 from expunge.goals import GOALS, Misclassify, Relabel, draw_other_labels
@@ -31,7 +32,7 @@ from expunge.images import TensorImages
 from expunge.importance import Averaging, compute_importance, scale_to_unit
 from expunge.methods import METHODS
 from expunge.modes import BatchNormMode
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import describe_settings
 from expunge.task import Limits, StopReason
 

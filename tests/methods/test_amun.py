@@ -4,8 +4,9 @@ import torch
 from expunge.adversarial import l2_norms
 from expunge.api import unlearn
 from expunge.classifier import Bounds
+from expunge.cost import CostMeter
 from expunge.methods.amun import Amun, AmunRetain, NearestSearch, find_nearest, join_with_nearest
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Task
 
 SEARCH = NearestSearch()

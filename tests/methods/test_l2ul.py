@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from expunge.adversarial import Attack, Start, TargetDraw, l2_norms
 from expunge.api import make_method, unlearn
+from expunge.cost import CostMeter
 from expunge.descent import Descent
 from expunge.errors import SettingsError
 from expunge.forget import ForgetSet
@@ -13,7 +14,7 @@ from expunge.importance import Averaging, compute_importance, scale_to_unit
 from expunge.methods.l2ul import L2UL, AdversarialAnswer, L2ULFaithful, UnlearningLoss
 from expunge.modes import BatchNormMode
 from expunge.probes.adversarial import make_adversarial_pool
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import to_mapping
 from expunge.task import Limits, StopReason, Task
 

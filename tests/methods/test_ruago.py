@@ -2,13 +2,14 @@ import pytest
 import torch
 
 from expunge.api import unlearn
+from expunge.cost import CostMeter
 from expunge.measurement import compute_logits
 from expunge.methods.ruago import Ruago
 from expunge.methods.scrub import distillation_loss
 from expunge.methods.training import Trainer, Training
 from expunge.modes import BatchNormMode
 from expunge.probes.inverted import Inversion, invert_classifier
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.training import Augmentation
 
 INVERSION = Inversion(steps=3)

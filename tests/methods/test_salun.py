@@ -3,9 +3,10 @@ import torch
 import torch.nn.functional as F
 
 from expunge.api import unlearn
+from expunge.cost import CostMeter
 from expunge.methods.salun import SalUn, find_salient
 from expunge.methods.training import Algorithm, Training
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.api import unlearn
+from expunge.cost import CostMeter
 from expunge.methods.row_gradients import iterate_gradients
 from expunge.methods.ssd import SSD, dampening_factors, mean_squared_gradients
 from expunge.methods.training import to_images
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 
 POSITIVE = st.floats(1e-6, 1e6)
 

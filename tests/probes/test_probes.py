@@ -4,6 +4,7 @@ from PIL import Image
 from torch import nn
 
 from expunge.classifier import Bounds, Classifier
+from expunge.cost import CostMeter
 from expunge.errors import DataError
 from expunge.forget import ForgetSet
 from expunge.measurement import compute_logits
@@ -12,7 +13,7 @@ from expunge.probes.inverted import CACHE_VARIABLE, Inversion, has_batchnorm, in
 from expunge.probes.mix import ProbeMix, draw_probes
 from expunge.probes.mixes import draw_mixes
 from expunge.probes.procedural import draw_leaves
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Task
 
 SHAPE = (3, 8, 6)

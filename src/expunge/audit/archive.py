@@ -18,10 +18,10 @@ from expunge.audit.places import FEATURES_FILE, GATHERED_FILE, POOLS_FILE, PREDI
 from expunge.audit.record import SLICES_FILE, Slice, read_slices
 from expunge.audit.relearning import Relearning
 from expunge.audit.weights import Shift
+from expunge.cost import Cost
 from expunge.disk import write_bytes, write_json
 from expunge.errors import DataError
 from expunge.measurement import RobustGoal
-from expunge.runtime import Cost
 
 PARTS = ("forget", "retain", "test")
 SHADOW_ARRAYS = ("seen", "forget", "test_rows", "test", "unlearned_forget", "unlearned_test")

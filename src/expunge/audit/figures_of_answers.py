@@ -11,7 +11,7 @@ from expunge.audit.evidence import Labels
 from expunge.audit.gathered import Gathered, need
 from expunge.audit.record import Direction
 from expunge.audit.weights import Shift
-from expunge.runtime import Cost
+from expunge.cost import Cost
 
 HELD_SHARE = 95.0
 PARTS = ("forget", "retain", "test")

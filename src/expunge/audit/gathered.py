@@ -14,8 +14,8 @@ from expunge.audit.record import Slice
 from expunge.audit.relearning import Relearning
 from expunge.audit.shadows import Stack
 from expunge.audit.weights import Shift
+from expunge.cost import Cost
 from expunge.measurement import RobustGoal
-from expunge.runtime import Cost
 
 T = TypeVar("T")
 ONLY_FULL = "only a full audit measures this"

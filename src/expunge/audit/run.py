@@ -22,12 +22,13 @@ from expunge.audit.verdict import LIMITS, write_verdict
 from expunge.audit.weights import Shift, weight_shift
 from expunge.classifier import Classifier
 from expunge.copies import TRANSFORMS, Transform
+from expunge.cost import Cost
 from expunge.errors import ClassifierError, DataError
 from expunge.forget import ForgetSet
 from expunge.goals import Goal, check_labels
 from expunge.images import Images
 from expunge.measurement import RobustGoal, compute_logits, measure_robust_goal, predict_logits
-from expunge.runtime import Cost, Runtime
+from expunge.runtime import Runtime
 from expunge.task import seeded_generator
 
 

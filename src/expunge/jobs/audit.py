@@ -14,6 +14,7 @@ from expunge.audit.record import AUDIT_FILE, Audit, Level, Subject
 from expunge.audit.run import Comparison, Known, run_audit
 from expunge.classifier import Classifier
 from expunge.copies import find_transforms
+from expunge.cost import Cost
 from expunge.errors import DataError, ExpungeWarning, SettingsError
 from expunge.files import prepare_output_folder
 from expunge.forget import ForgetSet
@@ -25,7 +26,7 @@ from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
 from expunge.models import LoadedClassifier, load_classifier
 from expunge.report import write_report
-from expunge.runtime import Cost, Progress, Runtime
+from expunge.runtime import Progress, Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Limits, seeded_generator
 from expunge.training import Recipe

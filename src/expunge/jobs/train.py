@@ -12,6 +12,7 @@ import torch
 
 from expunge._version import __version__
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.data import DataRequest, DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.data.tables import read_table, unique_cells
 from expunge.edit import FORMULA_STARTS
@@ -22,7 +23,7 @@ from expunge.jobs.inputs import model_source, preprocessing
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.measurement import predict
 from expunge.models import LoadedClassifier, load_classifier
-from expunge.runtime import CostMeter, Progress, Runtime
+from expunge.runtime import Progress, Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.training import Recipe, train_classifier
 

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from expunge.adversarial import l2_norms, project_to_ball
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.goals import Misclassify
 from expunge.images import Images, Joined, TensorImages
 from expunge.methods.protocol import Aim, Method, Needs
 from expunge.methods.training import Augmentation, Batch, Trainer, Training, require_retain, to_images, train
 from expunge.modes import BatchNormMode
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
 

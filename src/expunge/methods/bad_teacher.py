@@ -7,13 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.images import Images, Joined, Subset
 from expunge.methods.fresh import reinitialise
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.scrub import distillation_loss
 from expunge.methods.training import Algorithm, Batch, Trainer, Training, require_retain, to_images, train
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
 

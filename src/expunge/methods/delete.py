@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expunge.cost import CostMeter
 from expunge.descent import Descent
 from expunge.edit import Edit
 from expunge.measurement import compute_logits
 from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Strength, Task
 
 

@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.row_gradients import draw_rows, iterate_gradients, trainable
 from expunge.methods.training import require_retain, to_images
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
 

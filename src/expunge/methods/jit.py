@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.training import Augmentation, Batch, Trainer, Training, to_images, train
 from expunge.modes import BatchNormMode
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
 

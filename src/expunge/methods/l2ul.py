@@ -17,6 +17,7 @@ from torch import Tensor
 
 from expunge.adversarial import Attack, Start, TargetDraw
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.descent import Descent, Objective, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
@@ -25,7 +26,7 @@ from expunge.layout import choose_layout
 from expunge.methods.protocol import Aim, Needs
 from expunge.modes import BatchNormMode
 from expunge.probes.adversarial import AdversarialPool, make_adversarial_pool
-from expunge.runtime import CostMeter, Precision, Runtime, computing_in
+from expunge.runtime import Precision, Runtime, computing_in
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
 

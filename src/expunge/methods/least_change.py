@@ -13,6 +13,7 @@ from torch import Tensor
 
 from expunge.classifier import Classifier
 from expunge.copies import draw_copies
+from expunge.cost import CostMeter
 from expunge.curvature import Whitening, compute_whitening
 from expunge.edit import Edit, measure_expected_cost
 from expunge.engine import Plan, edit_until_goal
@@ -23,7 +24,7 @@ from expunge.methods.protocol import Aim, Needs
 from expunge.modes import evaluating
 from expunge.probes.mix import ProbeMix, draw_probes
 from expunge.quadratic import solve_multipliers
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.sharing import Sharing
 from expunge.task import Strength, Task

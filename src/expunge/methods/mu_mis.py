@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.goals import draw_other_labels
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.training import Augmentation, Batch, Trainer, Training, to_images
 from expunge.modes import BatchNormMode
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from expunge.cost import CostMeter
 from expunge.descent import Descent
 from expunge.edit import Edit
 from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Strength, Task
 
 

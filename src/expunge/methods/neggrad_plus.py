@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from expunge.cost import CostMeter
 from expunge.descent import endless_batches
 from expunge.edit import Edit
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.training import Batch, Trainer, Training, require_retain, train
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
 

@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from expunge.cost import CostMeter
 from expunge.descent import Descent, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.training import require_retain
 from expunge.modes import BatchNormMode
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
 

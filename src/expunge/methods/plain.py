@@ -5,11 +5,11 @@ from typing import Protocol
 
 from torch import Tensor
 
+from expunge.cost import CostMeter
 from expunge.descent import Descent, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
-from expunge.runtime import CostMeter
 from expunge.settings import to_mapping
 from expunge.task import Task
 

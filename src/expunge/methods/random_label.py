@@ -5,12 +5,13 @@ from typing import ClassVar
 
 import torch.nn.functional as F
 
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.goals import draw_other_labels
 from expunge.images import Joined
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.training import Trainer, Training, require_retain, to_images, train
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Strength, Task
 
 

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.methods.fresh import reinitialise
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.training import Batch, Schedule, Trainer, Training, require_retain, run_epochs
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.task import Strength, Task
 
 

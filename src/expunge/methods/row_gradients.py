@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.images import Images, Subset
 from expunge.modes import evaluating
-from expunge.runtime import CostMeter
 
 
 def iterate_gradients(classifier: Classifier, images: Images, meter: CostMeter) -> Iterator[list[Tensor]]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.descent import endless_batches
 from expunge.edit import Edit
 from expunge.images import Subset, TensorImages
@@ -21,7 +22,7 @@ from expunge.methods.scrub import distillation_loss
 from expunge.methods.training import Augmentation, Batch, Trainer, Training, run_epochs
 from expunge.modes import BatchNormMode
 from expunge.probes.inverted import Inversion, invert_classifier
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
 

@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.forget import ForgetSet
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.random_label import mislabel
 from expunge.methods.training import Trainer, Training, train
 from expunge.modes import evaluating
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
 

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.training import Batch, Trainer, Training, require_retain, run_epochs, to_images
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
 

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.images import Images, Joined
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.row_gradients import draw_rows, iterate_gradients, trainable
 from expunge.methods.training import require_retain, to_images
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
 

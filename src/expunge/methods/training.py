@@ -6,13 +6,13 @@ from torch import Tensor
 
 from expunge import training
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.errors import SettingsError
 from expunge.forget import ForgetSet
 from expunge.images import Images, TensorImages
 from expunge.methods.protocol import Method
-from expunge.runtime import CostMeter
 from expunge.settings import to_mapping
 from expunge.task import Task
 from expunge.training import Algorithm, Augmentation, Batch, BatchLosses, Schedule, Training

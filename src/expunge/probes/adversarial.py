@@ -8,9 +8,9 @@ from torch import Tensor
 
 from expunge.adversarial import Attack, attack_targets, draw_targets
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.measurement import compute_logits
 from expunge.processes import share_of
-from expunge.runtime import CostMeter
 from expunge.sharing import Sharing
 from expunge.stored import FileImages, allocate_images
 from expunge.task import Task

@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.errors import ExpungeWarning, OutputError
 from expunge.files import write_tensors
 from expunge.probes.procedural import draw_leaves
-from expunge.runtime import CostMeter
 from expunge.settings import check_settings, setting
 from expunge.task import seeded_generator
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from expunge.adversarial import Attack
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.probes.adversarial import make_adversarial_pool
 from expunge.probes.folder import load_probe_folder
 from expunge.probes.inverted import Inversion, has_batchnorm, invert_classifier
 from expunge.probes.mixes import draw_mixes
 from expunge.probes.procedural import draw_leaves
-from expunge.runtime import CostMeter
 from expunge.settings import check_settings, setting
 from expunge.task import Task
 

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.classifier import Classifier, check_logits
+from expunge.cost import CostMeter
 from expunge.errors import ClassifierError, DataError
 from expunge.images import Images
 from expunge.modes import evaluating
-from expunge.runtime import CostMeter, Runtime
+from expunge.runtime import Runtime
 from expunge.settings import to_mapping
 from expunge.task import seeded_generator
 from expunge.training.checkpoint import Checkpoint, read_checkpoint

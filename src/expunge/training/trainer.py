@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.images import Images, load_ahead
 from expunge.modes import BatchNormMode, editing
-from expunge.runtime import CostMeter
 from expunge.training.augmentation import augment
 from expunge.training.recipe import Training, make_optimiser, set_rate
 
