@@ -1,4 +1,4 @@
-"""The plots of a grid, as SVG: accuracy against k, damage against robust forgetting, streams of requests."""
+"""The plots of a grid, as SVG: accuracy against k, damage against exact and robust forgetting, streams of requests."""
 
 import io
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ MARKERS = "os^Dv<>P"
 ACCURACIES, CHURNS = ("test", "retain"), ("test churn, %", "retain churn, %")
 COUNT, REQUEST = 2, 3
 PERCENTS = (0, 1, 3, 10, 30, 100)
-HELD, ROBUST = "all so far, %", "robust, %"
+HELD = "all so far, %"
+FORGOTTEN = {"goal, %": "rows forgotten as they are, %", "robust, %": "transformed copies that stay forgotten, %"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +80,21 @@ def _draw_accuracy(curves: Sequence[Curve], column: str, title: str) -> str:
 
 
 def _draw_trade_off(curves: Sequence[Curve], column: str, title: str) -> str:
-    """Draw a point for each method and k: to the right what stays forgotten on copies, upward what it costs."""
-    figure, axes = _figure(title, 1)
-    for curve in curves:
-        robust = [estimate.mean for estimate in curve.estimates(ROBUST)]
-        _plot(axes[0], curve, robust, curve.estimates(column), line=":")
-        if len(curve.places) > 1:
-            for x, each, place in zip(robust, curve.estimates(column), curve.places, strict=True):
-                axes[0].annotate(str(place), (x, each.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
-    axes[0].set_xlim(-2, 102)
-    axes[0].set_yscale("symlog", linthresh=1)
-    axes[0].set_ylim(-0.1, 130)
-    axes[0].set_yticks(PERCENTS, list(map(str, PERCENTS)))
-    axes[0].set_xlabel("transformed copies that stay forgotten, %")
+    """Draw a point for each method and k: to the right what is forgotten, as it is and as copies, upward the cost."""
+    figure, axes = _figure(title, len(FORGOTTEN))
+    for axis, (share, name) in zip(axes, FORGOTTEN.items(), strict=True):
+        for curve in curves:
+            shares = [estimate.mean for estimate in curve.estimates(share)]
+            damage = curve.estimates(column)
+            _plot(axis, curve, shares, damage, line=":")
+            if len(curve.places) > 1:
+                for x, each, place in zip(shares, damage, curve.places, strict=True):
+                    axis.annotate(str(place), (x, each.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        axis.set_xlim(-2, 102)
+        axis.set_yscale("symlog", linthresh=1)
+        axis.set_ylim(-0.1, 130)
+        axis.set_yticks(PERCENTS, list(map(str, PERCENTS)))
+        axis.set_xlabel(name)
     axes[0].set_ylabel(f"{column.removesuffix(', %')}: answers changed, %")
     return _to_svg(figure, axes)
 
