@@ -44,7 +44,8 @@ WILD = {"descent": {**DESCENT, "learning_rate": 1e30}}
 L2UL = {"attack": ATTACK, "adversarial_batch": 4}
 
 PROBES = {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 2}}
-LEAST = {"probes": PROBES, "steps": 8, "probe_batch": 8, "copying": {"constraints": 6}}
+ROBUST = {"steps": 8, "probe_batch": 8, "copies": 6}
+LEAST = {"probes": PROBES, "exact": {"steps": 8, "probe_batch": 8}, "robust": ROBUST}
 
 SEARCH = {"first_radius": 0.2, "steps": 20}
 TRAINING = {"epochs": 2, "batch_size": 8}
@@ -66,7 +67,7 @@ def with_training(row, **changes):
 
 
 ROWS = {
-    "least-change": Row(LEAST, {**LEAST, "approach": 100_000}, {**LEAST, "rate": 1e30}),
+    "least-change": Row(LEAST, {**LEAST, "rate": 1e-9, "robust": {**ROBUST, "gain": 0.0}}, {**LEAST, "rate": 1e30}),
     "l2ul": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "l2ul-faithful": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "negative-gradient": Row({"descent": DESCENT}, SLOW, WILD),

@@ -20,8 +20,10 @@ import expunge
 from expunge import Attack, Classifier, ForgetSet
 from expunge.descent import Descent
 from expunge.errors import ExpungeWarning
+from expunge.methods.constrained import Exact
 from expunge.methods.l2ul import L2UL
 from expunge.methods.least_change import LeastChange
+from expunge.methods.penalised import Robust
 from expunge.probes.mix import ProbeMix
 from expunge.runtime import Runtime
 from expunge.task import Limits, Strength
@@ -35,7 +37,11 @@ METHODS = {
         growth=1.1,
         descent=Descent(learning_rate=0.02, forget_batch=5),
     ),
-    "least-change": LeastChange(probes=ProbeMix(mixes=40, inverted=0, procedural=10), steps=6, probe_batch=15),
+    "least-change": LeastChange(
+        probes=ProbeMix(mixes=40, inverted=0, procedural=10),
+        exact=Exact(steps=6, probe_batch=15),
+        robust=Robust(steps=6, probe_batch=15, copies=9),
+    ),
 }
 
 

@@ -1,16 +1,24 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from expunge import Strength, unlearn
 from expunge.edit import measure_expected_cost
 from expunge.measurement import compute_logits
-from expunge.methods.least_change import Copying, LeastChange
+from expunge.methods.constrained import Exact
+from expunge.methods.least_change import LeastChange
 from expunge.methods.negative_gradient import NegativeGradient
+from expunge.methods.penalised import Robust
 from expunge.probes.inverted import CACHE_VARIABLE
 from expunge.probes.mix import ProbeMix
-from expunge.task import StopReason
+from expunge.task import Limits, StopReason
 
-QUICK = {"probes": ProbeMix(mixes=80, inverted=0, procedural=40), "probe_batch": 16}
+QUICK = {"probes": ProbeMix(mixes=80, inverted=0, procedural=40)}
+
+
+def exact(**changes):
+    return LeastChange(**QUICK, exact=Exact(probe_batch=16, **changes))
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +32,7 @@ def test_it_changes_other_answers_far_less_than_negative_gradient(trained, rows)
     changes = [
         (compute_logits(edit.classifier, others) - before).square().mean()
         for edit in (
-            unlearn(trained, rows, method=LeastChange(**QUICK, steps=20), strength=Strength.EXACT),
+            unlearn(trained, rows, method=exact(steps=20), strength=Strength.EXACT),
             unlearn(trained, rows, method=NegativeGradient()),
         )
     ]
@@ -32,7 +40,7 @@ def test_it_changes_other_answers_far_less_than_negative_gradient(trained, rows)
 
 
 def test_every_row_is_over_its_boundary_by_about_the_margin(trained, rows):
-    edit = unlearn(trained, rows, method=LeastChange(**QUICK, steps=20, margin=0.7), strength=Strength.EXACT)
+    edit = unlearn(trained, rows, method=exact(steps=20, margin=0.7), strength=Strength.EXACT)
     assert edit.stop_reason is StopReason.GOAL_REACHED
     gaps = edit.task.goal.gap(compute_logits(edit.classifier, rows.x), edit.task.labels)
     assert float(gaps.max()) < -0.5
@@ -43,7 +51,7 @@ def test_both_forms_of_the_jacobian_give_the_same_edit(trained, rows):
         unlearn(
             trained,
             rows,
-            method=LeastChange(**QUICK, steps=6, memory_gigabytes=memory),
+            method=exact(steps=6, memory_gigabytes=memory),
             strength=Strength.EXACT,
         )
         for memory in (1.0, 1e-6)
@@ -53,28 +61,68 @@ def test_both_forms_of_the_jacobian_give_the_same_edit(trained, rows):
 
 
 def test_batchnorm_and_what_is_no_layer_stay_as_they_are(trained, rows):
-    edit = unlearn(trained, rows, method=LeastChange(**QUICK, steps=6), strength=Strength.EXACT)
+    edit = unlearn(trained, rows, method=exact(steps=6), strength=Strength.EXACT)
     assert all(name.startswith(("0.", "3.", "8.")) for name in edit.compute_patch())
 
 
+ROBUST = Robust(steps=40, probe_batch=16, copies=24)
+
+
 def test_robust_forgetting_holds_on_fresh_copies(trained, rows):
-    method = LeastChange(**QUICK, steps=20, copying=Copying(constraints=24))
-    edit = unlearn(trained, rows.rows([0, 1]), method=method)
+    edit = unlearn(trained, rows.rows([0, 1]), method=LeastChange(**QUICK, robust=ROBUST))
     assert edit.task.strength is Strength.ROBUST
     assert edit.stop_reason is StopReason.GOAL_REACHED
+    assert edit.achieved.all()
     assert edit.measure_robust_goal().share > 0.9
 
 
-def test_open_sizes_follow_the_task(trained, rows):
-    method = LeastChange()
-    edit = unlearn(trained, rows, method=LeastChange(**QUICK, steps=2), strength=Strength.EXACT)
-    resolved = method.resolve(edit.task)
-    assert (resolved.steps, resolved.probe_batch, resolved.copying.constraints) == (50, 96, 48)
-    assert LeastChange(steps=7).resolve(edit.task).steps == 7
+def test_robust_forgetting_changes_other_answers_less_than_pushing_copies_alone(trained, rows):
+    others = torch.rand(200, 3, 8, 6, generator=torch.Generator().manual_seed(5))
+    before = compute_logits(trained, others)
+    changes = [
+        (compute_logits(edit.classifier, others) - before).square().mean()
+        for edit in (
+            unlearn(trained, rows.rows([0, 1]), method=LeastChange(**QUICK, robust=ROBUST)),
+            unlearn(trained, rows.rows([0, 1]), method=NegativeGradient(), strength=Strength.ROBUST),
+        )
+    ]
+    assert changes[0] < 0.5 * changes[1]
+
+
+def test_only_the_last_layers_change_as_deep_as_is_said(trained, rows):
+    robust = replace(ROBUST, depth=0.3, steps=4)
+    edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=4))
+    assert {name.partition(".")[0] for name in edit.compute_patch()} == {"8"}
+
+
+def test_a_new_label_is_taken_by_copies_too(trained, relabelled):
+    edit = unlearn(trained, relabelled.rows([0, 1]), method=LeastChange(**QUICK, robust=ROBUST))
+    assert edit.task.goal.name == "relabel"
+    assert edit.achieved.all()
+    assert edit.measure_robust_goal().share > 0.9
+
+
+def test_what_holds_decides_how_much_copies_weigh(trained, rows):
+    weights = []
+    for share in (0.01, 0.99):
+        robust = replace(ROBUST, steps=30, share=share)
+        edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=30))
+        weights.append(edit.trace[-1].losses["weight"])
+    assert weights[0] < weights[1]
+
+
+def test_open_sizes_follow_the_number_of_rows():
+    sizes = [Robust().resolve(rows) for rows in (16, 64, 256)]
+    assert [(each.steps, each.probe_batch, each.copies, each.patched, each.share) for each in sizes] == [
+        (80, 128, 96, 0.4, 0.975),
+        (120, 192, 128, 0.6, 0.965),
+        (160, 256, 256, 0.8, 0.96),
+    ]
+    assert Robust(steps=7, patched=0.0).resolve(256).patched == 0.0
 
 
 def test_the_expected_cost_comes_from_probes_kept_out(trained, rows):
-    edit = unlearn(trained, rows, method=LeastChange(**QUICK, steps=10), strength=Strength.EXACT)
+    edit = unlearn(trained, rows, method=exact(steps=10), strength=Strength.EXACT)
     assert edit.expected.probes == 12
     assert 0 <= edit.expected.churn <= 100
     assert edit.expected.logit_change > 0

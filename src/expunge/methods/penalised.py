@@ -1,0 +1,172 @@
+"""Robust forgetting: fresh copies of the rows are pushed over their boundaries with as much weight as it takes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+
+from expunge.classifier import Classifier
+from expunge.copies import draw_copies
+from expunge.jacobian import Step
+from expunge.measurement import compute_logits
+from expunge.methods.constrained import remaining
+from expunge.methods.whitened import CURVATURE_EVERY, Ground, norm
+from expunge.probes.patched import draw_patched
+from expunge.settings import check_settings, setting
+
+FEW_ROWS, SOME_ROWS = 32, 128
+SLOWEST = 0.1
+STEERING_STARTS = 0.15
+LARGEST_MISS = 0.1
+FADE = 0.8
+PLAIN_SHARE = 1 / 8
+CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robust:
+    """Settings of robust forgetting, where copies of the rows, drawn anew in each step, are to be forgotten."""
+
+    steps: int | None = setting(None, "steps; 80, 120 for over 32 rows, 160 for over 128", at_least=1)
+    probe_batch: int | None = setting(None, "probes in a step; 128, 192 or 256 likewise", at_least=1)
+    copies: int | None = setting(None, "copies in a step; 96, 128 or 256 likewise", at_least=1)
+    patched: float | None = setting(
+        None, "share of the probes that are patched rows, drawn anew; 0.4, 0.6 or 0.8 likewise", at_least=0, at_most=1
+    )
+    depth: float = setting(0.35, "share of the layers that are edited, the last ones", above=0, at_most=1)
+    share: float | None = setting(
+        None, "share of fresh copies that steers their weight; 0.975, 0.965 or 0.96 likewise", above=0, at_most=1
+    )
+    gain: float = setting(0.5, "how fast their weight grows or shrinks with what is missing or spare", at_least=0)
+    margin: float = setting(0.5, "logits by which a copy is to be over its boundary", at_least=0)
+    temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
+    averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def resolve(self, rows: int) -> "Robust":
+        """Return these settings with the sizes that were left open chosen for so many rows."""
+        size = (rows > FEW_ROWS) + (rows > SOME_ROWS)
+        return replace(
+            self,
+            steps=self.steps or (80, 120, 160)[size],
+            probe_batch=self.probe_batch or (128, 192, 256)[size],
+            copies=self.copies or (96, 128, 256)[size],
+            patched=(0.4, 0.6, 0.8)[size] if self.patched is None else self.patched,
+            share=self.share or (0.975, 0.965, 0.96)[size],
+        )
+
+
+class PenalisedCourse:
+    """Each step goes down objective + weight * mean softplus of the copies' gaps; the weight follows what holds.
+
+    The copies contradict each other a little, and some can be had only at the cost of much else. A soft margin leaves
+    those out: its dual is that of a support vector machine, whose multipliers are bounded by the weight.
+    """
+
+    closing_steps = CLOSING_STEPS
+
+    def __init__(self, settings: Robust, ground: Ground, reference: Classifier) -> None:
+        self._settings, self._ground, self._reference = settings, ground, reference
+        self._way, self._objective, self._task = ground.way, ground.objective, ground.task
+        self._rows, self._labels = (
+            each.to(ground.probes.device) for each in (ground.task.forget_set.x, ground.task.labels)
+        )
+        self._drawn, self._copies, self._patches = (
+            ground.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "patched rows")
+        )
+        self._count, self._weight, self._held = 0, 0.0, 0.0
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps there are before the weights are averaged; those after them come in tens."""
+        return self._settings.steps or 0
+
+    def take_step(self) -> Mapping[str, float]:
+        """Lower the loss and set the weights: from the last of the planned steps on, to the mean of the latest."""
+        way = self._way
+        if self._count < self.steps:
+            losses = self._move()
+            if self._count >= self.steps * (1 - self._settings.averaged):
+                way.average()
+        else:
+            way.forget_mean()
+            way.write(way.place)
+            for _ in range(STEPS_AT_ONCE):
+                losses = self._move()
+                way.average()
+        if self._count >= self.steps:
+            way.write(way.mean)
+        return losses
+
+    def _move(self) -> dict[str, float]:
+        way, objective = self._way, self._objective
+        x, logits = self._draw_probes()
+        copies, labels, fresh = self._draw_copies()
+        pushed, held, push = self._push(copies, labels, fresh)
+        if self._count == 0:
+            way.measure_curvature(push, x, logits)
+            self._weight = pushed * way.curvature / max(norm(push) ** 2, 1e-12)
+            value, gradient = 0.0, [torch.zeros_like(part) for part in push]
+        else:
+            value, gradient = objective.gradient(x, logits)
+        self._ground.meter.add_gradients(len(x) + len(copies))
+        gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
+        if self._count % CURVATURE_EVERY == 1:
+            way.measure_curvature(gradient, x, logits)
+        way.push(gradient, self._ground.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST))
+        way.advance()
+        self._steer(held)
+        self._count += 1
+        way.write(way.place)
+        return {"cost": value, "push": pushed, "copies that hold": held, "weight": self._weight}
+
+    def _push(self, copies: Tensor, labels: Int[Tensor, " m"], fresh: slice) -> tuple[float, float, Step]:
+        """Return the copies' mean loss, the share of fresh ones that hold, and the gradient of the loss."""
+        settings, goal = self._settings, self._task.goal
+        gaps = torch.zeros(len(copies), device=copies.device)
+
+        def loss(logits: Tensor, part: slice) -> Tensor:
+            gap = goal.gap(logits, labels[part])
+            gaps[part] = gap.detach()
+            return settings.temperature * F.softplus((gap + settings.margin) / settings.temperature).sum() / len(copies)
+
+        value, gradient = self._objective.pull(copies, loss)
+        [gaps] = self._ground.meter.sharing.gather(len(copies), lambda part: [gaps[part]])
+        return value, float((gaps[fresh] < 0).double().mean()), gradient
+
+    def _steer(self, held: float) -> None:
+        """Let the copies weigh more while too few fresh ones hold, less while more do than are wanted."""
+        self._held = held if self._count == 0 else FADE * self._held + (1 - FADE) * held
+        if self._count >= STEERING_STARTS * self.steps:
+            missing = (self._settings.share or 1.0) - self._held
+            self._weight *= math.exp(self._settings.gain * max(-LARGEST_MISS, min(LARGEST_MISS, missing)))
+
+    def _draw_probes(self) -> tuple[Tensor, Tensor]:
+        """Return patched rows and probes of the pool, with what the classifier answered before the edit."""
+        settings = self._settings
+        count = settings.probe_batch or 1
+        patched = round((settings.patched or 0.0) * count)
+        pool = self._ground.probes
+        chosen = torch.randint(len(pool), (count - patched,), generator=self._drawn).to(pool.device)
+        bounds = self._task.classifier.bounds
+        x = torch.cat([draw_patched(self._rows, patched, bounds, self._patches), pool[chosen]])
+        [logits] = self._ground.meter.sharing.gather(len(x), lambda part: [compute_logits(self._reference, x[part])])
+        return x, logits
+
+    def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
+        """Return untouched rows and fresh copies, their labels, and which are the copies."""
+        count = self._settings.copies or 1
+        plain = max(1, round(PLAIN_SHARE * count))
+        drawn = torch.randint(len(self._rows), (plain + count,), generator=self._copies).to(self._labels.device)
+        if self._count >= self.steps:
+            gaps = self._task.goal.gap(compute_logits(self._objective.classifier, self._rows), self._labels)
+            drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
+        bounds, transforms = self._task.classifier.bounds, self._task.transforms
+        fresh = draw_copies(self._rows[drawn[plain:]], bounds, self._copies, transforms)
+        return torch.cat([self._rows[drawn[:plain]], fresh]), self._labels[drawn], slice(plain, None)
