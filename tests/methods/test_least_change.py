@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from expunge import Strength, unlearn
 from expunge.edit import measure_expected_cost
+from expunge.layers import Layer
 from expunge.measurement import compute_logits
+from expunge.methods import penalised
 from expunge.methods.constrained import Exact
 from expunge.methods.least_change import LeastChange
 from expunge.methods.negative_gradient import NegativeGradient
@@ -89,7 +92,16 @@ def test_robust_forgetting_changes_other_answers_less_than_pushing_copies_alone(
     assert changes[0] < 0.5 * changes[1]
 
 
-def test_only_the_last_layers_change_as_deep_as_is_said(trained, rows):
+def test_only_the_last_layers_change_in_a_deep_network():
+    layers = tuple(Layer(str(number), nn.Linear(2, 2)) for number in range(20))
+    assert Robust(depth=0.35).deepest(layers) == layers[13:]
+    assert Robust(depth=0.1).deepest(layers) == layers[14:]
+    assert Robust(depth=1.0).deepest(layers) == layers
+    assert Robust(depth=0.1).deepest(layers[:3]) == layers[:3]
+
+
+def test_layers_that_are_not_edited_stay_as_they_are(trained, rows, monkeypatch):
+    monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
     robust = replace(ROBUST, depth=0.3, steps=4)
     edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=4))
     assert {name.partition(".")[0] for name in edit.compute_patch()} == {"8"}

@@ -3,7 +3,6 @@
 The project's own method; docs/least_change.md derives it and says what was tried.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -69,7 +68,7 @@ class LeastChange:
         robust = self.robust.resolve(len(task.forget_set)) if task.strength is Strength.ROBUST else None
         layers, measured = find_layers(working, probes), probes[:CURVATURE_PROBES]
         if robust is not None:
-            layers = layers[len(layers) - math.ceil(robust.depth * len(layers)) :]
+            layers = robust.deepest(layers)
             patched = round((robust.patched or 0.0) * CURVATURE_PROBES)
             rows = task.forget_set.to(runtime.device).x
             fresh = draw_patched(rows, patched, task.classifier.bounds, task.generator("patched probes of curvature"))

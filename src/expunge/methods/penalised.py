@@ -12,6 +12,7 @@ from torch import Tensor
 from expunge.classifier import Classifier
 from expunge.copies import draw_copies
 from expunge.jacobian import Step
+from expunge.layers import Layer
 from expunge.measurement import compute_logits
 from expunge.methods.constrained import remaining
 from expunge.methods.whitened import CURVATURE_EVERY, Ground, norm
@@ -19,9 +20,11 @@ from expunge.probes.patched import draw_patched
 from expunge.settings import check_settings, setting
 
 FEW_ROWS, SOME_ROWS = 32, 128
+LEAST_LAYERS = 6
 SLOWEST = 0.1
 STEERING_STARTS = 0.15
 LARGEST_MISS = 0.1
+LARGEST_STEP = 3.0
 FADE = 0.8
 PLAIN_SHARE = 1 / 8
 CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
@@ -37,7 +40,7 @@ class Robust:
     patched: float | None = setting(
         None, "share of the probes that are patched rows, drawn anew; 0.4, 0.6 or 0.8 likewise", at_least=0, at_most=1
     )
-    depth: float = setting(0.35, "share of the layers that are edited, the last ones", above=0, at_most=1)
+    depth: float = setting(0.35, "share of the layers that are edited, the last ones; six at least", above=0, at_most=1)
     share: float | None = setting(
         None, "share of fresh copies that steers their weight; 0.975, 0.95 or 0.94 likewise", above=0, at_most=1
     )
@@ -60,6 +63,10 @@ class Robust:
             patched=(0.4, 0.6, 0.8)[size] if self.patched is None else self.patched,
             share=self.share or (0.975, 0.95, 0.94)[size],
         )
+
+    def deepest(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Return the layers that are edited: the last ones."""
+        return layers[-max(LEAST_LAYERS, math.ceil(self.depth * len(layers))) :]
 
 
 class PenalisedCourse:
@@ -117,9 +124,10 @@ class PenalisedCourse:
             value, gradient = objective.gradient(x, logits)
         self._ground.meter.add_gradients(len(x) + len(copies))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
-        if self._count % CURVATURE_EVERY == 1:
+        if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             way.measure_curvature(gradient, x, logits)
-        way.push(gradient, self._ground.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST))
+        rate = self._ground.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
+        way.push(gradient, rate, largest=LARGEST_STEP)
         way.advance()
         self._steer(held)
         self._count += 1

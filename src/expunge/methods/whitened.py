@@ -71,12 +71,18 @@ class Way:
         self.mean: Step = self.place
         self.curvature, self._averaged = 0.0, 0
 
-    def push(self, gradient: Step, rate: float) -> None:
-        """Set the velocity: a share of the last one, and `rate` / curvature down the gradient."""
+    def push(self, gradient: Step, rate: float, *, largest: float = math.inf) -> None:
+        """Set the velocity: a share of the last one, and `rate` / curvature down the gradient.
+
+        Args:
+            gradient: of the loss, at this place.
+            rate: in units of 1 / curvature.
+            largest: root mean square change of the answers, in logits, that a step may make as far as curvature tells.
+        """
         length = rate / max(self.curvature, 1e-12)
-        self.velocity = [
-            self._momentum * old - length * part for old, part in zip(self.velocity, gradient, strict=True)
-        ]
+        velocity = [self._momentum * old - length * part for old, part in zip(self.velocity, gradient, strict=True)]
+        shorter = min(1.0, largest / max(norm(velocity) * math.sqrt(self.curvature), 1e-12))
+        self.velocity = [shorter * part for part in velocity]
 
     def halt(self) -> None:
         """Forget the velocity."""
