@@ -127,8 +127,8 @@ def test_open_sizes_follow_the_number_of_rows():
     sizes = [Robust().resolve(rows) for rows in (16, 64, 256)]
     assert [(each.steps, each.probe_batch, each.copies, each.patched, each.share) for each in sizes] == [
         (80, 128, 96, 0.4, 0.975),
-        (120, 192, 128, 0.6, 0.95),
-        (160, 256, 256, 0.8, 0.94),
+        (120, 192, 128, 0.6, 0.94),
+        (160, 256, 256, 0.8, 0.925),
     ]
     assert Robust(steps=7, patched=0.0).resolve(256).patched == 0.0
 
