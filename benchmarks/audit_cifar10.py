@@ -50,7 +50,7 @@ RESULTS = ROOT / "docs" / "results"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 METHODS: dict[str, dict[str, Any]] = {
     "l2ul": {},
-    "least-change": {"steps": 20, "probes": {"inverted": 0, "procedural": 512, "mixes": 1000}},
+    "least-change": {"exact": {"steps": 20}, "probes": {"inverted": 0, "procedural": 512, "mixes": 1000}},
 }
 SEED = 0
 QUICK_METHOD, QUICK_ROWS = "l2ul", 16

@@ -23,6 +23,8 @@ SMALL = {
     "adversarial_batch": 8,
     "training.epochs": 1,
     "steps": 2,
+    "exact.steps": 2,
+    "robust.steps": 2,
     "probes.inverted": 0,
     "probes.procedural": 16,
     "probes.mixes": 16,
