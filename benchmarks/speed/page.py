@@ -79,6 +79,16 @@ def write_scaling(found: dict[str, list[Measurement]]) -> str:
     return table(columns, rows())
 
 
+def write_start(found: dict[str, list[Measurement]]) -> str:
+    """Return the table of start-up times; the least of all rounds is what no other work disturbed."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for name, each in found.items():
+            yield name, str(len(each)), f"{min(one['seconds'] for one in each):.2f}"
+
+    return table(("command", "rounds", "seconds, the least"), rows())
+
+
 def write_floor(found: Measurement) -> str:
     """Return peaks, distances to them, and profiles."""
     peaks = ", ".join(f"{rate / 1e9:.0f} billion a second in {numbers}" for numbers, rate in found["peaks"].items())
@@ -141,6 +151,7 @@ SECTIONS = (
     ("attacks", "Attack: 16 rows, 20 targets each", write_attacks),
     ("edits", "Whole edits: 16 rows", write_edits),
     ("scaling", "Scaling", write_scaling),
+    ("start", "Start-up", write_start),
 )
 
 
