@@ -15,6 +15,11 @@ METHODS = [
     {"label": "negative gradient", "method": "negative-gradient", "settings": {"descent": {"learning_rate": 0.02}}},
     {"label": "stable", "method": "l2ul", "settings": {"attack": {"targets_per_row": 2, "steps": 2}}},
 ]
+HEEDS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
+runpy.run_module("expunge", run_name="__main__", alter_sys=True)
+"""
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ def test_ctrl_c_leaves_no_half_result(grid, expunge):
     folder = grid(methods=slow)
     text = (folder / "grid.toml").read_text()
     (folder / "grid.toml").write_text(text.replace("max_steps = 400", "max_steps = 100000000"))
-    start = [sys.executable, "-m", "expunge", "bench", "grid.toml"]
+    start = [sys.executable, "-c", HEEDS_CTRL_C, "bench", "grid.toml"]
     process = subprocess.Popen(start, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     cell = folder / "runs" / "grid" / "slow-k4-s0"
     wait_for((cell / "cell.json").exists)
