@@ -35,8 +35,8 @@ TRAINING = {"training": {"epochs": 1}}
 QUICK = {
     "least-change": {
         "probes": {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 1}},
-        "steps": 2,
-        "probe_batch": 8,
+        "exact": {"steps": 2, "probe_batch": 8},
+        "robust": {"steps": 2, "probe_batch": 8, "copies": 6},
     },
     "l2ul": {"attack": ATTACK, "adversarial_batch": 4, **DESCENT},
     "l2ul-faithful": {"attack": ATTACK, "adversarial_batch": 4, **DESCENT},
