@@ -104,3 +104,17 @@ def test_it_runs(networks, forget_rows, network, name):
     else:
         assert edit.stop_reason is not StopReason.DIVERGED
     assert all(bool(torch.isfinite(tensor).all()) for tensor in edit.classifier.module.state_dict().values())
+
+
+@pytest.mark.parametrize("network", [name for name in SMALL if name != "vit-ti16"])  # its random logits are all alike
+@pytest.mark.filterwarnings("ignore:the classifier has no BatchNorm statistics:expunge.errors.ExpungeWarning")
+def test_copies_are_forgotten_too(networks, forget_rows, network):
+    classifier = networks(network)
+    rows, before = forget_rows(classifier), classifier.sha256()
+    method = make_method(
+        "least-change", QUICK["least-change"] | {"robust": {"steps": 12, "probe_batch": 8, "copies": 8}}
+    )
+    edit = unlearn(classifier, rows, method=method, strength=Strength.ROBUST, limits=Limits(steps=20))
+    assert classifier.sha256() == before
+    assert edit.stop_reason is not StopReason.DIVERGED
+    assert edit.measure_robust_goal().share > 0.5
