@@ -73,7 +73,9 @@ class PenalisedCourse:
     """Each step goes down objective + weight * mean softplus of the copies' gaps; the weight follows what holds.
 
     The copies contradict each other a little, and some can be had only at the cost of much else. A soft margin leaves
-    those out: its dual is that of a support vector machine, whose multipliers are bounded by the weight.
+    those out: its dual is that of a support vector machine, whose multipliers are bounded by the weight. The weight
+    starts at what would carry the copies over if gaps and objective were linear and quadratic, and is set so again
+    while no copy holds.
     """
 
     closing_steps = CLOSING_STEPS
@@ -118,10 +120,11 @@ class PenalisedCourse:
         pushed, held, push = self._push(copies, labels, fresh)
         if self._count == 0:
             way.measure_curvature(push, x, logits)
-            self._weight = pushed * way.curvature / max(norm(push) ** 2, 1e-12)
             value, gradient = 0.0, [torch.zeros_like(part) for part in push]
         else:
             value, gradient = objective.gradient(x, logits)
+        if self._count == 0 or (held == 0 and self._held == 0):
+            self._weight = max(self._weight, pushed * way.curvature / max(norm(push) ** 2, 1e-12))
         self._ground.meter.add_gradients(len(x) + len(copies))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
