@@ -140,8 +140,8 @@ top what it does and how long it takes. Seconds are those of one process on one 
 - **Edit**: a step looks at as few rows as show that the goal is not reached, those first that failed last time; at all
   rows every so many steps as there are batches of them, and before it stops. The edit stops at the first step after
   which the goal holds for every row, as before.
-- **Row gradients** (`least-change`): 32 small images at a time, so that what flows through the network stays in the cache;
-  convolutions are unrolled by copying a strided view. 256 rows of ResNet-20 took 4.0 s before and 2.6 s since.
+- **Row gradients** (`least-change`): 32 small images at a time, so that what flows through the network stays in the
+  cache; convolutions are unrolled by copying a strided view. 256 rows of ResNet-20 took 4.0 s before and 2.6 s since.
 - **Memory**: work over images goes in batches that fit the budget (`--memory-gigabytes`), halved when memory runs out.
   Adversarial examples that take more than half of it lie in a file that has no name.
 - **Processes**: `expunge run --devices 2 ...` or `torchrun --nproc-per-node 2 -m expunge run ...`. Each takes its share
