@@ -99,3 +99,11 @@ def test_with_fewer_images_than_processes_each_does_everything():
 def test_nothing_is_gathered_as_no_rows():
     [rows] = Sharing(4).gather(0, lambda part: [torch.zeros(5, 3)[part]])
     assert rows.shape == (0, 3)
+
+
+@pytest.mark.parametrize(("at_once", "sizes"), [(None, [4, 4, 2]), (3, [3, 3, 3, 1]), (9, [4, 4, 2])])
+def test_fewer_images_at_once_than_a_batch_holds(at_once, sizes):
+    work, seen = fail_over(100, None)
+    [found] = Sharing(4).gather(10, work, at_once=at_once)
+    assert found.tolist() == list(range(10))
+    assert seen == sizes

@@ -1,5 +1,6 @@
 """What was gathered comes back from the files as it was."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -80,4 +81,14 @@ def test_a_missing_file_is_named(complete, tmp_path):
     write_gathered(tmp_path, complete)
     (tmp_path / "predictions.npz").unlink()
     with pytest.raises(DataError, match=r"predictions\.npz"):
+        read_gathered(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["goal", "seed", "goal_labels", "copies", "deep", "pools"])
+def test_a_part_that_is_not_there_is_an_error_of_that_file(complete, tmp_path, name):
+    write_gathered(tmp_path, complete)
+    content = json.loads((tmp_path / "gathered.json").read_text())
+    del content[name]
+    (tmp_path / "gathered.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"gathered\.json`.*{name}"):
         read_gathered(tmp_path)

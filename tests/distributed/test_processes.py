@@ -15,6 +15,9 @@ pytest.importorskip("lightning_fabric")
 WORKER = Path(__file__).with_name("worker.py")
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+EDITS = ("l2ul", "least-change", "least-change-robust")
+LOOSE = 2e-2
+"""A robust edit of a tiny network by few copies makes large steps, along which differences of rounding grow."""
 
 
 def call(*arguments, timeout=120):
@@ -41,7 +44,7 @@ def outcomes(tmp_path_factory):
     return folders
 
 
-@pytest.mark.parametrize("method", ["l2ul", "least-change"])
+@pytest.mark.parametrize("method", EDITS)
 def test_two_processes_forget_the_same_rows_with_the_same_weights(outcomes, method):
     one, two = (json.loads((outcomes[devices] / "said.json").read_text())[method] for devices in (1, 2))
     assert (one["processes"], two["processes"]) == (1, 2)
@@ -50,21 +53,25 @@ def test_two_processes_forget_the_same_rows_with_the_same_weights(outcomes, meth
     assert one["steps"] >= 3
     weights, of_two = (load_file(outcomes[devices] / f"{method}.safetensors") for devices in (1, 2))
     for name, tensor in weights.items():
-        torch.testing.assert_close(of_two[name], tensor, rtol=1e-3, atol=1e-4)
-    for alone, together in zip(one["losses"], two["losses"], strict=True):
+        torch.testing.assert_close(
+            of_two[name], tensor, rtol=1e-3, atol=LOOSE if method == "least-change-robust" else 1e-4
+        )
+    compared = 10 if method == "least-change-robust" else None
+    for alone, together in zip(one["losses"][:compared], two["losses"][:compared], strict=True):
         assert together == pytest.approx(alone, rel=1e-2, abs=1e-4)
 
 
 def test_the_work_is_divided_and_counted_once(outcomes):
     one, two = (json.loads((outcomes[devices] / "said.json").read_text()) for devices in (1, 2))
     assert two["l2ul"]["gradients"] == one["l2ul"]["gradients"]
+    probes = 45  # of these every process computes the curvature on its own
+    assert two["least-change"]["gradients"] == one["least-change"]["gradients"] + probes
 
 
 def test_only_the_first_process_writes(outcomes):
     assert {path.name for path in outcomes[2].iterdir()} == {
-        *(f"{method}-seen-by-{rank}" for method in ("l2ul", "least-change") for rank in (0, 1)),
-        "l2ul.safetensors",
-        "least-change.safetensors",
+        *(f"{method}-seen-by-{rank}" for method in EDITS for rank in (0, 1)),
+        *(f"{method}.safetensors" for method in EDITS),
         "said.json",
     }
 

@@ -40,9 +40,15 @@ METHODS = {
     "least-change": LeastChange(
         probes=ProbeMix(mixes=40, inverted=0, procedural=10),
         exact=Exact(steps=6, probe_batch=15),
-        robust=Robust(steps=6, probe_batch=15, copies=9),
+        robust=Robust(steps=12, probe_batch=45, copies=31),
     ),
 }
+STRENGTHS = {
+    "l2ul": ("l2ul", Strength.EXACT),
+    "least-change": ("least-change", Strength.EXACT),
+    "least-change-robust": ("least-change", Strength.ROBUST),
+}
+"""What is edited: a method and a strength, by name."""
 
 
 def make_task():
@@ -72,12 +78,12 @@ def make_task():
 def edit(runtime, name, dies_at=None):
     """Return the edit; the second of two processes may die in it."""
     classifier, rows = make_task()
-    method = METHODS[name]
+    method, strength = METHODS[STRENGTHS[name][0]], STRENGTHS[name][1]
     if dies_at is not None and not runtime.leads:
         classifier = Classifier(Dying(classifier.module, dies_at), 5)
     limits = Limits(steps=400 if name == "l2ul" else None)
     return expunge.unlearn(
-        classifier, rows, method=method, runtime=runtime, strength=Strength.EXACT, limits=limits, minimum_right=0
+        classifier, rows, method=method, runtime=runtime, strength=strength, limits=limits, minimum_right=0
     )
 
 
@@ -99,7 +105,7 @@ def run(folder, devices, dies_at=None):
     """Edit by each method; the first process writes weights and what the edit says of itself."""
     runtime = Runtime.on("cpu").joined(devices)
     said = {}
-    for name in ["l2ul"] if dies_at else METHODS:
+    for name in ["l2ul"] if dies_at else STRENGTHS:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", ExpungeWarning)
             done = edit(runtime, name, dies_at)

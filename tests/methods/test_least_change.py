@@ -29,17 +29,17 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
 
 
-def test_it_changes_other_answers_far_less_than_negative_gradient(trained, rows):
+def change_elsewhere(edit):
+    """Return the mean squared change of the logits on images that have nothing to do with the rows."""
     others = torch.rand(200, 3, 8, 6, generator=torch.Generator().manual_seed(5))
-    before = compute_logits(trained, others)
-    changes = [
-        (compute_logits(edit.classifier, others) - before).square().mean()
-        for edit in (
-            unlearn(trained, rows, method=exact(steps=20), strength=Strength.EXACT),
-            unlearn(trained, rows, method=NegativeGradient()),
-        )
-    ]
-    assert changes[0] < 0.5 * changes[1]
+    logits = (compute_logits(each, others) for each in (edit.task.classifier, edit.classifier))
+    return (next(logits) - next(logits)).square().mean()
+
+
+def test_it_changes_other_answers_far_less_than_negative_gradient(trained, rows):
+    ours = unlearn(trained, rows, method=exact(steps=20), strength=Strength.EXACT)
+    other = unlearn(trained, rows, method=NegativeGradient())
+    assert change_elsewhere(ours) < 0.5 * change_elsewhere(other)
 
 
 def test_every_row_is_over_its_boundary_by_about_the_margin(trained, rows):
@@ -80,16 +80,10 @@ def test_robust_forgetting_holds_on_fresh_copies(trained, rows):
 
 
 def test_robust_forgetting_changes_other_answers_less_than_pushing_copies_alone(trained, rows):
-    others = torch.rand(200, 3, 8, 6, generator=torch.Generator().manual_seed(5))
-    before = compute_logits(trained, others)
-    changes = [
-        (compute_logits(edit.classifier, others) - before).square().mean()
-        for edit in (
-            unlearn(trained, rows.rows([0, 1]), method=LeastChange(**QUICK, robust=ROBUST)),
-            unlearn(trained, rows.rows([0, 1]), method=NegativeGradient(), strength=Strength.ROBUST),
-        )
-    ]
-    assert changes[0] < 0.5 * changes[1]
+    few = rows.rows([0, 1])
+    ours = unlearn(trained, few, method=LeastChange(**QUICK, robust=ROBUST))
+    other = unlearn(trained, few, method=NegativeGradient(), strength=Strength.ROBUST)
+    assert change_elsewhere(ours) < 0.5 * change_elsewhere(other)
 
 
 def test_only_the_last_layers_change_in_a_deep_network():

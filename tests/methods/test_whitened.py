@@ -22,7 +22,7 @@ def objective(classifier, probes):
     layers = find_layers(classifier, probes)
     generator = torch.Generator().manual_seed(0)
     whitening = compute_whitening(classifier, layers, probes, damping=0.01, generator=generator, meter=meter)
-    return Objective(classifier, layers, whitening, meter.sharing)
+    return Objective(classifier, layers, whitening, meter)
 
 
 def draw_step(objective, seed=0):

@@ -55,29 +55,29 @@ def read_gathered(folder: Path) -> Gathered:
     """
     with _blaming(folder / GATHERED_FILE):
         content: dict[str, Any] = json.loads((folder / GATHERED_FILE).read_text("utf-8"))
-        found, costs = content["copies"], content["cost"]
-        copies = RobustGoal(**{**found, "by_row": tuple(found["by_row"])})
-        shifts = None if content["shifts"] is None else tuple(Shift(**each) for each in content["shifts"])
-        cost = None if costs is None else Cost(**costs)
+        known = _from_json(content)
+        in_deep, how = content["deep"], content["pools"]
     with _blaming(folder / PREDICTIONS_FILE):
         parts = _unpack_parts(_read_arrays(folder / PREDICTIONS_FILE))
     with _blaming(folder / FEATURES_FILE):
-        deep = None if content["deep"] is None else _unpack_deep(folder, content["deep"])
+        deep = None if in_deep is None else _unpack_deep(folder, in_deep)
     with _blaming(folder / POOLS_FILE):
-        shadows, retrained = _unpack_pools(folder, content["pools"])
-    return Gathered(
-        goal=content["goal"],
-        goal_labels=np.array(content["goal_labels"]),
-        parts=parts,
-        copies=copies,
-        seed=content["seed"],
-        shifts=shifts,
-        cost=cost,
-        deep=deep,
-        shadows=shadows,
-        retrained=retrained,
-        pictures=content["pictures"],
-    )
+        shadows, retrained = _unpack_pools(folder, how)
+    return Gathered(**known, parts=parts, deep=deep, shadows=shadows, retrained=retrained)
+
+
+def _from_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `Gathered` that need no array."""
+    copies, shifts, cost = content["copies"], content["shifts"], content["cost"]
+    return {
+        "goal": content["goal"],
+        "goal_labels": np.array(content["goal_labels"]),
+        "seed": content["seed"],
+        "pictures": content["pictures"],
+        "copies": RobustGoal(**{**copies, "by_row": tuple(copies["by_row"])}),
+        "shifts": None if shifts is None else tuple(Shift(**each) for each in shifts),
+        "cost": None if cost is None else Cost(**cost),
+    }
 
 
 def _to_json(data: Gathered) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 
 from expunge.jacobian import Constraints, make_jacobian
 from expunge.measurement import compute_logits
-from expunge.methods.whitened import CURVATURE_EVERY, Ground
+from expunge.methods.whitened import CURVATURE_EVERY, Ground, remaining
 from expunge.quadratic import solve_multipliers
 from expunge.settings import check_settings, setting
 
@@ -86,13 +86,7 @@ class ConstrainedCourse:
         chosen = torch.randint(len(self._ground.probes), (settings.probe_batch,), generator=self._drawn)
         x, logits = (each[chosen.to(each.device)] for each in (self._ground.probes, self._logits))
         value, gradient = self._objective.gradient(x, logits)
-        self._ground.meter.add_gradients(len(x))
         if self._count % CURVATURE_EVERY == 1:
             way.measure_curvature(gradient, x, logits)
         way.push(gradient, self._ground.rate * min(1.0, remaining(self._count, settings.steps) + SLOWEST))
         return value
-
-
-def remaining(count: int, steps: int) -> float:
-    """Return 1 for the first half of the steps, then less and less, 0 after the last."""
-    return min(1.0, max(0.0, 2 * (1 - count / steps)))

@@ -81,7 +81,7 @@ class LeastChange:
             generator=task.generator("curvature"),
             meter=meter,
         )
-        objective = Objective(working, layers, whitening, meter.sharing)
+        objective = Objective(working, layers, whitening, meter)
         ground = Ground(task, meter, objective, Way(objective, self.momentum), probes, self.rate)
         course = ConstrainedCourse(self.exact, ground) if robust is None else PenalisedCourse(robust, ground, reference)
         limit = course.steps + course.closing_steps

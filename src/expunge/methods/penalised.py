@@ -14,8 +14,7 @@ from expunge.copies import draw_copies
 from expunge.jacobian import Step
 from expunge.layers import Layer
 from expunge.measurement import compute_logits
-from expunge.methods.constrained import remaining
-from expunge.methods.whitened import CURVATURE_EVERY, Ground, norm
+from expunge.methods.whitened import CURVATURE_EVERY, Ground, norm, remaining
 from expunge.probes.patched import draw_patched
 from expunge.settings import check_settings, setting
 
@@ -125,7 +124,6 @@ class PenalisedCourse:
             value, gradient = objective.gradient(x, logits)
         if self._count == 0 or (held == 0 and self._held == 0):
             self._weight = max(self._weight, pushed * way.curvature / max(norm(push) ** 2, 1e-12))
-        self._ground.meter.add_gradients(len(x) + len(copies))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             way.measure_curvature(gradient, x, logits)

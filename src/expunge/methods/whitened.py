@@ -15,7 +15,6 @@ from expunge.jacobian import Step
 from expunge.layers import Layer, differentiate
 from expunge.measurement import compute_logits
 from expunge.modes import evaluating
-from expunge.sharing import Sharing
 from expunge.task import Task
 
 FINITE_STEP = 0.05
@@ -30,11 +29,11 @@ class Objective:
     classifier: Classifier
     layers: tuple[Layer, ...]
     whitening: Whitening
-    sharing: Sharing
+    meter: CostMeter
 
     def change(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Return f - f0 on these probes, f0 being `logits`."""
-        [found] = self.sharing.gather(len(x), lambda part: [compute_logits(self.classifier, x[part])])
+        [found] = self.meter.sharing.gather(len(x), lambda part: [compute_logits(self.classifier, x[part])])
         return centred(found - logits)
 
     def gradient(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> tuple[float, Step]:
@@ -54,9 +53,10 @@ class Objective:
         def differentiate_part(part: slice) -> list[Tensor]:
             with evaluating(self.classifier.module):
                 value = loss(self.classifier(x[part]), part)
+            self.meter.add_gradients(len(x[part]))
             return [value.detach(), *differentiate(value, self.layers)]
 
-        value, *gradient = self.sharing.sum(len(x), differentiate_part)
+        value, *gradient = self.meter.sharing.sum(len(x), differentiate_part)
         return value.item(), [self.whitening.pull(number, part) for number, part in enumerate(gradient)]
 
 
@@ -149,3 +149,8 @@ def centred(logits: Tensor) -> Tensor:
 def norm(step: Iterable[Tensor]) -> float:
     """Return the length of a step."""
     return math.sqrt(sum(float(part.square().sum()) for part in step))
+
+
+def remaining(count: int, steps: int) -> float:
+    """Return 1 for the first half of the steps, then less and less, 0 after the last."""
+    return min(1.0, max(0.0, 2 * (1 - count / steps)))
