@@ -64,6 +64,7 @@ def start_processes(accelerator: str, devices: int, nodes: int) -> FabricProcess
 
 def _interrupt(number: int, frame: object) -> None:
     """Let the best state be saved when the launcher ends this process because another one is gone."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.warn("told to end, as when another process is gone; the best state is kept", ExpungeWarning, stacklevel=2)
     raise KeyboardInterrupt
 
@@ -73,6 +74,7 @@ def _loss_of_a_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, still to come, would disturb the saving
         reason = str(error).splitlines()[0]
         raise ProcessError(
             "processes", "all of them to go on", f"one that is gone ({reason})", "see its own message above"
