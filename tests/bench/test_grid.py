@@ -90,11 +90,24 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"stream": {"request": 8}}, "`stream.request`"),
         ({"methods": [METHOD, METHOD]}, "twice"),
         ({"goals": ["forget"]}, "`goals`"),
+        ({"reference": "retrain"}, r"`reference`: expected the label of a method: L2UL \(stable\), got retrain"),
+        ({"reference": METHOD["label"], "stream": {"requests": 2}}, "`reference`: expected single requests"),
+        ({"methods": [{**METHOD, "recipe": "none.toml"}]}, r"\(stable\): recipe`: expected a recipe that can be read"),
     ],
 )
 def test_what_a_configuration_can_get_wrong(cells_of, changes, words):
     with pytest.raises(ExpungeError, match=words):
         cells_of(**changes)
+
+
+def test_settings_of_a_recipe_lie_below_those_of_the_row(cells_of, tmp_path):
+    recipe = {"method": "l2ul", "settings": {"margin": 2.0, "descent": {"learning_rate": 0.5, "momentum": 0.0}}}
+    (tmp_path / "found.toml").write_text(tomli_w.dumps(recipe))
+    row = {**METHOD, "recipe": "found.toml", "settings": {"descent": {"momentum": 0.8}}}
+    settings = cells_of(methods=[row])[0].job.settings
+    assert settings == {"margin": 2.0, "descent": {"learning_rate": 0.5, "momentum": 0.8}}
+    with pytest.raises(ExpungeError, match="expected a recipe of scrub, got l2ul"):
+        cells_of(methods=[{"label": "scrub", "method": "scrub", "recipe": "found.toml"}])
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path):

@@ -39,6 +39,21 @@ def test_x_and_y_are_training_images(save):
     assert data.train.labels.tolist() == [0]
 
 
+def test_the_first_training_images_alone(save):
+    x, y = arrays()
+    data = load_data(save(x_train=x, y_train=y, x_test=x, y_test=y) + "?first=2")
+    assert list(data.train.ids) == ["0", "1"]
+    assert data.train.labels.tolist() == [0, 1]
+    assert len(data.test.labels) == 3
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "all", "4"])
+def test_another_number_of_first_images_is_refused(save, said):
+    x, y = arrays()
+    with pytest.raises(DataError, match=rf"images, 1\.\.3, got {said}"):
+        load_data(save(x=x, y=y) + f"?first={said}")
+
+
 def test_channels_first_and_last_are_the_same(save):
     x, y = arrays()
     last = load_data(save(x=x, y=y)).train.load([0, 1])

@@ -38,12 +38,14 @@ class MethodRow:
 
     Args:
         label: what the tables call it.
+        recipe: a file that `expunge tune` wrote, as seen from the grid's folder; its settings lie below `settings`.
         sweep: settings by dotted name with several values each; every value is a row of its own.
         counts, seeds: those of the grid that it is run with; None for all.
     """
 
     label: str = setting("", "what the tables call it")
     method: str = setting("", "see `expunge methods`")
+    recipe: str = setting("", "file of settings that `expunge tune` wrote")
     settings: Mapping[str, Any] = field(default_factory=dict)
     sweep: Mapping[str, Any] = field(default_factory=dict)
     goal: GoalChoice | None = setting(None, "in place of the job's")
@@ -71,6 +73,7 @@ class Grid:
         seeds: each draws a forget set of its own.
         goals: several goals for every method; empty for the one of the job or of the method's row.
         retain_data: whether methods that need the rest of the training data may have it.
+        reference: label of the method that the others should come close to, such as retraining; empty for none.
         job: as a job.toml has it, without forget, method, settings and seed.
         stream: single requests, or streams of them.
         methods, classifiers: rows; no classifiers means the job's.
@@ -81,6 +84,7 @@ class Grid:
     seeds: tuple[int, ...] = setting((), "each draws a forget set")
     goals: tuple[GoalChoice, ...] = setting((), "several goals for every method")
     retain_data: bool = setting(True, "whether methods may have the rest of the training data")
+    reference: str = setting("", "label of the method that the others should come close to")
     job: Mapping[str, Any] = field(default_factory=dict)
     stream: StreamPart = field(default_factory=StreamPart)
     methods: tuple[MethodRow, ...] = ()
@@ -97,6 +101,7 @@ class Grid:
             raise SettingsError("methods", "at least one [[methods]] table", "none")
         for row in self.methods:
             self._check_method(row)
+        self._check_reference()
         for number, one in enumerate(self.classifiers):
             if not one.label:
                 raise SettingsError(f"classifiers[{number}].label", "a name", "none")
@@ -119,6 +124,13 @@ class Grid:
             if beyond:
                 raise SettingsError(f"methods: {row.label}: {name}", f"some of the grid's {list(known)}", str(beyond))
 
+    def _check_reference(self) -> None:
+        labels = [row.label for row in self.methods]
+        if self.reference and self.reference not in labels:
+            raise SettingsError("reference", f"the label of a method: {', '.join(labels)}", self.reference)
+        if self.reference and self.stream.requests > 1:
+            raise SettingsError("reference", "single requests", f"{self.stream.requests} in a stream")
+
     def goals_of(self, row: MethodRow) -> tuple[GoalChoice, ...]:
         """Return the goals that a method's row is run with."""
         if row.goal is not None:
@@ -140,7 +152,7 @@ def read_grid(path: Path) -> Grid:
         methods = tuple(
             swept
             for number, row in enumerate(_tables(values, "methods"))
-            for swept in _sweep(from_mapping(MethodRow, row, f"methods[{number}]."))
+            for swept in _sweep(_with_recipe(from_mapping(MethodRow, row, f"methods[{number}]."), path.parent))
         )
         rows = enumerate(_tables(values, "classifiers"))
         classifiers = tuple(from_mapping(ClassifierRow, row, f"classifiers[{number}].") for number, row in rows)
@@ -150,6 +162,19 @@ def read_grid(path: Path) -> Grid:
         raise SettingsError(
             str(path), "a grid as docs/benchmarks.md describes it", f"an error in it: {error}"
         ) from error
+
+
+def _with_recipe(row: MethodRow, folder: Path) -> MethodRow:
+    """Return the row with the settings of its recipe below its own."""
+    if not row.recipe:
+        return row
+    try:
+        recipe = tomllib.loads((folder / row.recipe).read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"methods: {row.label}: recipe", "a recipe that can be read", str(error)) from error
+    if recipe.get("method") != row.method:
+        raise SettingsError(f"methods: {row.label}: recipe", f"a recipe of {row.method}", str(recipe.get("method")))
+    return replace(row, settings=merge(recipe.get("settings", {}), row.settings))
 
 
 def _tables(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

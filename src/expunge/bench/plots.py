@@ -1,4 +1,7 @@
-"""The plots of a grid, as SVG: accuracy against k, damage against exact and robust forgetting, streams of requests."""
+"""The plots of a grid, as SVG.
+
+Accuracy against k, damage against exact and robust forgetting, streams of requests, distance to a reference.
+"""
 
 import io
 from collections.abc import Sequence
@@ -8,14 +11,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from expunge.bench.records import Estimate, Record
+from expunge.bench.records import Estimate, Record, group_records
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 MARKERS = "os^Dv<>P"
 ACCURACIES, CHURNS = ("test", "retain"), ("test churn, %", "retain churn, %")
 COUNT, REQUEST = 2, 3
 PERCENTS = (0, 1, 3, 10, 30, 100)
-HELD = "all so far, %"
+HELD, GAP = "all so far, %", "gap"
 FORGOTTEN = {"goal, %": "rows forgotten as they are, %", "robust, %": "transformed copies that stay forgotten, %"}
 
 
@@ -40,6 +43,8 @@ def make_plots(records: Sequence[Record], title: str) -> dict[str, str]:
     churn = next((name for name in CHURNS if name in columns), None)
     if accuracy is None or churn is None:
         return {}
+    if GAP in columns:
+        return {"gap": _draw_gaps(records, title)}
     if HELD in columns:
         return {"stream": _draw_stream(find_curves(records, along=REQUEST), accuracy, title)}
     curves = find_curves(records, along=COUNT)
@@ -114,6 +119,27 @@ def _draw_stream(curves: Sequence[Curve], accuracy: str, title: str) -> str:
     return _to_svg(figure, axes)
 
 
+def _draw_gaps(records: Sequence[Record], title: str) -> str:
+    """Draw a panel for each group: a method a line, to the right how far it is from the reference."""
+    groups = group_records(records)
+    differ = [len({group[place] for group in groups}) > 1 for place in range(4)]
+    figure, axes = _figure(title, len(groups), height=1.5 + 0.25 * max(map(len, groups.values())))
+    for axis, (group, by_label) in zip(axes, groups.items(), strict=True):
+        for place, chosen in enumerate(by_label.values()):
+            gap = Estimate.of([record.figures[GAP] for record in chosen])
+            colour = COLOURS[0] if chosen[0].competes else COLOURS[-1]
+            axis.errorbar(gap.mean, place, xerr=gap.half or 0.0, color=colour, marker="o", markersize=5, capsize=2)
+        axis.set_yticks(range(len(by_label)), list(by_label), fontsize=8)
+        axis.invert_yaxis()
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_xlim(left=-0.1)
+        axis.set_xlabel("difference of accuracies, points")
+        words = [f"k = {part}" if place == COUNT else str(part) for place, part in enumerate(group)]
+        shown = [word for place, word in enumerate(words) if differ[place] or place == COUNT]
+        axis.set_title(", ".join(shown), fontsize=9)
+    return _to_svg(figure, axes, legend=False)
+
+
 def _keep_to_percent(axes: Axes) -> None:
     """Cut off what an interval says below 0 or above 100."""
     lowest, highest = axes.get_ylim()
@@ -127,8 +153,8 @@ def _mark_before(axes: Axes, curves: Sequence[Curve], column: str) -> None:
         axes.axhline(befores.pop(), color="black", linestyle="--", linewidth=0.8, label="before")
 
 
-def _figure(title: str, panels: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(7.5 if panels == 1 else 11, 4.5), layout="constrained")
+def _figure(title: str, panels: int, *, height: float = 4.5) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(7.5 if panels == 1 else 5.5 * panels, height), layout="constrained")
     grid = figure.subplots(1, panels, squeeze=False)
     figure.suptitle(title, fontsize=10)
     return figure, [grid[0, place] for place in range(panels)]
@@ -150,10 +176,11 @@ def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[Estimate], l
     )
 
 
-def _to_svg(figure: Figure, axes: Sequence[Axes]) -> str:
+def _to_svg(figure: Figure, axes: Sequence[Axes], *, legend: bool = True) -> str:
     for axis in axes:
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    if legend:
+        axes[0].legend(fontsize=8)
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "expunge"}):
         figure.savefig(stream, format="svg", metadata={"Date": None})

@@ -1,17 +1,26 @@
-"""Results as lines of figures: one of a single request, one a request of a stream."""
+"""Results as lines of figures: one of a single request, one a request of a stream.
+
+A line is a result, or what a stream says of a request, with `reference`, the result of the method that it should come
+close to, and `audit`, the figures of its audit, where there are such.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
 from scipy import stats
 
+from expunge.audit.places import AUDIT_FOLDER
+from expunge.audit.record import AUDIT_FILE, Figure, read_audit
+from expunge.audit.retrained import gap, tug_of_war
 from expunge.bench.cells import Cell
 from expunge.jobs.job import GoalChoice
 
 Result = Mapping[str, Any]
 CONFIDENCE = 0.95
+UNEDITED = "unedited"
+PARTS = ("forget", "retain", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,21 @@ STREAM_COLUMNS = (
     Column("forgotten again", 0, lambda line: line["forgotten_again"]),
     *(column for column in COLUMNS if column.name.startswith(("retain", "test", "steps", "gradient", "seconds"))),
 )
+REFERENCE_COLUMNS = (
+    Column("gap", -1, lambda line: gap(_accuracies(line), [_accuracies(line["reference"])]).value),
+    Column("tug of war", 1, lambda line: tug_of_war(_accuracies(line), [_accuracies(line["reference"])]).value),
+    Column("forget", 0, lambda line: line["after"]["forget"]["accuracy"]),
+    Column("retain", 0, lambda line: line["after"]["retain"]["accuracy"]),
+    Column("test", 0, lambda line: line["after"]["test"]["accuracy"]),
+    Column("membership AUC", 0, lambda line: line["audit"]["membership.loss_after"].value),
+    Column("forget misclassified, %", 0, lambda line: 100 * line["goal_achieved"]),
+    Column("test churn, %", 0, lambda line: line["after"]["test"]["churn"]),
+    Column("steps", 0, lambda line: line["steps"]),
+    Column("gradient evaluations", -1, lambda line: line["cost"]["gradient_evaluations"]),
+    Column("seconds", -1, lambda line: line["cost"]["seconds"]),
+)
+"""What is told of methods that should come close to a reference."""
+ALL_COLUMNS = (*COLUMNS, *CORRECTION_COLUMNS, *STREAM_COLUMNS, *REFERENCE_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +92,7 @@ class Record:
         figures: by column.
         reason: why the edit ended.
         result: of the cell as it is on the disk.
+        competes: whether it can be the best.
     """
 
     group: tuple[str, str, int, int]
@@ -76,6 +101,7 @@ class Record:
     figures: Mapping[str, float]
     reason: str
     result: Result
+    competes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +131,35 @@ class Estimate:
         return text if self.half is None else f"{text} ± {self.half:,.{digits}f}"
 
 
-def read_records(cells: Sequence[Cell]) -> list[Record]:
-    """Return the records of the cells that are done, with the columns that every one of them can fill."""
-    found = [(cell, line, result) for cell in cells for line, result in _lines(cell)]
-    columns = [each for each in _columns_of(cells) if all(_has(each, line) for _, line, _ in found)]
+def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
+    """Return the records of the cells that are done, with the columns that every one of them can fill.
+
+    Args:
+        cells: of one grid.
+        reference: label of the method that the others are compared with; cells without a result of it are left out,
+            and the classifier before any edit is one of the lines.
+    """
+    lines = [line for cell in cells for line in _lines(cell)]
+    if reference:
+        lines = list(_beside(lines, reference))
+    columns = [each for each in _columns_of(cells, reference) if all(_has(each, line.values) for line in lines)]
     return [
         Record(
-            (cell.classifier, cell.goal, cell.count, line.get("request", 1)),
-            cell.label,
-            cell.seed,
-            {column.name: column.read(line) for column in columns},
-            line["stop_reason"],
-            result,
+            line.group,
+            line.label,
+            line.cell.seed,
+            {column.name: column.read(line.values) for column in columns},
+            line.values["stop_reason"],
+            line.result,
+            line.label not in (reference, UNEDITED),
         )
-        for cell, line, result in found
+        for line in lines
     ]
 
 
-def _columns_of(cells: Sequence[Cell]) -> tuple[Column, ...]:
+def _columns_of(cells: Sequence[Cell], reference: str) -> tuple[Column, ...]:
+    if reference:
+        return REFERENCE_COLUMNS
     if any(cell.stream.requests > 1 for cell in cells):
         return STREAM_COLUMNS
     corrections = any(cell.job.goal is GoalChoice.CORRECT for cell in cells)
@@ -131,7 +168,7 @@ def _columns_of(cells: Sequence[Cell]) -> tuple[Column, ...]:
 
 def better(column: str) -> int:
     """Return which way a column is better: +1 more, -1 less, 0 neither."""
-    return next(each.better for each in (*COLUMNS, *CORRECTION_COLUMNS, *STREAM_COLUMNS) if each.name == column)
+    return next(each.better for each in ALL_COLUMNS if each.name == column)
 
 
 def group_records(records: Sequence[Record]) -> dict[tuple[str, str, int, int], dict[str, list[Record]]]:
@@ -142,14 +179,60 @@ def group_records(records: Sequence[Record]) -> dict[tuple[str, str, int, int], 
     return groups
 
 
-def _lines(cell: Cell) -> Iterator[tuple[dict[str, Any], Result]]:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a record is read from."""
+
+    cell: Cell
+    label: str
+    values: Result
+    result: Result
+
+    @property
+    def group(self) -> tuple[str, str, int, int]:
+        """Return what it is compared within."""
+        return self.cell.classifier, self.cell.goal, self.cell.count, self.values.get("request", 1)
+
+
+def _lines(cell: Cell) -> Iterator[_Line]:
     result = cell.result()
     if result is None:
         return
     if cell.stream.requests == 1:
-        yield result, result
+        yield _Line(cell, cell.label, {**result, "audit": _read_audit(cell)}, result)
     for line in result.get("requests", ()):
-        yield {**line, "before": result["before"]}, result
+        yield _Line(cell, cell.label, {**line, "before": result["before"]}, result)
+
+
+def _read_audit(cell: Cell) -> Mapping[str, Figure]:
+    folder = cell.folder / AUDIT_FOLDER
+    return read_audit(folder).figures if (folder / AUDIT_FILE).is_file() else {}
+
+
+def _beside(lines: Sequence[_Line], reference: str) -> Iterator[_Line]:
+    """Yield the lines that have a reference, with it; before each reference, the classifier as it was."""
+    references = {(line.group, line.cell.seed): line.values for line in lines if line.label == reference}
+    for line in lines:
+        beside = references.get((line.group, line.cell.seed))
+        if beside is None:
+            continue
+        compared = replace(line, values={**line.values, "reference": beside})
+        if line.label == reference:
+            yield replace(compared, label=UNEDITED, values=_unedited(compared.values))
+        yield compared
+
+
+def _unedited(values: Result) -> Result:
+    before = {name: {**part, "churn": 0.0} for name, part in values["before"].items()}
+    audit = {name.replace("_before", "_after"): each for name, each in values["audit"].items() if "_before" in name}
+    missed = 1 - before["forget"]["accuracy"] / 100
+    cost = {"gradient_evaluations": 0, "seconds": 0.0}
+    nothing = {"stop_reason": "-", "steps": 0, "goal_achieved": missed, "cost": cost}
+    return {**values, **nothing, "after": before, "audit": audit}
+
+
+def _accuracies(values: Result) -> dict[str, float]:
+    return {name: values["after"][name]["accuracy"] for name in PARTS if name in values["after"]}
 
 
 def _has(column: Column, line: Result) -> bool:

@@ -43,7 +43,7 @@ def make_smoke(grid: Grid, folder: Path) -> Grid:
     model |= {"mean": [0.0], "std": [1.0]}
     data = {"source": f"npz:{folder / 'images.npz'}", "retain_rows": 50, "test_rows": 50}
     job = {"model": model, "data": data, "max_steps": STEPS, "minimum_right": 0.0, "device": "cpu"}
-    job |= {name: grid.job[name] for name in ("goal", "strength") if name in grid.job}
+    job |= {name: grid.job[name] for name in ("goal", "strength", "audit") if name in grid.job}
     return replace(
         grid,
         title=f"{grid.title} (in small: handwritten digits)",

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.bench.records import Estimate, Record, better, group_records
@@ -48,9 +48,10 @@ def summarise(records: Sequence[Record]) -> SummaryTable:
             label: {column: Estimate.of([record.figures[column] for record in chosen]) for column in columns}
             for label, chosen in by_label.items()
         }
+        competing = {label: estimates[label] for label, chosen in by_label.items() if chosen[0].competes}
         for label, chosen in by_label.items():
             keys = tuple(str(each) for place, each in enumerate(group) if shown[place])
-            best = frozenset(column for column in columns if label in find_best(column, estimates))
+            best = frozenset(column for column in columns if label in find_best(column, competing))
             reasons = ", ".join(sorted({record.reason for record in chosen}))
             rows.append(TableRow((*keys, label), estimates[label], best, reasons, len(chosen)))
     names = tuple(name for place, name in enumerate(("classifier", "goal", "k", "request")) if shown[place])
@@ -60,16 +61,15 @@ def summarise(records: Sequence[Record]) -> SummaryTable:
 def find_best(column: str, estimates: dict[str, dict[str, Estimate]]) -> set[str]:
     """Return the labels whose mean is the best, or differs from it by no more than both half intervals together.
 
-    Only methods that reached the goal for all rows compete in the other columns, since an edit that does nothing does
-    no damage, and only those with several forget sets, since one has no error. Where nothing is to be told apart, or
-    neither way is better, none is best.
+    Where there is a goal, only methods that reached it for all rows compete in the other columns, since an edit that
+    does nothing does no damage, and only those with several forget sets, since one has no error. Where nothing is to be
+    told apart, or neither way is better, none is best.
     """
     way = better(column)
-    goal = next(name for name in GOAL_COLUMNS if name in next(iter(estimates.values())))
     entered = {
         label: each[column]
         for label, each in estimates.items()
-        if each[column].half is not None and (column == goal or each[goal].mean >= 100)
+        if each[column].half is not None and (column in GOAL_COLUMNS or _reached_goal(each))
     }
     if way == 0 or len(entered) < 2:
         return set()
@@ -80,6 +80,10 @@ def find_best(column: str, estimates: dict[str, dict[str, Estimate]]) -> set[str
         if abs(each.mean - leader.mean) <= (each.half or 0.0) + (leader.half or 0.0)
     }
     return set() if len(best) == len(entered) else best
+
+
+def _reached_goal(estimates: Mapping[str, Estimate]) -> bool:
+    return all(estimates[goal].mean >= 100 for goal in GOAL_COLUMNS if goal in estimates)
 
 
 def to_markdown(table: SummaryTable) -> list[str]:

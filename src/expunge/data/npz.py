@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from expunge.data.array_images import images_from_arrays
 from expunge.data.splits import DataRequest, DataSplits
 from expunge.errors import DataError
-from expunge.images import Images
+from expunge.images import Images, Subset
 
 Arrays = dict[str, NDArray[np.generic]]
 WANTED = ("x_train", "y_train", "x_test", "y_test", "x", "y", "classes")
@@ -20,7 +21,8 @@ def load_npz(file: Path, request: DataRequest) -> DataSplits:
     """Return the images of an archive with x_train, y_train and, if there are test images, x_test, y_test.
 
     `x` and `y` alone are training images. Images and labels are as in `images_from_arrays`; `classes`, an array
-    of names, is optional. The archive is read without unpickling anything.
+    of names, is optional. The archive is read without unpickling anything. The option `first`, after a question mark,
+    leaves all training images but so many out.
 
     Raises:
         DataError: no such file, a damaged one, one that holds pickled objects, arrays that are missing or of the
@@ -28,7 +30,7 @@ def load_npz(file: Path, request: DataRequest) -> DataSplits:
     """
     arrays = _read(file)
     train_names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
-    train = _images(file, arrays, train_names, request)
+    train = _first(_images(file, arrays, train_names, request), request.options)
     test = _images(file, arrays, ("x_test", "y_test"), request) if "x_test" in arrays else None
     own_names = _class_names(file, arrays)
     if own_names:
@@ -39,6 +41,16 @@ def load_npz(file: Path, request: DataRequest) -> DataSplits:
         if class_names and highest >= len(class_names):
             raise DataError(f"{file}: labels", f"labels in 0..{len(class_names) - 1}, as there are names", str(highest))
     return DataSplits(train, test, class_names)
+
+
+def _first(images: Images, options: Mapping[str, str]) -> Images:
+    """Return as many of the images as the options say."""
+    said, count = options.get("first"), len(images.labels)
+    if said is None:
+        return images
+    if not said.isascii() or not said.isdigit() or not 1 <= int(said) <= count:
+        raise DataError("first", f"a number of training images, 1..{count}", said)
+    return Subset(images, range(int(said)))
 
 
 def _read(file: Path) -> Arrays:

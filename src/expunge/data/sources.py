@@ -25,7 +25,7 @@ SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
     "utkface": load_utkface,
     "hf": load_huggingface,
 }
-OPTIONS = {"utkface": ("ages", "test"), "hf": ("image", "label", "train", "test", "config")}
+OPTIONS = {"npz": ("first",), "utkface": ("ages", "test"), "hf": ("image", "label", "train", "test", "config")}
 """What may be said after a question mark, by kind of source; elsewhere one belongs to the path."""
 
 
@@ -34,7 +34,7 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
 
     Args:
         spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT, imagenet-a:DIR,
-            utkface:DIR or hf:NAME-or-folder; the last two take options, as in utkface:DIR?ages=mfd.
+            utkface:DIR or hf:NAME-or-folder; some take options, as in utkface:DIR?ages=mfd.
         request: how they are wanted.
 
     Raises:

@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from expunge.bench.cells import make_cells
+from expunge.bench.grid import read_grid
+from expunge.bench.lanes import Budget
+from expunge.bench.page import Report, make_page, write_results
+from expunge.bench.plots import make_plots
+from expunge.bench.records import read_records
+from expunge.bench.schedule import Means, run_missing
+from expunge.bench.smoke import make_smoke
+from expunge.bench.tables import summarise
+from expunge.runtime import SILENT
+
+PEERS = Path(__file__).parents[2] / "benchmarks" / "peers_never_seen.toml"
+BEFORE = {"forget": 100.0, "retain": 99.0, "test": 60.0}
+RETRAINED = {"forget": 58.0, "retain": 98.0, "test": 61.0}
+NEAR = {"forget": 64.0, "retain": 99.0, "test": 60.0}
+FAR = {"forget": 0.0, "retain": 90.0, "test": 50.0}
+
+
+@pytest.fixture
+def grid(tmp_path):
+    methods = [{"label": label, "method": "fine-tune"} for label in ("far", "retrain", "near")]
+    job = {"model": {"architecture": "a:b"}, "data": {"source": "npz:c.npz"}}
+    said = {"title": "t", "counts": [4], "seeds": [0, 1], "reference": "retrain", "job": job, "methods": methods}
+    (tmp_path / "grid.toml").write_text(tomli_w.dumps(said))
+    return read_grid(tmp_path / "grid.toml")
+
+
+@pytest.fixture
+def cells(grid, tmp_path):
+    return make_cells(grid, name="grid", runs=tmp_path / "runs")
+
+
+def finish(cell, accuracies):
+    cell.folder.mkdir(parents=True)
+    before = {name: {"accuracy": each + cell.seed, "n": 5} for name, each in BEFORE.items()}
+    result = {
+        "stop_reason": "completed",
+        "goal_achieved": 1 - accuracies["forget"] / 100,
+        "before": before,
+        "after": {name: {"accuracy": each, "n": 5, "churn": 3.0} for name, each in accuracies.items()},
+        "steps": 10,
+        "cost": {"seconds": 10.0, "gradient_evaluations": 100},
+        "inputs": {"forget_sha256": "f"},
+        "versions": {"torch": "2", "expunge": "0"},
+        "device": "cpu",
+    }
+    (cell.folder / "result.json").write_text(json.dumps(result))
+
+
+def finish_all(cells):
+    for cell in cells:
+        finish(cell, {"far": FAR, "retrain": RETRAINED, "near": NEAR}[cell.label])
+
+
+def test_each_is_compared_with_the_reference_of_its_own_forget_set(cells):
+    finish_all(cells)
+    records = read_records(cells, "retrain")
+    assert [(each.label, each.seed) for each in records] == [
+        *((label, 0) for label in ("far", "unedited", "retrain", "near")),
+        *((label, 1) for label in ("far", "unedited", "retrain", "near")),
+    ]
+    gaps = {each.label: each.figures["gap"] for each in records if each.seed == 0}
+    assert gaps == {
+        "far": pytest.approx((58 + 8 + 11) / 3),
+        "unedited": pytest.approx((42 + 1 + 1) / 3),
+        "retrain": 0,
+        "near": pytest.approx((6 + 1 + 1) / 3),
+    }
+    near = next(each for each in records if each.label == "near")
+    assert near.figures["tug of war"] == pytest.approx(0.94 * 0.99 * 0.99)
+    assert near.figures["forget misclassified, %"] == pytest.approx(36)
+    assert "membership AUC" not in near.figures  # there is no audit
+    unedited = [each for each in records if each.label == "unedited"]
+    assert [each.figures["forget"] for each in unedited] == [100, 101]
+    assert unedited[0].figures["seconds"] == unedited[0].figures["test churn, %"] == 0
+
+
+def test_the_reference_and_the_unedited_classifier_are_never_the_best(cells):
+    finish_all(cells)
+    table = summarise(read_records(cells, "retrain"))
+    assert {row.keys[-1]: "gap" in row.best for row in table.rows} == {
+        "far": False, "unedited": False, "retrain": False, "near": True,
+    }  # fmt: skip
+
+
+def test_what_has_no_reference_yet_is_left_out(grid, cells, tmp_path):
+    for cell in cells:
+        if (cell.label, cell.seed) != ("retrain", 1):
+            finish(cell, NEAR)
+    records = read_records(cells, "retrain")
+    assert {each.seed for each in records} == {0}
+    page = make_page(Report(grid, tmp_path / "grid.toml", cells), records, ())
+    assert "compared with `retrain`" in page
+    assert "Bold: best within the error. Retain" in page
+    assert "1 of 6 cells are missing" in page
+
+
+def test_the_plot_has_a_line_for_each_method(cells):
+    finish_all(cells)
+    plots = make_plots(read_records(cells, "retrain"), "title")
+    assert set(plots) == {"gap"}
+    assert all(f"<!-- {label} -->" in plots["gap"] for label in ("far", "unedited", "retrain", "near", "k = 4"))
+
+
+@pytest.mark.filterwarnings("ignore::expunge.errors.ExpungeWarning")
+def test_the_peers_run_in_small(tmp_path):
+    grid = make_smoke(read_grid(PEERS), tmp_path / "smoke")
+    cells = make_cells(grid, name=PEERS.stem, runs=tmp_path)
+    assert run_missing(cells, Means(Budget.of_machine(1), SILENT, lambda _: None)) == {}
+    page = write_results(Report(grid, PEERS, cells), tmp_path / "results")
+    assert "Not complete" not in page
+    assert "| membership AUC |" in page
+    assert "| unedited |" in page
