@@ -19,6 +19,8 @@ def test_a_trained_classifier_is_what_run_takes(job, expunge):
     assert "test: 100.00% of 30" in said.out
     result = json.loads((job.folder / "trained" / "train.json").read_text())
     assert result["job"]["model"]["num_classes"] == 3
+    assert result["cost"]["gradient_evaluations"] == 4 * result["train_rows"]
+    assert result["cost"]["seconds_by_phase"]["train"] > 0
     assert sorted(path.name for path in (job.folder / "trained").iterdir()) == ["model.safetensors", "train.json"]
     with safe_open(job.folder / "trained" / "model.safetensors", framework="pt") as file:
         metadata = file.metadata()

@@ -94,6 +94,7 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
         seed=job.seed,
         runtime=runtime,
         checkpoint=checkpoint,
+        meter=meter,
     )
     (out / RESULT).unlink(missing_ok=True)
     accuracy = _measure(inputs, trained, runtime)

@@ -35,6 +35,7 @@ def train_classifier(
     seed: int,
     runtime: Runtime,
     checkpoint: Path | None = None,
+    meter: CostMeter | None = None,
 ) -> Classifier:
     """Return a classifier trained on `images`, in eval mode, on the runtime's device.
 
@@ -47,6 +48,7 @@ def train_classifier(
         seed: source of all randomness: first weights, order, augmentation, dropout.
         runtime: device and progress.
         checkpoint: a file that is written after each epoch and read at the start if it is there; None for none.
+        meter: of the same runtime; told what is spent.
 
     Raises:
         DataError: no images, or labels that the classifier doesn't have.
@@ -55,7 +57,7 @@ def train_classifier(
     """
     classifier = build_seeded(build, seed).to(runtime.device)
     _check_fit(classifier, images)
-    meter = CostMeter(runtime)
+    meter = meter or CostMeter(runtime)
     order, moves = seeded_generator(seed, "training order"), seeded_generator(seed, "augmentation")
     trainer = Trainer(classifier, recipe, meter, order=order, moves=moves)
     training = hash_training(classifier, images, recipe, seed)
