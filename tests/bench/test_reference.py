@@ -26,7 +26,15 @@ FAR = {"forget": 0.0, "retain": 90.0, "test": 50.0}
 def grid(tmp_path):
     methods = [{"label": label, "method": "fine-tune"} for label in ("far", "retrain", "near")]
     job = {"model": {"architecture": "a:b"}, "data": {"source": "npz:c.npz"}}
-    said = {"title": "t", "counts": [4], "seeds": [0, 1], "reference": "retrain", "job": job, "methods": methods}
+    said = {
+        "title": "t",
+        "counts": [4],
+        "seeds": [0, 1],
+        "reference": "retrain",
+        "notes": ["Why *far* is."],
+        "job": job,
+        "methods": methods,
+    }
     (tmp_path / "grid.toml").write_text(tomli_w.dumps(said))
     return read_grid(tmp_path / "grid.toml")
 
@@ -99,6 +107,7 @@ def test_what_has_no_reference_yet_is_left_out(grid, cells, tmp_path):
     assert "compared with `retrain`" in page
     assert "Bold: best within the error. Retain" in page
     assert "1 of 6 cells are missing" in page
+    assert page.index("| unedited |") < page.index("\n\nWhy *far* is.\n\n") < page.index("Before: ")
 
 
 def test_the_plot_has_a_line_for_each_method(cells):

@@ -73,6 +73,7 @@ class Grid:
         seeds: each draws a forget set of its own.
         goals: several goals for every method; empty for the one of the job or of the method's row.
         retain_data: whether methods that need the rest of the training data may have it.
+        notes: paragraphs under the table, such as why a method does worse here than its authors say.
         reference: label of the method that the others should come close to, such as retraining; empty for none.
         job: as a job.toml has it, without forget, method, settings and seed.
         stream: single requests, or streams of them.
@@ -84,6 +85,7 @@ class Grid:
     seeds: tuple[int, ...] = setting((), "each draws a forget set")
     goals: tuple[GoalChoice, ...] = setting((), "several goals for every method")
     retain_data: bool = setting(True, "whether methods may have the rest of the training data")
+    notes: tuple[str, ...] = setting((), "paragraphs under the table")
     reference: str = setting("", "label of the method that the others should come close to")
     job: Mapping[str, Any] = field(default_factory=dict)
     stream: StreamPart = field(default_factory=StreamPart)

@@ -96,6 +96,7 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
         "",
         *to_markdown(summarise(records)),
         "",
+        *(line for note in grid.notes for line in (note, "")),
         f"Before: {_say_before(records[0].result)}.",
         "",
         *say_prediction(records),

@@ -9,6 +9,7 @@ import torch
 
 from expunge.bench.grid import Grid, MethodRow
 from expunge.classifier import Classifier
+from expunge.cost import CostMeter
 from expunge.demo import DigitNet, load_digit_images, write_digit_arrays
 from expunge.files import write_tensors
 from expunge.methods import METHODS
@@ -84,7 +85,7 @@ def _write_inputs(folder: Path) -> None:
     digits = load_digit_images()
     write_digit_arrays(folder / "images.npz", digits, seed=0)
     recipe = replace(RECIPES["digits"], epochs=2)
-    trained = train_classifier(_build, digits.train, recipe, seed=0, runtime=Runtime(torch.device("cpu")))
+    trained = train_classifier(_build, digits.train, recipe, seed=0, meter=CostMeter(Runtime(torch.device("cpu"))))
     write_tensors(folder / "weights.safetensors", trained.network.state_dict(), {"format": "pt"})
 
 

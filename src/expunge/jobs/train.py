@@ -92,9 +92,8 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
         Subset(inputs.splits.train, inputs.chosen),
         job.recipe,
         seed=job.seed,
-        runtime=runtime,
-        checkpoint=checkpoint,
         meter=meter,
+        checkpoint=checkpoint,
     )
     (out / RESULT).unlink(missing_ok=True)
     accuracy = _measure(inputs, trained, runtime)

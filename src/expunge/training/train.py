@@ -16,7 +16,6 @@ from expunge.cost import CostMeter
 from expunge.errors import ClassifierError, DataError
 from expunge.images import Images
 from expunge.modes import evaluating
-from expunge.runtime import Runtime
 from expunge.settings import to_mapping
 from expunge.task import seeded_generator
 from expunge.training.checkpoint import Checkpoint, read_checkpoint
@@ -33,11 +32,10 @@ def train_classifier(
     recipe: Recipe,
     *,
     seed: int,
-    runtime: Runtime,
+    meter: CostMeter,
     checkpoint: Path | None = None,
-    meter: CostMeter | None = None,
 ) -> Classifier:
-    """Return a classifier trained on `images`, in eval mode, on the runtime's device.
+    """Return a classifier trained on `images`, in eval mode, on the device of the meter.
 
     The same seed gives the same weights on the same machine, with or without a stop in between.
 
@@ -46,18 +44,16 @@ def train_classifier(
         images: what to train on; leave rows out with `Subset` for a retrained reference.
         recipe: how.
         seed: source of all randomness: first weights, order, augmentation, dropout.
-        runtime: device and progress.
+        meter: has the device and the progress, and is told what is spent.
         checkpoint: a file that is written after each epoch and read at the start if it is there; None for none.
-        meter: of the same runtime; told what is spent.
 
     Raises:
         DataError: no images, or labels that the classifier doesn't have.
         ClassifierError: the classifier's outputs are no logits, the loss is not finite any more, or the checkpoint is
             damaged or of another training.
     """
-    classifier = build_seeded(build, seed).to(runtime.device)
+    classifier = build_seeded(build, seed).to(meter.runtime.device)
     _check_fit(classifier, images)
-    meter = meter or CostMeter(runtime)
     order, moves = seeded_generator(seed, "training order"), seeded_generator(seed, "augmentation")
     trainer = Trainer(classifier, recipe, meter, order=order, moves=moves)
     training = hash_training(classifier, images, recipe, seed)
