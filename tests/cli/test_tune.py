@@ -4,6 +4,7 @@ import tomllib
 import numpy as np
 import pytest
 
+from expunge.descent import Descent
 from expunge.errors import SettingsError
 from expunge.jobs import tune
 from expunge.methods import METHODS
@@ -83,6 +84,14 @@ def test_another_search_in_the_folder_is_refused(expunge, job, flags):
     assert done.code == 2
     assert "expected the search of this command, got another one" in done.err
     assert expunge(*flags, "--trials", 1, "--seed", 1, "--out", "tuned", "--overwrite").code == 0
+
+
+def test_a_search_from_before_a_default_changed_is_refused(expunge, job, flags, monkeypatch):
+    expunge(*flags, "--trials", 1, "--out", "tuned")
+    changed = METHODS["negative-gradient"](descent=Descent(momentum=0.5))
+    monkeypatch.setattr(tune, "make_method", lambda *_: changed)
+    done = expunge(*flags, "--trials", 1, "--out", "tuned")
+    assert "expected the search of this command, got another one" in done.err
 
 
 def test_the_time_is_a_limit(expunge, job, flags):

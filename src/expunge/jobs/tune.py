@@ -111,7 +111,7 @@ def run_tune_job(job: TuneJob, out: Path, *, command: str, progress: Progress, o
         (out / JOURNAL).unlink(missing_ok=True)
     prepare_output_folder(out, overwrite=overwrite or (out / JOURNAL).exists())
     bench = _load_bench(job)
-    search = Search(out / JOURNAL, ranges, purpose=_purpose(job, ranges, bench), seed=job.seed)
+    search = Search(out / JOURNAL, ranges, purpose=_purpose(job, method, ranges, bench), seed=job.seed)
     first = _first_values(method, ranges)
     with progress.phase("tune", job.trials) as advance:
         advance(len(search.trials))
@@ -165,9 +165,12 @@ def _sample(images: Images, count: int) -> Subset:
     return Subset(images, random_rows(images, min(max(1, count), len(images.labels)), seed=FIRST_SEED))
 
 
-def _purpose(job: TuneJob, ranges: tuple[SearchRange, ...], bench: _Bench) -> str:
-    """Return what a search is for, without its budget: another purpose is another search."""
-    parts = to_mapping(job)
+def _purpose(job: TuneJob, method: Method, ranges: tuple[SearchRange, ...], bench: _Bench) -> str:
+    """Return what a search is for, without its budget: another purpose is another search.
+
+    All of the method's settings are part of it, so that trials from before a default changed are not gone on with.
+    """
+    parts = {**to_mapping(job), "settings": to_mapping(method)}
     for name in ("trials", "seconds", "device", "batch_size"):
         parts.pop(name, None)
     parts |= {"ranges": [str(each) for each in ranges], "weights_sha256": bench.classifier.sha256()}
