@@ -18,7 +18,6 @@ from expunge.goals import Misclassify
 from expunge.images import Images, Joined, TensorImages
 from expunge.methods.protocol import Aim, Method, Needs
 from expunge.methods.training import Augmentation, Batch, Trainer, Training, require_retain, to_images, train
-from expunge.modes import BatchNormMode
 from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
 from expunge.task import Strength, Task
@@ -51,8 +50,7 @@ class Amun:
     Ebrahimpour-Boroojeny et al. 2025 (arXiv 2503.00917), in the setting without D_r.
 
     Differs from the paper: the attack goes down the gap f_y - max f_c, since the gradient of CE vanishes for rows that
-    the classifier is sure of; a row is done at the first step that flips it; a row that nothing flips has no example;
-    BatchNorm is frozen.
+    the classifier is sure of; a row is done at the first step that flips it; a row that nothing flips has no example.
     """
 
     name: ClassVar[str] = "amun"
@@ -64,9 +62,7 @@ class Amun:
     strength: ClassVar[Strength] = Strength.EXACT
 
     search: NearestSearch = field(default_factory=NearestSearch)
-    training: Training = field(
-        default_factory=lambda: Training(batchnorm=BatchNormMode.FROZEN, augmentation=Augmentation.NONE)
-    )
+    training: Training = field(default_factory=lambda: Training(augmentation=Augmentation.NONE))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
@@ -81,7 +77,7 @@ class AmunRetain:
 
     Ebrahimpour-Boroojeny et al. 2025 (arXiv 2503.00917), in the setting with D_r.
 
-    Differs from the paper: as `Amun`, but for BatchNorm, which trains.
+    Differs from the paper: as `Amun`.
     """
 
     name: ClassVar[str] = "amun-retain"
