@@ -3,12 +3,11 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from expunge.api import make_method
 from expunge.bench.cells import Cell, find_data
-from expunge.data import DataSplits
+from expunge.data import DataSplits, parse_source
 from expunge.errors import DataError, OutputError, SettingsError
 from expunge.jobs.inputs import load_sources
 from expunge.jobs.job import Job
@@ -71,9 +70,9 @@ def _within(wanted: Any, saved: Any) -> bool:  # noqa: ANN401 - any TOML value
 
 def _load(job: Job) -> DataSplits:
     """Load a job's classifier and images, as the job itself will."""
-    kind, _, place = job.data.source.partition(":")
+    kind, place, _ = parse_source(job.data.source)
     unpack = find_data() / "unpack.py"
-    if kind == "npz" and not Path(place).exists() and unpack.is_file():
-        raise DataError(place, "arrays that were unpacked before", "none", f"python {unpack} {Path(place).parent}")
+    if kind == "npz" and not place.exists() and unpack.is_file():
+        raise DataError(str(place), "arrays that were unpacked before", "none", f"python {unpack} {place.parent}")
     _, splits = load_sources(job, Runtime())
     return splits

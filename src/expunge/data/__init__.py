@@ -1,7 +1,7 @@
 """Where images come from, and which of them are to be forgotten."""
 
 from expunge.data.selection import forget_set, random_rows, rows_from_numbers, rows_from_table
-from expunge.data.sources import SOURCES, load_data
+from expunge.data.sources import SOURCES, load_data, parse_source
 from expunge.data.splits import DataRequest, DataSplits
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "DataSplits",
     "forget_set",
     "load_data",
+    "parse_source",
     "random_rows",
     "rows_from_numbers",
     "rows_from_table",

@@ -46,20 +46,33 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
     ...
     expunge.errors.DataError: `nowhere`: expected a folder, got none there
     """
-    kind, colon, place = spec.partition(":")
-    if kind not in SOURCES or not colon or not place:
-        known = ", ".join(f"{name}:PATH" for name in SOURCES)
-        raise DataError("data", f"one of {known}", repr(spec))
+    kind, place, options = parse_source(spec)
     if request.table is not None and kind != "folder":
         raise DataError("table", "a table only with folder:", f"{request.table} with {kind}:")
-    place, options = _read_options(kind, place)
-    splits = SOURCES[kind](Path(place).expanduser(), replace(request, options=options))
+    splits = SOURCES[kind](place, replace(request, options=options))
     for name, images in (("training", splits.train), ("test", splits.test)):
         highest = -1 if images is None else int(images.labels.max())
         if request.num_classes is not None and highest >= request.num_classes:
             rule = f"{name} labels in 0..{request.num_classes - 1}, the classifier's classes"
             raise DataError(spec, rule, str(highest), "are these the images that it was trained on?")
     return splits
+
+
+def parse_source(spec: str) -> tuple[str, Path, dict[str, str]]:
+    """Return the kind of source that `spec` names, its place, and its options.
+
+    Raises:
+        DataError: an unknown kind or option, or no place.
+
+    >>> parse_source("npz:some.npz?first=100")
+    ('npz', ...Path('some.npz'), {'first': '100'})
+    """
+    kind, colon, place = spec.partition(":")
+    if kind not in SOURCES or not colon or not place:
+        known = ", ".join(f"{name}:PATH" for name in SOURCES)
+        raise DataError("data", f"one of {known}", repr(spec))
+    place, options = _read_options(kind, place)
+    return kind, Path(place).expanduser(), options
 
 
 def _read_options(kind: str, place: str) -> tuple[str, dict[str, str]]:
