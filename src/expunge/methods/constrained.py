@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from expunge.jacobian import Constraints, make_jacobian
 from expunge.measurement import compute_logits
 from expunge.methods.whitened import CURVATURE_EVERY, Ground, remaining
+from expunge.probes.mix import SMALL_IMAGE
 from expunge.quadratic import solve_multipliers
 from expunge.settings import check_settings, setting
 
@@ -21,8 +22,8 @@ CLOSING_STEPS = 30
 class Exact:
     """Settings of exact forgetting, where the rows as they are are the constraints."""
 
-    steps: int = setting(50, "steps that lower the cost", at_least=1)
-    probe_batch: int = setting(96, "probes in a step", at_least=1)
+    steps: int | None = setting(None, "steps that lower the cost; 50, or 24 for images above 64 x 64", at_least=1)
+    probe_batch: int | None = setting(None, "probes in a step; 96 or 64 likewise", at_least=1)
     margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0, spread=4)
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
@@ -31,6 +32,15 @@ class Exact:
     def __post_init__(self) -> None:
         check_settings(self)
 
+    def resolve(self, pixels: int) -> "Exact":
+        """Return these settings with the sizes that were left open chosen for images of so many pixels.
+
+        >>> Exact(steps=7).resolve(224 * 224).probe_batch
+        64
+        """
+        large = pixels > SMALL_IMAGE
+        return replace(self, steps=self.steps or (50, 24)[large], probe_batch=self.probe_batch or (96, 64)[large])
+
 
 class ConstrainedCourse:
     """Each step charges for the whole change since f0 and meets every constraint, linearised at the present weights."""
@@ -38,9 +48,9 @@ class ConstrainedCourse:
     closing_steps = CLOSING_STEPS
 
     def __init__(self, settings: Exact, ground: Ground) -> None:
-        self._settings, self._ground = settings, ground
-        self._way, self._objective = ground.way, ground.objective
         self._rows = ground.task.forget_set.to(ground.probes.device)
+        self._settings, self._ground = settings.resolve(self._rows.x.shape[2] * self._rows.x.shape[3]), ground
+        self._way, self._objective = ground.way, ground.objective
         self._labels = ground.task.labels.to(ground.probes.device)
         self._logits = compute_logits(ground.objective.classifier, ground.probes, ground.meter.runtime.batch_size)
         self._drawn = ground.task.generator("probe batches")
@@ -49,7 +59,7 @@ class ConstrainedCourse:
     @property
     def steps(self) -> int:
         """Return how many steps lower the cost; those after them only correct."""
-        return self._settings.steps
+        return self._settings.steps or 0
 
     def take_step(self) -> Mapping[str, float]:
         """Lower the cost, meet the constraints, and set the weights."""
@@ -80,13 +90,13 @@ class ConstrainedCourse:
     def _descend(self) -> float:
         """Set the velocity by a step down the objective on a fresh batch of probes, and return the objective."""
         way, settings = self._way, self._settings
-        if self._count == 0 or self._count >= settings.steps:
+        if self._count == 0 or self._count >= self.steps:
             way.halt()
             return 0.0
-        chosen = torch.randint(len(self._ground.probes), (settings.probe_batch,), generator=self._drawn)
+        chosen = torch.randint(len(self._ground.probes), (settings.probe_batch or 1,), generator=self._drawn)
         x, logits = (each[chosen.to(each.device)] for each in (self._ground.probes, self._logits))
         value, gradient = self._objective.gradient(x, logits)
         if self._count % CURVATURE_EVERY == 1:
             way.measure_curvature(gradient, x, logits)
-        way.push(gradient, self._ground.rate * min(1.0, remaining(self._count, settings.steps) + SLOWEST))
+        way.push(gradient, self._ground.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST))
         return value
