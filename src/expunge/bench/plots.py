@@ -39,12 +39,12 @@ class Curve:
 def make_plots(records: Sequence[Record], title: str) -> dict[str, str]:
     """Return the plots that the records allow, by name; the same records give the same bytes."""
     columns = records[0].figures
+    if GAP in columns:
+        return {"gap": _draw_gaps(records, title)}
     accuracy = next((name for name in ACCURACIES if name in columns), None)
     churn = next((name for name in CHURNS if name in columns), None)
     if accuracy is None or churn is None:
         return {}
-    if GAP in columns:
-        return {"gap": _draw_gaps(records, title)}
     if HELD in columns:
         return {"stream": _draw_stream(find_curves(records, along=REQUEST), accuracy, title)}
     curves = find_curves(records, along=COUNT)

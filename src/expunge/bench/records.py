@@ -67,17 +67,17 @@ STREAM_COLUMNS = (
 REFERENCE_COLUMNS = (
     Column("gap", -1, lambda line: gap(_accuracies(line), [_accuracies(line["reference"])]).value),
     Column("tug of war", 1, lambda line: tug_of_war(_accuracies(line), [_accuracies(line["reference"])]).value),
-    Column("forget", 0, lambda line: line["after"]["forget"]["accuracy"]),
-    Column("retain", 0, lambda line: line["after"]["retain"]["accuracy"]),
-    Column("test", 0, lambda line: line["after"]["test"]["accuracy"]),
+    Column("forget accuracy", 0, lambda line: line["after"]["forget"]["accuracy"]),
+    Column("retain accuracy", 0, lambda line: line["after"]["retain"]["accuracy"]),
+    Column("test accuracy", 0, lambda line: line["after"]["test"]["accuracy"]),
     Column("membership AUC", 0, lambda line: line["audit"]["membership.loss_after"].value),
     Column("forget misclassified, %", 0, lambda line: 100 * line["goal_achieved"]),
-    Column("test churn, %", 0, lambda line: line["after"]["test"]["churn"]),
+    Column("test answers changed, %", 0, lambda line: line["after"]["test"]["churn"]),
     Column("steps", 0, lambda line: line["steps"]),
     Column("gradient evaluations", -1, lambda line: line["cost"]["gradient_evaluations"]),
     Column("seconds", -1, lambda line: line["cost"]["seconds"]),
 )
-"""What is told of methods that should come close to a reference."""
+"""What is told of methods that should come close to a reference: no accuracy is the better for being high."""
 ALL_COLUMNS = (*COLUMNS, *CORRECTION_COLUMNS, *STREAM_COLUMNS, *REFERENCE_COLUMNS)
 
 
