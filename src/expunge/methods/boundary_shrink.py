@@ -13,7 +13,7 @@ from expunge.cost import CostMeter
 from expunge.descent import Descent
 from expunge.edit import Edit
 from expunge.measurement import compute_logits
-from expunge.methods.plain import push_rows, train_batchnorm
+from expunge.methods.plain import plain_descent, push_rows
 from expunge.methods.protocol import Aim, Needs
 from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting
@@ -42,7 +42,7 @@ class BoundaryShrink:
     step_size: float = setting(
         0.1, "length of the signed step per pixel, as a share of the pixel range", above=0, spread=5
     )
-    descent: Descent = field(default_factory=lambda: train_batchnorm(1e-5))
+    descent: Descent = field(default_factory=lambda: plain_descent(1e-5))
 
     def __post_init__(self) -> None:
         check_settings(self)

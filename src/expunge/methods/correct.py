@@ -7,7 +7,7 @@ from expunge.cost import CostMeter
 from expunge.descent import Descent
 from expunge.edit import Edit
 from expunge.goals import Relabel
-from expunge.methods.plain import push_rows, train_batchnorm
+from expunge.methods.plain import plain_descent, push_rows
 from expunge.methods.protocol import Aim, Needs
 from expunge.runtime import Runtime
 from expunge.task import Strength, Task
@@ -29,7 +29,7 @@ class Correct:
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
     strength: ClassVar[Strength] = Strength.EXACT
 
-    descent: Descent = field(default_factory=train_batchnorm)
+    descent: Descent = field(default_factory=plain_descent)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

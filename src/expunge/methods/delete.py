@@ -12,7 +12,7 @@ from expunge.cost import CostMeter
 from expunge.descent import Descent
 from expunge.edit import Edit
 from expunge.measurement import compute_logits
-from expunge.methods.plain import push_rows, train_batchnorm
+from expunge.methods.plain import plain_descent, push_rows
 from expunge.methods.protocol import Aim, Needs
 from expunge.runtime import Runtime
 from expunge.task import Strength, Task
@@ -36,7 +36,7 @@ class Delete:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    descent: Descent = field(default_factory=lambda: train_batchnorm(1e-4))
+    descent: Descent = field(default_factory=lambda: plain_descent(1e-4))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

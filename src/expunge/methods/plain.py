@@ -21,8 +21,8 @@ RowLoss = Callable[[Tensor, Tensor], Tensor]
 """(b, classes) logits and (b,) labels or (b, classes) probabilities -> (b,) losses."""
 
 
-def train_batchnorm(learning_rate: float = 1e-3) -> Descent:
-    """Return the settings of a descent in which BatchNorm trains."""
+def plain_descent(learning_rate: float = 1e-3) -> Descent:
+    """Return the settings of the baselines' descent, with a step size of `learning_rate`: BatchNorm trains."""
     return Descent(learning_rate=learning_rate, batchnorm=BatchNormMode.BATCH)
 
 

@@ -18,7 +18,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")
 BATCH_COUNTER = "num_batches_tracked"
 CONVERSION = (
-    "if you trust the file, load it yourself with torch.load(path, weights_only=False) and save the weights with "
+    "load the model with the code that wrote the file, where you trust it, and save the weights with "
     "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 )
 
