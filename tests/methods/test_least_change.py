@@ -120,6 +120,13 @@ def test_what_holds_decides_how_much_copies_weigh(trained, rows):
     assert weights[0] < weights[1]
 
 
+def test_an_edit_says_what_was_chosen_for_the_sizes_left_open(trained, rows):
+    edit = unlearn(trained, rows, method=LeastChange(**QUICK), strength=Strength.EXACT, limits=Limits(steps=1))
+    assert (edit.settings["exact"]["steps"], edit.settings["exact"]["probe_batch"]) == (50, 96)
+    assert edit.settings["robust"]["copies"] == 96
+    assert (Exact().resolve(64 * 64).steps, Exact().resolve(224 * 224).steps) == (50, 24)
+
+
 def test_open_sizes_follow_the_number_of_rows():
     sizes = [Robust().resolve(rows) for rows in (16, 64, 256)]
     assert [(each.steps, each.probe_batch, each.copies, each.patched, each.share) for each in sizes] == [

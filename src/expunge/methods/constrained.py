@@ -49,7 +49,7 @@ class ConstrainedCourse:
 
     def __init__(self, settings: Exact, ground: Ground) -> None:
         self._rows = ground.task.forget_set.to(ground.probes.device)
-        self._settings, self._ground = settings.resolve(self._rows.x.shape[2] * self._rows.x.shape[3]), ground
+        self._settings, self._ground = settings, ground
         self._way, self._objective = ground.way, ground.objective
         self._labels = ground.task.labels.to(ground.probes.device)
         self._logits = compute_logits(ground.objective.classifier, ground.probes, ground.meter.runtime.batch_size)

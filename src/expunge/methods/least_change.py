@@ -65,12 +65,15 @@ class LeastChange:
         drawn = draw_probes(reference, task, self.probes, meter)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, probes = drawn[:kept_out], drawn[kept_out:]
-        robust = self.robust.resolve(len(task.forget_set)) if task.strength is Strength.ROBUST else None
+        rows = task.forget_set.to(runtime.device).x
+        resolved = replace(
+            self, exact=self.exact.resolve(rows.shape[2] * rows.shape[3]), robust=self.robust.resolve(len(rows))
+        )
+        robust = resolved.robust if task.strength is Strength.ROBUST else None
         layers, measured = find_layers(working, probes), probes[:CURVATURE_PROBES]
         if robust is not None:
             layers = robust.deepest(layers)
             patched = round((robust.patched or 0.0) * CURVATURE_PROBES)
-            rows = task.forget_set.to(runtime.device).x
             fresh = draw_patched(rows, patched, task.classifier.bounds, task.generator("patched probes of curvature"))
             measured = torch.cat([fresh, measured[: max(1, CURVATURE_PROBES - patched)]])
         whitening = compute_whitening(
@@ -83,8 +86,10 @@ class LeastChange:
         )
         objective = Objective(working, layers, whitening, meter)
         ground = Ground(task, meter, objective, Way(objective, self.momentum), probes, self.rate)
-        course = ConstrainedCourse(self.exact, ground) if robust is None else PenalisedCourse(robust, ground, reference)
+        course = (
+            ConstrainedCourse(resolved.exact, ground) if robust is None else PenalisedCourse(robust, ground, reference)
+        )
         limit = course.steps + course.closing_steps
-        plan = Plan(self.name, to_mapping(self), working, course.take_step, limit, least_steps=course.steps)
+        plan = Plan(self.name, to_mapping(resolved), working, course.take_step, limit, least_steps=course.steps)
         edit = edit_until_goal(task, plan, meter)
         return replace(edit, expected=measure_expected_cost(reference, edit.classifier.to(runtime.device), unseen))
