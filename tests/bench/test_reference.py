@@ -57,6 +57,7 @@ def finish(cell, accuracies):
         "inputs": {"forget_sha256": "f"},
         "versions": {"torch": "2", "expunge": "0"},
         "device": "cpu",
+        "retain_used": cell.label != "near",
     }
     (cell.folder / "result.json").write_text(json.dumps(result))
 
@@ -109,6 +110,12 @@ def test_what_has_no_reference_yet_is_left_out(grid, cells, tmp_path):
     assert "Bold: best within the error. Retain" in page
     assert "1 of 6 cells are missing" in page
     assert page.index("| unedited |") < page.index("\n\nWhy *far* is.\n\n") < page.index("Before: ")
+
+
+def test_the_unedited_classifier_did_not_use_retain_data(grid, cells, tmp_path):
+    finish_all(cells)
+    page = make_page(Report(grid, tmp_path / "grid.toml", cells), read_records(cells, "retrain"), ())
+    assert "except that these methods used retain data: far, retrain." in page
 
 
 def test_the_plot_has_a_line_for_each_method(cells):

@@ -218,7 +218,8 @@ def _beside(lines: Sequence[_Line], reference: str) -> Iterator[_Line]:
             continue
         compared = replace(line, values={**line.values, "reference": beside})
         if line.label == reference:
-            yield replace(compared, label=UNEDITED, values=_unedited(compared.values))
+            untouched = {**line.result, "retain_used": False}
+            yield replace(compared, label=UNEDITED, values=_unedited(compared.values), result=untouched)
         yield compared
 
 
