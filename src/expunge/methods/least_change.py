@@ -17,8 +17,8 @@ from expunge.methods.constrained import ConstrainedCourse, Exact
 from expunge.methods.penalised import PenalisedCourse, Robust
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.whitened import Ground, Objective, Way
+from expunge.probes.joined import draw_joined
 from expunge.probes.mix import ProbeMix, draw_probes
-from expunge.probes.patched import draw_patched
 from expunge.runtime import Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
@@ -73,9 +73,9 @@ class LeastChange:
         layers, measured = find_layers(working, probes), probes[:CURVATURE_PROBES]
         if robust is not None:
             layers = robust.deepest(layers)
-            patched = round((robust.patched or 0.0) * CURVATURE_PROBES)
-            fresh = draw_patched(rows, patched, task.classifier.bounds, task.generator("patched probes of curvature"))
-            measured = torch.cat([fresh, measured[: max(1, CURVATURE_PROBES - patched)]])
+            joined = round((robust.joined or 0.0) * CURVATURE_PROBES)
+            fresh = draw_joined(rows, joined, task.classifier.bounds, task.generator("joined probes of curvature"))
+            measured = torch.cat([fresh, measured[: max(1, CURVATURE_PROBES - joined)]])
         whitening = compute_whitening(
             working,
             layers,

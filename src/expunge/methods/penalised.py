@@ -15,7 +15,7 @@ from expunge.jacobian import Step
 from expunge.layers import Layer
 from expunge.measurement import compute_logits
 from expunge.methods.whitened import CURVATURE_EVERY, Ground, norm, remaining
-from expunge.probes.patched import draw_patched
+from expunge.probes.joined import draw_joined
 from expunge.settings import check_settings, setting
 
 FEW_ROWS, SOME_ROWS = 32, 128
@@ -36,8 +36,8 @@ class Robust:
     steps: int | None = setting(None, "steps; 80, 120 for over 32 rows, 160 for over 128", at_least=1)
     probe_batch: int | None = setting(None, "probes in a step; 128, 192 or 256 likewise", at_least=1)
     copies: int | None = setting(None, "copies in a step; 96, 128 or 256 likewise", at_least=1)
-    patched: float | None = setting(
-        None, "share of the probes that are patched rows, drawn anew; 0.4, 0.6 or 0.8 likewise", at_least=0, at_most=1
+    joined: float | None = setting(
+        None, "share of the probes that are joined rows, drawn anew; 0.4, 0.6 or 0.8 likewise", at_least=0, at_most=1
     )
     depth: float = setting(0.35, "share of the layers that are edited, the last ones; six at least", above=0, at_most=1)
     share: float | None = setting(
@@ -59,7 +59,7 @@ class Robust:
             steps=self.steps or (80, 120, 160)[size],
             probe_batch=self.probe_batch or (128, 192, 256)[size],
             copies=self.copies or (96, 128, 256)[size],
-            patched=(0.4, 0.6, 0.8)[size] if self.patched is None else self.patched,
+            joined=(0.4, 0.6, 0.8)[size] if self.joined is None else self.joined,
             share=self.share or (0.975, 0.94, 0.925)[size],
         )
 
@@ -85,8 +85,8 @@ class PenalisedCourse:
         self._rows, self._labels = (
             each.to(ground.probes.device) for each in (ground.task.forget_set.x, ground.task.labels)
         )
-        self._drawn, self._copies, self._patches = (
-            ground.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "patched rows")
+        self._drawn, self._copies, self._joins = (
+            ground.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
         )
         self._count, self._weight, self._held = 0, 0.0, 0.0
 
@@ -157,14 +157,14 @@ class PenalisedCourse:
             self._weight *= math.exp(self._settings.gain * max(-LARGEST_MISS, min(LARGEST_MISS, missing)))
 
     def _draw_probes(self) -> tuple[Tensor, Tensor]:
-        """Return patched rows and probes of the pool, with what the classifier answered before the edit."""
+        """Return joined rows and probes of the pool, with what the classifier answered before the edit."""
         settings = self._settings
         count = settings.probe_batch or 1
-        patched = round((settings.patched or 0.0) * count)
+        joined = round((settings.joined or 0.0) * count)
         pool = self._ground.probes
-        chosen = torch.randint(len(pool), (count - patched,), generator=self._drawn).to(pool.device)
+        chosen = torch.randint(len(pool), (count - joined,), generator=self._drawn).to(pool.device)
         bounds = self._task.classifier.bounds
-        x = torch.cat([draw_patched(self._rows, patched, bounds, self._patches), pool[chosen]])
+        x = torch.cat([draw_joined(self._rows, joined, bounds, self._joins), pool[chosen]])
         [logits] = self._ground.meter.sharing.gather(len(x), lambda part: [compute_logits(self._reference, x[part])])
         return x, logits
 
