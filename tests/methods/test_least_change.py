@@ -16,6 +16,7 @@ from expunge.methods.negative_gradient import NegativeGradient
 from expunge.methods.penalised import Robust
 from expunge.probes.inverted import CACHE_VARIABLE
 from expunge.probes.mix import ProbeMix
+from expunge.runtime import Precision
 from expunge.task import Limits, StopReason
 
 PUSHED = NegativeGradient(descent=Descent())
@@ -72,6 +73,18 @@ def test_batchnorm_and_what_is_no_layer_stay_as_they_are(trained, rows):
 
 
 ROBUST = Robust(steps=40, probe_batch=16, copies=24)
+
+
+@pytest.mark.parametrize("strength", list(Strength))
+def test_bfloat16_forgets_as_well_and_changes_other_answers_hardly_more(trained, rows, strength):
+    few = rows.rows([0, 1])
+    plain, reduced = (
+        unlearn(trained, few, method=replace(exact(steps=20), robust=ROBUST, precision=precision), strength=strength)
+        for precision in (Precision.FLOAT32, Precision.BFLOAT16)
+    )
+    assert plain.stop_reason is reduced.stop_reason is StopReason.GOAL_REACHED
+    assert not torch.equal(*(compute_logits(each.classifier, few.x) for each in (plain, reduced)))
+    assert float(change_elsewhere(reduced)) < 1.3 * float(change_elsewhere(plain))
 
 
 def test_robust_forgetting_holds_on_fresh_copies(trained, rows):
@@ -132,7 +145,7 @@ def test_open_sizes_follow_the_number_of_rows():
     assert [(each.steps, each.probe_batch, each.copies, each.joined, each.share) for each in sizes] == [
         (80, 128, 96, 0.4, 0.975),
         (120, 192, 128, 0.6, 0.94),
-        (160, 256, 256, 0.8, 0.925),
+        (160, 256, 256, 0.8, 0.915),
     ]
     assert Robust(steps=7, joined=0.0).resolve(256).joined == 0.0
 

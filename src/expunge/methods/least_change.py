@@ -19,7 +19,7 @@ from expunge.methods.protocol import Aim, Needs
 from expunge.methods.whitened import Ground, Objective, Way
 from expunge.probes.joined import draw_joined
 from expunge.probes.mix import ProbeMix, draw_probes
-from expunge.runtime import Runtime
+from expunge.runtime import Precision, Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
 
@@ -53,6 +53,9 @@ class LeastChange:
     rate: float = setting(0.3, "step size, in units of 1 / measured curvature", above=0, spread=3)
     momentum: float = setting(0.8, "share of the last step that is taken again", at_least=0, at_most=1)
     damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0, spread=10)
+    precision: Precision = setting(
+        Precision.FLOAT32, "in what numbers layers compute gradients of probes and copies: float32, bfloat16, auto"
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -84,7 +87,7 @@ class LeastChange:
             generator=task.generator("curvature"),
             meter=meter,
         )
-        objective = Objective(working, layers, whitening, meter)
+        objective = Objective(working, layers, whitening, meter, self.precision)
         ground = Ground(task, meter, objective, Way(objective, self.momentum), probes, self.rate)
         course = (
             ConstrainedCourse(resolved.exact, ground) if robust is None else PenalisedCourse(robust, ground, reference)

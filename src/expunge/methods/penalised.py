@@ -41,7 +41,7 @@ class Robust:
     )
     depth: float = setting(0.35, "share of the layers that are edited, the last ones; six at least", above=0, at_most=1)
     share: float | None = setting(
-        None, "share of fresh copies that steers their weight; 0.975, 0.94 or 0.925 likewise", above=0, at_most=1
+        None, "share of fresh copies that steers their weight; 0.975, 0.94 or 0.915 likewise", above=0, at_most=1
     )
     gain: float = setting(0.5, "how fast their weight grows or shrinks with what is missing or spare", at_least=0)
     margin: float = setting(0.5, "logits by which a copy is to be over its boundary", at_least=0)
@@ -60,7 +60,7 @@ class Robust:
             probe_batch=self.probe_batch or (128, 192, 256)[size],
             copies=self.copies or (96, 128, 256)[size],
             joined=(0.4, 0.6, 0.8)[size] if self.joined is None else self.joined,
-            share=self.share or (0.975, 0.94, 0.925)[size],
+            share=self.share or (0.975, 0.94, 0.915)[size],
         )
 
     def deepest(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

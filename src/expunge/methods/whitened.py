@@ -15,6 +15,7 @@ from expunge.jacobian import Step
 from expunge.layers import Layer, differentiate
 from expunge.measurement import compute_logits
 from expunge.modes import evaluating
+from expunge.runtime import Precision, computing_in
 from expunge.task import Task
 
 FINITE_STEP = 0.05
@@ -24,12 +25,16 @@ FADE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """1/2 E|f(x) - f0(x)|^2 over probes, logits with their mean over the classes taken out."""
+    """1/2 E|f(x) - f0(x)|^2 over probes, logits with their mean over the classes taken out.
+
+    Gradients are computed in `precision`; changes of the answers, which are small, in float32.
+    """
 
     classifier: Classifier
     layers: tuple[Layer, ...]
     whitening: Whitening
     meter: CostMeter
+    precision: Precision = Precision.FLOAT32
 
     def change(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Return f - f0 on these probes, f0 being `logits`."""
@@ -51,8 +56,9 @@ class Objective:
         """
 
         def differentiate_part(part: slice) -> list[Tensor]:
-            with evaluating(self.classifier.module):
-                value = loss(self.classifier(x[part]), part)
+            with evaluating(self.classifier.module), computing_in(self.precision, x.device):
+                logits = self.classifier(x[part])
+            value = loss(logits.to(x.dtype), part)
             self.meter.add_gradients(len(x[part]))
             return [value.detach(), *differentiate(value, self.layers)]
 
