@@ -27,6 +27,7 @@ LARGEST_STEP = 3.0
 FADE = 0.8
 PLAIN_SHARE = 1 / 8
 CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
+CLOSING_RISE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,7 @@ class PenalisedCourse:
             ground.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
         )
         self._count, self._weight, self._held = 0, 0.0, 0.0
+        self._wanted = settings.share or 1.0
 
     @property
     def steps(self) -> int:
@@ -96,13 +98,17 @@ class PenalisedCourse:
         return self._settings.steps or 0
 
     def take_step(self) -> Mapping[str, float]:
-        """Lower the loss and set the weights: from the last of the planned steps on, to the mean of the latest."""
+        """Lower the loss and set the weights: from the last of the planned steps on, to the mean of the latest.
+
+        Steps after the planned ones are there because too few copies hold: each wants some more of them.
+        """
         way = self._way
         if self._count < self.steps:
             losses = self._move()
             if self._count >= self.steps * (1 - self._settings.averaged):
                 way.average()
         else:
+            self._wanted = min(1.0, self._wanted + CLOSING_RISE)
             way.forget_mean()
             way.write(way.place)
             for _ in range(STEPS_AT_ONCE):
@@ -153,7 +159,7 @@ class PenalisedCourse:
         """Let the copies weigh more while too few fresh ones hold, less while more do than are wanted."""
         self._held = held if self._count == 0 else FADE * self._held + (1 - FADE) * held
         if self._count >= STEERING_STARTS * self.steps:
-            missing = (self._settings.share or 1.0) - self._held
+            missing = self._wanted - self._held
             self._weight *= math.exp(self._settings.gain * max(-LARGEST_MISS, min(LARGEST_MISS, missing)))
 
     def _draw_probes(self) -> tuple[Tensor, Tensor]:
