@@ -112,7 +112,7 @@ def test_only_the_last_layers_change_in_a_deep_network():
 
 def test_layers_that_are_not_edited_stay_as_they_are(trained, rows, monkeypatch):
     monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
-    robust = replace(ROBUST, depth=0.3, steps=4)
+    robust = replace(ROBUST, steps=60, share=0.4, gain=1.0, margin=0.0, temperature=0.1)
     edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=4))
     assert {name.partition(".")[0] for name in edit.compute_patch()} == {"8"}
 
@@ -127,10 +127,19 @@ def test_a_new_label_is_taken_by_copies_too(trained, relabelled):
 def test_what_holds_decides_how_much_copies_weigh(trained, rows):
     weights = []
     for share in (0.01, 0.99):
-        robust = replace(ROBUST, steps=30, share=share)
+        robust = replace(ROBUST, steps=60, share=0.4, gain=1.0, margin=0.0, temperature=0.1)
         edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=30))
         weights.append(edit.trace[-1].losses["weight"])
     assert weights[0] < weights[1]
+
+
+def test_steps_after_the_planned_ones_want_more_copies_until_enough_hold(trained, rows, monkeypatch):
+    robust = replace(ROBUST, steps=60, share=0.4, gain=1.0, margin=0.0, temperature=0.1)
+    stopped = {}
+    for rise in (0.04, 0.0):
+        monkeypatch.setattr(penalised, "CLOSING_RISE", rise)
+        stopped[rise] = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust)).stop_reason
+    assert stopped == {0.04: StopReason.GOAL_REACHED, 0.0: StopReason.STEP_LIMIT}
 
 
 def test_an_edit_says_what_was_chosen_for_the_sizes_left_open(trained, rows):
