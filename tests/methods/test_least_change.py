@@ -112,7 +112,7 @@ def test_only_the_last_layers_change_in_a_deep_network():
 
 def test_layers_that_are_not_edited_stay_as_they_are(trained, rows, monkeypatch):
     monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
-    robust = replace(ROBUST, steps=60, share=0.4, gain=1.0, margin=0.0, temperature=0.1)
+    robust = replace(ROBUST, depth=0.3, steps=4)
     edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=4))
     assert {name.partition(".")[0] for name in edit.compute_patch()} == {"8"}
 
@@ -127,7 +127,7 @@ def test_a_new_label_is_taken_by_copies_too(trained, relabelled):
 def test_what_holds_decides_how_much_copies_weigh(trained, rows):
     weights = []
     for share in (0.01, 0.99):
-        robust = replace(ROBUST, steps=60, share=0.4, gain=1.0, margin=0.0, temperature=0.1)
+        robust = replace(ROBUST, steps=30, share=share)
         edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=30))
         weights.append(edit.trace[-1].losses["weight"])
     assert weights[0] < weights[1]
