@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from expunge.jacobian import Constraints, make_jacobian
-from expunge.measurement import compute_logits
 from expunge.methods.whitened import CURVATURE_EVERY, Ground, remaining
 from expunge.probes.mix import SMALL_IMAGE
 from expunge.quadratic import solve_multipliers
@@ -52,7 +51,6 @@ class ConstrainedCourse:
         self._settings, self._ground = settings, ground
         self._way, self._objective = ground.way, ground.objective
         self._labels = ground.task.labels.to(ground.probes.device)
-        self._logits = compute_logits(ground.objective.classifier, ground.probes, ground.meter.runtime.batch_size)
         self._drawn = ground.task.generator("probe batches")
         self._count = 0
 
@@ -94,7 +92,7 @@ class ConstrainedCourse:
             way.halt()
             return 0.0
         chosen = torch.randint(len(self._ground.probes), (settings.probe_batch or 1,), generator=self._drawn)
-        x, logits = (each[chosen.to(each.device)] for each in (self._ground.probes, self._logits))
+        x, logits = (each[chosen.to(each.device)] for each in (self._ground.probes, self._ground.logits))
         value, gradient = self._objective.gradient(x, logits)
         if self._count % CURVATURE_EVERY == 1:
             way.measure_curvature(gradient, x, logits)

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from expunge.classifier import Classifier
 from expunge.cost import CostMeter
 from expunge.curvature import compute_whitening
 from expunge.edit import Edit, measure_expected_cost
 from expunge.engine import Plan, edit_until_goal
 from expunge.layers import find_layers
+from expunge.measurement import compute_logits
 from expunge.methods.constrained import ConstrainedCourse, Exact
 from expunge.methods.penalised import PenalisedCourse, Robust
 from expunge.methods.protocol import Aim, Needs
@@ -88,7 +92,8 @@ class LeastChange:
             meter=meter,
         )
         objective = Objective(working, layers, whitening, meter, self.precision)
-        ground = Ground(task, meter, objective, Way(objective, self.momentum), probes, self.rate)
+        logits = _answers(reference, probes, meter)
+        ground = Ground(task, meter, objective, Way(objective, self.momentum), probes, logits, self.rate)
         course = (
             ConstrainedCourse(resolved.exact, ground) if robust is None else PenalisedCourse(robust, ground, reference)
         )
@@ -96,3 +101,12 @@ class LeastChange:
         plan = Plan(self.name, to_mapping(resolved), working, course.take_step, limit, least_steps=course.steps)
         edit = edit_until_goal(task, plan, meter)
         return replace(edit, expected=measure_expected_cost(reference, edit.classifier.to(runtime.device), unseen))
+
+
+def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], meter: CostMeter) -> Float[Tensor, "n k"]:
+    parts = []
+    with meter.phase("answers", total=len(x)) as advance:
+        for part in x.split(meter.runtime.batch_size):
+            parts.append(compute_logits(classifier, part))
+            advance(len(part))
+    return torch.cat(parts)

@@ -167,12 +167,13 @@ class PenalisedCourse:
         settings = self._settings
         count = settings.probe_batch or 1
         joined = round((settings.joined or 0.0) * count)
-        pool = self._ground.probes
+        pool, answers = self._ground.probes, self._ground.logits
         chosen = torch.randint(len(pool), (count - joined,), generator=self._drawn).to(pool.device)
-        bounds = self._task.classifier.bounds
-        x = torch.cat([draw_joined(self._rows, joined, bounds, self._joins), pool[chosen]])
-        [logits] = self._ground.meter.sharing.gather(len(x), lambda part: [compute_logits(self._reference, x[part])])
-        return x, logits
+        if not joined:
+            return pool[chosen], answers[chosen]
+        x = draw_joined(self._rows, joined, self._task.classifier.bounds, self._joins)
+        [logits] = self._ground.meter.sharing.gather(joined, lambda part: [compute_logits(self._reference, x[part])])
+        return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
         """Return untouched rows and fresh copies, their labels, and which are the copies."""
