@@ -91,3 +91,22 @@ def test_curves_run_along_k_and_plots_repeat_byte_by_byte():
     assert set(plots) == {"trade-off", "accuracy"}
     assert plots == make_plots(rows, "title")
     assert set(make_plots(rows[:2], "title")) == {"trade-off"}
+
+
+def test_what_some_forget_sets_lack_is_left_out_of_the_mean_and_said():
+    whole, partial, none = (
+        (record("a", seed=seed, test=90.0 + seed, **{"test churn, %": 1.0}) for seed in range(3)),
+        [
+            record("b", seed=0, test=80.0),
+            record("b", seed=1, test=float("nan")),
+            record("b", seed=2, test=82.0),
+        ],
+        [record("c", seed=seed, test=float("nan")) for seed in range(3)],
+    )
+    rows = [*whole, *partial, *none]
+    lines = to_markdown(summarise(rows))
+    assert "| 81.00 ± 12.71 (of 2) |" in lines[3]
+    assert "| - |" in lines[4]
+    assert r"(\mathrm{of}\ 2)" in to_latex(summarise(rows), caption="")
+    assert [line["test"] for line in csv.DictReader(io.StringIO(to_csv(partial)))] == ["80.0", "", "82.0"]
+    assert make_plots(rows, "title") == {}

@@ -5,6 +5,7 @@ import platform
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
         "",
         "Mean ± half a 95% interval (Student's t) over the forget sets, which are drawn at random with seeds from "
         f"{grid.seeds[0]} on. {_say_columns(grid)} Accuracies are top-1 in percent, drops in points; churn is the "
-        f"share of predictions that changed. Bold: best within the error{competitors}. {_say_retain(records)}",
+        f"share of predictions that changed. {_say_gaps(records)}Bold: best within the error{competitors}. "
+        f"{_say_retain(records)}",
         "",
         f"Written by `expunge bench {_place(report.config)}`; [{name}.csv]({name}.csv) has every cell, "
         f"[{name}.tex]({name}.tex) the table in LaTeX.",
@@ -112,6 +114,12 @@ def _say_columns(grid: Grid) -> str:
     if grid.reference:
         return COMPARED.format(reference=grid.reference)
     return STREAM if grid.stream.requests > 1 else SINGLE
+
+
+def _say_gaps(records: Sequence[Record]) -> str:
+    """Say what stands where forget sets lack a figure, if any does."""
+    whole = all(isfinite(figure) for record in records for figure in record.figures.values())
+    return "" if whole else "`-`, or `(of n)`: the other forget sets have no such figure. "
 
 
 def say_prediction(records: Sequence[Record]) -> list[str]:

@@ -6,6 +6,7 @@ Accuracy against k, damage against exact and robust forgetting, streams of reque
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ class Curve:
 
 def make_plots(records: Sequence[Record], title: str) -> dict[str, str]:
     """Return the plots that the records allow, by name; the same records give the same bytes."""
-    columns = records[0].figures
+    columns = {name for name in records[0].figures if all(isfinite(each.figures[name]) for each in records)}
     if GAP in columns:
         return {"gap": _draw_gaps(records, title)}
     accuracy = next((name for name in ACCURACIES if name in columns), None)

@@ -6,7 +6,7 @@ close to, and `audit`, the figures of its audit, where there are such.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 from scipy import stats
@@ -30,7 +30,7 @@ class Column:
     Args:
         name: at the column's head.
         better: +1 if more is better, -1 if less is, 0 if neither.
-        read: the figure; KeyError where a result doesn't have it.
+        read: the figure; KeyError or TypeError where a result doesn't have it.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Record:
         group: what is compared with each other: classifier, goal, k, and number of the request (1 for single ones).
         label: of the method's row.
         seed: of the cell.
-        figures: by column.
+        figures: by column; NaN where the result has none.
         reason: why the edit ended.
         result: of the cell as it is on the disk.
         competes: whether it can be the best.
@@ -106,7 +106,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over n forget sets, and half its 95% interval (Student's t); None for a single one."""
+    """A mean over n forget sets, and half its 95% interval (Student's t); None for a single one, or none."""
 
     mean: float
     half: float | None
@@ -114,25 +114,28 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate":
-        """Return the estimate from one value a forget set.
+        """Return the estimate from one value a forget set, of those that have one.
 
         >>> Estimate.of([1.0, 2.0, 3.0])
         Estimate(mean=2.0, half=2.48..., n=3)
         """
-        mean = sum(values) / len(values)
-        if len(values) < 2:
-            return cls(mean, None, len(values))
-        half = float(stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-        return cls(mean, half, len(values))
+        found = [value for value in values if isfinite(value)]
+        mean = sum(found) / len(found) if found else nan
+        if len(found) < 2:
+            return cls(mean, None, len(found))
+        half = float(stats.sem(found) * stats.t.ppf((1 + CONFIDENCE) / 2, len(found) - 1))
+        return cls(mean, half, len(found))
 
     def __str__(self) -> str:
+        if not self.n:
+            return "-"
         digits = 0 if self.mean >= 1000 else 1 if self.mean >= 100 else 2
         text = f"{self.mean:,.{digits}f}"
         return text if self.half is None else f"{text} ± {self.half:,.{digits}f}"
 
 
 def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
-    """Return the records of the cells that are done, with the columns that every one of them can fill.
+    """Return the records of the cells that are done, with the columns that one of them at least can fill.
 
     Args:
         cells: of one grid.
@@ -142,18 +145,19 @@ def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
     lines = [line for cell in cells for line in _lines(cell)]
     if reference:
         lines = list(_beside(lines, reference))
-    columns = [each for each in _columns_of(cells, reference) if all(_has(each, line.values) for line in lines)]
+    figures = {each.name: [_read(each, line.values) for line in lines] for each in _columns_of(cells, reference)}
+    shown = {name: column for name, column in figures.items() if any(map(isfinite, column))}
     return [
         Record(
             line.group,
             line.label,
             line.cell.seed,
-            {column.name: column.read(line.values) for column in columns},
+            {name: column[place] for name, column in shown.items()},
             line.values["stop_reason"],
             line.result,
             line.label not in (reference, UNEDITED),
         )
-        for line in lines
+        for place, line in enumerate(lines)
     ]
 
 
@@ -236,11 +240,12 @@ def _accuracies(values: Result) -> dict[str, float]:
     return {name: values["after"][name]["accuracy"] for name in PARTS if name in values["after"]}
 
 
-def _has(column: Column, line: Result) -> bool:
+def _read(column: Column, line: Result) -> float:
     try:
-        return isfinite(column.read(line))
+        figure = column.read(line)
+        return figure if isfinite(figure) else nan
     except (KeyError, TypeError):
-        return False
+        return nan
 
 
 def _drop(result: Result, name: str) -> float:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from expunge.bench.records import Estimate, Record, better, group_records
 
@@ -27,6 +28,10 @@ class TableRow:
     best: frozenset[str]
     reasons: str
     n: int
+
+    def say(self, estimate: Estimate) -> str:
+        """Return an estimate as text, and of how many forget sets it is, if it is not of all."""
+        return f"{estimate} (of {estimate.n})" if 0 < estimate.n < self.n else str(estimate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ def to_markdown(table: SummaryTable) -> list[str]:
     heads = (*table.key_names, "forget sets", *table.columns, "stopped by")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in table.rows:
-        cells = [f"**{each}**" if name in row.best else str(each) for name, each in row.estimates.items()]
+        cells = [f"**{row.say(each)}**" if name in row.best else row.say(each) for name, each in row.estimates.items()]
         lines.append("| " + " | ".join([*row.keys, str(row.n), *cells, row.reasons]) + " |")
     return lines
 
@@ -109,7 +114,7 @@ def to_latex(table: SummaryTable, *, caption: str) -> str:
         r"\midrule",
     ]
     for row in table.rows:
-        cells = [_latex_estimate(each, name in row.best) for name, each in row.estimates.items()]
+        cells = [_latex_estimate(row.say(each), name in row.best) for name, each in row.estimates.items()]
         lines.append(" & ".join([*map(escape_latex, row.keys), str(row.n), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
@@ -123,7 +128,7 @@ def to_csv(records: Sequence[Record]) -> str:
     writer.writerow(["method", *names, "seed", *records[0].figures, "stop_reason", "forget_sha256"])
     for record in records:
         keys = [each for place, each in enumerate(record.group) if shown[place]]
-        figures = [round(figure, 4) for figure in record.figures.values()]
+        figures = [round(figure, 4) if isfinite(figure) else "" for figure in record.figures.values()]
         forget = record.result["inputs"]["forget_sha256"]
         writer.writerow([record.label, *keys, record.seed, *figures, record.reason, forget])
     return stream.getvalue()
@@ -140,8 +145,8 @@ def escape_latex(text: str) -> str:
     return text
 
 
-def _latex_estimate(estimate: Estimate, best: bool) -> str:
-    text = str(estimate).replace(",", "{,}").replace("±", r"\pm")
+def _latex_estimate(estimate: str, best: bool) -> str:
+    text = estimate.replace(",", "{,}").replace("±", r"\pm").replace("(of ", r"(\mathrm{of}\ ")
     return rf"$\mathbf{{{text}}}$" if best else f"${text}$"
 
 
