@@ -156,3 +156,15 @@ def test_probabilities_are_not_logits():
 def test_logits_that_only_look_a_little_like_probabilities_pass():
     check_logits(torch.tensor([[0.5, 0.5], [3.0, 1.0]]), 2)
     check_logits(torch.tensor([[1.5, -0.5]]), 2)
+
+
+def test_a_frozen_copy_shares_only_what_it_is_told_to():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Dropout(), nn.Linear(4, 3)).train()
+    classifier = Classifier.wrap(network, num_classes=3)
+    twin = classifier.frozen_copy([network[3]])
+    assert twin.network[3] is network[3]
+    assert twin.network[1] is not network[1]
+    assert [part.training for part in twin.network] == [False, False, False, True]
+    assert [weight.requires_grad for weight in twin.network.parameters()] == [False, False, True, True]
+    assert all(part.training for part in network)
+    assert all(weight.requires_grad for weight in network.parameters())

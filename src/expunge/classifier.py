@@ -1,7 +1,7 @@
 """A trained classifier as the rest of the package sees it: pixels in, logits out."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -134,10 +134,18 @@ class Classifier:
         """Return a deep copy: weights, buffers and training flags of its own."""
         return replace(self, module=copy.deepcopy(self.module))
 
-    def frozen_copy(self) -> "Classifier":
-        """Return a deep copy in eval mode whose weights need no gradient: f0 in the papers' notation."""
-        twin = self.copy()
-        twin.module.eval().requires_grad_(False)
+    def frozen_copy(self, sharing: Collection[nn.Module] = ()) -> "Classifier":
+        """Return a deep copy in eval mode whose weights need no gradient: f0 in the papers' notation.
+
+        Modules in `sharing` are not copied: what is written to their weights is seen by both.
+        """
+        memo = {id(kept): kept for part in sharing for kept in (*part.modules(), *part.parameters())}
+        shared = set(memo)
+        twin = replace(self, module=copy.deepcopy(self.module, memo))
+        for part in twin.module.modules():
+            part.training = part.training and id(part) in shared
+        for weight in twin.module.parameters():
+            weight.requires_grad_(weight.requires_grad and id(weight) in shared)
         return twin
 
     def to(self, device: torch.device) -> "Classifier":

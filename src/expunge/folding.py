@@ -1,7 +1,7 @@
 """A frozen classifier that answers the same with less work: BatchNorm folded into the convolutions in front of it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,7 +15,9 @@ TOLERANCE = 1e-3
 """Share of the largest logit by which folding may move an answer; in float32 it moves by about 1e-6 of it."""
 
 
-def fold_batchnorm(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Classifier:
+def fold_batchnorm(
+    classifier: Classifier, x: Float[Tensor, "b c h w"], sharing: Collection[nn.Module] = ()
+) -> Classifier:
     """Return a frozen copy in eval mode, with each BatchNorm folded into the convolution whose output it takes.
 
     Which one follows which is seen in one forward pass. A network that then answers differently, because a
@@ -24,9 +26,10 @@ def fold_batchnorm(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Class
     Args:
         classifier: any classifier; it stays as it is.
         x: a few images.
+        sharing: modules that are neither copied nor folded: what is written to their weights is seen by both.
     """
-    plain, folded = classifier.frozen_copy(), classifier.frozen_copy()
-    with torch.no_grad(), _followers(folded.module) as pairs:
+    plain, folded = classifier.frozen_copy(sharing), classifier.frozen_copy(sharing)
+    with torch.no_grad(), _followers(folded.module, sharing) as pairs:
         folded(x)
     if not pairs:
         return plain
@@ -41,8 +44,8 @@ def fold_batchnorm(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Class
 
 
 @contextmanager
-def _followers(module: nn.Module) -> Iterator[dict[str, str]]:
-    """Collect the name of each convolution and of the BatchNorm that takes its output, both called once."""
+def _followers(module: nn.Module, sharing: Collection[nn.Module]) -> Iterator[dict[str, str]]:
+    """Collect the names of each convolution and of the BatchNorm that takes its output, called once and not shared."""
     calls: Counter[str] = Counter()
     makers: dict[int, tuple[str, Tensor]] = {}
     takers: dict[str, str] = {}
@@ -57,8 +60,10 @@ def _followers(module: nn.Module) -> Iterator[dict[str, str]]:
         if id(entered) in makers:
             takers[name] = makers[id(entered)][0]
 
-    hooks = []
+    hooks, shared = [], {id(part) for part in sharing}
     for name, part in module.named_modules():
+        if id(part) in shared:
+            continue
         if isinstance(part, nn.Conv2d):
             hooks.append(part.register_forward_hook(lambda _, inputs, output, name=name: made(name, output)))
         elif isinstance(part, nn.BatchNorm2d) and part.running_mean is not None:

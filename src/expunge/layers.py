@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expunge.classifier import Classifier
-from expunge.modes import differentiating_only, evaluating
+from expunge.modes import evaluating
 
 PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
 OTHERWISE = 128 * 32 * 32
@@ -128,8 +128,7 @@ def trace_rows(
         x: one batch, all of whose inner activations are held in memory.
         cotangent: makes the weights of the logits from the logits; it is not differentiated.
     """
-    module, edited = classifier.module, [layer.module for layer in layers]
-    with evaluating(module), differentiating_only(module, edited), _recorded(layers) as calls:
+    with evaluating(classifier.module), _recorded(layers) as calls:
         logits = classifier(x)
         outputs = [output for made in calls for output in made.outputs]
         gradients = iter(torch.autograd.grad(logits, outputs, cotangent(logits.detach())))

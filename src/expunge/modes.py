@@ -1,6 +1,6 @@
-"""The one place where flags of training and of gradients and BatchNorm statistics are switched, and put back."""
+"""The one place where train/eval flags and BatchNorm statistics are switched, and put back."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -30,20 +30,6 @@ def editing(module: nn.Module, batchnorm: BatchNormMode) -> Iterator[None]:
     with _flags_kept(module):
         module.train(batchnorm is BatchNormMode.BATCH)
         yield
-
-
-@contextmanager
-def differentiating_only(module: nn.Module, parts: Collection[nn.Module]) -> Iterator[None]:
-    """Let only weights of `parts` of `module` require gradients for the block, so that nothing is kept for others."""
-    wanted = {id(weight) for part in parts for weight in part.parameters()}
-    frozen = [weight for weight in module.parameters() if weight.requires_grad and id(weight) not in wanted]
-    try:
-        for weight in frozen:
-            weight.requires_grad_(False)
-        yield
-    finally:
-        for weight in frozen:
-            weight.requires_grad_(True)
 
 
 @contextmanager

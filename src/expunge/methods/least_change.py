@@ -15,6 +15,7 @@ from expunge.cost import CostMeter
 from expunge.curvature import compute_whitening
 from expunge.edit import Edit, measure_expected_cost
 from expunge.engine import Plan, edit_until_goal
+from expunge.folding import fold_batchnorm
 from expunge.layers import find_layers
 from expunge.measurement import compute_logits
 from expunge.methods.constrained import ConstrainedCourse, Exact
@@ -83,19 +84,21 @@ class LeastChange:
             joined = round((robust.joined or 0.0) * CURVATURE_PROBES)
             fresh = draw_joined(rows, joined, task.classifier.bounds, task.generator("joined probes of curvature"))
             measured = torch.cat([fresh, measured[: max(1, CURVATURE_PROBES - joined)]])
+        fast = fold_batchnorm(working, rows[:2], sharing=[layer.module for layer in layers])
         whitening = compute_whitening(
-            working,
+            fast,
             layers,
             measured,
             damping=self.damping,
             generator=task.generator("curvature"),
             meter=meter,
         )
-        objective = Objective(working, layers, whitening, meter, self.precision)
-        logits = _answers(reference, probes, meter)
+        objective = Objective(fast, layers, whitening, meter, self.precision)
+        before = fold_batchnorm(reference, rows[:2])
+        logits = _answers(before, probes, meter)
         ground = Ground(task, meter, objective, Way(objective, self.momentum), probes, logits, self.rate)
         course = (
-            ConstrainedCourse(resolved.exact, ground) if robust is None else PenalisedCourse(robust, ground, reference)
+            ConstrainedCourse(resolved.exact, ground) if robust is None else PenalisedCourse(robust, ground, before)
         )
         limit = course.steps + course.closing_steps
         plan = Plan(self.name, to_mapping(resolved), working, course.take_step, limit, least_steps=course.steps)

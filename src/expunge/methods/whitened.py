@@ -14,7 +14,7 @@ from expunge.curvature import Whitening
 from expunge.jacobian import Step
 from expunge.layers import Layer, differentiate
 from expunge.measurement import compute_logits
-from expunge.modes import differentiating_only, evaluating
+from expunge.modes import evaluating
 from expunge.runtime import Precision, computing_in
 from expunge.task import Task
 
@@ -54,11 +54,9 @@ class Objective:
             x: the images.
             loss: logits of some images and which they are -> their share of the sum.
         """
-        edited = [layer.module for layer in self.layers]
 
         def differentiate_part(part: slice) -> list[Tensor]:
-            module = self.classifier.module
-            with evaluating(module), differentiating_only(module, edited), computing_in(self.precision, x.device):
+            with evaluating(self.classifier.module), computing_in(self.precision, x.device):
                 logits = self.classifier(x[part])
             value = loss(logits.to(x.dtype), part)
             self.meter.add_gradients(len(x[part]))
