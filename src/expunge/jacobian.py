@@ -86,7 +86,7 @@ def make_jacobian(constraints: Constraints, *, memory_bytes: int, meter: CostMet
     per_row = count_weights(constraints.layers) * BYTES_PER_NUMBER
     if per_row * len(constraints.x) <= memory_bytes:
         return HeldJacobian(constraints, meter)
-    return RecomputedJacobian(constraints, max(1, memory_bytes // (2 * per_row)), meter)
+    return RecomputedJacobian(constraints, max(1, memory_bytes // (3 * per_row)), meter)
 
 
 class HeldJacobian:
@@ -109,7 +109,7 @@ class HeldJacobian:
 
 
 class RecomputedJacobian:
-    """At most two blocks of rows in memory at a time; n/block passes for products, their square for the Gram matrix."""
+    """Two blocks of rows in memory and one in the making; n/block passes for products, their square for the Gram matrix."""
 
     def __init__(self, constraints: Constraints, block: int, meter: CostMeter) -> None:
         self._constraints, self._meter = constraints, meter

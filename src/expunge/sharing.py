@@ -24,18 +24,24 @@ class Sharing:
     def gather(self, count: int, work: Work, *, at_once: int | None = None) -> list[Tensor]:
         """Return the tensors of all images, where `work` returns a row for each of its own, at most `at_once`.
 
+        What is held at a time is the whole and one piece of it.
+
         >>> [doubled] = Sharing(2).gather(5, lambda part: [2 * torch.arange(5)[part]])
         >>> doubled.tolist()
         [0, 2, 4, 6, 8]
         """
-        own = share_of(self.processes, count)
-        columns = [_join(pieces) for pieces in zip(*self._run(own, work, at_once), strict=True)]
-        if own == slice(0, count):
-            return columns
-        whole = [column.new_zeros(count, *column.shape[1:]) for column in columns]
-        for full, column in zip(whole, columns, strict=True):
-            full[own] = column
-        self.processes.sum(whole)
+        own, whole = share_of(self.processes, count), list[Tensor]()
+        start = own.start
+        for pieces in self._run(own, work, at_once):
+            if len(pieces[0]) == count:
+                return list(pieces)
+            whole = whole or [piece.new_zeros(count, *piece.shape[1:]) for piece in pieces]
+            stop = start + len(pieces[0])
+            for column, piece in zip(whole, pieces, strict=True):
+                column[start:stop] = piece
+            start = stop
+        if own != slice(0, count):
+            self.processes.sum(whole)
         return whole
 
     def sum(self, count: int, work: Work) -> list[Tensor]:
@@ -80,10 +86,6 @@ class Sharing:
             start = part.stop
             if start >= own.stop:
                 return
-
-
-def _join(pieces: Sequence[Tensor]) -> Tensor:
-    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

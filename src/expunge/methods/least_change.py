@@ -74,6 +74,7 @@ class LeastChange:
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, probes = drawn[:kept_out], drawn[kept_out:]
         rows = task.forget_set.to(runtime.device).x
+        reference = fold_batchnorm(reference, rows[:2])
         resolved = replace(
             self, exact=self.exact.resolve(rows.shape[2] * rows.shape[3]), robust=self.robust.resolve(len(rows))
         )
@@ -94,11 +95,10 @@ class LeastChange:
             meter=meter,
         )
         objective = Objective(fast, layers, whitening, meter, self.precision)
-        before = fold_batchnorm(reference, rows[:2])
-        logits = _answers(before, probes, meter)
+        logits = _answers(reference, probes, meter)
         ground = Ground(task, meter, objective, Way(objective, self.momentum), probes, logits, self.rate)
         course = (
-            ConstrainedCourse(resolved.exact, ground) if robust is None else PenalisedCourse(robust, ground, before)
+            ConstrainedCourse(resolved.exact, ground) if robust is None else PenalisedCourse(robust, ground, reference)
         )
         limit = course.steps + course.closing_steps
         plan = Plan(self.name, to_mapping(resolved), working, course.take_step, limit, least_steps=course.steps)
