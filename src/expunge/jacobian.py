@@ -109,7 +109,7 @@ class HeldJacobian:
 
 
 class RecomputedJacobian:
-    """Two blocks of rows in memory, one in the making; n/block passes for products, their square for the Gram matrix."""
+    """Two blocks of rows in memory, one in the making; n/block passes a product, their square for the Gram matrix."""
 
     def __init__(self, constraints: Constraints, block: int, meter: CostMeter) -> None:
         self._constraints, self._meter = constraints, meter
