@@ -150,13 +150,15 @@ def test_an_edit_says_what_was_chosen_for_the_sizes_left_open(trained, rows):
 
 
 def test_open_sizes_follow_the_number_of_rows():
-    sizes = [Robust().resolve(rows) for rows in (16, 64, 256)]
+    sizes = [Robust().resolve(rows, 32 * 32) for rows in (16, 64, 256)]
     assert [(each.steps, each.probe_batch, each.copies, each.joined, each.share) for each in sizes] == [
         (80, 128, 96, 0.4, 0.975),
         (120, 192, 128, 0.6, 0.94),
         (160, 256, 256, 0.8, 0.915),
     ]
-    assert Robust(steps=7, joined=0.0).resolve(256).joined == 0.0
+    assert Robust(steps=7, joined=0.0).resolve(256, 32 * 32).joined == 0.0
+    large = Robust().resolve(64, 224 * 224)
+    assert (large.steps, large.probe_batch, large.copies) == (120, 96, 64)
 
 
 def test_the_expected_cost_comes_from_probes_kept_out(trained, rows):

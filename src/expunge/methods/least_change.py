@@ -75,9 +75,8 @@ class LeastChange:
         unseen, probes = drawn[:kept_out], drawn[kept_out:]
         rows = task.forget_set.to(runtime.device).x
         reference = fold_batchnorm(reference, rows[:2])
-        resolved = replace(
-            self, exact=self.exact.resolve(rows.shape[2] * rows.shape[3]), robust=self.robust.resolve(len(rows))
-        )
+        pixels = rows.shape[2] * rows.shape[3]
+        resolved = replace(self, exact=self.exact.resolve(pixels), robust=self.robust.resolve(len(rows), pixels))
         robust = resolved.robust if task.strength is Strength.ROBUST else None
         layers, measured = find_layers(working, probes), probes[:CURVATURE_PROBES]
         if robust is not None:

@@ -16,6 +16,7 @@ from expunge.layers import Layer
 from expunge.measurement import compute_logits
 from expunge.methods.whitened import CURVATURE_EVERY, Ground, norm, remaining
 from expunge.probes.joined import draw_joined
+from expunge.probes.mix import SMALL_IMAGE
 from expunge.settings import check_settings, setting
 
 FEW_ROWS, SOME_ROWS = 32, 128
@@ -35,8 +36,8 @@ class Robust:
     """Settings of robust forgetting, where copies of the rows, drawn anew in each step, are to be forgotten."""
 
     steps: int | None = setting(None, "steps; 80, 120 for over 32 rows, 160 for over 128", at_least=1)
-    probe_batch: int | None = setting(None, "probes in a step; 128, 192 or 256 likewise", at_least=1)
-    copies: int | None = setting(None, "copies in a step; 96, 128 or 256 likewise", at_least=1)
+    probe_batch: int | None = setting(None, "probes in a step; 128, 192 or 256 likewise, half if large", at_least=1)
+    copies: int | None = setting(None, "copies in a step; 96, 128 or 256 likewise, half if large", at_least=1)
     joined: float | None = setting(
         None, "share of the probes that are joined rows, drawn anew; 0.4, 0.6 or 0.8 likewise", at_least=0, at_most=1
     )
@@ -52,14 +53,18 @@ class Robust:
     def __post_init__(self) -> None:
         check_settings(self)
 
-    def resolve(self, rows: int) -> "Robust":
-        """Return these settings with the sizes that were left open chosen for so many rows."""
-        size = (rows > FEW_ROWS) + (rows > SOME_ROWS)
+    def resolve(self, rows: int, pixels: int) -> "Robust":
+        """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
+
+        >>> Robust(copies=7).resolve(16, 224 * 224).probe_batch
+        64
+        """
+        size, split = (rows > FEW_ROWS) + (rows > SOME_ROWS), 1 + (pixels > SMALL_IMAGE)
         return replace(
             self,
             steps=self.steps or (80, 120, 160)[size],
-            probe_batch=self.probe_batch or (128, 192, 256)[size],
-            copies=self.copies or (96, 128, 256)[size],
+            probe_batch=self.probe_batch or (128, 192, 256)[size] // split,
+            copies=self.copies or (96, 128, 256)[size] // split,
             joined=(0.4, 0.6, 0.8)[size] if self.joined is None else self.joined,
             share=self.share or (0.975, 0.94, 0.915)[size],
         )
