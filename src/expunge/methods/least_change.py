@@ -24,6 +24,7 @@ from expunge.methods.protocol import Aim, Needs
 from expunge.methods.whitened import Ground, Objective, Way
 from expunge.probes.joined import draw_joined
 from expunge.probes.mix import ProbeMix, draw_probes
+from expunge.processes import share_of
 from expunge.runtime import Precision, Runtime
 from expunge.settings import check_settings, setting, to_mapping
 from expunge.task import Strength, Task
@@ -106,9 +107,12 @@ class LeastChange:
 
 
 def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], meter: CostMeter) -> Float[Tensor, "n k"]:
-    parts = []
-    with meter.phase("answers", total=len(x)) as advance:
-        for part in x.split(meter.runtime.batch_size):
-            parts.append(compute_logits(classifier, part))
-            advance(len(part))
-    return torch.cat(parts)
+    def answer(part: slice) -> list[Tensor]:
+        logits = compute_logits(classifier, x[part])
+        advance(len(logits))
+        return [logits]
+
+    own = share_of(meter.sharing.processes, len(x))
+    with meter.phase("answers", total=own.stop - own.start) as advance:
+        [logits] = meter.sharing.gather(len(x), answer)
+    return logits
