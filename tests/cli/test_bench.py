@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_a_grid_is_run_once_and_makes_its_tables(grid, expunge):
     assert said.code == 0, said.err
     assert "4/4 negative gradient, k = 4, seed 1: done" in said.err
     written = {path.name for path in (folder / "docs" / "results").iterdir()}
-    assert written == {"grid.md", "grid.csv", "grid.tex", "grid-accuracy.svg", "grid-trade-off.svg"}
+    assert written == {"grid.md", "grid.csv", "grid.tex", "grid.jsonl", "grid-accuracy.svg", "grid-trade-off.svg"}
     assert "| 4 | negative gradient | 2 |" in said.out
     assert len(read_table(folder)) == 4
     before = (folder / "docs" / "results" / "grid.md").read_text()
@@ -59,12 +60,29 @@ def test_a_grid_is_run_once_and_makes_its_tables(grid, expunge):
     assert expunge("bench", "grid.toml", "--table").out == again.out
 
 
+def test_what_is_kept_beside_the_tables_is_not_run_again(grid, expunge):
+    folder = grid(methods=METHODS[:1])
+    first = expunge("bench", "grid.toml")
+    shutil.rmtree(folder / "runs")
+    elsewhere = expunge("bench", "grid.toml")
+    assert (elsewhere.code, elsewhere.out) == (0, first.out)
+    assert not (folder / "runs").exists()
+    grid(methods=METHODS[:1], seeds=[0, 1])
+    more = expunge("bench", "grid.toml")
+    assert more.code == 0, more.err
+    assert [path.name for path in (folder / "runs" / "grid").iterdir()] == ["negative-gradient-k4-s1"]
+    assert "1 of 2 cells are done already" in more.err
+    assert len(read_table(folder)) == 2
+    assert expunge("bench", "grid.toml", "--again").code == 0
+    assert len(list((folder / "runs" / "grid").iterdir())) == 2
+
+
 def test_killed_in_the_middle_it_goes_on_to_the_same_table(grid, expunge):
     folder = grid(seeds=[0, 1, 2], methods=METHODS[:1])
     assert expunge("bench", "grid.toml", "--runs", "whole").code == 0
     whole = read_table(folder)
     (folder / "docs" / "results" / "grid.csv").unlink()
-    start = [sys.executable, "-m", "expunge", "bench", "grid.toml", "--jobs", "2"]
+    start = [sys.executable, "-m", "expunge", "bench", "grid.toml", "--again", "--jobs", "2"]
     process = subprocess.Popen(start, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     done = wait_for(lambda: list((folder / "runs").glob("grid/*/result.json")))
     children = find_children(process.pid)
@@ -73,7 +91,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_table(grid, expunge):
     kept = {path: path.stat().st_mtime_ns for path in done}
     assert 0 < len(list((folder / "runs").glob("grid/*/result.json"))) < 3
     wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
-    said = expunge("bench", "grid.toml")
+    said = expunge("bench", "grid.toml", "--again")
     assert said.code == 0, said.err
     assert read_table(folder) == whole
     assert {path: path.stat().st_mtime_ns for path in done} == kept
@@ -179,7 +197,7 @@ def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expu
     assert last["held"] == pytest.approx(sum(last["held_by_request"]) / 3)
     for gone in (cell / "result.json", cell / "request-3" / "request.json"):
         gone.unlink()
-    assert expunge("bench", "grid.toml").code == 0
+    assert expunge("bench", "grid.toml", "--again").code == 0
     again = json.loads((cell / "result.json").read_text())
     assert [line["weights_sha256"] for line in again["requests"]] == [
         line["weights_sha256"] for line in result["requests"]
@@ -193,7 +211,7 @@ def test_a_ray_cluster_gives_the_same_table(grid, expunge):
     folder = grid()
     assert expunge("bench", "grid.toml", "--runs", "whole").code == 0
     whole = read_table(folder)
-    said = expunge("bench", "grid.toml", "--ray", "local", "--jobs", "2")
+    said = expunge("bench", "grid.toml", "--again", "--ray", "local", "--jobs", "2")
     assert said.code == 0, said.err
     assert read_table(folder) == whole
 

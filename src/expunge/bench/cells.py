@@ -1,22 +1,27 @@
-"""The cells of a grid: one job each, in a folder of its own, done when its result is there."""
+"""The cells of a grid: one job each, in a folder of its own, done when its result is there or is kept elsewhere."""
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from expunge.api import make_method
+from expunge.audit.places import AUDIT_FOLDER
+from expunge.audit.record import AUDIT_FILE, read_audit
 from expunge.bench.grid import ClassifierRow, Grid, MethodRow, StreamPart
 from expunge.errors import SettingsError
 from expunge.jobs.job import GoalChoice, Job
-from expunge.settings import from_mapping, merge
+from expunge.settings import from_mapping, merge, to_mapping
 from expunge.task import StopReason
 
 DATA_VARIABLE = "EXPUNGE_DATA"
 DEFAULT_DATA = Path("../shared/data")
 RESULT, FAILURE, MACHINE = "result.json", "failure.json", "cell.json"
+WHERE_IT_RUNS = ("device", "devices", "nodes", "memory_gigabytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Cell:
         job: what is run.
         stream: how many requests, and what becomes of earlier ones.
         folder: where the result goes.
+        key: hash of all that was asked, defaults included, but for places on this machine and what it is run on.
+        kept: what an earlier run left of this cell, possibly elsewhere; see `expunge.bench.kept`.
     """
 
     classifier: str
@@ -42,6 +49,8 @@ class Cell:
     job: Job
     stream: StreamPart
     folder: Path
+    key: str
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -51,21 +60,34 @@ class Cell:
 
     def result(self) -> dict[str, Any] | None:
         """Return the finished result, None if there is none; one that Ctrl-C ended is none."""
-        path = self.folder / RESULT
-        if not path.is_file():
-            return None
-        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return None if result.get("stop_reason") == StopReason.INTERRUPTED else result
+        return self._own_result() or self.kept.get("result")
 
     def machine(self) -> dict[str, Any] | None:
         """Return where the cell was run, None if it doesn't say."""
+        if self._own_result() is None:
+            return self.kept.get("machine")
         path = self.folder / MACHINE
         return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else None
+
+    def audit(self) -> Mapping[str, float | None]:
+        """Return the figures of the cell's audit by name; none where it has not been audited."""
+        if self._own_result() is None:
+            return dict(self.kept.get("audit", {}))
+        folder = self.folder / AUDIT_FOLDER
+        figures = read_audit(folder).figures if (folder / AUDIT_FILE).is_file() else {}
+        return {name: figure.value for name, figure in figures.items()}
 
     def failure(self) -> str | None:
         """Return why the last attempt failed, None if it didn't."""
         path = self.folder / FAILURE
         return str(json.loads(path.read_text("utf-8"))["error"]) if path.is_file() else None
+
+    def _own_result(self) -> dict[str, Any] | None:
+        path = self.folder / RESULT
+        if not path.is_file():
+            return None
+        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return None if result.get("stop_reason") == StopReason.INTERRUPTED else result
 
 
 def make_cells(grid: Grid, *, name: str, runs: Path) -> tuple[Cell, ...]:
@@ -105,21 +127,28 @@ def _each_cell(grid: Grid, places: Mapping[str, str], folder: Path) -> Iterator[
                         continue
                     for goal in grid.goals_of(row):
                         named = goal.value if grid.goals and row.goal is None else ""
-                        job = from_mapping(
-                            Job, _values(grid, one, row, goal, places) | _drawn(grid, count, seed), "job."
-                        )
+                        values = _values(grid, one, row, goal) | _drawn(grid, count, seed)
+                        job = from_mapping(Job, _fill(values, places), "job.")
                         place = folder / _folder_name((one.label, row.label, named), grid, count, seed)
-                        yield Cell(one.label, named, row.label, count, seed, job, grid.stream, place)
+                        key = make_key(from_mapping(Job, values, "job."), grid.stream)
+                        yield Cell(one.label, named, row.label, count, seed, job, grid.stream, place, key)
 
 
-def _values(
-    grid: Grid, one: ClassifierRow, row: MethodRow, goal: GoalChoice, places: Mapping[str, str]
-) -> dict[str, Any]:
+def make_key(job: Job, stream: StreamPart) -> str:
+    """Return a hash of a job as the grid has it, with places such as {data} left open and all settings written out.
+
+    A setting whose default has changed makes another job.
+    """
+    asked = {name: value for name, value in to_mapping(job).items() if name not in WHERE_IT_RUNS}
+    asked["settings"] = to_mapping(make_method(job.method, job.settings))
+    text = json.dumps([asked, to_mapping(stream)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _values(grid: Grid, one: ClassifierRow, row: MethodRow, goal: GoalChoice) -> dict[str, Any]:
     values = merge(grid.job, {"model": one.model, "data": one.data})
     values |= {"method": row.method, "settings": row.settings, "goal": goal}
-    values |= {"strength": row.strength} if row.strength is not None else {}
-    filled: dict[str, Any] = _fill(values, places)
-    return filled
+    return values | ({"strength": row.strength} if row.strength is not None else {})
 
 
 def _drawn(grid: Grid, count: int, seed: int) -> dict[str, Any]:

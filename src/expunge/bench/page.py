@@ -14,6 +14,7 @@ from scipy import stats
 
 from expunge.bench.cells import Cell
 from expunge.bench.grid import Grid
+from expunge.bench.kept import SUFFIX, to_lines
 from expunge.bench.records import Record, read_records
 from expunge.bench.tables import summarise, to_csv, to_latex, to_markdown
 from expunge.errors import DataError, ExpungeWarning
@@ -51,7 +52,7 @@ class Report:
 
 
 def write_results(report: Report, folder: Path) -> str:
-    """Write NAME.md, .csv, .tex and the plots of what is done to `folder`; return the page.
+    """Write NAME.md, .csv, .tex, .jsonl and the plots of what is done to `folder`; return the page.
 
     Raises:
         DataError: no cell is done.
@@ -67,6 +68,7 @@ def write_results(report: Report, folder: Path) -> str:
         write_text(folder / f"{report.name}-{kind}.svg", svg)
     write_text(folder / f"{report.name}.csv", to_csv(records))
     write_text(folder / f"{report.name}.tex", to_latex(summarise(records), caption=report.grid.title))
+    write_text(folder / f"{report.name}{SUFFIX}", to_lines(report.cells))
     write_text(folder / f"{report.name}.md", page)
     return page
 
@@ -94,7 +96,7 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
         f"{_say_retain(records)}",
         "",
         f"Written by `expunge bench {_place(report.config)}`; [{name}.csv]({name}.csv) has every cell, "
-        f"[{name}.tex]({name}.tex) the table in LaTeX.",
+        f"[{name}{SUFFIX}]({name}{SUFFIX}) the same in full, [{name}.tex]({name}.tex) the table in LaTeX.",
         "",
         *to_markdown(summarise(records)),
         "",

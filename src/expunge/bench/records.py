@@ -11,8 +11,6 @@ from typing import Any
 
 from scipy import stats
 
-from expunge.audit.places import AUDIT_FOLDER
-from expunge.audit.record import AUDIT_FILE, Figure, read_audit
 from expunge.audit.retrained import gap, tug_of_war
 from expunge.bench.cells import Cell
 from expunge.jobs.job import GoalChoice
@@ -70,7 +68,7 @@ REFERENCE_COLUMNS = (
     Column("forget accuracy", 0, lambda line: line["after"]["forget"]["accuracy"]),
     Column("retain accuracy", 0, lambda line: line["after"]["retain"]["accuracy"]),
     Column("test accuracy", 0, lambda line: line["after"]["test"]["accuracy"]),
-    Column("membership AUC", 0, lambda line: line["audit"]["membership.loss_after"].value),
+    Column("membership AUC", 0, lambda line: line["audit"]["membership.loss_after"]),
     Column("forget misclassified, %", 0, lambda line: 100 * line["goal_achieved"]),
     Column("test answers changed, %", 0, lambda line: line["after"]["test"]["churn"]),
     Column("steps", 0, lambda line: line["steps"]),
@@ -203,14 +201,9 @@ def _lines(cell: Cell) -> Iterator[_Line]:
     if result is None:
         return
     if cell.stream.requests == 1:
-        yield _Line(cell, cell.label, {**result, "audit": _read_audit(cell)}, result)
+        yield _Line(cell, cell.label, {**result, "audit": cell.audit()}, result)
     for line in result.get("requests", ()):
         yield _Line(cell, cell.label, {**line, "before": result["before"]}, result)
-
-
-def _read_audit(cell: Cell) -> Mapping[str, Figure]:
-    folder = cell.folder / AUDIT_FOLDER
-    return read_audit(folder).figures if (folder / AUDIT_FILE).is_file() else {}
 
 
 def _beside(lines: Sequence[_Line], reference: str) -> Iterator[_Line]:

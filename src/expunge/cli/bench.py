@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from expunge.bench import make_cells, read_grid
+from expunge.bench.kept import with_kept
 from expunge.bench.lanes import Budget
 from expunge.bench.page import Report, write_results
 from expunge.bench.schedule import Means, run_missing
@@ -25,6 +26,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--memory-gigabytes", type=float, help="For all cells at a time.  [default: 80% of what is free]")
 @click.option("--ray", "address", metavar="ADDRESS", help="Run the cells on a Ray cluster; local starts one here.")
 @click.option("--table", "only_table", is_flag=True, help="Run nothing; make the tables from the cells that are done.")
+@click.option("--again", is_flag=True, help="Run cells that have no folder, though the results folder keeps theirs.")
 @click.option("--smoke", is_flag=True, help="The same grid in small, on handwritten digits, in seconds.")
 def command(  # noqa: PLR0913 - one argument a flag
     *,
@@ -35,18 +37,22 @@ def command(  # noqa: PLR0913 - one argument a flag
     memory_gigabytes: float | None,
     address: str | None,
     only_table: bool,
+    again: bool,
     smoke: bool,
 ) -> int:
     """Run the cells of the grid CONFIG that have no result yet, then write its tables and plots.
 
     Every cell is a job in a folder of its own under --runs, so the command can be stopped, or killed, and given again.
-    CONFIG is described in docs/benchmarks.md. The exit code is 4 if a cell failed.
+    Cells whose results --results keeps, of this grid or another, count as done; --again measures them anew. CONFIG is
+    described in docs/benchmarks.md. The exit code is 4 if a cell failed.
     """
     grid, name = read_grid(config), config.stem
     if smoke:
         name = f"{name}-smoke"
         grid, results = make_smoke(grid, runs / "smoke"), runs / name
     cells = make_cells(grid, name=name, runs=runs)
+    if not again:
+        cells = with_kept(cells, results, name)
     failures: dict[str, str] = {}
     if not only_table:
         means = Means(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
