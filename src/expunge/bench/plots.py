@@ -6,7 +6,8 @@ Accuracy against k, damage against exact and robust forgetting, streams of reque
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import ceil, isfinite
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -16,6 +17,10 @@ from expunge.bench.records import Estimate, Record, group_records
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 MARKERS = "os^Dv<>P"
+FILLS: tuple[Literal["full", "none", "left"], ...] = ("full", "none", "left")
+"""How markers are filled the first time that colours are used, the second, the third."""
+SIZE, LARGER = 4.0, 1.5
+LEGEND_COLUMNS, LEGEND_LINE = 4, 0.2
 ACCURACIES, CHURNS = ("test", "retain"), ("test churn, %", "retain churn, %")
 COUNT, REQUEST = 2, 3
 PERCENTS = (0, 1, 3, 10, 30, 100)
@@ -86,22 +91,28 @@ def _draw_accuracy(curves: Sequence[Curve], column: str, title: str) -> str:
 
 
 def _draw_trade_off(curves: Sequence[Curve], column: str, title: str) -> str:
-    """Draw a point for each method and k: to the right what is forgotten, as it is and as copies, upward the cost."""
+    """Draw a point for each method and k: to the right what is forgotten, as it is and as copies, upward the cost.
+
+    The more rows, the larger the point.
+    """
     figure, axes = _figure(title, len(FORGOTTEN))
+    counts = sorted({place for curve in curves for place in curve.places})
     for axis, (share, name) in zip(axes, FORGOTTEN.items(), strict=True):
         for curve in curves:
-            shares = [estimate.mean for estimate in curve.estimates(share)]
-            damage = curve.estimates(column)
-            _plot(axis, curve, shares, damage, line=":")
-            if len(curve.places) > 1:
-                for x, each, place in zip(shares, damage, curve.places, strict=True):
-                    axis.annotate(str(place), (x, each.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
+            shares, damage = [each.mean for each in curve.estimates(share)], curve.estimates(column)
+            axis.plot(shares, [each.mean for each in damage], ":", color=_style(curve)["color"], linewidth=1.2)
+            for x, each, place in zip(shares, damage, curve.places, strict=True):
+                size = SIZE + LARGER * counts.index(place)
+                axis.errorbar(x, each.mean, each.half or 0.0, label=curve.label, markersize=size, **_style(curve))
         axis.set_xlim(-2, 102)
         axis.set_yscale("symlog", linthresh=1)
         axis.set_ylim(-0.1, 130)
         axis.set_yticks(PERCENTS, list(map(str, PERCENTS)))
         axis.set_xlabel(name)
     axes[0].set_ylabel(f"{column.removesuffix(', %')}: answers changed, %")
+    if len(counts) > 1:
+        named = ", ".join(map(str, counts))
+        axes[0].set_title(f"rows to forget, from the smallest point to the largest: {named}", fontsize=8, loc="left")
     return _to_svg(figure, axes)
 
 
@@ -161,28 +172,36 @@ def _figure(title: str, panels: int, *, height: float = 4.5) -> tuple[Figure, li
     return figure, [grid[0, place] for place in range(panels)]
 
 
-def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[Estimate], line: str = "-") -> None:
-    number = curve.style
-    axes.errorbar(
-        x,
-        [each.mean for each in y],
-        yerr=[each.half or 0.0 for each in y],
-        label=curve.label,
-        color=COLOURS[number % len(COLOURS)],
-        marker=MARKERS[number % len(MARKERS)],
-        linestyle=line,
-        markersize=5,
-        linewidth=1.2,
-        capsize=2,
-    )
+def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[Estimate]) -> None:
+    means, halves = [each.mean for each in y], [each.half or 0.0 for each in y]
+    axes.errorbar(x, means, halves, label=curve.label, markersize=5, linewidth=1.2, **_style(curve))
+
+
+def _style(curve: Curve) -> dict[str, Any]:
+    """Return colour, marker and its filling: no two of the first 24 curves have all three in common."""
+    round_, place = divmod(curve.style, len(COLOURS))
+    fill = FILLS[round_ % len(FILLS)]
+    return {"color": COLOURS[place], "marker": MARKERS[place], "fillstyle": fill, "capsize": 2}
 
 
 def _to_svg(figure: Figure, axes: Sequence[Axes], *, legend: bool = True) -> str:
     for axis in axes:
         axis.grid(alpha=0.3)
     if legend:
-        axes[0].legend(fontsize=8)
+        _add_legend(figure, axes[0])
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "expunge"}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Name the curves below the panels, in as many lines as it takes; the figure grows by them."""
+    handles, labels = axes.get_legend_handles_labels()
+    named = dict(zip(reversed(labels), reversed(handles), strict=True))
+    ordered = {label: named[label] for label in dict.fromkeys(labels)}
+    lines = ceil(len(ordered) / LEGEND_COLUMNS)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + LEGEND_LINE * lines)
+    columns = ceil(len(ordered) / lines)
+    figure.legend(ordered.values(), ordered.keys(), loc="outside lower center", ncols=columns, fontsize=8)
