@@ -1,12 +1,17 @@
 import json
+from pathlib import Path
 
 import pytest
 import tomli_w
 
+from expunge.api import make_method
 from expunge.bench.cells import make_cells
 from expunge.bench.grid import read_grid
 from expunge.bench.kept import to_lines, with_kept
+from expunge.bench.records import read_records
+from expunge.bench.tables import to_csv
 from expunge.errors import DataError
+from expunge.settings import to_mapping
 
 JOB = {"model": {"architecture": "a:b", "weights": "{data}/w"}, "data": {"source": "npz:{arrays}/c.npz"}}
 ROW = {"label": "L2UL", "method": "l2ul"}
@@ -83,6 +88,16 @@ def test_what_it_is_run_on_makes_no_other_cell_and_a_default_that_is_named_neith
     assert cells_of(methods=[{**ROW, "settings": {"margin": 0.5}}])[0].key == key
 
 
+def test_what_was_measured_with_another_default_is_left_and_a_setting_since_then_does_not_matter(cells_of, tmp_path):
+    kept, told = tmp_path / "kept", to_mapping(make_method("l2ul"))
+    del told["growth"], told["attack"]["start"]
+    cell, other = cells_of()
+    finish(cell, settings=told)
+    finish(other, settings=told | {"attack": {**told["attack"], "radius": 0.9}})
+    keep(kept, "grid", [cell, other])
+    assert [one.result() is None for one in with_kept(cells_of(runs="elsewhere"), kept, "grid")] == [False, True]
+
+
 def test_an_own_result_goes_over_a_kept_one(cells_of, tmp_path):
     finish(cells_of(runs="elsewhere")[0], goal_achieved=0.5)
     keep(tmp_path / "kept", "grid", cells_of(runs="elsewhere"))
@@ -95,3 +110,17 @@ def test_a_file_that_holds_something_else_is_named(cells_of, tmp_path, text, wor
     (tmp_path / "other.jsonl").write_text(text)
     with pytest.raises(DataError, match=rf"other\.jsonl`: expected kept results.*{words}"):
         with_kept(cells_of(), tmp_path, "grid")
+
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "docs" / "results"
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_published_tables_are_what_is_kept_and_of_the_settings_that_methods_have(path):
+    [config] = (ROOT / "benchmarks").rglob(f"{path.stem}.toml")
+    grid = read_grid(config)
+    cells = with_kept(make_cells(grid, name=path.stem, runs=Path("none")), PUBLISHED, path.stem)
+    done = [cell for cell in cells if cell.result() is not None]
+    assert {cell.key for cell in done} == {json.loads(line)["key"] for line in path.read_text("utf-8").splitlines()}
+    assert to_csv(read_records(cells, grid.reference)) == path.with_suffix(".csv").read_text("utf-8")

@@ -14,7 +14,7 @@ from expunge.audit.places import AUDIT_FOLDER
 from expunge.audit.record import AUDIT_FILE, read_audit
 from expunge.bench.grid import ClassifierRow, Grid, MethodRow, StreamPart
 from expunge.errors import SettingsError
-from expunge.jobs.job import GoalChoice, Job
+from expunge.jobs.job import DataPart, ForgetPart, GoalChoice, Job, ModelPart
 from expunge.settings import from_mapping, merge, to_mapping
 from expunge.task import StopReason
 
@@ -22,6 +22,10 @@ DATA_VARIABLE = "EXPUNGE_DATA"
 DEFAULT_DATA = Path("../shared/data")
 RESULT, FAILURE, MACHINE = "result.json", "failure.json", "cell.json"
 WHERE_IT_RUNS = ("device", "devices", "nodes", "memory_gigabytes")
+PLAIN = Job(
+    model=ModelPart(architecture="none:none"), data=DataPart(source="none:none"), forget=ForgetPart(random=1), method=""
+)
+"""A job that says nothing of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Cell:
         job: what is run.
         stream: how many requests, and what becomes of earlier ones.
         folder: where the result goes.
-        key: hash of all that was asked, defaults included, but for places on this machine and what it is run on.
+        key: hash of what was asked, see `make_key`.
         kept: what an earlier run left of this cell, possibly elsewhere; see `expunge.bench.kept`.
     """
 
@@ -135,14 +139,37 @@ def _each_cell(grid: Grid, places: Mapping[str, str], folder: Path) -> Iterator[
 
 
 def make_key(job: Job, stream: StreamPart) -> str:
-    """Return a hash of a job as the grid has it, with places such as {data} left open and all settings written out.
+    """Return a hash of what a job asks for beyond the defaults, with places such as {data} left open.
 
-    A setting whose default has changed makes another job.
+    What it is run on makes no other job; neither does a setting that was added since, or a default that is written out.
     """
-    asked = {name: value for name, value in to_mapping(job).items() if name not in WHERE_IT_RUNS}
-    asked["settings"] = to_mapping(make_method(job.method, job.settings))
-    text = json.dumps([asked, to_mapping(stream)], sort_keys=True)
+    told = differing(to_mapping(job), to_mapping(PLAIN))
+    asked = {name: value for name, value in told.items() if name not in WHERE_IT_RUNS}
+    asked["settings"] = differing(settings_of(job), to_mapping(make_method(job.method)))
+    text = json.dumps([asked, differing(to_mapping(stream), to_mapping(StreamPart()))], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def settings_of(job: Job) -> dict[str, Any]:
+    """Return all settings of a job's method, defaults included."""
+    return to_mapping(make_method(job.method, job.settings))
+
+
+def differing(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested values that are not the same in `others`.
+
+    >>> differing({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 2}})
+    {'b': {'d': 3}}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        other = others.get(name)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            inner = differing(value, other)
+            found |= {name: inner} if inner else {}
+        elif value != other:
+            found[name] = value
+    return found
 
 
 def _values(grid: Grid, one: ClassifierRow, row: MethodRow, goal: GoalChoice) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """What grids have measured, kept beside their tables: a grid goes on, and its tables are made, where no cell was run.
 
-NAME.jsonl has one line for each finished cell: what it is (`cell`), the hash of all that was asked (`key`), where it
-was run (`machine`), its result without the trace of its steps, and the figures of its audit. A cell is looked up by its
-key, so that grids that ask for the same measure it once.
+NAME.jsonl has one line for each finished cell: what it is (`cell`), the hash of what was asked (`key`), where it was
+run (`machine`), its result without the trace of its steps, and the figures of its audit. A cell is looked up by its
+key, so that grids that ask for the same measure it once; what was measured with other settings than a method has now
+is left.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from expunge.bench.cells import Cell
+from expunge.bench.cells import Cell, settings_of
 from expunge.errors import DataError
 
 SUFFIX = ".jsonl"
@@ -41,11 +42,27 @@ def with_kept(cells: Iterable[Cell], folder: Path, name: str) -> tuple[Cell, ...
     """
     own = folder / f"{name}{SUFFIX}"
     others = [path for path in sorted(folder.glob(f"*{SUFFIX}")) if path != own]
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[str, list[dict[str, Any]]] = {}
     for path in [own, *others]:
         for line in _read(path):
-            known.setdefault(line["key"], line)
-    return tuple(replace(cell, kept=known.get(cell.key, {})) for cell in cells)
+            known.setdefault(line["key"], []).append(line)
+    return tuple(replace(cell, kept=_find(cell, known.get(cell.key, []))) for cell in cells)
+
+
+def _find(cell: Cell, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the first line whose settings are those that the cell would be run with, as far as both tell."""
+    if not lines:
+        return {}
+    settings = settings_of(cell.job)
+    return next((line for line in lines if _agree(line["result"].get("settings", {}), settings)), {})
+
+
+def _agree(told: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    return all(
+        _agree(told[name], value) if isinstance(value, Mapping) else told[name] == value
+        for name, value in settings.items()
+        if name in told
+    )
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
