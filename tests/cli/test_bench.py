@@ -66,6 +66,7 @@ def test_what_is_kept_beside_the_tables_is_not_run_again(grid, expunge):
     shutil.rmtree(folder / "runs")
     elsewhere = expunge("bench", "grid.toml")
     assert (elsewhere.code, elsewhere.out) == (0, first.out)
+    assert "keeps the results of 1 of 1 cells; --again measures them anew" in elsewhere.err
     assert not (folder / "runs").exists()
     grid(methods=METHODS[:1], seeds=[0, 1])
     more = expunge("bench", "grid.toml")

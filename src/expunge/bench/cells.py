@@ -66,6 +66,11 @@ class Cell:
         """Return the finished result, None if there is none; one that Ctrl-C ended is none."""
         return self._own_result() or self.kept.get("result")
 
+    @property
+    def is_only_kept(self) -> bool:
+        """Return whether the result is one that was kept, and there is none in the cell's folder."""
+        return self._own_result() is None and bool(self.kept)
+
     def machine(self) -> dict[str, Any] | None:
         """Return where the cell was run, None if it doesn't say."""
         if self._own_result() is None:

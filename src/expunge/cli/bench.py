@@ -53,6 +53,9 @@ def command(  # noqa: PLR0913 - one argument a flag
     cells = make_cells(grid, name=name, runs=runs)
     if not again:
         cells = with_kept(cells, results, name)
+        kept = sum(cell.is_only_kept for cell in cells)
+        if kept and not only_table:
+            _say(f"{results} keeps the results of {kept} of {len(cells)} cells; --again measures them anew")
     failures: dict[str, str] = {}
     if not only_table:
         means = Means(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
