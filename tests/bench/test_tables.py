@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from expunge.bench.plots import _style, find_curves, make_plots
+from expunge.bench.plots import choose_style, find_curves, make_plots
 from expunge.bench.records import Estimate, Record
 from expunge.bench.tables import escape_latex, find_best, summarise, to_csv, to_latex, to_markdown
 
@@ -115,7 +115,8 @@ def test_what_some_forget_sets_lack_is_left_out_of_the_mean_and_said():
 def test_no_two_of_many_methods_look_the_same_and_all_are_named():
     rows = [record(f"method {number}", count) for number in range(20) for count in (16, 64)]
     looks = {
-        tuple(_style(curve)[name] for name in ("color", "marker", "fillstyle")) for curve in find_curves(rows, along=2)
+        tuple(choose_style(curve)[name] for name in ("color", "marker", "fillstyle"))
+        for curve in find_curves(rows, along=2)
     }
     assert len(looks) == 20
     for plot in make_plots(rows, "title").values():

@@ -78,6 +78,15 @@ def test_what_is_kept_beside_the_tables_is_not_run_again(grid, expunge):
     assert len(list((folder / "runs" / "grid").iterdir())) == 2
 
 
+def test_measuring_anew_loses_nothing_that_is_kept(grid, expunge):
+    folder = grid(methods=METHODS[:1], seeds=[0, 1])
+    assert expunge("bench", "grid.toml").code == 0
+    before = (folder / "docs" / "results" / "grid.jsonl").read_text()
+    shutil.rmtree(folder / "runs" / "grid" / "negative-gradient-k4-s1")
+    assert expunge("bench", "grid.toml", "--again", "--table").code == 0
+    assert (folder / "docs" / "results" / "grid.jsonl").read_text() == before
+
+
 def test_killed_in_the_middle_it_goes_on_to_the_same_table(grid, expunge):
     folder = grid(seeds=[0, 1, 2], methods=METHODS[:1])
     assert expunge("bench", "grid.toml", "--runs", "whole").code == 0

@@ -100,10 +100,10 @@ def _draw_trade_off(curves: Sequence[Curve], column: str, title: str) -> str:
     for axis, (share, name) in zip(axes, FORGOTTEN.items(), strict=True):
         for curve in curves:
             shares, damage = [each.mean for each in curve.estimates(share)], curve.estimates(column)
-            axis.plot(shares, [each.mean for each in damage], ":", color=_style(curve)["color"], linewidth=1.2)
+            axis.plot(shares, [each.mean for each in damage], ":", color=choose_style(curve)["color"], linewidth=1.2)
             for x, each, place in zip(shares, damage, curve.places, strict=True):
                 size = SIZE + LARGER * counts.index(place)
-                axis.errorbar(x, each.mean, each.half or 0.0, label=curve.label, markersize=size, **_style(curve))
+                axis.errorbar(x, each.mean, each.half or 0.0, label=curve.label, markersize=size, **choose_style(curve))
         axis.set_xlim(-2, 102)
         axis.set_yscale("symlog", linthresh=1)
         axis.set_ylim(-0.1, 130)
@@ -174,13 +174,13 @@ def _figure(title: str, panels: int, *, height: float = 4.5) -> tuple[Figure, li
 
 def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[Estimate]) -> None:
     means, halves = [each.mean for each in y], [each.half or 0.0 for each in y]
-    axes.errorbar(x, means, halves, label=curve.label, markersize=5, linewidth=1.2, **_style(curve))
+    axes.errorbar(x, means, halves, label=curve.label, markersize=5, linewidth=1.2, **choose_style(curve))
 
 
-def _style(curve: Curve) -> dict[str, Any]:
-    """Return colour, marker and its filling: no two of the first 24 curves have all three in common."""
-    round_, place = divmod(curve.style, len(COLOURS))
-    fill = FILLS[round_ % len(FILLS)]
+def choose_style(curve: Curve) -> dict[str, Any]:
+    """Return colour, marker and filling, as matplotlib's keywords: different ones for each of the first 24 curves."""
+    times_used, place = divmod(curve.style, len(COLOURS))
+    fill = FILLS[times_used % len(FILLS)]
     return {"color": COLOURS[place], "marker": MARKERS[place], "fillstyle": fill, "capsize": 2}
 
 
@@ -197,11 +197,11 @@ def _to_svg(figure: Figure, axes: Sequence[Axes], *, legend: bool = True) -> str
 
 def _add_legend(figure: Figure, axes: Axes) -> None:
     """Name the curves below the panels, in as many lines as it takes; the figure grows by them."""
-    handles, labels = axes.get_legend_handles_labels()
-    named = dict(zip(reversed(labels), reversed(handles), strict=True))
-    ordered = {label: named[label] for label in dict.fromkeys(labels)}
-    lines = ceil(len(ordered) / LEGEND_COLUMNS)
+    named: dict[str, Any] = {}
+    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+        named.setdefault(label, handle)
+    lines = ceil(len(named) / LEGEND_COLUMNS)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + LEGEND_LINE * lines)
-    columns = ceil(len(ordered) / lines)
-    figure.legend(ordered.values(), ordered.keys(), loc="outside lower center", ncols=columns, fontsize=8)
+    columns = ceil(len(named) / lines)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, fontsize=8)

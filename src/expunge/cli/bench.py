@@ -50,17 +50,16 @@ def command(  # noqa: PLR0913 - one argument a flag
     if smoke:
         name = f"{name}-smoke"
         grid, results = make_smoke(grid, runs / "smoke"), runs / name
-    cells = make_cells(grid, name=name, runs=runs)
-    if not again:
-        cells = with_kept(cells, results, name)
-        kept = sum(cell.is_only_kept for cell in cells)
-        if kept and not only_table:
-            _say(f"{results} keeps the results of {kept} of {len(cells)} cells; --again measures them anew")
+    bare = make_cells(grid, name=name, runs=runs)
+    cells = with_kept(bare, results, name)
+    kept = sum(cell.is_only_kept for cell in cells)
+    if kept and not (only_table or again):
+        _say(f"{results} keeps the results of {kept} of {len(cells)} cells; --again measures them anew")
     failures: dict[str, str] = {}
     if not only_table:
         means = Means(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
-            failures = run_missing(cells, means)
+            failures = run_missing(bare if again else cells, means)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
             return EXIT_INTERRUPTED
