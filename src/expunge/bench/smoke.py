@@ -58,9 +58,12 @@ def make_smoke(grid: Grid, folder: Path) -> Grid:
 
 
 def _small_rows(rows: tuple[MethodRow, ...]) -> tuple[MethodRow, ...]:
-    """Return one row of those that differ only in counts, seeds or the values of settings."""
-    alike: dict[tuple[object, ...], MethodRow] = {}
+    """Return one row of those with the same label, or that differ only in counts, seeds or the values of settings."""
+    labelled: dict[str, MethodRow] = {}
     for row in rows:
+        labelled.setdefault(row.label, row)
+    alike: dict[tuple[object, ...], MethodRow] = {}
+    for row in labelled.values():
         alike.setdefault((row.method, row.goal, row.strength, _names(row.settings)), row)
     return tuple(replace(row, settings=_small_settings(row), counts=None, seeds=None) for row in alike.values())
 
