@@ -212,7 +212,8 @@ def _read(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401
                 return None
         elif plain is tuple:
             items = value.split(",") if isinstance(value, str) else value
-            return tuple(_read(name, item, get_args(choice)[0]) for item in items)
+            if isinstance(items, (list, tuple)):
+                return tuple(_read(name, item, get_args(choice)[0]) for item in items)
         elif isinstance(plain, type) and issubclass(plain, StrEnum):
             if value in list(plain):
                 return plain(value)
@@ -237,7 +238,7 @@ def _number(text: str) -> int | float | None:
 
 
 def _name_type(hint: Any) -> str:  # noqa: ANN401
-    names = {int: "a whole number", float: "a number", str: "text", type(None): "none"}
+    names = {int: "a whole number", float: "a number", str: "text", tuple: "a list", type(None): "none"}
     words = []
     for choice in _choices(hint):
         plain = get_origin(choice) or choice

@@ -43,6 +43,11 @@ def test_one_cell_for_each_combination_seed_by_seed(cells_of, tmp_path):
     assert (cells[2].job.forget.random, cells[3].job.seed) == (64, 1)
 
 
+def test_seeds_by_count(cells_of):
+    row = {**METHOD, "seeds": {"16": [0, 1], "64": [1]}}
+    assert [(cell.count, cell.seed) for cell in cells_of(methods=[row])] == [(16, 0), (16, 1), (64, 1)]
+
+
 def test_goals_and_classifiers_multiply_and_name_their_folders(cells_of):
     one = {"label": "ResNet-20", "model": {"weights": "x"}}
     cells = cells_of(goals=["misclassify", "relabel"], classifiers=[one], counts=[16], seeds=[0])
@@ -82,6 +87,11 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"methods": [{**METHOD, "method": "l2"}]}, "`method`: expected one of least-change"),
         ({"methods": [{**METHOD, "settings": {"radius": 1}}]}, "`radius`: expected one of attack"),
         ({"methods": [{**METHOD, "counts": [32]}]}, "`methods: L2UL .stable.: counts`"),
+        ({"methods": [{**METHOD, "seeds": {"32": [0]}}]}, "`methods: L2UL .stable.: counts`"),
+        ({"methods": [{**METHOD, "seeds": {"all": [0]}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
+        ({"methods": [{**METHOD, "seeds": {"16": 0}}]}, r"`methods\[0\].seeds`: expected a list or none, got 0"),
+        ({"methods": [{**METHOD, "seeds": {}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
+        ({"methods": [{**METHOD, "seeds": {"16": [0]}, "counts": [16]}]}, r"`methods\[0\].counts`: expected none beside"),
         ({"methods": [{**METHOD, "method": "scrub", "goal": "relabel"}]}, "expected goal misclassify, got relabel"),
         ({"methods": [{**METHOD, "method": "scrub"}], "retain_data": False}, "needs only classifier and forget set"),
         ({"job": {**JOB, "sed": 1}}, "`job.sed`: expected one of model"),

@@ -40,7 +40,8 @@ class MethodRow:
         label: what the tables call it.
         recipe: a file that `expunge tune` wrote, as seen from the grid's folder; its settings lie below `settings`.
         sweep: settings by dotted name with several values each; every value is a row of its own.
-        counts, seeds: those of the grid that it is run with; None for all.
+        counts, seeds: those of the grid that it is run with; None for all. In the file, seeds may be a table from counts
+            to lists of them, which makes a row of each count.
     """
 
     label: str = setting("", "what the tables call it")
@@ -153,7 +154,8 @@ def read_grid(path: Path) -> Grid:
     try:
         methods = tuple(
             swept
-            for number, row in enumerate(_tables(values, "methods"))
+            for number, table in enumerate(_tables(values, "methods"))
+            for row in _by_count(table, f"methods[{number}].")
             for swept in _sweep(_with_recipe(from_mapping(MethodRow, row, f"methods[{number}]."), path.parent))
         )
         rows = enumerate(_tables(values, "classifiers"))
@@ -164,6 +166,20 @@ def read_grid(path: Path) -> Grid:
         raise SettingsError(
             str(path), "a grid as docs/benchmarks.md describes it", f"an error in it: {error}"
         ) from error
+
+
+def _by_count(table: Mapping[str, Any], prefix: str) -> Iterator[Mapping[str, Any]]:
+    """Yield a table for each count, if the seeds are a table by counts; otherwise the table as it is."""
+    seeds = table.get("seeds")
+    if not isinstance(seeds, Mapping):
+        yield table
+        return
+    if "counts" in table:
+        raise SettingsError(f"{prefix}counts", "none beside a table of seeds, which names them", str(table["counts"]))
+    if not seeds or not all(count.isdecimal() for count in seeds):
+        raise SettingsError(f"{prefix}seeds", "a table from counts to lists of seeds", str(dict(seeds)))
+    for count, drawn in seeds.items():
+        yield {**table, "counts": [int(count)], "seeds": drawn}
 
 
 def _with_recipe(row: MethodRow, folder: Path) -> MethodRow:
