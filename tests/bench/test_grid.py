@@ -91,7 +91,10 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"methods": [{**METHOD, "seeds": {"all": [0]}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
         ({"methods": [{**METHOD, "seeds": {"16": 0}}]}, r"`methods\[0\].seeds`: expected a list or none, got 0"),
         ({"methods": [{**METHOD, "seeds": {}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
-        ({"methods": [{**METHOD, "seeds": {"16": [0]}, "counts": [16]}]}, r"`methods\[0\].counts`: expected none beside"),
+        (
+            {"methods": [{**METHOD, "seeds": {"16": [0]}, "counts": [16]}]},
+            r"`methods\[0\].counts`: expected none beside",
+        ),
         ({"methods": [{**METHOD, "method": "scrub", "goal": "relabel"}]}, "expected goal misclassify, got relabel"),
         ({"methods": [{**METHOD, "method": "scrub"}], "retain_data": False}, "needs only classifier and forget set"),
         ({"job": {**JOB, "sed": 1}}, "`job.sed`: expected one of model"),
