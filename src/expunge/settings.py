@@ -210,10 +210,9 @@ def _read(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401
         if plain is type(None):
             if value is None or value in ("none", ""):
                 return None
-        elif plain is tuple:
+        elif plain is tuple and isinstance(value, (str, list, tuple)):
             items = value.split(",") if isinstance(value, str) else value
-            if isinstance(items, (list, tuple)):
-                return tuple(_read(name, item, get_args(choice)[0]) for item in items)
+            return tuple(_read(name, item, get_args(choice)[0]) for item in items)
         elif isinstance(plain, type) and issubclass(plain, StrEnum):
             if value in list(plain):
                 return plain(value)

@@ -40,8 +40,8 @@ class MethodRow:
         label: what the tables call it.
         recipe: a file that `expunge tune` wrote, as seen from the grid's folder; its settings lie below `settings`.
         sweep: settings by dotted name with several values each; every value is a row of its own.
-        counts, seeds: those of the grid that it is run with; None for all. In the file, seeds may be a table from counts
-            to lists of them, which makes a row of each count.
+        counts, seeds: those of the grid that it is run with; None for all. In the file, seeds may be a table from
+            counts to lists of them, which makes a row of each count.
     """
 
     label: str = setting("", "what the tables call it")
