@@ -10,6 +10,7 @@ import pytest
 from expunge.audit.archive import read_gathered, write_gathered
 from expunge.audit.features import LayerSimilarity
 from expunge.audit.figures import compute_figures
+from expunge.audit.gathered import Embedding
 from expunge.audit.record import Slice
 from expunge.audit.tables import TABLES
 from expunge.audit.weights import Shift
@@ -24,7 +25,7 @@ def complete(world, cases):
     deep = replace(
         data.deep,
         layers=(LayerSimilarity("0", "forget", 0.1 + 0.2), LayerSimilarity("1", "test", None)),
-        embeddings={when: {"forget": world.rng.normal(size=(9, 2))} for when in ("before", "after")},
+        embeddings={"forget": Embedding(np.arange(9), *world.rng.normal(size=(2, 9, 2)))},
         slices=(Slice(3, ("a", "b", "c"), np.eye(3, 2), (-1.0, 2.0, -1.0, 2.0), grid, grid.T),),
         reasons={"features": "none"},
     )

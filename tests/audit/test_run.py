@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import expunge.audit.record
-from expunge.audit import places, tables
+from expunge.audit import deep, places, tables
 from expunge.audit.features import gather_features, layer_similarity
 from expunge.audit.record import Level, Subject, read_audit
 from expunge.audit.relearning import relearn
@@ -24,7 +24,7 @@ from expunge.cost import Cost
 from expunge.errors import ClassifierError, DataError, ForgetSetError
 from expunge.forget import ForgetSet
 from expunge.goals import Misclassify, Relabel
-from expunge.images import TensorImages
+from expunge.images import Subset, TensorImages
 from expunge.measurement import compute_logits
 from expunge.runtime import Runtime
 
@@ -118,6 +118,19 @@ def test_a_full_audit_fills_every_table_that_needs_no_pool(full):
         "slices.npz",
         "images",
     }
+
+
+def test_the_map_of_a_sorted_test_set_shows_every_class(compared, tmp_path, monkeypatch):
+    monkeypatch.setattr(deep, "EMBEDDED_ROWS", 20)
+    test = compared.images["test"]
+    order = test.labels.argsort(stable=True).tolist()
+    sorted_by_class = replace(compared, images={**compared.images, "test": Subset(test, order)})
+    run(sorted_by_class, tmp_path)
+    drawn = [row for row in read_table(tmp_path, "tsne") if row["part"] == "test" and row["when"] == "after"]
+    assert len(drawn) == 20
+    assert {row["label"] for row in drawn} == set("01234")
+    labels = dict(zip(test.ids, test.labels.tolist(), strict=True))
+    assert all(labels[row["id"]] == int(row["label"]) for row in drawn)
 
 
 def test_every_table_is_among_those_that_are_cleared():

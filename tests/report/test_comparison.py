@@ -1,8 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 from sample_audit import write_sample_audit
 
+from expunge.errors import DataError
 from expunge.report import write_comparison
 from expunge.report.comparison import differences, figure_groups, headline_lines, read_sides
 from expunge.report.shared_panels import compare_panels
@@ -32,7 +34,19 @@ def test_sides_are_named_after_methods_or_else_folders(folders, tmp_path):
     assert [side.name for side in read_sides(folders)] == ["least-change", "l2ul"]
     again = write_sample_audit(tmp_path / "again", method="l2ul")
     names = [side.name for side in read_sides([*folders, again])]
-    assert names == ["least-change", f"l2ul ({folders[1]})", f"l2ul ({again})"]
+    assert names == ["least-change", "l2ul (l2ul)", "l2ul (again)"]
+
+
+def test_sides_are_called_what_they_are_named(folders):
+    assert [side.name for side in read_sides(folders, ["ADV", "ADV+IMP"])] == ["ADV", "ADV+IMP"]
+    for names in (["ADV"], ["ADV", "ADV"]):
+        with pytest.raises(DataError, match="a name of its own for each of 2 folders"):
+            read_sides(folders, names)
+
+
+def test_sides_in_folders_of_the_same_name_are_told_by_their_paths(tmp_path):
+    folders = [write_sample_audit(tmp_path / name / "run", method="l2ul") for name in ("a", "b")]
+    assert [side.name for side in read_sides(folders)] == [f"l2ul ({folder})" for folder in folders]
 
 
 def test_the_same_question_has_no_differences(folders):
@@ -89,13 +103,33 @@ def test_headlines_of_different_figures_say_which(folders):
 
 def test_panels_show_every_audit_once(folders):
     panels = {panel.name: panel for panel in compare_panels(read_sides(folders))}
-    assert set(panels) == {"copies", "classes", "membership", "relearning", "cka", "time"}
+    assert set(panels) == {"copies", "classes", "pattern", "slices", "tsne", "membership", "relearning", "cka", "time"}
     assert all(panel.reason is None for panel in panels.values())
     assert [key.name for key in panels["copies"].keys] == ["least-change", "l2ul"]
 
 
+def test_planes_patterns_and_maps_stand_side_by_side(folders):
+    panels = {panel.name: panel for panel in compare_panels(read_sides(folders))}
+    assert [drawing.caption for drawing in panels["pattern"].drawings] == ["least-change", "l2ul"]
+    maps = ["least-change, before", "least-change, after", "l2ul, before", "l2ul, after"]
+    assert [drawing.caption for drawing in panels["tsne"].drawings] == maps
+    planes = [drawing.caption for drawing in panels["slices"].drawings]
+    assert planes[0].endswith(", before")
+    assert planes[1:3] == ["least-change", "l2ul"]
+    assert panels["slices"].together == 3
+
+
+def test_planes_of_different_images_are_not_set_side_by_side(folders):
+    path = folders[1] / "slices.npz"
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    np.savez(path, **{**arrays, "names": np.full_like(arrays["names"], "x")})
+    panels = {panel.name: panel for panel in compare_panels(read_sides(folders))}
+    assert panels["slices"].reason == "these audits cut planes through different images"
+
+
 def test_panels_without_data_say_so(tmp_path):
-    empty = ("copies", "classes", "membership", "relearning", "cka")
+    empty = ("copies", "classes", "pattern", "slices", "tsne", "membership", "relearning", "cka")
     folders = [write_sample_audit(tmp_path / name, method=name, without=empty) for name in ("a", "b")]
     reasons = {panel.name: panel.reason for panel in compare_panels(read_sides(folders))}
     assert all(reasons[name] == "none of these audits has it" for name in empty)

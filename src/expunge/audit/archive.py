@@ -13,7 +13,7 @@ import numpy as np
 
 from expunge.audit.evidence import Part
 from expunge.audit.features import LayerSimilarity
-from expunge.audit.gathered import Deep, FeaturePart, Gathered, Noised, Retrained, Shadows
+from expunge.audit.gathered import Deep, Embedding, FeaturePart, Gathered, Noised, Retrained, Shadows
 from expunge.audit.places import FEATURES_FILE, GATHERED_FILE, POOLS_FILE, PREDICTIONS_FILE
 from expunge.audit.record import SLICES_FILE, Slice, read_slices
 from expunge.audit.relearning import Relearning
@@ -25,6 +25,7 @@ from expunge.measurement import RobustGoal
 
 PARTS = ("forget", "retain", "test")
 SHADOW_ARRAYS = ("seen", "forget", "test_rows", "test", "unlearned_forget", "unlearned_test")
+EMBEDDED = ("rows", "before", "after")
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -133,8 +134,8 @@ def _pack_features(deep: Deep) -> dict[str, np.ndarray]:
         arrays |= {f"{name}.rows": part.rows, f"{name}.before": part.before, f"{name}.after": part.after}
         if part.retrained is not None:
             arrays[f"{name}.retrained"] = part.retrained
-    for when, positions in deep.embeddings.items():
-        arrays |= {f"{name}.tsne_{when}": found for name, found in positions.items()}
+    for name, found in deep.embeddings.items():
+        arrays |= {f"{name}.tsne_{kind}": getattr(found, kind) for kind in EMBEDDED}
     if deep.noised is not None:
         arrays |= {"noised.before": deep.noised.before, "noised.after": deep.noised.after}
     return arrays
@@ -154,8 +155,9 @@ def _unpack_deep(folder: Path, content: Mapping[str, Any]) -> Deep:
         if f"{name}.rows" in arrays
     }
     embeddings = {
-        when: {name: arrays[f"{name}.tsne_{when}"] for name in PARTS if f"{name}.tsne_{when}" in arrays}
-        for when in ("before", "after")
+        name: Embedding(*(arrays[f"{name}.tsne_{kind}"] for kind in EMBEDDED))
+        for name in PARTS
+        if f"{name}.tsne_rows" in arrays
     }
     with _blaming(folder / SLICES_FILE):
         slices = read_slices(folder)
@@ -167,7 +169,7 @@ def _unpack_deep(folder: Path, content: Mapping[str, Any]) -> Deep:
             Relearning(each["classifier"], tuple(each["steps"]), tuple(each["accuracy"]))
             for each in content["relearning"]
         ),
-        embeddings={when: found for when, found in embeddings.items() if found},
+        embeddings=embeddings,
         slices=slices,
         reasons=content["reasons"],
     )

@@ -10,7 +10,7 @@ import torch
 from expunge.audit import geometry
 from expunge.audit.defined import NotDefinedError
 from expunge.audit.features import LayerSimilarity, gather_features, layer_similarity
-from expunge.audit.gathered import Deep, FeaturePart, Noised
+from expunge.audit.gathered import Deep, Embedding, FeaturePart, Noised
 from expunge.audit.record import Slice
 from expunge.audit.relearning import Relearning, relearn
 from expunge.audit.slices import cut_slice
@@ -83,7 +83,7 @@ def look_closer(scene: Scene) -> Deep:
             return otherwise
 
     no_features: dict[str, FeaturePart] = {}
-    no_embeddings: dict[str, dict[str, np.ndarray]] = {}
+    no_embeddings: dict[str, Embedding] = {}
     features = attempt("features", lambda: _features(scene), no_features)
     return Deep(
         features=features,
@@ -150,15 +150,22 @@ def _relearning(scene: Scene) -> tuple[Relearning, ...]:
     )
 
 
-def _embeddings(scene: Scene, features: Mapping[str, FeaturePart]) -> dict[str, dict[str, np.ndarray]]:
-    names = [name for name in ("forget", "retain", "test") if name in features]
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for when in ("before", "after"):
-        each = {name: getattr(features[name], when)[:EMBEDDED_ROWS] for name in names}
-        positions = geometry.embed(np.concatenate(list(each.values())), scene.seed)
-        ends = np.cumsum([len(part) for part in each.values()])[:-1]
-        found[when] = dict(zip(names, np.split(positions, ends), strict=True))
-    return found
+def _embeddings(scene: Scene, features: Mapping[str, FeaturePart]) -> dict[str, Embedding]:
+    chosen = {
+        name: choose_rows(len(features[name].rows), EMBEDDED_ROWS, scene.seed, f"map of {name}")
+        for name in ("forget", "retain", "test")
+        if name in features
+    }
+    ends = np.cumsum([len(places) for places in chosen.values()])[:-1]
+
+    def embed(when: str) -> list[np.ndarray]:
+        parts = [getattr(features[name], when)[places] for name, places in chosen.items()]
+        return np.split(geometry.embed(np.concatenate(parts), scene.seed), ends)
+
+    return {
+        name: Embedding(features[name].rows[places], before, after)
+        for (name, places), before, after in zip(chosen.items(), embed("before"), embed("after"), strict=True)
+    }
 
 
 def _slices(scene: Scene, features: Mapping[str, FeaturePart]) -> tuple[Slice, ...]:

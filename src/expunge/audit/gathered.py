@@ -77,6 +77,21 @@ class Noised:
     after: Labels
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Where some rows of a part lie on the map of the features.
+
+    Args:
+        rows: (n,) numbers of the rows.
+        before: (n, 2) positions by the original classifier's features.
+        after: (n, 2) the same by those of the edited one.
+    """
+
+    rows: Int[np.ndarray, " n"]
+    before: Float[np.ndarray, "n 2"]
+    after: Float[np.ndarray, "n 2"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deep:
     """What only a full audit gathers.
@@ -86,7 +101,7 @@ class Deep:
         noised: answers on noised copies of test rows.
         layers: similarity of each layer, by part.
         relearning: one curve a classifier.
-        embeddings: positions in the plane, by "before" and "after", then by part, in the order of `features`.
+        embeddings: by part.
         slices: through decision boundaries.
         reasons: why a piece of that name is missing.
     """
@@ -95,7 +110,7 @@ class Deep:
     noised: Noised | None = None
     layers: Sequence[LayerSimilarity] = ()
     relearning: Sequence[Relearning] = ()
-    embeddings: Mapping[str, Mapping[str, Float[np.ndarray, "n 2"]]] = field(default_factory=dict)
+    embeddings: Mapping[str, Embedding] = field(default_factory=dict)
     slices: Sequence[Slice] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
 

@@ -143,10 +143,10 @@ def _tsne(data: Gathered) -> Table:
     if not deep.embeddings:
         raise NotDefinedError(deep.reasons.get("tsne", "it was not measured"))
     rows: list[list[Cell]] = []
-    for when, parts in deep.embeddings.items():
-        for name, positions in parts.items():
-            part, numbers = data.part(name), deep.features[name].rows
-            for number, (x, y) in zip(numbers, positions, strict=False):
+    for when in ("before", "after"):
+        for name, embedding in deep.embeddings.items():
+            part = data.part(name)
+            for number, (x, y) in zip(embedding.rows, getattr(embedding, when), strict=True):
                 identity = escape_cell(part.ids[number])
                 rows.append([when, name, identity, int(part.labels[number]), float(x), float(y)])
     return Table(("when", "part", "id", "label", "x", "y"), rows)

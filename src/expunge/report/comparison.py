@@ -40,19 +40,26 @@ class Line:
     cells: tuple[Cell, ...]
 
 
-def read_sides(folders: Sequence[Path]) -> tuple[Side, ...]:
-    """Return the audits in `folders`, named after their methods, and after the folders too where those are the same.
+def read_sides(folders: Sequence[Path], names: Sequence[str] = ()) -> tuple[Side, ...]:
+    """Return the audits in `folders` under `names`, one for each.
+
+    Without names, they are named after their methods, and after the folders too where those are the same; the last part
+    of a folder's path is enough where these differ.
 
     Raises:
-        DataError: there are too few or too many folders, or one has no audit.
+        DataError: there are too few or too many folders, names that don't fit them, or a folder without an audit.
     """
     if not FEWEST <= len(folders) <= MOST:
         raise DataError("folders", f"{FEWEST} to {MOST} folders of audits", str(len(folders)))
+    if names and (len(names) != len(folders) or len(set(names)) < len(names)):
+        raise DataError("names", f"a name of its own for each of {len(folders)} folders", ", ".join(names))
     audits = [read_audit(find_audit(folder)) for folder in folders]
     methods = [audit.subject.method or "unknown method" for audit in audits]
-    names = [
+    short = [folder.name for folder in folders]
+    told = short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+    names = names or [
         method if methods.count(method) == 1 else f"{method} ({folder})"
-        for method, folder in zip(methods, folders, strict=True)
+        for method, folder in zip(methods, told, strict=True)
     ]
     return tuple(
         Side(name, f"c{number}", SHAPES[number % len(SHAPES)], audit)

@@ -14,12 +14,15 @@ from expunge.report.words import shorten
 
 EDGE = 12.0
 ROW = 20.0
+GAP = 24.0
 SWATCH = 26.0
 LONGEST = 50
 
 
 def write_drawings(panels: Iterable[Panel], out: Path) -> tuple[Path, ...]:
-    """Write every drawing of `panels` to the folder `out`, made if missing, and return the files.
+    """Write the drawings of `panels` to the folder `out`, made if missing, and return the files.
+
+    Those that belong together stand side by side in one file.
 
     Raises:
         OutputError: a file can't be written.
@@ -30,26 +33,37 @@ def write_drawings(panels: Iterable[Panel], out: Path) -> tuple[Path, ...]:
         raise OutputError(str(out), "a folder that can be made", f"{error.strerror}") from error
     written = []
     for panel in panels:
-        for number, drawing in enumerate(panel.drawings, 1):
-            name = panel.name if len(panel.drawings) == 1 else f"{panel.name}-{number}"
+        starts = range(0, len(panel.drawings), panel.together)
+        groups = [panel.drawings[start : start + panel.together] for start in starts]
+        for number, group in enumerate(groups, 1):
+            name = panel.name if len(groups) == 1 else f"{panel.name}-{number}"
             written.append(out / f"{name}.svg")
-            write_text(written[-1], render_drawing(panel, drawing, name))
+            write_text(written[-1], render_drawings(panel, group, name))
     return tuple(written)
 
 
-def render_drawing(panel: Panel, drawing: Drawing, name: str) -> str:
-    """Return one drawing of `panel` as a whole SVG document."""
-    legend, used = _draw_legend(panel.keys, drawing.width)
-    heading = (text(0, ROW - 6, shorten(drawing.caption, LONGEST), "heading"),) if drawing.caption else ()
-    top = ROW * len(heading) + used
-    width, height = drawing.width + 2 * EDGE, drawing.height + top + 2 * EDGE
-    parts = (*heading, _move(legend, 0, top - used), _move(drawing.content, 0, top))
+def render_drawings(panel: Panel, group: Sequence[Drawing], name: str) -> str:
+    """Return drawings of `panel`, side by side under its legend, as a whole SVG document."""
+    width = sum(drawing.width for drawing in group) + GAP * (len(group) - 1)
+    legend, top = _draw_legend(panel.keys, width)
+    heading = ROW if any(drawing.caption for drawing in group) else 0.0
+    parts, x = [*legend], 0.0
+    for drawing in group:
+        if drawing.caption:
+            longest = min(LONGEST, int(drawing.width / CHARACTER))
+            parts.append(text(x, top + ROW - 6, shorten(drawing.caption, longest), "heading"))
+        parts.append(_move(drawing.content, x, top + heading))
+        x += drawing.width + GAP
+    width += 2 * EDGE
+    height = max(drawing.height for drawing in group) + top + heading + 2 * EDGE
     content = (
         element("style", {}, Markup(packaged("drawing.css"))),  # noqa: S704 - our own file
         element("rect", {"width": width, "height": height, "class": "sheet"}),
         _move(parts, EDGE, EDGE),
     )
-    whole = Drawing(width, height, content, drawing.alternative, drawing.caption)
+    alternative = " ".join(drawing.alternative for drawing in group)
+    caption = ", ".join(drawing.caption for drawing in group if drawing.caption)
+    whole = Drawing(width, height, content, alternative, caption)
     return draw_named(whole, name, panel.title, {"xmlns": "http://www.w3.org/2000/svg"}) + "\n"
 
 

@@ -16,6 +16,7 @@ MOST_SLICES = 4
 MOST_NAMED = 12
 MOST_LAYERS = 40
 WHEN = ("before", "after")
+TSNE_KEYS = (Key("forgotten", "forgotten", "diamond"), Key("others", "c0"))
 
 Row = Mapping[str, str]
 
@@ -31,19 +32,13 @@ def slices_panel(audit: Audit) -> Panel:
     if not slices:
         return Panel("slices", title, reading, reason=why_missing(audit, "slices"))
     shown = slices[:MOST_SLICES]
-    areas = Counter[int]()
-    for each in shown:
-        areas.update(each.before.ravel().tolist())
-        areas.update(each.after.ravel().tolist())
-    ranked = [number for number, _ in areas.most_common()]
-    styles = {number: f"c{rank}" if rank < COLOURS else "other" for rank, number in enumerate(ranked)}
-    keys = [Key(class_name(audit, str(number)), styles[number], "area") for number in ranked[:COLOURS]]
-    if len(ranked) > COLOURS:
-        keys.append(Key("all others", "other", "area"))
-    drawings = tuple(_draw_slice(audit, each, when, styles) for each in shown for when in WHEN)
+    styles, keys = style_areas(audit, shown)
+    drawings = tuple(
+        draw_slice(audit, each, when, styles, f"{shorten(each.names[0])}, {when}") for each in shown for when in WHEN
+    )
     if len(slices) > len(shown):
         reading += f" The first {len(shown)} of {len(slices)} are shown."
-    return Panel("slices", title, reading, drawings, tuple(keys), together=len(WHEN))
+    return Panel("slices", title, reading, drawings, keys, together=len(WHEN))
 
 
 def tsne_panel(audit: Audit) -> Panel:
@@ -56,15 +51,8 @@ def tsne_panel(audit: Audit) -> Panel:
     rows = audit.table("tsne")
     if not rows:
         return Panel("tsne", title, reading, reason=why_missing(audit, "tsne"))
-    drawings = tuple(_draw_tsne(audit, [row for row in rows if row["when"] == when], when) for when in WHEN)
-    return Panel(
-        "tsne",
-        title,
-        reading,
-        drawings,
-        (Key("forgotten", "forgotten", "diamond"), Key("others", "c0")),
-        together=len(WHEN),
-    )
+    drawings = tuple(draw_tsne(audit, rows, when, f"{when} the edit") for when in WHEN)
+    return Panel("tsne", title, reading, drawings, TSNE_KEYS, together=len(WHEN))
 
 
 def cka_panel(audit: Audit) -> Panel:
@@ -126,7 +114,22 @@ def _layer_numbers(changed: Sequence[Row]) -> Numbers:
     return Numbers.of(("layer", "weights", "L2 change", "relative change", "share touched"), lines)
 
 
-def _draw_slice(audit: Audit, each: Slice, when: str, styles: Mapping[int, str]) -> Drawing:
+def style_areas(audit: Audit, slices: Sequence[Slice]) -> tuple[Mapping[int, str], tuple[Key, ...]]:
+    """Return a style for every class on the planes, a colour of its own for the most frequent ones, and the legend."""
+    areas = Counter[int]()
+    for each in slices:
+        areas.update(each.before.ravel().tolist())
+        areas.update(each.after.ravel().tolist())
+    ranked = [number for number, _ in areas.most_common()]
+    styles = {number: f"c{rank}" if rank < COLOURS else "other" for rank, number in enumerate(ranked)}
+    keys = [Key(class_name(audit, str(number)), styles[number], "area") for number in ranked[:COLOURS]]
+    if len(ranked) > COLOURS:
+        keys.append(Key("all others", "other", "area"))
+    return styles, tuple(keys)
+
+
+def draw_slice(audit: Audit, each: Slice, when: str, styles: Mapping[int, str], caption: str) -> Drawing:
+    """Return the answers on one plane, before or after the edit."""
     grid = each.before if when == "before" else each.after
     left, right, bottom, top = each.extent
     places = [
@@ -140,20 +143,21 @@ def _draw_slice(audit: Audit, each: Slice, when: str, styles: Mapping[int, str])
     )
     names = ", ".join(f"{letter} is {visible(name)}" for letter, name in zip("ABC", each.names, strict=True))
     alternative = f"Answers on a plane through three images, {when} the edit: {said} of the area. {names}."
-    return draw_class_map(grid, styles, places, alternative, f"{shorten(each.names[0])}, {when}")
+    return draw_class_map(grid, styles, places, alternative, caption)
 
 
-def _draw_tsne(audit: Audit, rows: list[Row], when: str) -> Drawing:
-    others = [row for row in rows if row["part"] != "forget"]
-    forgotten = [row for row in rows if row["part"] == "forget"]
+def draw_tsne(audit: Audit, rows: Sequence[Row], when: str, caption: str) -> Drawing:
+    """Return the map of the features before or after the edit; `rows` are those of the table."""
+    shown = [row for row in rows if row["when"] == when]
+    others = [row for row in shown if row["part"] != "forget"]
+    forgotten = [row for row in shown if row["part"] == "forget"]
     numbers = {label: place for place, label in enumerate(audit.subject.class_names)}
     points = [Point(float(row["x"]), float(row["y"]), _class_style(audit, row["label"], numbers)) for row in others]
     diamonds = [
         Place(float(row["x"]), float(row["y"]), f"{row['id']}: {class_name(audit, row['label'])}") for row in forgotten
     ]
     counts = f"{plural(len(forgotten), 'forgotten image')} among {plural(len(others), 'other image')}"
-    alternative, caption = f"Map of {counts}, {when} the edit.", f"{when} the edit"
-    return draw_scatter(points, diamonds, _class_places(audit, others), alternative, caption)
+    return draw_scatter(points, diamonds, _class_places(audit, others), f"Map of {counts}, {when} the edit.", caption)
 
 
 def _class_style(audit: Audit, label: str, numbers: Mapping[str, int]) -> str:

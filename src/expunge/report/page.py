@@ -73,15 +73,20 @@ def render_report(audit: Audit, *, images: bool) -> str:
     return render("report.html.j2", content)
 
 
-def write_comparison(folders: Sequence[Path], out: Path) -> Path:
+def write_comparison(folders: Sequence[Path], out: Path, names: Sequence[str] = ()) -> Path:
     """Write one page that shows the audits in `folders` side by side, and return its place.
 
+    Args:
+        folders: what `expunge audit` wrote, or `expunge run --audit`.
+        out: the page.
+        names: what each is called; default: its method.
+
     Raises:
-        DataError: there are fewer than two folders or more than seven, or one has no whole audit.
+        DataError: there are fewer than two folders or more than seven, names don't fit, or one has no whole audit.
         OutputError: the page can't be written.
     """
     with _blaming_tables("folders"):
-        content = render_comparison(read_sides(folders))
+        content = render_comparison(read_sides(folders, names))
     write_text(out, content)
     return out
 
@@ -98,15 +103,20 @@ def write_report_drawings(folder: Path, out: Path) -> tuple[Path, ...]:
     return write_drawings(chain.from_iterable(panels.values()), out)
 
 
-def write_comparison_drawings(folders: Sequence[Path], out: Path) -> tuple[Path, ...]:
+def write_comparison_drawings(folders: Sequence[Path], out: Path, names: Sequence[str] = ()) -> tuple[Path, ...]:
     """Write the drawings that show all audits in `folders` as SVG files to the folder `out`, and return them.
 
+    Args:
+        folders: what `expunge audit` wrote, or `expunge run --audit`.
+        out: made if missing.
+        names: what each is called; default: its method.
+
     Raises:
-        DataError: there are fewer than two folders or more than seven, or one has no whole audit.
+        DataError: there are fewer than two folders or more than seven, names don't fit, or one has no whole audit.
         OutputError: a file can't be written.
     """
     with _blaming_tables("folders"):
-        panels = compare_panels(read_sides(folders))
+        panels = compare_panels(read_sides(folders, names))
     return write_drawings(panels, out)
 
 
