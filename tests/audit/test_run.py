@@ -133,6 +133,15 @@ def test_the_map_of_a_sorted_test_set_shows_every_class(compared, tmp_path, monk
     assert all(labels[row["id"]] == int(row["label"]) for row in drawn)
 
 
+def test_planes_go_through_rows_that_were_right_before(compared, tmp_path, monkeypatch):
+    monkeypatch.setattr(deep, "SLICES", 2)
+    answers = compute_logits(compared.before, compared.rows.x).argmax(dim=1)
+    labels = (answers + 1) % 5
+    labels[2], labels[5] = answers[2], answers[5]
+    run(replace(compared, rows=replace(compared.rows, y=labels), goal_labels=labels), tmp_path)
+    assert sorted(each.row for each in read_audit(tmp_path).slices()) == [2, 5]
+
+
 def test_every_table_is_among_those_that_are_cleared():
     assert tuple(tables.TABLES) == places.TABLE_NAMES
 

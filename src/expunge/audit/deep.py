@@ -169,10 +169,17 @@ def _embeddings(scene: Scene, features: Mapping[str, FeaturePart]) -> dict[str, 
 
 
 def _slices(scene: Scene, features: Mapping[str, FeaturePart]) -> tuple[Slice, ...]:
-    """Return planes through some forgotten rows, the nearest image of another class and the nearest of its own."""
+    """Return planes through some forgotten rows, the nearest image of another class and the nearest of its own.
+
+    Rows that the original classifier got right come first: on the others there may be nothing to see. Which they are
+    does not depend on the edit, so that audits of several edits cut the same planes.
+    """
     name = scene.other
     images, rows = scene.part(name), scene.rows
-    chosen = choose_rows(len(rows), SLICES, scene.seed, "slices")
+    answers = compute_logits(scene.before, rows.x, scene.runtime.batch_size).argmax(dim=1).cpu()
+    wrong = (answers != rows.y.cpu()).tolist()
+    drawn = torch.randperm(len(rows), generator=seeded_generator(scene.seed, "slices")).tolist()
+    chosen = sorted(drawn, key=lambda row: wrong[row])[:SLICES]
     asked = {int(row): place for place, row in enumerate(features["forget"].rows)}
     labels = images.labels.numpy()[features[name].rows]
     found = []
