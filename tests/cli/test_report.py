@@ -56,6 +56,17 @@ def test_compare_needs_two(expunge, tmp_path):
     assert "2 to 7 folders" in done.err
 
 
+def test_compare_under_names_of_ones_own(expunge, tmp_path):
+    folders = [str(write_sample_audit(tmp_path / name, method="l2ul")) for name in ("one", "two")]
+    page = tmp_path / "compare.html"
+    done = expunge("compare", *folders, "--name", "ADV", "--name", "ADV + <IMP>", "-o", str(page))
+    assert done.code == 0
+    assert "ADV + &lt;IMP&gt;" in page.read_text("utf-8")
+    done = expunge("compare", *folders, "--name", "ADV", "-o", str(page))
+    assert done.code == 2
+    assert "a name of its own for each of 2 folders" in done.err
+
+
 def test_drawings_for_a_document(expunge, tmp_path):
     folders = [str(write_sample_audit(tmp_path / name, method=name)) for name in ("least-change", "l2ul")]
     done = expunge("report", folders[0], "--drawings", str(tmp_path / "one"))
