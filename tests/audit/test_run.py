@@ -133,6 +133,28 @@ def test_the_map_of_a_sorted_test_set_shows_every_class(compared, tmp_path, monk
     assert all(labels[row["id"]] == int(row["label"]) for row in drawn)
 
 
+class Twice(nn.Module):
+    """A network whose only layer is called twice, so that it has no features before a last layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(144, 144)
+
+    def forward(self, x):
+        return self.layer(self.layer(x.flatten(1)))[:, :5]
+
+
+def test_a_full_audit_of_a_network_without_features_says_so(compared, tmp_path):
+    torch.manual_seed(0)
+    before = Classifier.wrap(Twice(), num_classes=5)
+    after = Classifier.wrap(Twice(), num_classes=5)
+    found = run(replace(compared, before=before, after=after), tmp_path)
+    reason = "the classifier calls no linear or convolutional layer exactly once"
+    assert found.tables["tsne"].reason == reason
+    assert found.tables["slices"].reason == reason
+    assert found.tables["relearning"].file is not None
+
+
 def test_planes_go_through_rows_that_were_right_before(compared, tmp_path, monkeypatch):
     monkeypatch.setattr(deep, "SLICES", 2)
     answers = compute_logits(compared.before, compared.rows.x).argmax(dim=1)

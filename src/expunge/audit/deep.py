@@ -85,13 +85,19 @@ def look_closer(scene: Scene) -> Deep:
     no_features: dict[str, FeaturePart] = {}
     no_embeddings: dict[str, Embedding] = {}
     features = attempt("features", lambda: _features(scene), no_features)
+
+    def need_features() -> Mapping[str, FeaturePart]:
+        if not features:
+            raise NotDefinedError(reasons["features"])
+        return features
+
     return Deep(
         features=features,
         noised=_noised(scene) if "test" in scene.images else None,
         layers=attempt("layers", lambda: _layers(scene), ()),
         relearning=attempt("relearning", lambda: _relearning(scene), ()),
-        embeddings=attempt("tsne", lambda: _embeddings(scene, features), no_embeddings),
-        slices=attempt("slices", lambda: _slices(scene, features), ()),
+        embeddings=attempt("tsne", lambda: _embeddings(scene, need_features()), no_embeddings),
+        slices=attempt("slices", lambda: _slices(scene, need_features()), ()),
         reasons=reasons,
     )
 
