@@ -35,6 +35,8 @@ def test_every_experiment_of_the_paper_runs_in_small(path, runs):
     assert len(said) == 1 + len(cells)
     page = write_results(Report(grid, path, cells), runs / path.stem)
     assert "Not complete" not in page
-    assert "Before: retain" in page
+    (before,) = [line for line in page.splitlines() if line.startswith("Before: ")]
+    assert before.count("retain ") == max(1, len(grid.classifiers))
+    assert all(f"{one.label}: retain " in before for one in grid.classifiers)
     lines = (runs / path.stem / f"{path.stem}.csv").read_text().splitlines()
     assert len(lines) == 1 + sum(cell.stream.requests for cell in cells)

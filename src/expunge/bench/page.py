@@ -101,7 +101,7 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
         *to_markdown(summarise(records)),
         "",
         *(line for note in grid.notes for line in (note, "")),
-        f"Before: {_say_before(records[0].result)}.",
+        f"Before: {_say_before(records)}.",
         "",
         *say_prediction(records),
         *(line for kind in plots for line in (f"![{kind}]({name}-{kind}.svg)", "")),
@@ -148,10 +148,17 @@ def _say_retain(records: Sequence[Record]) -> str:
     return f"{said}, except that these methods used retain data: {', '.join(users)}." if users else f"{said}."
 
 
-def _say_before(result: Mapping[str, Any]) -> str:
-    before = result["before"]
-    return ", ".join(
-        f"{name} {before[name]['accuracy']:.2f} (n = {before[name]['n']})" for name in before if name != "forget"
+def _say_before(records: Sequence[Record]) -> str:
+    """Return the accuracies of each classifier before its first edit."""
+    first: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        first.setdefault(record.group[0], record.result["before"])
+    return "; ".join(
+        (f"{classifier}: " if classifier else "")
+        + ", ".join(
+            f"{name} {part['accuracy']:.2f} (n = {part['n']})" for name, part in parts.items() if name != "forget"
+        )
+        for classifier, parts in first.items()
     )
 
 
