@@ -39,7 +39,7 @@ def test_sides_are_named_after_methods_or_else_folders(folders, tmp_path):
 
 def test_sides_are_called_what_they_are_named(folders):
     assert [side.name for side in read_sides(folders, ["ADV", "ADV+IMP"])] == ["ADV", "ADV+IMP"]
-    for names in (["ADV"], ["ADV", "ADV"]):
+    for names in (["ADV"], ["ADV", "ADV"], ["ADV", " "]):
         with pytest.raises(DataError, match="a name of its own for each of 2 folders"):
             read_sides(folders, names)
 
@@ -111,7 +111,7 @@ def test_panels_show_every_audit_once(folders):
 def test_planes_patterns_and_maps_stand_side_by_side(folders):
     panels = {panel.name: panel for panel in compare_panels(read_sides(folders))}
     assert [drawing.caption for drawing in panels["pattern"].drawings] == ["least-change", "l2ul"]
-    maps = ["least-change, before", "least-change, after", "l2ul, before", "l2ul, after"]
+    maps = [f"{name}, {when} the edit" for name in ("least-change", "l2ul") for when in ("before", "after")]
     assert [drawing.caption for drawing in panels["tsne"].drawings] == maps
     planes = [drawing.caption for drawing in panels["slices"].drawings]
     assert planes[0].endswith(", before")

@@ -38,6 +38,7 @@ class Scene:
         before: the classifier as it was.
         after: the edited one.
         rows: the forgotten rows.
+        right: for each of them, whether `before` answers with its label.
         images: retain and test images by part, where there are any.
         retrained: classifiers that never saw the rows.
         seed: source of all randomness.
@@ -47,6 +48,7 @@ class Scene:
     before: Classifier
     after: Classifier
     rows: ForgetSet
+    right: Sequence[bool]
     images: Mapping[str, Images]
     retrained: Sequence[Classifier]
     seed: int
@@ -182,10 +184,8 @@ def _slices(scene: Scene, features: Mapping[str, FeaturePart]) -> tuple[Slice, .
     """
     name = scene.other
     images, rows = scene.part(name), scene.rows
-    answers = compute_logits(scene.before, rows.x, scene.runtime.batch_size).argmax(dim=1).cpu()
-    wrong = (answers != rows.y.cpu()).tolist()
     drawn = torch.randperm(len(rows), generator=seeded_generator(scene.seed, "slices")).tolist()
-    chosen = sorted(drawn, key=lambda row: wrong[row])[:SLICES]
+    chosen = sorted(drawn, key=lambda row: not scene.right[row])[:SLICES]
     asked = {int(row): place for place, row in enumerate(features["forget"].rows)}
     labels = images.labels.numpy()[features[name].rows]
     found = []

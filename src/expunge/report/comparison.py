@@ -51,7 +51,7 @@ def read_sides(folders: Sequence[Path], names: Sequence[str] = ()) -> tuple[Side
     """
     if not FEWEST <= len(folders) <= MOST:
         raise DataError("folders", f"{FEWEST} to {MOST} folders of audits", str(len(folders)))
-    if names and (len(names) != len(folders) or len(set(names)) < len(names)):
+    if names and (len(names) != len(folders) or len(set(names)) < len(names) or not all(map(str.strip, names))):
         raise DataError("names", f"a name of its own for each of {len(folders)} folders", ", ".join(names))
     audits = [read_audit(find_audit(folder)) for folder in folders]
     methods = [audit.subject.method or "unknown method" for audit in audits]

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
 from expunge.audit.record import Audit, Slice
@@ -16,29 +17,29 @@ MOST_SLICES = 4
 MOST_NAMED = 12
 MOST_LAYERS = 40
 WHEN = ("before", "after")
-TSNE_KEYS = (Key("forgotten", "forgotten", "diamond"), Key("others", "c0"))
+SLICES = Panel(
+    "slices",
+    "Where do the decision boundaries run?",
+    "Each square is a plane through three images, coloured by the answer: A is the forgotten image, B and C are two "
+    "others; after a careful edit the colour changes around A and little elsewhere.",
+)
+"""The panel of planes through decision boundaries, before anything is drawn."""
 
 Row = Mapping[str, str]
 
 
 def slices_panel(audit: Audit) -> Panel:
     """Return planes through decision boundaries, before and after."""
-    title = "Where do the decision boundaries run?"
-    reading = (
-        "Each square is a plane through three images, coloured by the answer: A is the forgotten image, B and C are "
-        "two others; after a careful edit the colour changes around A and little elsewhere."
-    )
     slices = audit.slices()
     if not slices:
-        return Panel("slices", title, reading, reason=why_missing(audit, "slices"))
+        return replace(SLICES, reason=why_missing(audit, "slices"))
     shown = slices[:MOST_SLICES]
     styles, keys = style_areas(audit, shown)
     drawings = tuple(
         draw_slice(audit, each, when, styles, f"{shorten(each.names[0])}, {when}") for each in shown for when in WHEN
     )
-    if len(slices) > len(shown):
-        reading += f" The first {len(shown)} of {len(slices)} are shown."
-    return Panel("slices", title, reading, drawings, keys, together=len(WHEN))
+    more = f" The first {len(shown)} of {len(slices)} are shown." if len(slices) > len(shown) else ""
+    return replace(SLICES, reading=SLICES.reading + more, drawings=drawings, keys=keys, together=len(WHEN))
 
 
 def tsne_panel(audit: Audit) -> Panel:
@@ -46,13 +47,21 @@ def tsne_panel(audit: Audit) -> Panel:
     title = "Where do the forgotten images lie among the others?"
     reading = (
         "Images that the classifier finds alike lie close together (t-SNE, a map that keeps neighbours but not "
-        "distances); diamonds are the forgotten images, small dots other ones, coloured by label."
+        "distances, made anew for every audit); diamonds are the forgotten images, small dots other ones, coloured by "
+        "label."
     )
     rows = audit.table("tsne")
     if not rows:
         return Panel("tsne", title, reading, reason=why_missing(audit, "tsne"))
-    drawings = tuple(draw_tsne(audit, rows, when, f"{when} the edit") for when in WHEN)
-    return Panel("tsne", title, reading, drawings, TSNE_KEYS, together=len(WHEN))
+    drawings = tuple(_draw_tsne(audit, [row for row in rows if row["when"] == when], when) for when in WHEN)
+    return Panel(
+        "tsne",
+        title,
+        reading,
+        drawings,
+        (Key("forgotten", "forgotten", "diamond"), Key("others", "c0")),
+        together=len(WHEN),
+    )
 
 
 def cka_panel(audit: Audit) -> Panel:
@@ -146,18 +155,17 @@ def draw_slice(audit: Audit, each: Slice, when: str, styles: Mapping[int, str], 
     return draw_class_map(grid, styles, places, alternative, caption)
 
 
-def draw_tsne(audit: Audit, rows: Sequence[Row], when: str, caption: str) -> Drawing:
-    """Return the map of the features before or after the edit; `rows` are those of the table."""
-    shown = [row for row in rows if row["when"] == when]
-    others = [row for row in shown if row["part"] != "forget"]
-    forgotten = [row for row in shown if row["part"] == "forget"]
+def _draw_tsne(audit: Audit, rows: list[Row], when: str) -> Drawing:
+    others = [row for row in rows if row["part"] != "forget"]
+    forgotten = [row for row in rows if row["part"] == "forget"]
     numbers = {label: place for place, label in enumerate(audit.subject.class_names)}
     points = [Point(float(row["x"]), float(row["y"]), _class_style(audit, row["label"], numbers)) for row in others]
     diamonds = [
         Place(float(row["x"]), float(row["y"]), f"{row['id']}: {class_name(audit, row['label'])}") for row in forgotten
     ]
     counts = f"{plural(len(forgotten), 'forgotten image')} among {plural(len(others), 'other image')}"
-    return draw_scatter(points, diamonds, _class_places(audit, others), f"Map of {counts}, {when} the edit.", caption)
+    alternative, caption = f"Map of {counts}, {when} the edit.", f"{when} the edit"
+    return draw_scatter(points, diamonds, _class_places(audit, others), alternative, caption)
 
 
 def _class_style(audit: Audit, label: str, numbers: Mapping[str, int]) -> str:

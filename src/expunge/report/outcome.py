@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from expunge.audit.record import Audit
 from expunge.report.charts import Axis, Bar, Dots, draw_bars, draw_dots
@@ -77,18 +76,6 @@ def pattern_panel(audit: Audit) -> Panel:
     table = audit.table("pattern")
     if not table:
         return Panel("pattern", title, reading, reason=why_missing(audit, "pattern"))
-    numbers = Numbers.of(
-        ("label", "answer now", "images", "was the second choice of"),
-        [
-            (class_name(audit, row["label"]), class_name(audit, row["answer"]), row["rows"], row["runner_up"])
-            for row in table
-        ],
-    )
-    return Panel("pattern", title, reading, (draw_pattern(audit, table, ""),), numbers=numbers)
-
-
-def draw_pattern(audit: Audit, table: Sequence[Row], caption: str) -> Drawing:
-    """Return the matrix of true label by new answer; `table` is not empty."""
     moved = Counter[tuple[str, str]]()
     for row in table:
         moved[class_name(audit, row["label"]), class_name(audit, row["answer"])] += int(row["rows"])
@@ -102,7 +89,14 @@ def draw_pattern(audit: Audit, table: Sequence[Row], caption: str) -> Drawing:
         f"Matrix of {plural(sum(moved.values()), 'forgotten image')} by label and new answer. Most frequent answer: "
         f"{visible(answer)}, {plural(most, 'image')}."
     )
-    return replace(draw_matrix(counts, rows, columns, alternative), caption=caption)
+    numbers = Numbers.of(
+        ("label", "answer now", "images", "was the second choice of"),
+        [
+            (class_name(audit, row["label"]), class_name(audit, row["answer"]), row["rows"], row["runner_up"])
+            for row in table
+        ],
+    )
+    return Panel("pattern", title, reading, (draw_matrix(counts, rows, columns, alternative),), numbers=numbers)
 
 
 def cost_panel(audit: Audit) -> Panel:

@@ -1,13 +1,15 @@
 """Panels that show several audits at once, each under its name, in its colour and shape."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from expunge.audit.record import Audit
 from expunge.report.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
 from expunge.report.comparison import Side
-from expunge.report.inside import TSNE_KEYS, WHEN, draw_slice, draw_tsne, style_areas
-from expunge.report.outcome import draw_pattern
+from expunge.report.inside import SLICES, draw_slice, style_areas, tsne_panel
+from expunge.report.outcome import pattern_panel
 from expunge.report.panel import Key, Numbers, Panel, class_name, number_of
+from expunge.report.svg import Drawing
 from expunge.report.traces import ATTACKS, DIAGONAL, relearning_points, roc_points, say_course
 from expunge.report.words import say_value, shorten, visible
 
@@ -21,9 +23,9 @@ def compare_panels(sides: Sequence[Side]) -> tuple[Panel, ...]:
     return (
         _copies_panel(sides),
         _classes_panel(sides),
-        _pattern_panel(sides),
+        _each_panel(pattern_panel, sides, together=2),
         _slices_panel(sides),
-        _tsne_panel(sides),
+        _each_panel(tsne_panel, sides, together=2),
         _membership_panel(sides),
         _relearning_panel(sides),
         _cka_panel(sides),
@@ -99,57 +101,36 @@ def _drops(audit: Audit) -> dict[str, float]:
     }
 
 
-def _pattern_panel(sides: Sequence[Side]) -> Panel:
-    title = "What are the forgotten images answered with now?"
-    reading = (
-        "Each square counts the forgotten images of a label (left) that now get the answer above; one dark column "
-        "would be a pattern that an attacker can use."
+def _each_panel(make: Callable[[Audit], Panel], sides: Sequence[Side], together: int) -> Panel:
+    """Return one audit's panel with the drawings of all, each under the name of its audit."""
+    panels = [make(side.audit) for side in sides]
+    shown = [(side, panel) for side, panel in zip(sides, panels, strict=True) if panel.reason is None]
+    if not shown:
+        return replace(panels[0], reason=NOWHERE)
+    drawings = tuple(
+        replace(drawing, caption=", ".join(filter(None, (side.name, drawing.caption))))
+        for side, panel in shown
+        for drawing in panel.drawings
     )
-    tables = [(side, table) for side in sides if (table := side.audit.table("pattern"))]
-    drawings = tuple(draw_pattern(side.audit, table, side.name) for side, table in tables)
-    return Panel("pattern", title, reading, drawings, reason=None if drawings else NOWHERE, together=2)
+    return replace(shown[0][1], drawings=drawings, numbers=None, together=together)
 
 
 def _slices_panel(sides: Sequence[Side]) -> Panel:
     """Return the planes that all audits with any have in common, before the edits and after each."""
-    title = "Where do the decision boundaries run?"
-    reading = (
-        "Each square is a plane through three images, coloured by the answer: A is a forgotten image, B and C are two "
-        "others; after a careful edit the colour changes around A and little elsewhere."
-    )
     found = [(side, {each.names: each for each in side.audit.slices()}) for side in sides]
     shown = [(side, planes) for side, planes in found if planes]
-    common = [names for names in shown[0][1] if all(names in planes for _, planes in shown)] if shown else []
-    if not common:
-        reason = "these audits cut planes through different images" if shown else NOWHERE
-        return Panel("slices", title, reading, reason=reason)
-    drawn = common[:MOST_PLANES]
+    if not shown:
+        return replace(SLICES, reason=NOWHERE)
     first, before = shown[0]
-    styles, keys = style_areas(first.audit, [planes[names] for names in drawn for _, planes in shown])
-    drawings = tuple(
-        drawing
-        for names in drawn
-        for drawing in (
-            draw_slice(first.audit, before[names], "before", styles, f"{shorten(names[0])}, before"),
-            *(draw_slice(side.audit, planes[names], "after", styles, side.name) for side, planes in shown),
-        )
-    )
-    return Panel("slices", title, reading, drawings, keys, together=1 + len(shown))
-
-
-def _tsne_panel(sides: Sequence[Side]) -> Panel:
-    title = "Where do the forgotten images lie among the others?"
-    reading = (
-        "Images that the classifier finds alike lie close together (t-SNE, a map that keeps neighbours but not "
-        "distances, made anew for each edit); diamonds are the forgotten images, small dots other ones, coloured by "
-        "label."
-    )
-    tables = [(side, table) for side in sides if (table := side.audit.table("tsne"))]
-    drawings = tuple(
-        draw_tsne(side.audit, table, when, f"{side.name}, {when}") for side, table in tables for when in WHEN
-    )
-    reason = None if drawings else NOWHERE
-    return Panel("tsne", title, reading, drawings, TSNE_KEYS if drawings else (), reason=reason, together=len(WHEN))
+    common = [names for names in before if all(names in planes for _, planes in shown)][:MOST_PLANES]
+    if not common:
+        return replace(SLICES, reason="these audits cut planes through different images")
+    styles, keys = style_areas(first.audit, [planes[names] for names in common for _, planes in shown])
+    drawings: list[Drawing] = []
+    for names in common:
+        drawings.append(draw_slice(first.audit, before[names], "before", styles, f"{shorten(names[0])}, before"))
+        drawings += [draw_slice(side.audit, planes[names], "after", styles, side.name) for side, planes in shown]
+    return replace(SLICES, drawings=tuple(drawings), keys=keys, together=1 + len(shown))
 
 
 def _cka_panel(sides: Sequence[Side]) -> Panel:
