@@ -55,8 +55,8 @@ def invert_classifier(
 ) -> Float[Tensor, "n c h w"]:
     """Return `count` images within bounds, in batches of the runtime's size; from the cache where they are there.
 
-    They depend on the classifier and the settings only, not on a forget set or a seed. The cache is the folder in
-    EXPUNGE_CACHE, or the user's own; a name is a hash of weights, settings, count and shape.
+    They depend on the classifier, the settings and the batch size, whose statistics are matched, not on a forget set or
+    a seed. The cache is the folder in EXPUNGE_CACHE, or the user's own; a name is a hash of all of these.
 
     Args:
         classifier: f0, in eval mode with frozen weights.
