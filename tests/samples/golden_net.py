@@ -3,7 +3,7 @@
 The weights and pixels are a hash of their position, so that they are the same numbers everywhere, with any version of
 torch, and so that a script outside this repository can make them, too.
 
-A golden file, `tests/golden/authors/NAME.json`, holds what a method's authors' own code gave on this network: numbers only.
+A golden file, `tests/golden/authors/NAME.json`, holds what the code of a method's authors gave here: numbers only.
 
     {"method": "jit", "source": "github.com/OWNER/REPOSITORY at COMMIT, FILE: FUNCTION",
      "settings": {...}, "draws": {...}, "steps": 3, "state": {"conv1.weight": [...], ...}}
