@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from expunge.base.settings import check_settings, setting
-from expunge.methods.least_change.iterate import CURVATURE_EVERY, Ground, remaining
+from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remaining
 from expunge.methods.least_change.jacobian import Constraints, make_jacobian
 from expunge.methods.least_change.quadratic import solve_multipliers
 from expunge.surrogates.mix import SMALL_IMAGE
@@ -41,17 +41,17 @@ class Exact:
         return replace(self, steps=self.steps or (50, 24)[large], probe_batch=self.probe_batch or (96, 64)[large])
 
 
-class ConstrainedCourse:
+class ConstrainedSolver:
     """Each step charges for the whole change since f0 and meets every constraint, linearised at the present weights."""
 
     closing_steps = CLOSING_STEPS
 
-    def __init__(self, settings: Exact, ground: Ground) -> None:
-        self._rows = ground.task.forget_set.to(ground.probes.device)
-        self._settings, self._ground = settings, ground
-        self._way, self._objective = ground.way, ground.objective
-        self._labels = ground.task.labels.to(ground.probes.device)
-        self._drawn = ground.task.generator("probe batches")
+    def __init__(self, settings: Exact, problem: Problem) -> None:
+        self._rows = problem.task.forget_set.to(problem.probes.device)
+        self._settings, self._problem = settings, problem
+        self._iterate, self._objective = problem.iterate, problem.objective
+        self._labels = problem.task.labels.to(problem.probes.device)
+        self._drawn = problem.task.generator("probe batches")
         self._count = 0
 
     @property
@@ -61,40 +61,40 @@ class ConstrainedCourse:
 
     def take_step(self) -> Mapping[str, float]:
         """Lower the cost, meet the constraints, and set the weights."""
-        settings, way, objective = self._settings, self._way, self._objective
+        settings, iterate, objective = self._settings, self._iterate, self._objective
         value = self._descend()
         constraints = Constraints(
             objective.classifier,
             objective.layers,
             objective.whitening,
-            self._ground.task.goal,
+            self._problem.task.goal,
             self._rows.x,
             self._labels,
         )
         jacobian = make_jacobian(
-            constraints, memory_bytes=int(settings.memory_gigabytes * GIGABYTE), meter=self._ground.meter
+            constraints, memory_bytes=int(settings.memory_gigabytes * GIGABYTE), meter=self._problem.meter
         )
         wanted = jacobian.gaps + settings.margin
         if self._count < settings.approach:
             wanted = wanted.clamp_max(0) + wanted.clamp_min(0) / (settings.approach - self._count)
-        shortfall = wanted + jacobian.times(way.velocity)
+        shortfall = wanted + jacobian.times(iterate.velocity)
         if not bool(torch.isfinite(shortfall).all()):
             return {"cost": math.nan, "worst gap": math.nan}
-        way.advance(jacobian.combine(solve_multipliers(jacobian.gram(), shortfall, ridge=settings.ridge)))
+        iterate.advance(jacobian.combine(solve_multipliers(jacobian.gram(), shortfall, ridge=settings.ridge)))
         self._count += 1
-        way.write(way.place)
+        iterate.write(iterate.position)
         return {"cost": value, "worst gap": float(jacobian.gaps.max())}
 
     def _descend(self) -> float:
         """Set the velocity by a step down the objective on a fresh batch of probes, and return the objective."""
-        way, settings = self._way, self._settings
+        iterate, settings = self._iterate, self._settings
         if self._count == 0 or self._count >= self.steps:
-            way.halt()
+            iterate.halt()
             return 0.0
-        chosen = torch.randint(len(self._ground.probes), (settings.probe_batch or 1,), generator=self._drawn)
-        x, logits = (each[chosen.to(each.device)] for each in (self._ground.probes, self._ground.logits))
+        chosen = torch.randint(len(self._problem.probes), (settings.probe_batch or 1,), generator=self._drawn)
+        x, logits = (each[chosen.to(each.device)] for each in (self._problem.probes, self._problem.logits))
         value, gradient = self._objective.gradient(x, logits)
         if self._count % CURVATURE_EVERY == 1:
-            way.measure_curvature(gradient, x, logits)
-        way.push(gradient, self._ground.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST))
+            iterate.measure_curvature(gradient, x, logits)
+        iterate.push(gradient, self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST))
         return value

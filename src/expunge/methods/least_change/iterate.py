@@ -1,4 +1,4 @@
-"""An edit's way through the weights, in coordinates in which a short way is a small change of the answers."""
+"""The iterate: the edited weights, in coordinates in which a short step is a small change of the answers."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -66,22 +66,22 @@ class Objective:
         return value.item(), [self.whitening.pull(number, part) for number, part in enumerate(gradient)]
 
 
-class Way:
-    """Where the weights are, how they move, and how steep the answers are along the way."""
+class Iterate:
+    """The position of the weights, their velocity, and how steep the answers are in that direction."""
 
     def __init__(self, objective: Objective, momentum: float) -> None:
         self._objective, self._momentum = objective, momentum
         self._original = [layer.read() for layer in objective.layers]
-        self.place: Step = [torch.zeros_like(weights) for weights in self._original]
+        self.position: Step = [torch.zeros_like(weights) for weights in self._original]
         self.velocity: Step = [torch.zeros_like(weights) for weights in self._original]
-        self.mean: Step = self.place
+        self.mean: Step = self.position
         self.curvature, self._averaged = 0.0, 0
 
     def push(self, gradient: Step, rate: float, *, largest: float = math.inf) -> None:
         """Set the velocity: a share of the last one, and `rate` / curvature down the gradient.
 
         Args:
-            gradient: of the loss, at this place.
+            gradient: of the loss, at this position.
             rate: in units of 1 / curvature.
             largest: root mean square change of the answers, in logits, that a step may make as far as curvature tells.
         """
@@ -96,45 +96,45 @@ class Way:
 
     def advance(self, correction: Step | None = None) -> None:
         """Go on by the velocity, less a correction."""
-        self.place = [old + step for old, step in zip(self.place, self.velocity, strict=True)]
+        self.position = [old + step for old, step in zip(self.position, self.velocity, strict=True)]
         if correction is not None:
-            self.place = [old - part for old, part in zip(self.place, correction, strict=True)]
+            self.position = [old - part for old, part in zip(self.position, correction, strict=True)]
 
     def average(self) -> None:
-        """Add this place to the mean of those that were added since `forget_mean`."""
+        """Add this position to the mean of those that were added since `forget_mean`."""
         self._averaged += 1
-        self.mean = [old + (new - old) / self._averaged for old, new in zip(self.mean, self.place, strict=True)]
+        self.mean = [old + (new - old) / self._averaged for old, new in zip(self.mean, self.position, strict=True)]
 
     def forget_mean(self) -> None:
-        """Begin a new mean with the next place."""
-        self._averaged, self.mean = 0, self.place
+        """Begin a new mean with the next position."""
+        self._averaged, self.mean = 0, self.position
 
-    def write(self, place: Step) -> None:
-        """Set the classifier's weights to those of a place."""
+    def write(self, position: Step) -> None:
+        """Set the classifier's weights to those of a position."""
         objective = self._objective
         for number, (layer, original) in enumerate(zip(objective.layers, self._original, strict=True)):
-            layer.write(original + objective.whitening.apply(number, place[number]))
+            layer.write(original + objective.whitening.apply(number, position[number]))
 
     def measure_curvature(self, gradient: Step, x: Tensor, logits: Tensor) -> None:
         """Set the curvature to |df|^2 / |dz|^2 along the gradient, by a finite difference; it falls slowly only."""
-        length = FINITE_STEP * (norm(self.place) or 1.0) / max(norm(gradient), 1e-12)
+        length = FINITE_STEP * (norm(self.position) or 1.0) / max(norm(gradient), 1e-12)
         before = self._objective.change(x, logits)
-        self.write([old + length * part for old, part in zip(self.place, gradient, strict=True)])
+        self.write([old + length * part for old, part in zip(self.position, gradient, strict=True)])
         change = self._objective.change(x, logits) - before
-        self.write(self.place)
+        self.write(self.position)
         found = float(change.square().sum(dim=1).mean()) / max((length * norm(gradient)) ** 2, 1e-20)
         self.curvature = max(found, FADE * self.curvature)
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What an edit starts from.
+class Problem:
+    """What a solver is given.
 
     Args:
         task: rows, goal and randomness.
         meter: counts gradient evaluations.
         objective: what is to stay small.
-        way: starts at the weights as they were.
+        iterate: starts at the weights as they were.
         probes: the pool that steps draw from.
         logits: what the classifier answered to them before the edit.
         rate: step size, in units of 1 / curvature.
@@ -143,7 +143,7 @@ class Ground:
     task: Task
     meter: CostMeter
     objective: Objective
-    way: Way
+    iterate: Iterate
     probes: Float[Tensor, "n c h w"]
     logits: Float[Tensor, "n k"]
     rate: float

@@ -16,10 +16,10 @@ from expunge.compute.processes import share_of
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.least_change.curvature import compute_whitening
-from expunge.methods.least_change.exact import ConstrainedCourse, Exact
-from expunge.methods.least_change.iterate import Ground, Objective, Way
+from expunge.methods.least_change.exact import ConstrainedSolver, Exact
+from expunge.methods.least_change.iterate import Iterate, Objective, Problem
 from expunge.methods.least_change.layers import find_layers
-from expunge.methods.least_change.robust import PenalisedCourse, Robust
+from expunge.methods.least_change.robust import PenalisedSolver, Robust
 from expunge.methods.protocol import Aim, Needs
 from expunge.models.classifier import Classifier
 from expunge.models.folding import fold_batchnorm
@@ -96,12 +96,14 @@ class LeastChange:
         )
         objective = Objective(fast, layers, whitening, meter, self.precision)
         logits = _answers(reference, probes, meter)
-        ground = Ground(task, meter, objective, Way(objective, self.momentum), probes, logits, self.rate)
-        course = (
-            ConstrainedCourse(resolved.exact, ground) if robust is None else PenalisedCourse(robust, ground, reference)
+        problem = Problem(task, meter, objective, Iterate(objective, self.momentum), probes, logits, self.rate)
+        solver = (
+            ConstrainedSolver(resolved.exact, problem)
+            if robust is None
+            else PenalisedSolver(robust, problem, reference)
         )
-        limit = course.steps + course.closing_steps
-        plan = Plan(self.name, to_mapping(resolved), working, course.take_step, limit, least_steps=course.steps)
+        limit = solver.steps + solver.closing_steps
+        plan = Plan(self.name, to_mapping(resolved), working, solver.take_step, limit, least_steps=solver.steps)
         edit = edit_until_goal(task, plan, meter)
         return replace(edit, expected=measure_expected_cost(reference, edit.classifier.to(runtime.device), unseen))
 

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.methods.least_change.iterate import CURVATURE_EVERY, Ground, norm, remaining
+from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.layers import Layer
 from expunge.models.classifier import Classifier
@@ -74,7 +74,7 @@ class Robust:
         return layers[-max(LEAST_LAYERS, math.ceil(self.depth * len(layers))) :]
 
 
-class PenalisedCourse:
+class PenalisedSolver:
     """Each step goes down objective + weight * mean softplus of the copies' gaps; the weight follows what holds.
 
     The copies contradict each other a little, and some can be had only at the cost of much else. A soft margin leaves
@@ -85,14 +85,14 @@ class PenalisedCourse:
 
     closing_steps = CLOSING_STEPS
 
-    def __init__(self, settings: Robust, ground: Ground, reference: Classifier) -> None:
-        self._settings, self._ground, self._reference = settings, ground, reference
-        self._way, self._objective, self._task = ground.way, ground.objective, ground.task
+    def __init__(self, settings: Robust, problem: Problem, reference: Classifier) -> None:
+        self._settings, self._problem, self._reference = settings, problem, reference
+        self._iterate, self._objective, self._task = problem.iterate, problem.objective, problem.task
         self._rows, self._labels = (
-            each.to(ground.probes.device) for each in (ground.task.forget_set.x, ground.task.labels)
+            each.to(problem.probes.device) for each in (problem.task.forget_set.x, problem.task.labels)
         )
         self._drawn, self._copies, self._joins = (
-            ground.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
+            problem.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
         )
         self._count, self._weight, self._held = 0, 0.0, 0.0
         self._wanted = settings.share or 1.0
@@ -107,43 +107,43 @@ class PenalisedCourse:
 
         Steps after the planned ones are there because too few copies hold: each wants some more of them.
         """
-        way = self._way
+        iterate = self._iterate
         if self._count < self.steps:
             losses = self._move()
             if self._count >= self.steps * (1 - self._settings.averaged):
-                way.average()
+                iterate.average()
         else:
             self._wanted = min(1.0, self._wanted + CLOSING_RISE)
-            way.forget_mean()
-            way.write(way.place)
+            iterate.forget_mean()
+            iterate.write(iterate.position)
             for _ in range(STEPS_AT_ONCE):
                 losses = self._move()
-                way.average()
+                iterate.average()
         if self._count >= self.steps:
-            way.write(way.mean)
+            iterate.write(iterate.mean)
         return losses
 
     def _move(self) -> dict[str, float]:
-        way, objective = self._way, self._objective
+        iterate, objective = self._iterate, self._objective
         x, logits = self._draw_probes()
         copies, labels, fresh = self._draw_copies()
         pushed, held, push = self._push(copies, labels, fresh)
         if self._count == 0:
-            way.measure_curvature(push, x, logits)
+            iterate.measure_curvature(push, x, logits)
             value, gradient = 0.0, [torch.zeros_like(part) for part in push]
         else:
             value, gradient = objective.gradient(x, logits)
         if self._count == 0 or (held == 0 and self._held == 0):
-            self._weight = max(self._weight, pushed * way.curvature / max(norm(push) ** 2, 1e-12))
+            self._weight = max(self._weight, pushed * iterate.curvature / max(norm(push) ** 2, 1e-12))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
-            way.measure_curvature(gradient, x, logits)
-        rate = self._ground.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
-        way.push(gradient, rate, largest=LARGEST_STEP)
-        way.advance()
+            iterate.measure_curvature(gradient, x, logits)
+        rate = self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
+        iterate.push(gradient, rate, largest=LARGEST_STEP)
+        iterate.advance()
         self._steer(held)
         self._count += 1
-        way.write(way.place)
+        iterate.write(iterate.position)
         return {"cost": value, "push": pushed, "copies that hold": held, "weight": self._weight}
 
     def _push(self, copies: Tensor, labels: Int[Tensor, " m"], fresh: slice) -> tuple[float, float, Step]:
@@ -157,7 +157,7 @@ class PenalisedCourse:
             return settings.temperature * F.softplus((gap + settings.margin) / settings.temperature).sum() / len(copies)
 
         value, gradient = self._objective.pull(copies, loss)
-        [gaps] = self._ground.meter.sharing.gather(len(copies), lambda part: [gaps[part]])
+        [gaps] = self._problem.meter.sharing.gather(len(copies), lambda part: [gaps[part]])
         return value, float((gaps[fresh] < 0).double().mean()), gradient
 
     def _steer(self, held: float) -> None:
@@ -172,12 +172,12 @@ class PenalisedCourse:
         settings = self._settings
         count = settings.probe_batch or 1
         joined = round((settings.joined or 0.0) * count)
-        pool, answers = self._ground.probes, self._ground.logits
+        pool, answers = self._problem.probes, self._problem.logits
         chosen = torch.randint(len(pool), (count - joined,), generator=self._drawn).to(pool.device)
         if not joined:
             return pool[chosen], answers[chosen]
         x = draw_joined(self._rows, joined, self._task.classifier.bounds, self._joins)
-        [logits] = self._ground.meter.sharing.gather(joined, lambda part: [compute_logits(self._reference, x[part])])
+        [logits] = self._problem.meter.sharing.gather(joined, lambda part: [compute_logits(self._reference, x[part])])
         return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
