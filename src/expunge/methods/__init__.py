@@ -6,6 +6,7 @@ from expunge.methods.boundary_shrink import BoundaryShrink
 from expunge.methods.correct import Correct
 from expunge.methods.delete import Delete
 from expunge.methods.fine_tune import FineTune
+from expunge.methods.imu import IMU
 from expunge.methods.influence import Influence
 from expunge.methods.jit import JiT
 from expunge.methods.l1_sparse import L1Sparse
@@ -34,6 +35,7 @@ OWN: tuple[type[Method], ...] = (
     Delete,
     Amun,
     JiT,
+    IMU,
     MuMis,
     Ruago,
     Retrain,
