@@ -45,6 +45,7 @@ QUICK = {
     "amun": {"search": {"steps": 2, "first_radius": 1.0}, **TRAINING},
     "ruago": {"search": {"steps": 2, "first_radius": 1.0}, "images": 4, "inversion": {"steps": 1}, **TRAINING},
     "jit": {"perturbations": 2, **TRAINING},
+    "imu": TRAINING,
     "mu-mis": TRAINING,
 }
 NAMES = [method.name for method in OWN if method.needs is Needs.FORGET_ONLY]

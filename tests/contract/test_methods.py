@@ -76,6 +76,7 @@ ROWS = {
     "delete": Row({"descent": DESCENT}, SLOW, WILD),
     "amun": with_settings(with_training(EPOCHS, epochs=4, batch_size=4), search=SEARCH),
     "jit": with_training(EPOCHS, epochs=4, batch_size=2),
+    "imu": with_training(EPOCHS, epochs=4, batch_size=2),
     "mu-mis": with_training(EPOCHS, epochs=4, batch_size=2),
     "ruago": with_settings(EPOCHS, images=8, inversion={"steps": 2}, search=SEARCH),
     "retrain": EPOCHS,

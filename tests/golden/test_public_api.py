@@ -36,6 +36,7 @@ METHOD_NAMES = [
     "correct",
     "delete",
     "fine-tune",
+    "imu",
     "influence",
     "jit",
     "l1-sparse",

@@ -9,6 +9,7 @@ from expunge.methods.published.boundary_shrink import BoundaryShrink
 from expunge.methods.published.correct import Correct
 from expunge.methods.published.delete import Delete
 from expunge.methods.published.fine_tune import FineTune
+from expunge.methods.published.imu import IMU
 from expunge.methods.published.influence import Influence
 from expunge.methods.published.jit import JiT
 from expunge.methods.published.l1_sparse import L1Sparse
@@ -34,6 +35,7 @@ OWN: tuple[type[Method], ...] = (
     Delete,
     Amun,
     JiT,
+    IMU,
     MuMis,
     Ruago,
     Retrain,
