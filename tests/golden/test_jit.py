@@ -6,11 +6,11 @@ import pytest
 import torch
 from golden_net import assert_same_change, make_classifier, make_forget_set, read_golden, spread
 
-from expunge.api import unlearn
-from expunge.methods import jit
-from expunge.methods.jit import JiT
-from expunge.methods.training import Augmentation, Training
-from expunge.modes import BatchNormMode
+from expunge.methods.published import jit
+from expunge.methods.published.epochs import Augmentation, Training
+from expunge.methods.published.jit import JiT
+from expunge.methods.unlearn import unlearn
+from expunge.models.modes import BatchNormMode
 from expunge.training import trainer
 
 
@@ -20,9 +20,7 @@ def noise_of(shape, offset):
     return drawn.to(torch.float32).view(shape)
 
 
-@pytest.mark.parametrize(
-    ("name", "mode"), [("jit", BatchNormMode.FROZEN), ("jit-training-mode", BatchNormMode.BATCH)]
-)
+@pytest.mark.parametrize(("name", "mode"), [("jit", BatchNormMode.FROZEN), ("jit-training-mode", BatchNormMode.BATCH)])
 def test_the_step_is_the_authors(monkeypatch, name, mode):
     golden = read_golden(name)
     offsets = iter(golden["draws"]["noise_offsets"])
