@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import cos, pi
+from math import cos, floor, pi
 
 import torch
 
@@ -12,6 +12,8 @@ from expunge.models.modes import BatchNormMode
 from expunge.training.augmentation import Augmentation
 
 FIRST_RATE = 0.1
+ROUNDING = 1e-6
+"""Epochs by which a share of the training, as a float, may fall short of the epoch that begins there."""
 
 
 class Schedule(StrEnum):
@@ -20,6 +22,8 @@ class Schedule(StrEnum):
     CONSTANT = "constant"
     COSINE = "cosine"
     """From the full rate in the first step to almost 0 in the last."""
+    TENTHS = "tenths"
+    """In each epoch a tenth of what it was in the one before."""
 
 
 class Algorithm(StrEnum):
@@ -75,9 +79,14 @@ class Training:
         >>> training = Training(learning_rate=1.0, warmup=0.5, schedule=Schedule.COSINE)
         >>> [training.rate(progress) for progress in (0.0, 0.25, 0.5, 0.75)]
         [0.1, 0.55, 1.0, 0.5]
+        >>> training = Training(epochs=4, learning_rate=1.0, schedule=Schedule.TENTHS)
+        >>> [round(training.rate(progress), 6) for progress in (0.0, 0.2, 0.25, 0.75)]
+        [1.0, 1.0, 0.1, 0.001]
         """
         if progress < self.warmup:
             return self.learning_rate * (FIRST_RATE + (1 - FIRST_RATE) * progress / self.warmup)
+        if self.schedule is Schedule.TENTHS:
+            return self.learning_rate * 0.1 ** floor(progress * self.epochs + ROUNDING)
         rest = (progress - self.warmup) / (1 - self.warmup)
         return self.learning_rate * ((1 + cos(pi * rest)) / 2 if self.schedule is Schedule.COSINE else 1.0)
 

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.compute.context import CostMeter
@@ -66,7 +66,13 @@ class Trainer:
         return ceil(len(images.labels) / self.training.batch_size)
 
     def run_pass(
-        self, images: Images, losses: BatchLosses, *, epoch: int, after_step: Callable[[], None] = do_nothing
+        self,
+        images: Images,
+        losses: BatchLosses,
+        *,
+        epoch: int,
+        after_step: Callable[[], None] = do_nothing,
+        as_they_are: Bool[Tensor, " n"] | None = None,
     ) -> dict[str, float]:
         """Go through `images` once, in a new random order, and return the mean of each loss over the batches.
 
@@ -75,15 +81,14 @@ class Trainer:
             losses: of one batch; called in the training's mode of BatchNorm.
             epoch: counted from 0; the schedule follows it.
             after_step: called after each step of the optimiser.
+            as_they_are: which images no augmentation touches; None: none of them.
         """
         labels, totals = images.labels, dict[str, float]()
         batches = list(draw_batches(len(labels), self.training.batch_size, self._order))
         loaded = load_ahead(images, [rows.tolist() for rows in batches])
         for number, (rows, pixels) in enumerate(zip(batches, loaded, strict=True)):
             set_rate(self._optimiser, self.training, (epoch + number / len(batches)) / self.training.epochs)
-            x = augment(
-                pixels.to(self.meter.runtime.device), self.training.augmentation, self.working.bounds, self._moves
-            )
+            x = self._present(pixels, None if as_they_are is None else as_they_are[rows])
             batch = Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch)
             self.meter.add_gradients(len(x))
             mode = self.training.batchnorm if len(rows) > 1 else BatchNormMode.FROZEN  # one image has no statistics
@@ -94,6 +99,12 @@ class Trainer:
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + term.item() / len(batches)
         return totals
+
+    def _present(self, pixels: Tensor, as_they_are: Tensor | None) -> Tensor:
+        """Return images on the trainer's device, augmented but for those that stay as they are."""
+        x = pixels.to(self.meter.runtime.device)
+        moved = augment(x, self.training.augmentation, self.working.bounds, self._moves)
+        return moved if as_they_are is None else torch.where(as_they_are.to(x.device).view(-1, 1, 1, 1), x, moved)
 
     def state(self) -> dict[str, Tensor]:
         """Return weights, the optimiser's memory and the generators' states by name, for `restore`."""

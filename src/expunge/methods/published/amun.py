@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import ClassVar
 
 import torch
@@ -15,12 +16,24 @@ from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, Joined, TensorImages
 from expunge.methods.protocol import Aim, Method, Needs
-from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, require_retain, to_images, train
+from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training, require_retain, to_images, train
 from expunge.models.classifier import Classifier
 from expunge.surrogates.attack import l2_norms, project_to_ball
 from expunge.task.edit import Edit
 from expunge.task.goals import Misclassify
 from expunge.task.task import Strength, Task
+
+SMALLEST_GRADIENT = 1e-10
+"""What is added to the length of a gradient before it is divided by it."""
+
+
+class Along(StrEnum):
+    """What the search for an adversarial example climbs."""
+
+    CROSS_ENTROPY = "cross_entropy"
+    """CE to the row's label: its gradient vanishes for rows that the classifier is sure of."""
+    GAP = "gap"
+    """The largest other logit minus the row's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +42,7 @@ class NearestSearch:
 
     first_radius: float = setting(0.04, "first radius (eps); doubled until the prediction flips", above=0)
     steps: int = setting(50, "gradient steps at each radius, each of a tenth of it", at_least=1)
+    along: Along = setting(Along.CROSS_ENTROPY, "what the steps climb")
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -47,10 +61,10 @@ class Nearest:
 class Amun:
     """SGD on CE over D_f with its own labels and its nearest adversarial examples with their predicted labels.
 
-    Ebrahimpour-Boroojeny et al. 2025 (arXiv 2503.00917), in the setting without D_r.
+    Ebrahimpour-Boroojeny et al. 2025 (arXiv 2503.00917), in the setting without D_r. As in their code, the rate falls
+    to a tenth after each epoch, and the rows are augmented, their adversarial examples not.
 
-    Differs from the paper: the attack goes down the gap f_y - max f_c, since the gradient of CE vanishes for rows that
-    the classifier is sure of; a row is done at the first step that flips it; a row that nothing flips has no example.
+    Differs from the paper: a row that nothing within the pixel range flips has no example; theirs looks on for ever.
     """
 
     name: ClassVar[str] = "amun"
@@ -62,13 +76,13 @@ class Amun:
     strength: ClassVar[Strength] = Strength.EXACT
 
     search: NearestSearch = field(default_factory=NearestSearch)
-    training: Training = field(default_factory=lambda: Training(augmentation=Augmentation.NONE))
+    training: Training = field(default_factory=lambda: Training(schedule=Schedule.TENTHS))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         meter = CostMeter(runtime)
-        images = join_with_nearest(task, self.search, meter)
-        return train_on_labels(self, Trainer(task, _copy(task, runtime), self.training, meter), images)
+        rows, examples = to_images(task.forget_set, task.forget_set.y), find_examples(task, self.search, meter)
+        return _train_beside(self, Trainer(task, _copy(task, runtime), self.training, meter), rows, examples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,47 +103,55 @@ class AmunRetain:
     strength: ClassVar[Strength] = Strength.EXACT
 
     search: NearestSearch = field(default_factory=NearestSearch)
-    training: Training = field(default_factory=lambda: Training(augmentation=Augmentation.NONE))
+    training: Training = field(default_factory=lambda: Training(schedule=Schedule.TENTHS))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         meter = CostMeter(runtime)
-        retain = require_retain(task)
-        images = Joined(join_with_nearest(task, self.search, meter), retain)
-        return train_on_labels(self, Trainer(task, _copy(task, runtime), self.training, meter), images)
+        everything = Joined(to_images(task.forget_set, task.forget_set.y), require_retain(task))
+        examples = find_examples(task, self.search, meter)
+        return _train_beside(self, Trainer(task, _copy(task, runtime), self.training, meter), everything, examples)
 
 
-def join_with_nearest(task: Task, search: NearestSearch, meter: CostMeter) -> Images:
-    """Return the rows with their labels, then the nearest adversarial examples that were found with theirs."""
+def find_examples(task: Task, search: NearestSearch, meter: CostMeter) -> TensorImages:
+    """Return the rows' nearest adversarial examples, where any were found, under the labels predicted for them."""
     classifier = task.classifier.to(meter.runtime.device).frozen_copy()
-    rows = task.forget_set
-    nearest = find_nearest(classifier, rows.x.to(meter.runtime.device), search, meter)
+    rows = task.forget_set.to(meter.runtime.device)
+    nearest = find_nearest(classifier, rows.x, search, meter, labels=rows.y)
     found = nearest.found.cpu().nonzero().flatten()
     ids = [f"nearest of {rows.ids[row]}" for row in found.tolist()]
-    examples = TensorImages(ids, nearest.labels.cpu()[found], nearest.x.cpu()[found])
-    return Joined(to_images(rows, rows.y), examples) if ids else to_images(rows, rows.y)
+    return TensorImages(ids, nearest.labels.cpu()[found], nearest.x.cpu()[found])
 
 
 def find_nearest(
-    classifier: Classifier, x: Float[Tensor, "k c h w"], search: NearestSearch, meter: CostMeter
+    classifier: Classifier,
+    x: Float[Tensor, "k c h w"],
+    search: NearestSearch,
+    meter: CostMeter,
+    *,
+    labels: Int[Tensor, " k"] | None = None,
 ) -> Nearest:
-    """Return near-minimal untargeted L2 adversarial examples: projected descent in balls that double.
+    """Return near-minimal untargeted L2 adversarial examples: projected ascent in balls that double.
 
-    A row leaves the search as soon as its prediction is another one; the radius ends at that of the whole pixel range.
+    A row leaves the search as soon as its prediction is not its label any more. Each ball is searched on from where
+    the search of the one before ended; the last has the radius of the whole pixel range.
 
     Args:
         classifier: f0 in eval mode with frozen weights.
         x: pixels within the bounds.
         search: first radius and steps.
         meter: counts gradient evaluations.
+        labels: to be left; None: what is predicted.
     """
-    labels = torch.cat([classifier(part).argmax(dim=1) for part in x.split(meter.runtime.batch_size)])
+    if labels is None:
+        labels = torch.cat([classifier(part).argmax(dim=1) for part in x.split(meter.runtime.batch_size)])
     result = Nearest(x.clone(), labels.clone(), torch.zeros_like(labels, dtype=torch.bool))
     radius, largest = search.first_radius, classifier.bounds.width * math.sqrt(x[0].numel())
     with meter.phase("nearest examples", total=len(x)) as advance:
         while radius < 2 * largest and not bool(result.found.all()):
             for rows in (~result.found).nonzero().flatten().split(meter.runtime.batch_size):
-                moved, predicted = _descend_gap(classifier, x[rows], labels[rows], radius, search.steps, meter)
+                ball = _Ball(classifier, x[rows], labels[rows], radius, search)
+                moved, predicted = ball.climb_from(result.x[rows], meter)
                 result.x[rows], result.labels[rows] = moved, predicted
                 result.found[rows] = predicted != labels[rows]
                 advance(int(result.found[rows].sum()))
@@ -137,36 +159,53 @@ def find_nearest(
     return result
 
 
-def train_on_labels(method: Method, trainer: Trainer, images: Images) -> Edit:
-    """Return the edit that descends CE over `images`."""
+@dataclass(frozen=True, slots=True)
+class _Ball:
+    """The ball around each row in which a search goes on."""
+
+    classifier: Classifier
+    x: Float[Tensor, "b c h w"]
+    labels: Int[Tensor, " b"]
+    radius: float
+    search: NearestSearch
+
+    def climb_from(self, start: Tensor, meter: CostMeter) -> tuple[Tensor, Tensor]:
+        """Return where each row first flips, or where it ends, and what is predicted there."""
+        current, predicted = start.clone(), self.labels.clone()
+        for step in range(self.search.steps + 1):
+            rows = (predicted == self.labels).nonzero().flatten()
+            if len(rows) == 0:
+                break
+            variable = current[rows].requires_grad_(True)
+            logits = self.classifier(variable)
+            predicted[rows] = logits.argmax(dim=1)
+            if step == self.search.steps:
+                break
+            (gradient,) = torch.autograd.grad(self._heights(logits, self.labels[rows]).sum(), variable)
+            meter.add_gradients(len(rows))
+            moved = variable.detach() + self.radius / 10 * gradient / (l2_norms(gradient) + SMALLEST_GRADIENT)
+            moved = self.classifier.bounds.clip(project_to_ball(moved, self.x[rows], self.radius))
+            still = (predicted[rows] == self.labels[rows]).view(-1, 1, 1, 1)
+            current[rows] = torch.where(still, moved, variable.detach())
+        return current, predicted
+
+    def _heights(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.search.along is Along.GAP:
+            return -Misclassify().gap(logits, labels)
+        return F.cross_entropy(logits, labels, reduction="none")
+
+
+def _train_beside(method: Method, trainer: Trainer, images: Images, examples: TensorImages) -> Edit:
+    """Return the edit that descends CE over `images` and over the adversarial examples, which nothing augments."""
 
     def losses(batch: Batch) -> Mapping[str, Tensor]:
         return {"everything": F.cross_entropy(trainer.working(batch.x), batch.y)}
 
-    return train(method, trainer, images=images, losses=losses)
-
-
-def _descend_gap(
-    classifier: Classifier, x: Tensor, labels: Tensor, radius: float, steps: int, meter: CostMeter
-) -> tuple[Tensor, Tensor]:
-    """Return where each row first flips within the ball, or where it ends, and what is predicted there."""
-    current, predicted = x.clone(), labels.clone()
-    for step in range(steps + 1):
-        open_rows = (predicted == labels).nonzero().flatten()
-        if len(open_rows) == 0:
-            break
-        variable = current[open_rows].requires_grad_(True)
-        logits = classifier(variable)
-        predicted[open_rows] = logits.argmax(dim=1)
-        if step == steps:
-            break
-        (gradient,) = torch.autograd.grad(Misclassify().gap(logits, labels[open_rows]).sum(), variable)
-        meter.add_gradients(len(open_rows))
-        moved = variable.detach() - radius / 10 * gradient / l2_norms(gradient).clamp_min(1e-12)
-        moved = classifier.bounds.clip(project_to_ball(moved, x[open_rows], radius))
-        still = (predicted[open_rows] == labels[open_rows]).view(-1, 1, 1, 1)
-        current[open_rows] = torch.where(still, moved, variable.detach())
-    return current, predicted
+    if not examples.ids:
+        return train(method, trainer, images=images, losses=losses)
+    joined = Joined(images, examples)
+    as_they_are = torch.arange(len(joined.labels)) >= len(images.labels)
+    return train(method, trainer, images=joined, losses=losses, as_they_are=as_they_are)
 
 
 def _copy(task: Task, runtime: Runtime) -> Classifier:

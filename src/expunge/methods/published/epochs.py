@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from jaxtyping import Bool
 from torch import Tensor
 
 from expunge import training
@@ -64,11 +65,14 @@ def train(
     images: Images,
     losses: BatchLosses,
     after_step: Callable[[], None] = do_nothing,
+    as_they_are: Bool[Tensor, " n"] | None = None,
 ) -> Edit:
     """Return the edit of `method` whose epochs go through `images` once each; see `Trainer.run_pass`."""
-    return run_epochs(
-        method, trainer, lambda epoch: trainer.run_pass(images, losses, epoch=epoch, after_step=after_step)
-    )
+
+    def run_epoch(epoch: int) -> Mapping[str, float]:
+        return trainer.run_pass(images, losses, epoch=epoch, after_step=after_step, as_they_are=as_they_are)
+
+    return run_epochs(method, trainer, run_epoch)
 
 
 def to_images(rows: ForgetSet, labels: Tensor) -> TensorImages:

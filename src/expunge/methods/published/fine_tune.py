@@ -29,7 +29,7 @@ class FineTune:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    training: Training = field(default_factory=Training)
+    training: Training = field(default_factory=lambda: Training(batch_size=256))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -13,21 +13,25 @@ from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train
-from expunge.models.classifier import Classifier
+from expunge.models.classifier import Classifier, Normalised
 from expunge.models.modes import BatchNormMode
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
 
+SMALLEST = 1e-12
+"""Under a noise that the clamp has taken away altogether."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JiT:
-    """SGD on the mean of ||f(x) - f(x + xi)|| / ||xi|| over Gaussian xi, for one pass over D_f.
+    """SGD on the sum over rows of the mean of ||f(x) - f(x + xi)|| / ||xi|| over Gaussian xi, for one pass over D_f.
 
-    Foster et al. 2024 (arXiv 2402.01401). The noisy branch has no gradient, and noisy
-    images stay in the range of their batch.
+    Foster et al. 2024 (arXiv 2402.01401); reduction, noise and step as in their code. x is the normalised image, and
+    so are the units of xi. The noisy image is clamped to the range of its batch before the distance is taken, and its
+    branch has no gradient. Their code never resets the gradients: those of successive batches add up, which is a
+    momentum of 1.
 
-    Differs from the paper: sigma is a share of the pixel range, since images here are not normalised; BatchNorm is
-    frozen.
+    Differs from the paper: BatchNorm is frozen. Their networks have none.
     """
 
     name: ClassVar[str] = "jit"
@@ -39,11 +43,14 @@ class JiT:
     strength: ClassVar[Strength] = Strength.EXACT
 
     perturbations: int = setting(25, "noisy copies of each row in a step", at_least=1)
-    sigma: float = setting(0.01, "standard deviation of the noise, as a share of the pixel range", above=0, spread=30)
+    sigma: float = setting(
+        0.01, "standard deviation of the noise, in units of the normalised image", above=0, spread=30
+    )
     training: Training = field(
         default_factory=lambda: Training(
             epochs=1,
             learning_rate=3e-4,
+            momentum=1.0,
             weight_decay=0.0,
             batchnorm=BatchNormMode.FROZEN,
             augmentation=Augmentation.NONE,
@@ -57,17 +64,23 @@ class JiT:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         meter = CostMeter(runtime)
         working = task.classifier.to(runtime.device).copy()
-        noise = task.generator("jitter")
-        sigma = self.sigma * working.bounds.width
+        generator = task.generator("jitter")
 
         def losses(batch: Batch) -> Mapping[str, Tensor]:
             logits = working(batch.x)
-            drawn = [sigma * torch.randn(batch.x.shape, generator=noise) for _ in range(self.perturbations)]
-            ratios = [measure_roughness(working, batch.x, logits, each.to(batch.x)) for each in drawn]
-            return {"roughness": torch.stack(ratios).mean()}
+            ratios = []
+            for _ in range(self.perturbations):
+                noise = self.sigma * draw_noise(batch.x.shape, generator).to(batch.x)
+                ratios.append(measure_roughness(working, batch.x, logits, noise))
+            return {"roughness": torch.stack(ratios).mean(dim=0).sum()}
 
         images = to_images(task.forget_set, task.forget_set.y)
         return train(self, Trainer(task, working, self.training, meter), images=images, losses=losses)
+
+
+def draw_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return Gaussian noise of deviation 1, on the CPU."""
+    return torch.randn(shape, generator=generator)
 
 
 def measure_roughness(
@@ -79,12 +92,18 @@ def measure_roughness(
     """Return ||f(x) - f(x + xi)|| / ||xi|| of each row, with a gradient through f(x) only.
 
     Args:
-        classifier: f.
-        x: the rows.
+        classifier: f, of pixels.
+        x: pixels of the rows.
         logits: f(x).
-        noise: xi; x + xi is clamped to the range of x.
+        noise: xi, in units of the normalised image; normalised x + xi is clamped to the range of normalised x, and xi
+            is what is left of it then.
     """
+    module = classifier.module
+    mean, std = (module.mean, module.std) if isinstance(module, Normalised) else (x.new_zeros(1), x.new_ones(1))
+    normalised = (x - mean) / std
+    moved = (normalised + noise).clamp(float(normalised.min()), float(normalised.max()))
     with torch.no_grad():
-        noisy = classifier((x + noise).clamp(float(x.min()), float(x.max())))
-    ratio: Tensor = (logits - noisy).norm(dim=1) / noise.flatten(1).norm(dim=1)
+        answers = classifier(moved * std + mean)
+    distance = (moved - normalised).flatten(1).norm(dim=1).clamp_min(SMALLEST)
+    ratio: Tensor = (logits - answers).norm(dim=1) / distance
     return ratio

@@ -33,7 +33,7 @@ class L1Sparse:
     strength: ClassVar[Strength] = Strength.EXACT
 
     penalty: float = setting(5e-4, "weight of the L1 norm in the first epoch (g)", at_least=0, spread=30)
-    training: Training = field(default_factory=Training)
+    training: Training = field(default_factory=lambda: Training(batch_size=256))
 
     def __post_init__(self) -> None:
         check_settings(self)

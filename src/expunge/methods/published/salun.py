@@ -1,11 +1,12 @@
 """SalUn: random labels, learnt only by the weights that matter for the rows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
@@ -13,22 +14,21 @@ from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Trainer, Training, train
-from expunge.methods.published.random_label import mislabel
+from expunge.methods.published.epochs import Trainer, Training
+from expunge.methods.published.random_label import Order, train_on_random_labels
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training.augmentation import augment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SalUn:
     """Random label on the half of the weights whose |gradient of CE(D_f)| is largest; all others stay bit for bit.
 
-    Fan et al. 2024 (arXiv 2310.12508).
-
-    Differs from the paper: masked weights are put back after each step, momentum and weight decay included, where
-    masking the gradient alone lets both move them; a row's wrong label is drawn once.
+    Fan et al. 2024 (arXiv 2310.12508). As in their code, the gradient is that of augmented rows in eval mode, and
+    masked weights are put back after each step, so that neither momentum nor weight decay moves them.
     """
 
     name: ClassVar[str] = "salun"
@@ -40,7 +40,8 @@ class SalUn:
     strength: ClassVar[Strength] = Strength.EXACT
 
     salient_share: float = setting(0.5, "share of the weights that may change", above=0, at_most=1, spread=2)
-    training: Training = field(default_factory=lambda: Training(learning_rate=1.3e-2))
+    order: Order = setting(Order.ROWS_FIRST, "in which order an epoch goes through the rows and the retain data")
+    training: Training = field(default_factory=lambda: Training(learning_rate=1.3e-2, batch_size=256))
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -49,21 +50,19 @@ class SalUn:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         meter = CostMeter(runtime)
         working = task.classifier.to(runtime.device).copy()
-        salient = find_salient(working, task.forget_set, self.salient_share, meter)
-        return train(
-            self,
-            Trainer(task, working, self.training, meter),
-            images=mislabel(task),
-            losses=lambda batch: {"everything": F.cross_entropy(working(batch.x), batch.y)},
-            after_step=_make_restore(working, salient),
-        )
+        augmentation, moves = self.training.augmentation, task.generator("augmentation of the rows")
+        seen = replace(task.forget_set, x=augment(task.forget_set.x, augmentation, working.bounds, moves))
+        restore = _make_restore(working, find_salient(working, seen, self.salient_share, meter))
+        return train_on_random_labels(self, Trainer(task, working, self.training, meter), self.order, restore)
 
 
-def find_salient(classifier: Classifier, rows: ForgetSet, share: float, meter: CostMeter) -> dict[str, Tensor]:
+def find_salient(
+    classifier: Classifier, rows: ForgetSet, share: float, meter: CostMeter
+) -> dict[str, Bool[Tensor, "..."]]:
     """Return for each weight that requires gradients, by name, whether it is among the `share` of largest gradients.
 
-    The gradient is that of CE summed over all rows, in eval mode; the threshold is one for all weights. Weights at the
-    threshold are not salient, so that a weight without a gradient never is, unless `share` is 1.
+    The gradient is that of CE summed over all rows, in eval mode. All weights are ranked together, and of equal ones
+    the first counts as larger.
     """
     named = {name: weight for name, weight in classifier.module.named_parameters() if weight.requires_grad}
     total = {name: torch.zeros_like(weight) for name, weight in named.items()}
@@ -78,9 +77,10 @@ def find_salient(classifier: Classifier, rows: ForgetSet, share: float, meter: C
             meter.add_gradients(len(x))
             advance(len(x))
     sizes = torch.cat([gradient.abs().flatten() for gradient in total.values()])
-    masked = len(sizes) - round(share * len(sizes))
-    threshold = float(sizes.kthvalue(masked).values) if masked else -1.0
-    return {name: gradient.abs() > threshold for name, gradient in total.items()}
+    chosen = torch.zeros_like(sizes, dtype=torch.bool)
+    chosen[sizes.argsort(descending=True, stable=True)[: int(share * len(sizes))]] = True
+    parts = chosen.split([gradient.numel() for gradient in total.values()])
+    return {name: part.view_as(total[name]) for name, part in zip(total, parts, strict=True)}
 
 
 def _make_restore(working: Classifier, salient: dict[str, Tensor]) -> Callable[[], None]:

@@ -22,12 +22,12 @@ from expunge.task.task import Strength, Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SSD:
-    """Where I_f > a I_D, theta becomes theta min(l I_D / I_f, 1); I is the mean squared gradient of a row.
+    """Where I_f > a I_D, theta becomes theta min(l I_D / I_f, 1); I is the mean over batches of the squared gradient.
 
     Foster et al. 2024 (arXiv 2308.07707). D is all of the training data.
 
-    Differs from the paper: I is the mean over rows of their squared gradients, as defined, and not the squared gradient
-    of batches, in which rows cancel; I_D is measured on rows drawn at random.
+    Differs from the paper: I is what the authors' code makes of it, the gradient of a batch's mean loss, squared, in
+    which the rows of a batch cancel. The paper squares the gradient of each row: a batch size of 1.
     """
 
     name: ClassVar[str] = "ssd"
@@ -40,7 +40,8 @@ class SSD:
 
     selection: float = setting(10.0, "how many times I_D a weight's I_f must be (alpha)", above=0, spread=30)
     dampening: float = setting(1.0, "factor of I_D / I_f that the weight is scaled with (lambda)", above=0, spread=10)
-    rows: int = setting(2000, "training rows that I_D is measured on, drawn at random", at_least=1)
+    batch_size: int = setting(128, "images whose mean loss has the gradient that is squared", at_least=1)
+    rows: int | None = setting(None, "training rows that I_D is measured on, drawn at random; none: all", at_least=1)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -50,12 +51,14 @@ class SSD:
         meter = CostMeter(runtime)
         working = task.classifier.to(runtime.device).copy()
         forget = to_images(task.forget_set, task.forget_set.y)
-        everything = draw_rows(Joined(forget, require_retain(task)), self.rows, task.generator("importance rows"))
+        everything: Images = Joined(require_retain(task), forget)
+        if self.rows is not None:
+            everything = draw_rows(everything, self.rows, task.generator("importance rows"))
 
         def step() -> Mapping[str, float]:
             weights = trainable(working)
-            on_rows = mean_squared_gradients(working, forget, meter)
-            on_all = mean_squared_gradients(working, everything, meter)
+            on_rows = mean_squared_gradients(working, forget, self.batch_size, meter)
+            on_all = mean_squared_gradients(working, everything, self.batch_size, meter)
             chosen = 0
             with torch.no_grad():
                 for weight, rows, rest in zip(weights, on_rows, on_all, strict=True):
@@ -68,13 +71,14 @@ class SSD:
         return edit_until_goal(task, plan, meter)
 
 
-def mean_squared_gradients(classifier: Classifier, images: Images, meter: CostMeter) -> list[Tensor]:
-    """Return I: for each weight that requires gradients, the mean over images of its squared gradient."""
-    total = [torch.zeros_like(weight) for weight in trainable(classifier)]
-    for gradients in iterate_gradients(classifier, images, meter):
+def mean_squared_gradients(classifier: Classifier, images: Images, batch_size: int, meter: CostMeter) -> list[Tensor]:
+    """Return I: for each weight that requires gradients, the mean over batches of its squared gradient."""
+    total, count = [torch.zeros_like(weight) for weight in trainable(classifier)], 0
+    for gradients in iterate_gradients(classifier, images, meter, batch_size=batch_size):
+        count += 1
         for so_far, gradient in zip(total, gradients, strict=True):
             so_far.add_(gradient.square())
-    return [each / len(images.labels) for each in total]
+    return [each / count for each in total]
 
 
 def dampening_factors(on_rows: Tensor, on_all: Tensor, *, selection: float, dampening: float) -> Tensor:
