@@ -66,7 +66,13 @@ class Trainer:
         return ceil(len(images.labels) / self.training.batch_size)
 
     def run_pass(
-        self, images: Images, losses: BatchLosses, *, epoch: int, after_step: Callable[[], None] = do_nothing
+        self,
+        images: Images,
+        losses: BatchLosses,
+        *,
+        epoch: int,
+        after_step: Callable[[], None] = do_nothing,
+        batch_size: int | None = None,
     ) -> dict[str, float]:
         """Go through `images` once, in a new random order, and return the mean of each loss over the batches.
 
@@ -75,9 +81,10 @@ class Trainer:
             losses: of one batch; called in the training's mode of BatchNorm.
             epoch: counted from 0; the schedule follows it.
             after_step: called after each step of the optimiser.
+            batch_size: images in a step; None for the training's.
         """
         labels, totals = images.labels, dict[str, float]()
-        batches = list(draw_batches(len(labels), self.training.batch_size, self._order))
+        batches = list(draw_batches(len(labels), batch_size or self.training.batch_size, self._order))
         loaded = load_ahead(images, [rows.tolist() for rows in batches])
         for number, (rows, pixels) in enumerate(zip(batches, loaded, strict=True)):
             set_rate(self._optimiser, self.training, (epoch + number / len(batches)) / self.training.epochs)
