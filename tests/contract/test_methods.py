@@ -72,7 +72,9 @@ ROWS = {
     "l2ul-faithful": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "negative-gradient": Row({"descent": DESCENT}, SLOW, WILD),
     "correct": Row({"descent": DESCENT}, SLOW, WILD),
-    "boundary-shrink": Row({"descent": DESCENT}, SLOW, WILD),
+    "boundary-shrink": Row(
+        {"descent": DESCENT, "nearest": "other"}, {**SLOW, "nearest": "other"}, {**WILD, "nearest": "other"}
+    ),
     "delete": Row({"descent": DESCENT}, SLOW, WILD),
     "amun": with_settings(with_training(EPOCHS, epochs=4, batch_size=4), search=SEARCH),
     "jit": with_training(EPOCHS, epochs=4, batch_size=2),

@@ -73,6 +73,7 @@ class Trainer:
         epoch: int,
         after_step: Callable[[], None] = do_nothing,
         as_they_are: Bool[Tensor, " n"] | None = None,
+        batch_size: int | None = None,
     ) -> dict[str, float]:
         """Go through `images` once, in a new random order, and return the mean of each loss over the batches.
 
@@ -82,9 +83,10 @@ class Trainer:
             epoch: counted from 0; the schedule follows it.
             after_step: called after each step of the optimiser.
             as_they_are: which images no augmentation touches; None: none of them.
+            batch_size: images in a step; None for the training's.
         """
         labels, totals = images.labels, dict[str, float]()
-        batches = list(draw_batches(len(labels), self.training.batch_size, self._order))
+        batches = list(draw_batches(len(labels), batch_size or self.training.batch_size, self._order))
         loaded = load_ahead(images, [rows.tolist() for rows in batches])
         for number, (rows, pixels) in enumerate(zip(batches, loaded, strict=True)):
             set_rate(self._optimiser, self.training, (epoch + number / len(batches)) / self.training.epochs)

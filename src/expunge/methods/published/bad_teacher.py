@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
@@ -12,7 +13,16 @@ from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, Joined, Subset
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Algorithm, Batch, Trainer, Training, require_retain, to_images, train
+from expunge.methods.published.epochs import (
+    Algorithm,
+    Augmentation,
+    Batch,
+    Trainer,
+    Training,
+    require_retain,
+    to_images,
+    train,
+)
 from expunge.methods.published.fresh import reinitialise
 from expunge.methods.published.scrub import distillation_loss
 from expunge.task.edit import Edit
@@ -23,9 +33,8 @@ from expunge.task.task import Strength, Task
 class BadTeacher:
     """Descend KL(random network || student) on D_f and KL(f0 || student) on a part of D_r, drawn together.
 
-    Chundawat et al. 2023 (arXiv 2205.08096): Adam, one pass, 30% of D_r.
-
-    Differs from the paper: KL is times T^2, so that the temperature doesn't change the size of a step.
+    Chundawat et al. 2023 (arXiv 2205.08096): Adam, one pass, 30% of D_r, no augmentation. As in their code, the loss is
+    the mean over rows and classes: KL over the number of classes, which Adam takes no notice of.
     """
 
     name: ClassVar[str] = "bad-teacher"
@@ -40,7 +49,12 @@ class BadTeacher:
     retain_share: float = setting(0.3, "share of the retain data that is used, drawn at random", above=0, at_most=1)
     training: Training = field(
         default_factory=lambda: Training(
-            epochs=1, learning_rate=1e-4, weight_decay=0.0, batch_size=256, algorithm=Algorithm.ADAM
+            epochs=1,
+            learning_rate=1e-4,
+            weight_decay=0.0,
+            batch_size=256,
+            algorithm=Algorithm.ADAM,
+            augmentation=Augmentation.NONE,
         )
     )
 
@@ -59,7 +73,7 @@ class BadTeacher:
         def losses(batch: Batch) -> Mapping[str, Tensor]:
             to_forget = (batch.rows < forgotten).unsqueeze(1)
             wanted = torch.where(to_forget, bad(batch.x), good(batch.x))
-            return {"distillation": distillation_loss(student(batch.x), wanted, self.temperature)}
+            return {"distillation": mean_divergence(student(batch.x), wanted, self.temperature)}
 
         return train(self, Trainer(task, student, self.training, meter), images=images, losses=losses)
 
@@ -67,4 +81,16 @@ class BadTeacher:
         retain = require_retain(task)
         total = len(retain.labels)
         order = torch.randperm(total, generator=task.generator("retain part"))
-        return Subset(retain, sorted(order[: max(1, round(self.retain_share * total))].tolist()))
+        return Subset(retain, sorted(order[: max(1, int(self.retain_share * total))].tolist()))
+
+
+def mean_divergence(
+    student: Float[Tensor, "b classes"], teacher: Float[Tensor, "b classes"], temperature: float
+) -> Float[Tensor, ""]:
+    """Return KL(softmax(teacher / T) || softmax(student / T)) over the number of classes, the mean over rows.
+
+    >>> logits = Tensor([[3.0, 1.0, 2.0]])
+    >>> mean_divergence(logits, logits, 4.0).item()
+    0.0
+    """
+    return distillation_loss(student, teacher, temperature) / (temperature**2 * student.shape[1])

@@ -29,7 +29,7 @@ class Correct:
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
     strength: ClassVar[Strength] = Strength.EXACT
 
-    descent: Descent = field(default_factory=plain_descent)
+    descent: Descent = field(default_factory=lambda: plain_descent(weight_decay=1e-4))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

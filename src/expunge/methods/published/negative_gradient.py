@@ -14,7 +14,10 @@ from expunge.task.task import Strength, Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NegativeGradient:
-    """SGD on -CE(f(x), y) until no row answers with its label (Golatkar et al. 2020, arXiv 1911.04933)."""
+    """SGD on -CE(f(x), y) until no row answers with its label (Golatkar et al. 2020, arXiv 1911.04933).
+
+    The settings are those of the baseline in Cha et al. 2024 (arXiv 2301.11578).
+    """
 
     name: ClassVar[str] = "negative-gradient"
     summary: ClassVar[str] = "climb the rows' cross-entropy, no regulariser"
@@ -24,7 +27,7 @@ class NegativeGradient:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    descent: Descent = field(default_factory=plain_descent)
+    descent: Descent = field(default_factory=lambda: plain_descent(weight_decay=1e-4))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -20,10 +20,23 @@ from expunge.task.task import Task
 RowLoss = Callable[[Tensor, Tensor], Tensor]
 """(b, classes) logits and (b,) labels or (b, classes) probabilities -> (b,) losses."""
 
+Show = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(b, c, h, w) pixels and (b,) labels of a step -> the pixels that the network is shown, and what it is pushed to."""
 
-def plain_descent(learning_rate: float = 1e-3) -> Descent:
-    """Return the settings of the baselines' descent, with a step size of `learning_rate`: BatchNorm trains."""
-    return Descent(learning_rate=learning_rate, batchnorm=BatchNormMode.BATCH)
+
+def plain_descent(learning_rate: float = 1e-3, *, weight_decay: float = 0.0, forget_batch: int = 32) -> Descent:
+    """Return the settings of the baselines' descent: BatchNorm trains."""
+    return Descent(
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        forget_batch=forget_batch,
+        batchnorm=BatchNormMode.BATCH,
+    )
+
+
+def show_as_they_are(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both."""
+    return x, labels
 
 
 class PlainMethod(Method, Protocol):
@@ -35,7 +48,14 @@ class PlainMethod(Method, Protocol):
         ...
 
 
-def push_rows(method: PlainMethod, task: Task, meter: CostMeter, loss: RowLoss, labels: Tensor) -> Edit:
+def push_rows(
+    method: PlainMethod,
+    task: Task,
+    meter: CostMeter,
+    loss: RowLoss,
+    labels: Tensor,
+    show: Show = show_as_they_are,
+) -> Edit:
     """Return the edit that descends the mean of `loss` over batches of forget rows until the goal holds.
 
     For a batch of one row BatchNorm is frozen: one image has no statistics.
@@ -49,7 +69,7 @@ def push_rows(method: PlainMethod, task: Task, meter: CostMeter, loss: RowLoss, 
 
     def losses() -> Mapping[str, Tensor]:
         batch = next(batches)
-        x, wanted = present_rows(task, rows.x[batch], labels[batch], copies)
+        x, wanted = show(*present_rows(task, rows.x[batch], labels[batch], copies))
         meter.add_gradients(len(x))
         with editing(working.module, descent.batchnorm if len(x) > 1 else BatchNormMode.FROZEN):
             return {"unlearning": loss(working(x), wanted).mean()}

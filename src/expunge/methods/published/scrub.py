@@ -12,7 +12,15 @@ from expunge.base.settings import check_settings, setting
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Batch, Trainer, Training, require_retain, run_epochs, to_images
+from expunge.methods.published.epochs import (
+    Augmentation,
+    Batch,
+    Trainer,
+    Training,
+    require_retain,
+    run_epochs,
+    to_images,
+)
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
 
@@ -22,7 +30,8 @@ class Scrub:
     """Each epoch first raises KL(teacher || student) on D_f, then lowers b KL(teacher || student) + g CE on D_r.
 
     The teacher is the classifier as it was; the optimiser holds the student only. Kurmanji et al. 2023 (arXiv
-    2302.09880). KL is at temperature T and times T^2, as in distillation.
+    2302.09880); the settings are those of their large-scale notebook, which augments nothing. KL is at temperature T
+    and times T^2, as in distillation.
 
     Differs from the paper: no rewinding to an earlier epoch (SCRUB+R), since that needs a validation set.
     """
@@ -39,7 +48,10 @@ class Scrub:
     distillation_weight: float = setting(0.001, "weight of KL on the retain data", at_least=0, spread=100)
     label_weight: float = setting(0.99, "weight of CE on the retain data", at_least=0)
     raising_epochs: int = setting(2, "first epochs, in which KL on the rows is raised", at_least=0)
-    training: Training = field(default_factory=lambda: Training(epochs=3, learning_rate=5e-4))
+    forget_batch: int = setting(512, "rows in a step that raises KL", at_least=1)
+    training: Training = field(
+        default_factory=lambda: Training(epochs=3, learning_rate=5e-4, batch_size=256, augmentation=Augmentation.NONE)
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -64,7 +76,9 @@ class Scrub:
             }
 
         def run_epoch(epoch: int) -> Mapping[str, float]:
-            raised = trainer.run_pass(forget, raise_divergence, epoch=epoch) if epoch < self.raising_epochs else {}
+            raised = dict[str, float]()
+            if epoch < self.raising_epochs:
+                raised = trainer.run_pass(forget, raise_divergence, epoch=epoch, batch_size=self.forget_batch)
             return {**raised, **trainer.run_pass(retain, lower_divergence, epoch=epoch)}
 
         return run_epochs(self, trainer, run_epoch)
