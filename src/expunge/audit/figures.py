@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from expunge.audit import figures_of_answers, figures_of_distance, figures_of_membership
+from expunge.audit import figures_of_answers, figures_of_distance, figures_of_membership, figures_of_residual
 from expunge.audit.defined import NotDefinedError
 from expunge.audit.definitions import Definition, to_figure
 from expunge.audit.gathered import Gathered
@@ -12,6 +12,7 @@ FIGURES: dict[str, Definition] = {
     **figures_of_answers.FIGURES,
     **figures_of_distance.FIGURES,
     **figures_of_membership.FIGURES,
+    **figures_of_residual.FIGURES,
 }
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
