@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from expunge.audit.collect.collected import Deep, FeaturePart, Gathered, Noised, Retrained, Shadows
+from expunge.audit.collect.collected import Deep, FeaturePart, Gathered, Noised, Perturbed, Retrained, Shadows
 from expunge.audit.collect.relearning import Relearning
 from expunge.audit.metrics.predicted import Part
 from expunge.compute.context import Cost
@@ -13,6 +13,7 @@ CLASSES = 5
 SIZES = {"forget": 200, "retain": 300, "test": 400}
 SEEN, UNSEEN = 8.0, 2.5
 SHADOWS = 8
+COPIES = 20
 CASES = ("unedited", "retrained", "constant")
 
 
@@ -71,6 +72,18 @@ class World:
             unlearned, unlearned_test = answer_all(trained), answer_all(on_test)
         return Shadows(seen, trained, np.arange(SIZES["test"]), on_test, unlearned, unlearned_test, "drawn")
 
+    def perturbed(self, case):
+        """Return the answers to noised copies, as if each copy were an image of its own."""
+        count, rng = SIZES["forget"], np.random.default_rng(CASES.index(case))
+
+        def answer(strength):
+            labels = np.tile(self.labels["forget"], COPIES)
+            return draw_logits(rng, labels, strength).argmax(axis=1).reshape(COPIES, count).astype(np.int32)
+
+        constant = np.zeros((COPIES, count), dtype=np.int32)
+        after = constant if case == "constant" else answer(SEEN if case == "unedited" else UNSEEN)
+        return Perturbed(np.arange(count), answer(SEEN), after, tuple(answer(UNSEEN) for _ in range(3)))
+
     def gathered(self, case, **changes):
         after = self.after(case)
         parts = {
@@ -99,7 +112,7 @@ class World:
             "copies": RobustGoal(0.0, {"mirrored": 0.0}, 0.0, 32, (0.0,) * SIZES["forget"]),
             "seed": 0,
             "cost": Cost(1.0, {"edit": 0.9}, 600, 10_000),
-            "deep": Deep(features=features, noised=noised, relearning=curves),
+            "deep": Deep(features=features, noised=noised, perturbed=self.perturbed(case), relearning=curves),
             "shadows": self.shadows(case),
             "retrained": Retrained(tuple(self.never_saw() for _ in range(3)), "drawn"),
         }

@@ -39,8 +39,14 @@ EXPECTED = {
     "ulira.auc": (True, False, True),
     "ulira.accuracy": (True, False, True),
     "ulira.tpr": (True, False, True),
+    "ulira_edited.auc": (True, False, None),
+    "ulira_edited.accuracy": (True, False, None),
+    "ulira_edited.tpr": (True, False, None),
     "klom.forget": (True, False, True),
     "klom.test": (False, False, True),
+    "residual.knowledge": (True, False, True),
+    "residual.rows": (True, False, False),
+    "residual.recognised": (True, False, False),
 }
 
 

@@ -8,10 +8,12 @@ import numpy as np
 
 from expunge.audit.collect.collected import Gathered, need
 from expunge.audit.figures.answers import OTHER_ARCHITECTURE
-from expunge.audit.figures.membership import WHEN, rmia_scores, simple_scores, ulira_scores
+from expunge.audit.figures.membership import ULIRA_NAMES, WHEN, rmia_scores, simple_scores, ulira_scores
 from expunge.audit.metrics import answers, auc, pattern
 from expunge.audit.metrics.estimate import NotDefinedError
+from expunge.audit.metrics.figures_of_residual import need_perturbed, recognised, recognised_by_retrained
 from expunge.audit.metrics.membership import SCORES
+from expunge.audit.metrics.residual import residual_knowledge
 from expunge.task.edit import escape_cell
 
 Cell = str | int | float | None
@@ -123,7 +125,21 @@ def _attacks(data: Gathered) -> Iterable[tuple[str, str, Callable[[], tuple[np.n
             yield score, when, partial(simple_scores, data, score, when)
     for when in WHEN:
         yield "rmia", when, partial(_rmia_pair, data, when)
-    yield "ulira", "after", partial(_ulira_pair, data)
+    for never, name in ULIRA_NAMES.items():
+        yield name, "after", partial(_ulira_pair, data, never)
+
+
+def _residual(data: Gathered) -> Table:
+    found = need_perturbed(data)
+    before, after = (recognised(data, when) for when in WHEN)
+    none = np.full(len(found.rows), np.nan)
+    reference = np.mean(recognised_by_retrained(data), axis=0) if found.retrained else none
+    shares = zip(before, after, reference, residual_knowledge(after, reference), strict=True)
+    rows: list[list[Cell]] = [
+        [int(row), escape_cell(data.forget.ids[row]), *(None if np.isnan(each) else float(each) for each in values)]
+        for row, values in zip(found.rows, shares, strict=True)
+    ]
+    return Table(("row", "id", "before", "after", "retrained", "knowledge"), rows)
 
 
 def _relearning(data: Gathered) -> Table:
@@ -185,6 +201,7 @@ TABLES: dict[str, Callable[[Gathered], Table]] = {
     "cka": _cka,
     "pattern": _pattern,
     "membership": _membership,
+    "residual": _residual,
     "relearning": _relearning,
     "tsne": _tsne,
     "cost": _cost,
@@ -197,8 +214,8 @@ def _rmia_pair(data: Gathered, when: str) -> tuple[np.ndarray, np.ndarray]:
     return scores.positive, scores.negative
 
 
-def _ulira_pair(data: Gathered) -> tuple[np.ndarray, np.ndarray]:
-    scores = ulira_scores(data)
+def _ulira_pair(data: Gathered, never: str) -> tuple[np.ndarray, np.ndarray]:
+    scores = ulira_scores(data, never)
     return scores.positive, scores.negative
 
 

@@ -54,13 +54,24 @@ TOPICS = {
     ),
     "ulira": Topic(
         "Can an outsider tell? The U-LiRA attack",
-        "Compares the answer on each image with those of many classifiers that did and did not train on it, and "
-        "unlearned it.",
+        "Compares the answer on each image with those of many classifiers that trained on it and unlearned it, and of "
+        "others that never saw it and were not edited. It also finds what the edit changes for all images alike.",
+    ),
+    "ulira_edited": Topic(
+        "Can an outsider tell what was unlearned? U-LiRA among edited classifiers",
+        "The same, but those that never saw the image were edited too, on the other images. What the edit changes for "
+        "all images alike is then no clue; what is found is left of the image itself.",
     ),
     "klom": Topic(
         "Does it answer like classifiers that never saw the images?",
-        "KLOM compares how sure several edited and several retrained classifiers are of each image; 0 nats is no "
-        "difference.",
+        "KLOM compares how sure several edited classifiers are of each image with how sure others are that never saw "
+        "it; 0 nats is no difference, and few classifiers differ by chance, which is the target.",
+    ),
+    "residual": Topic(
+        "Are slightly changed copies still recognised? Residual knowledge",
+        "Copies of each image with a little noise are answered by the edited classifier and by those that never saw "
+        "the image. Above 1 the edited one recognises more of them than those do: something of the image is left "
+        "around it; far below 1 it was pushed away.",
     ),
     "relearning": Topic(
         "How soon does it come back?",

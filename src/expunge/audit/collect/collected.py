@@ -78,6 +78,23 @@ class Noised:
 
 
 @dataclass(frozen=True, slots=True)
+class Perturbed:
+    """Answers on copies of forgotten rows with Gaussian noise, the same copies for every classifier.
+
+    Args:
+        rows: (k,) numbers of the rows.
+        before: (c, k) answers of the original classifier to c copies of each.
+        after: (c, k) those of the edited one.
+        retrained: (c, k) those of each classifier that was trained without the rows.
+    """
+
+    rows: Int[np.ndarray, " k"]
+    before: Int[np.ndarray, "c k"]
+    after: Int[np.ndarray, "c k"]
+    retrained: tuple[Int[np.ndarray, "c k"], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Embedding:
     """Where some rows of a part lie on the map of the features.
 
@@ -99,6 +116,7 @@ class Deep:
     Args:
         features: by part.
         noised: answers on noised copies of test rows.
+        perturbed: answers on noised copies of the forgotten rows.
         layers: similarity of each layer, by part.
         relearning: one curve a classifier.
         embeddings: by part.
@@ -108,6 +126,7 @@ class Deep:
 
     features: Mapping[str, FeaturePart] = field(default_factory=dict)
     noised: Noised | None = None
+    perturbed: Perturbed | None = None
     layers: Sequence[LayerSimilarity] = ()
     relearning: Sequence[Relearning] = ()
     embeddings: Mapping[str, Embedding] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from expunge.audit.collect.collected import Deep, Embedding, FeaturePart, Noised
+from expunge.audit.collect.collected import Deep, Embedding, FeaturePart, Noised, Perturbed
 from expunge.audit.collect.features import LayerSimilarity, gather_features, layer_similarity
 from expunge.audit.collect.relearning import Relearning, relearn
 from expunge.audit.collect.slices import cut_slice
@@ -25,6 +25,10 @@ from expunge.task.transforms import noised
 T = TypeVar("T")
 FEATURE_ROWS = 2000
 NOISED_ROWS = 1000
+PERTURBED_ROWS = 100
+PERTURBED_COPIES = 100
+PERTURBED_DEVIATION = 0.03
+"""Standard deviation of the noise as a share of the range of pixels, the largest of arXiv 2601.22359."""
 LAYER_ROWS = 256
 EMBEDDED_ROWS = 300
 SLICES = 6
@@ -96,6 +100,7 @@ def look_closer(scene: Scene) -> Deep:
     return Deep(
         features=features,
         noised=_noised(scene) if "test" in scene.images else None,
+        perturbed=_perturbed(scene),
         layers=attempt("layers", lambda: _layers(scene), ()),
         relearning=attempt("relearning", lambda: _relearning(scene), ()),
         embeddings=attempt("tsne", lambda: _embeddings(scene, need_features()), no_embeddings),
@@ -127,6 +132,25 @@ def _noised(scene: Scene) -> Noised:
         for when, classifier in (("before", scene.before), ("after", scene.after)):
             answers[when].append(compute_logits(classifier, copies, size).argmax(dim=1).cpu().numpy())
     return Noised(np.concatenate(answers["before"]), np.concatenate(answers["after"]))
+
+
+def _perturbed(scene: Scene) -> Perturbed:
+    """Return the answers to noised copies of at most `PERTURBED_ROWS` forgotten rows, a copy of each at a time."""
+    rows = choose_rows(len(scene.rows), PERTURBED_ROWS, scene.seed, "perturbed rows")
+    x, bounds = scene.rows.x[rows], scene.before.bounds
+    generator = seeded_generator(scene.seed, "perturbed")
+    classifiers = [scene.before, scene.after, *scene.retrained]
+    answers: list[list[np.ndarray]] = [[] for _ in classifiers]
+    with scene.runtime.progress.phase("noised copies", PERTURBED_COPIES) as advance:
+        for _ in range(PERTURBED_COPIES):
+            noise = PERTURBED_DEVIATION * bounds.width * torch.randn(x.shape, generator=generator)
+            copies = bounds.clip(x + noise.to(x))
+            for found, classifier in zip(answers, classifiers, strict=True):
+                logits = compute_logits(classifier, copies, scene.runtime.batch_size)
+                found.append(logits.argmax(dim=1).cpu().numpy().astype(np.int32))
+            advance(1)
+    before, after, *retrained = (np.stack(found) for found in answers)
+    return Perturbed(np.array(rows), before, after, tuple(retrained))
 
 
 def _layers(scene: Scene) -> tuple[LayerSimilarity, ...]:

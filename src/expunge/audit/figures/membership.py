@@ -7,6 +7,7 @@ import numpy as np
 from expunge.audit.collect.collected import Gathered, Shadows, need
 from expunge.audit.figures.definition import Definition, Judged, generator
 from expunge.audit.metrics import auc, klom, membership, shadows
+from expunge.audit.metrics.answers import log_odds
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.metrics.predicted import Part
 from expunge.audit.record import Direction
@@ -53,14 +54,25 @@ def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
     )
 
 
-def ulira_scores(data: Gathered) -> shadows.Scores:
+def ulira_scores(data: Gathered, never: str) -> shadows.Scores:
     """Return U-LiRA's scores, by row and shadow classifier.
 
+    Args:
+        data: what was gathered.
+        never: which classifiers stand for those that never saw a row: "unedited", as trained, or "edited", those that
+            unlearned the other rows.
+
     Raises:
-        NotDefinedError: there are no shadow classifiers, or they did not unlearn.
+        NotDefinedError: there are no shadow classifiers, they did not unlearn, or give all images one answer.
     """
     pool = data.need_shadows()
-    return shadows.ulira_scores(pool.forget, need(pool.unlearned_forget, NOT_UNLEARNED), pool.seen, data.forget.labels)
+    unlearned = need(pool.unlearned_forget, NOT_UNLEARNED)
+    if never == "unedited":
+        return shadows.ulira_scores(pool.forget, unlearned, pool.seen, data.forget.labels)
+    answers = np.concatenate([unlearned, need(pool.unlearned_test, NOT_UNLEARNED)], axis=1).argmax(axis=2)
+    if (answers == answers[:, :1]).all():
+        raise NotDefinedError("the edited shadow classifiers give every image the same answer")
+    return shadows.ulira_scores(unlearned, unlearned, pool.seen, data.forget.labels)
 
 
 def _simple(score: str, when: str) -> Callable[[Gathered], Estimate]:
@@ -91,12 +103,12 @@ def _of_rmia(figure: str, when: str) -> Callable[[Gathered], Estimate | float]:
     return compute
 
 
-def _of_ulira(figure: str) -> Callable[[Gathered], Estimate | float]:
+def _of_ulira(figure: str, never: str) -> Callable[[Gathered], Estimate | float]:
     def compute(data: Gathered) -> Estimate | float:
-        scores = ulira_scores(data)
+        scores = ulira_scores(data, never)
         if figure == "accuracy":
             return shadows.balanced_accuracy(scores)
-        return _summarise(scores, figure, generator(data, "ulira"))
+        return _summarise(scores, figure, generator(data, f"ulira {never}"))
 
     return compute
 
@@ -124,11 +136,11 @@ def _margins(data: Gathered, pool: Shadows, part: str) -> tuple[np.ndarray, np.n
     if part == "forget":
         labels, unlearned = data.forget.labels, need(pool.unlearned_forget, NOT_UNLEARNED)
         return (
-            np.where(pool.seen, shadows.log_odds(unlearned, labels), np.nan),
-            np.where(pool.seen, np.nan, shadows.log_odds(pool.forget, labels)),
+            np.where(pool.seen, log_odds(unlearned, labels), np.nan),
+            np.where(pool.seen, np.nan, log_odds(pool.forget, labels)),
         )
     labels, unlearned = data.part("test").labels[pool.test_rows], need(pool.unlearned_test, NOT_UNLEARNED)
-    return shadows.log_odds(unlearned, labels), shadows.log_odds(pool.test, labels)
+    return log_odds(unlearned, labels), log_odds(pool.test, labels)
 
 
 def _require_answers(data: Gathered, when: str) -> None:
@@ -200,15 +212,26 @@ RMIA = {
     ),
 }
 
-ON_ULIRA = "{forget} rows in {shadows} shadow classifiers: unlearned against never seen; judges the method"
+ULIRA_NAMES = {"unedited": "ulira", "edited": "ulira_edited"}
+ULIRA_TITLES = {"unedited": "U-LiRA", "edited": "U-LiRA, both edited"}
+ON_ULIRA = "{{forget}} rows in {{shadows}} shadow classifiers: unlearned against never seen, {never}; judges the method"
+ULIRA_NEVER = {"unedited": "as trained", "edited": "edited on the other rows"}
 ULIRA = {
-    "ulira.auc": Definition("U-LiRA", "AUC", Direction.NEAR, ON_ULIRA, _of_ulira("auc"), CHANCE, AUC_TOLERANCE),
-    "ulira.accuracy": Definition(
-        "U-LiRA: told apart", "percent", Direction.LOWER, ON_ULIRA, _of_ulira("accuracy"), 50.0, POINTS
-    ),
-    "ulira.tpr": Definition(
-        "U-LiRA: found at 1% false alarms", "percent", Direction.LOWER, ON_ULIRA, _of_ulira("tpr"), 1.0, POINTS
-    ),
+    f"{name}.{figure}": Definition(
+        ULIRA_TITLES[never] + words,
+        unit,
+        direction,
+        ON_ULIRA.format(never=ULIRA_NEVER[never]),
+        _of_ulira(figure, never),
+        target,
+        tolerance,
+    )
+    for never, name in ULIRA_NAMES.items()
+    for figure, words, unit, direction, target, tolerance in (
+        ("auc", "", "AUC", Direction.NEAR, CHANCE, AUC_TOLERANCE),
+        ("accuracy", ": told apart", "percent", Direction.LOWER, 50.0, POINTS),
+        ("tpr", ": found at 1% false alarms", "percent", Direction.LOWER, 1.0, POINTS),
+    )
 }
 
 KLOM = {
@@ -216,14 +239,14 @@ KLOM = {
         "Margins of forgotten rows, edited against never seen",
         "nats",
         Direction.LOWER,
-        "KL(never seen || edited), {shadows} shadow classifiers; the target is its value by chance",
+        "KL(edited || never seen), {shadows} shadow classifiers; the target is its value by chance",
         _klom("forget"),
     ),
     "klom.test": Definition(
         "Margins of test images, edited against unedited",
         "nats",
         Direction.LOWER,
-        "KL(unedited || edited), {shadows} shadow classifiers; the target is its value by chance",
+        "KL(edited || unedited), {shadows} shadow classifiers; the target is its value by chance",
         _klom("test"),
     ),
 }

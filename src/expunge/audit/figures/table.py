@@ -13,6 +13,7 @@ from expunge.audit.figures import (
     membership as figures_of_membership,
 )
 from expunge.audit.figures.definition import Definition, to_figure
+from expunge.audit.metrics import figures_of_residual
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import HEADLINES, Figure
 
@@ -20,6 +21,7 @@ FIGURES: dict[str, Definition] = {
     **figures_of_answers.FIGURES,
     **figures_of_distance.FIGURES,
     **figures_of_membership.FIGURES,
+    **figures_of_residual.FIGURES,
 }
 
 CANDIDATES: dict[str, tuple[str, ...]] = {

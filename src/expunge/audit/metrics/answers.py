@@ -1,4 +1,4 @@
-"""Figures of answers alone: accuracy, by class too, churn, how many classes share the answers, and margins."""
+"""Figures of answers alone: accuracy, by class too, churn, how many classes share the answers, margins and odds."""
 
 import numpy as np
 import torch
@@ -66,3 +66,34 @@ def probabilities(logits: Logits) -> Float[np.ndarray, "n classes"]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     powers = np.exp(shifted)
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def log_odds(logits: np.ndarray, labels: Labels) -> np.ndarray:
+    """Return log(p_y / (1 - p_y)) of each row, which is near Gaussian over training runs (arXiv 2112.03570).
+
+    It is the logit of the label less the log-sum-exp of the others, so no digit is lost where p_y is near 0 or 1.
+
+    Args:
+        logits: (..., n, classes).
+        labels: (n,).
+    """
+    exact = logits.astype(np.float64)
+    index = np.broadcast_to(labels[:, None], (*logits.shape[:-1], 1))
+    own = np.take_along_axis(exact, index, axis=-1)[..., 0]
+    np.put_along_axis(exact, index, -np.inf, axis=-1)
+    return np.asarray(own - np.logaddexp.reduce(exact, axis=-1))
+
+
+def log_probabilities(logits: Logits) -> tuple[Float[np.ndarray, "n classes"], Float[np.ndarray, "n classes"]]:
+    """Return log p_c and log(1 - p_c) of each row and class, exact to the last digits for certain answers, too.
+
+    For the answer both come from its odds: 1 - p would lose every digit where p is near 1. All others have p <= 1/2.
+    """
+    answers = logits.argmax(axis=1)
+    rows, odds = np.arange(len(logits)), log_odds(logits, answers)
+    exact = logits.astype(np.float64)
+    of_class = exact - np.logaddexp.reduce(exact, axis=1)[:, None]
+    of_class[rows, answers] = -np.inf
+    of_others = np.log1p(-np.exp(of_class))
+    of_class[rows, answers], of_others[rows, answers] = -np.logaddexp(0, -odds), -np.logaddexp(0, odds)
+    return of_class, of_others

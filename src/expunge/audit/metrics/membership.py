@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.svm import SVC
 
-from expunge.audit.metrics.answers import probabilities
+from expunge.audit.metrics.answers import log_odds, log_probabilities, probabilities
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.predicted import Labels, Logits, require_varied
 
-SMALLEST = 1e-12
 SVC_ROWS = 500
 
 Score = Callable[[Logits, Labels], Float[np.ndarray, " n"]]
@@ -22,7 +21,7 @@ Score = Callable[[Logits, Labels], Float[np.ndarray, " n"]]
 
 def negative_loss(logits: Logits, labels: Labels) -> np.ndarray:
     """Return minus the cross-entropy of each row (Yeom et al. 2018, arXiv 1709.01604)."""
-    return np.asarray(np.log(_own(logits, labels)))
+    return np.asarray(-np.logaddexp(0, -log_odds(logits, labels)))
 
 
 def answer_confidence(logits: Logits, labels: Labels) -> np.ndarray:
@@ -32,8 +31,8 @@ def answer_confidence(logits: Logits, labels: Labels) -> np.ndarray:
 
 def negative_entropy(logits: Logits, labels: Labels) -> np.ndarray:
     """Return minus the entropy of each row's probabilities."""
-    p = np.maximum(probabilities(logits), SMALLEST)
-    return np.asarray((p * np.log(p)).sum(axis=1))
+    log_p, _ = log_probabilities(logits)
+    return np.asarray((np.exp(log_p) * log_p).sum(axis=1))
 
 
 def negative_modified_entropy(logits: Logits, labels: Labels) -> np.ndarray:
@@ -41,12 +40,16 @@ def negative_modified_entropy(logits: Logits, labels: Labels) -> np.ndarray:
 
     Mentr = -(1 - p_y) log p_y - sum over c != y of p_c log(1 - p_c): unlike the entropy, it is high for a row that is
     wrong with confidence.
+
+    Differs from the authors' code: theirs takes 1 - p from rounded probabilities and no logarithm below 1e-30, so that
+    rows of which a classifier is sure get the same score; here both come from the logits.
     """
-    p = probabilities(logits)
-    terms = p * np.log(np.maximum(1 - p, SMALLEST))
-    own = _own(logits, labels)
-    rows = np.arange(len(labels))
-    return np.asarray((1 - own) * np.log(own) + terms.sum(axis=1) - terms[rows, labels])
+    log_p, log_rest = log_probabilities(logits)
+    index = labels[:, None]
+    own_p, own_rest = (np.take_along_axis(each, index, axis=1)[:, 0] for each in (log_p, log_rest))
+    terms = np.exp(log_p) * log_rest
+    np.put_along_axis(terms, index, 0.0, axis=1)
+    return np.asarray(np.exp(own_rest) * own_p + terms.sum(axis=1))
 
 
 SCORES: dict[str, Score] = {
@@ -68,6 +71,8 @@ def svc_unseen(
     It is fitted on the probability of the label, as many members as others, at most 500 each.
 
     Source: Jia et al. 2023, arXiv 2304.04934 ("MIA-efficacy"); kernel and penalty as its authors have them.
+
+    Differs from the authors' code: theirs is fitted on as many of the first retain rows as there are test rows.
 
     Args:
         members: probabilities of the label for rows that the classifier was trained on and still should know.
@@ -92,7 +97,3 @@ def svc_unseen(
 def label_probability(logits: Logits, labels: Labels) -> Float[np.ndarray, " n"]:
     """Return the probability of each row's label."""
     return np.asarray(probabilities(logits)[np.arange(len(labels)), labels])
-
-
-def _own(logits: Logits, labels: Labels) -> np.ndarray:
-    return np.asarray(np.maximum(label_probability(logits, labels), SMALLEST))

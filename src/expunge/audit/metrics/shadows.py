@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from expunge.audit.metrics.answers import log_odds
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.membership import label_probability
 from expunge.audit.metrics.predicted import Labels, Logits
@@ -12,6 +13,8 @@ from expunge.audit.metrics.predicted import Labels, Logits
 OFFLINE_A = 0.33
 """RMIA's a for CIFAR-10: how far the unknown mean over classifiers that saw a row is taken to be from 1."""
 GAMMA = 1.0
+ENOUGH = 16
+"""Classifiers that saw a row, and as many that did not, from which on the row has deviations of its own."""
 SMALLEST_DEVIATION = 0.1
 """In logits; fewer spread than that only because there are few shadow classifiers."""
 
@@ -26,26 +29,16 @@ class Scores:
     negative: Float[np.ndarray, " q"]
 
 
-def log_odds(logits: np.ndarray, labels: Labels) -> np.ndarray:
-    """Return log(p_y / (1 - p_y)) of each row, which is near Gaussian over training runs (arXiv 2112.03570).
-
-    Args:
-        logits: (..., n, classes).
-        labels: (n,).
-    """
-    exact = logits.astype(np.float64)
-    index = np.broadcast_to(labels[:, None], (*logits.shape[:-1], 1))
-    own = np.take_along_axis(exact, index, axis=-1)[..., 0]
-    np.put_along_axis(exact, index, -np.inf, axis=-1)
-    return np.asarray(own - np.logaddexp.reduce(exact, axis=-1))
-
-
 def rmia_scores(
     asked: Logits, labels: Labels, shadows: Stack, unseen: Bool[np.ndarray, "s n"], population: Float[np.ndarray, " m"]
 ) -> Float[np.ndarray, " n"]:
     """Return RMIA's offline score of each row: the share of the population that it dominates.
 
-    Source: Zarifzadeh, Liu, Shokri, arXiv 2312.03262, in its offline form, gamma = 1.
+    Source: Zarifzadeh, Liu, Shokri, arXiv 2312.03262, in its offline form, gamma = 1; a tie is not won, as in the
+    authors' code.
+
+    Differs from the authors' code: p(z) of the population is the mean over all shadow classifiers, as in the paper;
+    theirs takes the larger half of them. It moves scores, not their order, which the ratio of the rows alone gives.
 
     Args:
         asked: logits of the classifier in question.
@@ -58,7 +51,7 @@ def rmia_scores(
         NotDefinedError: a row that every shadow classifier was trained on.
     """
     ratio = likelihood_ratio(asked, labels, shadows, unseen)
-    return np.searchsorted(np.sort(population), ratio / GAMMA, side="right") / len(population)
+    return np.searchsorted(np.sort(population), ratio / GAMMA, side="left") / len(population)
 
 
 def likelihood_ratio(
@@ -73,17 +66,21 @@ def likelihood_ratio(
     return np.asarray(label_probability(asked, labels) / usual)
 
 
-def ulira_scores(trained: Stack, unlearned: Stack, seen: Bool[np.ndarray, "s k"], labels: Labels) -> Scores:
+def ulira_scores(never: Stack, unlearned: Stack, seen: Bool[np.ndarray, "s k"], labels: Labels) -> Scores:
     """Return log-likelihood ratios of "trained on and unlearned" against "never seen", by row and shadow classifier.
 
-    Each classifier is scored by Gaussians that were fitted to the others. It judges the method on shadow classifiers,
-    which were trained on half of the data, not the one edited classifier.
+    Each classifier is scored by Gaussians that were fitted to the others, less one of the other side, so that neither
+    side is fitted to more. It judges the method on shadow classifiers, which were trained on half of the data, not the
+    one edited classifier.
 
-    Source: Hayes, Shumailov, Triantafillou, Khalifa, Papernot, arXiv 2403.01218. Differs from the paper:
-    with few shadow classifiers one standard deviation is shared by all rows, and floored.
+    Source: Hayes, Shumailov, Triantafillou, Khalifa, Papernot, arXiv 2403.01218; medians and deviations as in the code
+    of LiRA, Carlini et al. 2022, arXiv 2112.03570. Differs from that code: deviations are at least
+    `SMALLEST_DEVIATION`; those shared by all rows are taken around each row's own mean, for each side on its own.
 
     Args:
-        trained: logits on the rows as trained.
+        never: logits on the rows of classifiers that stand for "never seen", where they did not see the row. As
+            trained, any change that the method makes everywhere is found as well; edited on the other rows, only what
+            is left of the row itself.
         unlearned: logits after each has unlearned the rows that it was trained on.
         seen: which classifier was trained on which row.
         labels: of the rows.
@@ -91,20 +88,25 @@ def ulira_scores(trained: Stack, unlearned: Stack, seen: Bool[np.ndarray, "s k"]
     Raises:
         NotDefinedError: no row that two classifiers saw and two others did not.
     """
-    inside = np.where(seen, log_odds(unlearned, labels), np.nan)
-    outside = np.where(seen, np.nan, log_odds(trained, labels))
-    usable = (seen.sum(axis=0) >= 2) & ((~seen).sum(axis=0) >= 2)
+    counts = np.stack([seen.sum(axis=0), (~seen).sum(axis=0)])
+    usable = counts.min(axis=0) >= 2
     if not usable.any():
         raise NotDefinedError("no row was seen by at least two shadow classifiers and unseen by two others")
-    inside, outside = inside[:, usable], outside[:, usable]
-    spread = _deviation(inside), _deviation(outside)
-    positive = _log_density(inside, _mean_of_others(inside), spread[0]) - _log_density(
-        inside, np.nanmean(outside, axis=0), spread[1]
-    )
-    negative = _log_density(outside, np.nanmean(inside, axis=0), spread[0]) - _log_density(
-        outside, _mean_of_others(outside), spread[1]
-    )
-    return Scores(positive[~np.isnan(positive)], negative[~np.isnan(negative)])
+    seen, labels, counts = seen[:, usable], labels[usable], counts[:, usable]
+    inside = np.where(seen, log_odds(unlearned[:, usable], labels), np.nan)
+    outside = np.where(seen, np.nan, log_odds(never[:, usable], labels))
+    place = np.where(seen, seen.cumsum(axis=0), (~seen).cumsum(axis=0)) - 1
+    many = counts.min(axis=0) >= ENOUGH
+    shared = _shared_deviation(inside), _shared_deviation(outside)
+    ratios = np.empty(seen.shape)
+    for number, sees in enumerate(seen):
+        partner = place[number] % np.where(sees, counts[1], counts[0])
+        left_out = place == np.where(seen == sees, place[number], partner)
+        others = (np.where(left_out, np.nan, values) for values in (inside, outside))
+        asked = np.where(sees, inside[number], outside[number])
+        densities = [_log_density(asked, *each, many) for each in zip(others, shared, strict=True)]
+        ratios[number] = densities[0] - densities[1]
+    return Scores(ratios[seen], ratios[~seen])
 
 
 def balanced_accuracy(scores: Scores) -> float:
@@ -113,16 +115,16 @@ def balanced_accuracy(scores: Scores) -> float:
     return 50 * (1 + float(right) / 2)
 
 
-def _mean_of_others(values: np.ndarray) -> np.ndarray:
-    count = (~np.isnan(values)).sum(axis=0)
-    return np.asarray((np.nansum(values, axis=0) - values) / (count - 1))
-
-
-def _deviation(values: np.ndarray) -> float:
+def _shared_deviation(values: Float[np.ndarray, "s k"]) -> float:
+    """Return the standard deviation around the rows' own means, NaN left out."""
     count = (~np.isnan(values)).sum(axis=0)
     squares = np.nansum((values - np.nanmean(values, axis=0)) ** 2)
-    return max(float(np.sqrt(squares / (count - 1).sum())), SMALLEST_DEVIATION)
+    return float(np.sqrt(squares / (count - 1).sum()))
 
 
-def _log_density(values: np.ndarray, mean: np.ndarray, deviation: float) -> np.ndarray:
-    return np.asarray(-np.log(deviation) - ((values - mean) / deviation) ** 2 / 2)
+def _log_density(
+    asked: Float[np.ndarray, " k"], fitted: Float[np.ndarray, "s k"], shared: float, many: Bool[np.ndarray, " k"]
+) -> Float[np.ndarray, " k"]:
+    """Return the logarithm of each row's normal density, up to a constant; a row with `many` has its own deviation."""
+    deviation = np.maximum(np.where(many, np.nanstd(fitted, axis=0), shared), SMALLEST_DEVIATION)
+    return np.asarray(-np.log(deviation) - ((asked - np.nanmedian(fitted, axis=0)) / deviation) ** 2 / 2)

@@ -11,7 +11,16 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from expunge.audit.collect.collected import Deep, Embedding, FeaturePart, Gathered, Noised, Retrained, Shadows
+from expunge.audit.collect.collected import (
+    Deep,
+    Embedding,
+    FeaturePart,
+    Gathered,
+    Noised,
+    Perturbed,
+    Retrained,
+    Shadows,
+)
 from expunge.audit.collect.features import LayerSimilarity
 from expunge.audit.collect.relearning import Relearning
 from expunge.audit.metrics.predicted import Part
@@ -138,6 +147,9 @@ def _pack_features(deep: Deep) -> dict[str, np.ndarray]:
         arrays |= {f"{name}.tsne_{kind}": getattr(found, kind) for kind in EMBEDDED}
     if deep.noised is not None:
         arrays |= {"noised.before": deep.noised.before, "noised.after": deep.noised.after}
+    if deep.perturbed is not None:
+        arrays |= {f"perturbed.{name}": getattr(deep.perturbed, name) for name in ("rows", "before", "after")}
+        arrays |= {f"perturbed.retrained{number}": each for number, each in enumerate(deep.perturbed.retrained, 1)}
     return arrays
 
 
@@ -164,6 +176,7 @@ def _unpack_deep(folder: Path, content: Mapping[str, Any]) -> Deep:
     return Deep(
         features=features,
         noised=Noised(arrays["noised.before"], arrays["noised.after"]) if "noised.before" in arrays else None,
+        perturbed=_unpack_perturbed(arrays),
         layers=tuple(LayerSimilarity(**each) for each in content["layers"]),
         relearning=tuple(
             Relearning(each["classifier"], tuple(each["steps"]), tuple(each["accuracy"]))
@@ -173,6 +186,14 @@ def _unpack_deep(folder: Path, content: Mapping[str, Any]) -> Deep:
         slices=slices,
         reasons=content["reasons"],
     )
+
+
+def _unpack_perturbed(arrays: Arrays) -> Perturbed | None:
+    if "perturbed.rows" not in arrays:
+        return None
+    count = sum(name.startswith("perturbed.retrained") for name in arrays)
+    retrained = tuple(arrays[f"perturbed.retrained{number}"] for number in range(1, count + 1))
+    return Perturbed(*(arrays[f"perturbed.{name}"] for name in ("rows", "before", "after")), retrained)
 
 
 def _pack_slices(slices: Sequence[Slice]) -> dict[str, np.ndarray]:

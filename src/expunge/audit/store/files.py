@@ -19,6 +19,7 @@ TABLE_NAMES = (
     "cka",
     "pattern",
     "membership",
+    "residual",
     "relearning",
     "tsne",
     "cost",

@@ -16,6 +16,7 @@ ATTACKS = {
     "svc": "support vector classifier",
     "rmia": "RMIA",
     "ulira": "U-LiRA",
+    "ulira_edited": "U-LiRA, both edited",
 }
 DIAGONAL = Curve(((0.0, 0.0), (1.0, 1.0)), "reference")
 CURVE_HEIGHT = 230.0
