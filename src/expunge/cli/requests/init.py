@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from expunge.base.settings import nest
+from expunge.cli import options
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
 from expunge.models.sources import ModelSource
@@ -25,7 +26,7 @@ from expunge.task.task import Strength
 @click.option("--data", metavar="SOURCE", help="Where test images are, to measure drift on; without: probes.")
 @click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
+@options.settings("A setting of the method; may repeat.")
 @click.option(
     "--budget",
     type=float,
@@ -54,7 +55,7 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
         model=source,
         data=_absolute(flags["data"]),
         method=flags["method"],
-        settings=nest(read_pairs(flags["settings"])),
+        settings=nest(options.read_pairs(flags["settings"])),
         strength=None if flags["strength"] is None else Strength(flags["strength"]),
         budget=flags["budget"],
         database=flags["database"],
@@ -62,14 +63,6 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
     )
     ledger = create_project(folder, plan)
     click.echo(f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key")
-
-
-def read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return NAME=VALUE pairs by dotted name."""
-    for pair in pairs:
-        if "=" not in pair:
-            raise click.BadParameter(f"expected NAME=VALUE, got {pair}", param_hint="--set")
-    return dict(pair.partition("=")[::2] for pair in pairs)
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:
