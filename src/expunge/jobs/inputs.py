@@ -46,13 +46,7 @@ def load_sources(job: Job, runtime: Runtime) -> tuple[LoadedClassifier, DataSpli
     """
     loaded = load_classifier(model_source(job.model))
     loaded = replace(loaded, classifier=loaded.classifier.to(runtime.device))
-    request = DataRequest(
-        preprocessing=preprocessing(job.data, loaded.preprocessing),
-        table=Path(job.data.table) if job.data.table else None,
-        class_names=loaded.classifier.class_names,
-        num_classes=loaded.classifier.num_classes,
-    )
-    return loaded, load_data(job.data.source, request)
+    return loaded, load_data(job.data.source, data_request(job.data, loaded))
 
 
 def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
@@ -78,11 +72,12 @@ def model_source(part: ModelPart) -> ModelSource:
     return ModelSource(part.architecture, weights, part.num_classes, part.mean, part.std)
 
 
-def preprocessing(part: DataPart, own: Preprocessing) -> Preprocessing:
-    """Return what `part` says, and the classifier's own values where it says nothing."""
+def data_request(part: DataPart, loaded: LoadedClassifier) -> DataRequest:
+    """Return how the images of `part` are wanted: as it says, and as the classifier does where it says nothing."""
+    own = loaded.preprocessing
     resize = own.resize if part.resize is None else part.resize
     crop = own.crop if part.crop is None else (part.crop, part.crop)
-    return Preprocessing(resize, crop, own.interpolation)
+    return loaded.request(Preprocessing(resize, crop, own.interpolation), Path(part.table) if part.table else None)
 
 
 def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | None]:

@@ -16,10 +16,10 @@ from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Progress, Runtime
-from expunge.data import DataRequest, DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
+from expunge.data import DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.data.images import Images, Subset
 from expunge.data.tables import read_table, unique_cells
-from expunge.jobs.inputs import model_source, preprocessing
+from expunge.jobs.inputs import data_request, model_source
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier, load_classifier
@@ -115,11 +115,7 @@ def build_classifier(part: ModelPart) -> LoadedClassifier:
 
 def _load_inputs(job: TrainJob) -> _Inputs:
     own = build_classifier(job.model)
-    request = DataRequest(
-        preprocessing=preprocessing(job.data, own.preprocessing),
-        table=Path(job.data.table) if job.data.table else None,
-        num_classes=job.model.num_classes,
-    )
+    request = replace(data_request(job.data, own), class_names=(), num_classes=job.model.num_classes)
     splits = load_data(job.data.source, request)
     classes = job.model.num_classes or len(splits.class_names) or int(splits.train.labels.max()) + 1
     left_out = _left_out(job.leave_out, splits)

@@ -12,7 +12,7 @@ from expunge.base.errors import DataError
 from expunge.base.settings import nest
 from expunge.cli import options
 from expunge.cli.requests import project_option, wait_option
-from expunge.data import DataRequest, forget_set, load_data, rows_from_numbers, rows_from_table
+from expunge.data import forget_set, load_data, rows_from_numbers, rows_from_table
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.labels import label_from_text
@@ -141,9 +141,7 @@ def _in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
 
 
 def _load(first: LoadedClassifier, source: str, table: Path | None) -> Images:
-    classifier = first.classifier
-    request = DataRequest(first.preprocessing, table, classifier.class_names, classifier.num_classes)
-    return load_data(source, request).train
+    return load_data(source, first.request(table=table)).train
 
 
 def _with_duplicates(ledger: Ledger, first: LoadedClassifier, rows: ForgetSet, flags: dict[str, Any]) -> ForgetSet:

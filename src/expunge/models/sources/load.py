@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from expunge.base.errors import ClassifierError
 from expunge.data.preprocessing import Preprocessing
+from expunge.data.sources.splits import DataRequest
 from expunge.models.classifier import Classifier
 from expunge.models.sources.cifar_resnets import load_cifar_resnet
 from expunge.models.sources.function_models import load_from_function
@@ -36,6 +38,16 @@ class LoadedClassifier:
     preprocessing: Preprocessing
     architecture: str
     weights_sha256: str
+
+    def request(self, preprocessing: Preprocessing | None = None, table: Path | None = None) -> DataRequest:
+        """Return how this classifier wants its images, with its class names and their number.
+
+        Args:
+            preprocessing: in place of its own.
+            table: the CSV table of a `folder:` source.
+        """
+        own = self.classifier
+        return DataRequest(preprocessing or self.preprocessing, table, own.class_names, own.num_classes)
 
 
 def load_classifier(source: ModelSource) -> LoadedClassifier:
