@@ -8,7 +8,7 @@ from typing import Literal, cast
 import torch
 
 from expunge.compute.runtime import Runtime
-from expunge.compute.seeds import seeded_generator
+from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data import (
     DataRequest,
     DataSplits,
@@ -137,7 +137,4 @@ def _predict(loaded: LoadedClassifier, images: Images, runtime: Runtime, name: s
 
 
 def _sample(rows: Sequence[int], count: int, seed: int) -> list[int]:
-    if count >= len(rows):
-        return list(rows)
-    order = torch.randperm(len(rows), generator=seeded_generator(seed, "measured rows"))[:count]
-    return [rows[number] for number in sorted(order.tolist())]
+    return [rows[number] for number in draw_numbers(count, len(rows), seeded_generator(seed, "measured rows"))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
@@ -38,6 +38,14 @@ class Bounds:
     def clip(self, x: Tensor) -> Tensor:
         """Return `x` with every value moved into the bounds."""
         return x.clamp(self.lower, self.upper)
+
+    def to_levels(self, x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+        """Return `x` as levels of 8 bits, the nearest ones: 0 for the lower bound, 255 for the upper.
+
+        >>> Bounds(-1, 1).to_levels(torch.tensor([-1.0, 0.01, 1.2])).tolist()
+        [0, 129, 255]
+        """
+        return ((x.detach() - self.lower) / self.width * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 class Normalised(nn.Module):
