@@ -22,6 +22,7 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
 from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.task.evaluation import Predictions, predict
 from expunge.task.goals import GOALS, Goal
@@ -69,7 +70,7 @@ def model_source(part: ModelPart) -> ModelSource:
     weights: Path | Literal["pretrained"] | None = None
     if part.weights is not None:
         weights = cast(Literal["pretrained"], part.weights) if part.weights == "pretrained" else Path(part.weights)
-    return ModelSource(part.architecture, weights, part.num_classes, part.mean, part.std)
+    return ModelSource(part.architecture, weights, part.num_classes, Normalisation.read(part.mean, part.std))
 
 
 def data_request(part: DataPart, loaded: LoadedClassifier) -> DataRequest:

@@ -181,11 +181,9 @@ def _measure(inputs: _Inputs, trained: Classifier, runtime: Runtime) -> dict[str
 def _metadata(inputs: _Inputs, trained: Classifier) -> dict[str, str]:
     """Return what stands in the header of the weights, so that the file says what it is."""
     job, model = inputs.job, inputs.job.model
-    mean, std = (getattr(trained.module, name).flatten().tolist() for name in ("mean", "std"))
     values: dict[str, Any] = {
         "num_classes": model.num_classes,
-        "mean": mean,
-        "std": std,
+        **asdict(trained.normalisation),
         "recipe": to_mapping(job.recipe),
     }
     values |= {"seed": job.seed, "train_rows": len(inputs.chosen), "left_out_rows": len(inputs.left_out)}

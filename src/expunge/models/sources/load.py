@@ -7,7 +7,7 @@ from pathlib import Path
 from expunge.base.errors import ClassifierError
 from expunge.data.preprocessing import Preprocessing
 from expunge.data.sources.splits import DataRequest
-from expunge.models.classifier import Classifier
+from expunge.models.classifier import Classifier, Normalisation
 from expunge.models.sources.cifar_resnets import load_cifar_resnet
 from expunge.models.sources.function_models import load_from_function
 from expunge.models.sources.source import Architecture, FoundModel, ModelSource, parse_architecture
@@ -73,23 +73,22 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
         found = SOURCES[prefix](parse_architecture(rest), source)
     else:
         found = load_from_function(prefix, rest, source)
-    mean, std = _mean_and_std(found, source)
+    normalisation = _normalisation(found, source)
     classifier = Classifier.wrap(
         found.network.float().eval(),
         num_classes=found.num_classes,
-        mean=mean,
-        std=std,
+        mean=normalisation.mean,
+        std=normalisation.std,
         class_names=source.class_names or found.class_names,
     )
     classifier.module.eval()
     return LoadedClassifier(classifier, found.preprocessing, source.architecture, classifier.sha256())
 
 
-def _mean_and_std(found: FoundModel, source: ModelSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if source.mean is not None and source.std is not None:
-        return source.mean, source.std
-    if found.mean is not None and found.std is not None:
-        return found.mean, found.std
+def _normalisation(found: FoundModel, source: ModelSource) -> Normalisation:
+    known = source.normalisation or found.normalisation
+    if known is not None:
+        return known
     raise ClassifierError(
         "mean and std",
         "the values that the classifier was trained with",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from expunge.base.errors import ClassifierError
 from expunge.data.preprocessing import Interpolation, Preprocessing
+from expunge.models.classifier import Normalisation
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
 from expunge.models.sources.random_weights import warn_random
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
@@ -32,8 +33,7 @@ def load_timm(architecture: Architecture, source: ModelSource) -> FoundModel:
         network,
         network.num_classes,
         preprocessing_of(data),
-        tuple(map(float, data["mean"])),
-        tuple(map(float, data["std"])),
+        Normalisation(tuple(map(float, data["mean"])), tuple(map(float, data["std"]))),
     )
 
 
