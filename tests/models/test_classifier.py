@@ -112,11 +112,6 @@ def test_damaged_buffers_are_named():
         Classifier.wrap(network, num_classes=3)
 
 
-def test_names_of_labels():
-    assert Classifier(tiny(), 3).name_of(2) == "2"
-    assert Classifier(tiny(), 3, class_names=("a", "b", "c")).name_of(2) == "c"
-
-
 def test_a_copy_shares_nothing_and_keeps_every_flag(classifier):
     classifier.module.network[1].train()
     classifier.module.network[0].weight.requires_grad_(False)

@@ -23,12 +23,12 @@ from expunge.jobs.inputs import data_request, model_source
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier, load_classifier
-from expunge.task.edit import FORMULA_STARTS
+from expunge.task.edit import FORMULA_STARTS, PREDICTIONS_FILE, WEIGHTS_FILE
 from expunge.task.evaluation import predict
 from expunge.training import Recipe, train_classifier
 
 TRAIN_SCHEMA_VERSION = 1
-CHECKPOINT, WEIGHTS, RESULT = "checkpoint.safetensors", "model.safetensors", "train.json"
+CHECKPOINT, RESULT = "checkpoint.safetensors", "train.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +99,8 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
     accuracy = _measure(inputs, trained, runtime)
     result = _to_result(inputs, trained, accuracy, meter)
     metadata = {"format": "pt", **_metadata(inputs, trained)}
-    write_tensors(out / WEIGHTS, trained.network.state_dict(), metadata)
-    result["files"] = {WEIGHTS: sha256_file(out / WEIGHTS)}
+    write_tensors(out / WEIGHTS_FILE, trained.network.state_dict(), metadata)
+    result["files"] = {WEIGHTS_FILE: sha256_file(out / WEIGHTS_FILE)}
     write_json(out / RESULT, result)
     checkpoint.unlink(missing_ok=True)
     return result
@@ -145,7 +145,7 @@ def rows_of_run(folder: Path, images: Images) -> list[int]:
         DataError: there is no such table.
         ForgetSetError: an id that `images` does not have.
     """
-    table = read_table(folder / "predictions.csv", ("id",))
+    table = read_table(folder / PREDICTIONS_FILE, ("id",))
     row_of = {name: row for row, name in enumerate(images.ids)}
     rows = []
     for name in unique_cells(table, "id"):

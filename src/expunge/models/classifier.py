@@ -128,7 +128,7 @@ class Classifier:
     """A module from pixels (b, c, h, w) within `bounds` to logits (b, num_classes).
 
     Normalisation belongs inside the module; `Classifier.wrap` puts it there. `layout` is how images lie in memory when
-    they reach the module: it changes the time, not the answers (see `expunge.models.layout`).
+    they reach the module: it changes the time, not the answers (see `expunge.models.folding`).
 
     Raises:
         ClassifierError: fewer than two classes, a wrong number of class names, or weights that are not finite.
@@ -222,10 +222,6 @@ class Classifier:
     def sha256(self) -> str:
         """Return one hash over the network's weights and buffers."""
         return sha256_tensors(self.network.state_dict())
-
-    def name_of(self, label: int) -> str:
-        """Return the class name of `label`, or the number where there are no names."""
-        return self.class_names[label] if self.class_names else str(label)
 
 
 def check_logits(logits: Tensor, num_classes: int) -> None:

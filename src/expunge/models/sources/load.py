@@ -1,19 +1,22 @@
-"""Where classifiers come from: the table of model sources."""
+"""Where classifiers come from: the table of model sources, and functions of the user's own code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from expunge.base.errors import ClassifierError
+from expunge.base.functions import current_folder_first, find_function
 from expunge.data.preprocessing import Preprocessing
 from expunge.data.sources.splits import DataRequest
 from expunge.models.classifier import Classifier, Normalisation
 from expunge.models.sources.cifar_resnets import load_cifar_resnet
-from expunge.models.sources.function_models import load_from_function
-from expunge.models.sources.source import Architecture, FoundModel, ModelSource, parse_architecture
+from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, parse_architecture
 from expunge.models.sources.timm_models import load_timm
 from expunge.models.sources.torchvision_models import load_torchvision
 from expunge.models.sources.transformers_models import load_transformers
+from expunge.models.sources.weights import fill, last_length, read_weights
 
 SOURCES: dict[str, Callable[[Architecture, ModelSource], FoundModel]] = {
     "timm": load_timm,
@@ -72,7 +75,7 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
     if prefix in SOURCES:
         found = SOURCES[prefix](parse_architecture(rest), source)
     else:
-        found = load_from_function(prefix, rest, source)
+        found = _load_from_function(prefix, rest, source)
     normalisation = _normalisation(found, source)
     classifier = Classifier.wrap(
         found.network.float().eval(),
@@ -83,6 +86,33 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
     )
     classifier.module.eval()
     return LoadedClassifier(classifier, found.preprocessing, source.architecture, classifier.sha256())
+
+
+def _load_from_function(module: str, function: str, source: ModelSource) -> FoundModel:
+    """Return the network that `module.function()` returns, with the weights of `source` if it names a file.
+
+    The module is imported from the current folder or from Python's path. Importing it runs it, as `python -m` does.
+
+    Raises:
+        ClassifierError: the module or the function is not there or fails, what it returns is no `nn.Module`,
+            "pretrained" is asked for, or the weights do not fit.
+    """
+    if source.weights == PRETRAINED:
+        raise ClassifierError("weights", "a file, or none where the function loads its own", PRETRAINED)
+    others = ", or timm:, torchvision:, transformers: or cifar: with a name"
+    with current_folder_first():
+        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others)
+        try:
+            network = make()
+        except Exception as error:
+            raise ClassifierError(
+                source.architecture, "a function that works without arguments", f"{type(error).__name__}: {error}"
+            ) from error
+    if not isinstance(network, nn.Module):
+        raise ClassifierError(source.architecture, "a function that returns an nn.Module", type(network).__name__)
+    if source.weights is not None:
+        fill(network, read_weights(source.weights), place=str(source.weights))
+    return FoundModel(network, source.num_classes or last_length(network))
 
 
 def _normalisation(found: FoundModel, source: ModelSource) -> Normalisation:

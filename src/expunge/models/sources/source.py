@@ -1,6 +1,7 @@
 """What the user says about a classifier, and what a model source finds."""
 
 import ast
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 
 from torch import nn
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Preprocessing
 from expunge.models.classifier import Normalisation
 
@@ -103,6 +104,13 @@ def parse_architecture(text: str) -> Architecture:
             raise ClassifierError(f"options of {name}", rule, part)
         options[key] = _literal_or_text(value)
     return Architecture(name, options)
+
+
+def warn_random(architecture: str) -> None:
+    """Warn that `architecture` was made without weights: there is nothing in it to forget."""
+    warnings.warn(
+        f"{architecture} has random weights: pass --weights FILE for a trained classifier", ExpungeWarning, stacklevel=3
+    )
 
 
 def _literal_or_text(text: str) -> OptionValue:
