@@ -32,7 +32,7 @@ from expunge.cli.display import Bars
 from expunge.compute.runtime import Runtime
 from expunge.data import forget_set, load_data, random_rows
 from expunge.data.images import Images, Subset
-from expunge.models.classifier import Classifier
+from expunge.models.classifier import Classifier, Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests.apply import apply_waiting
 from expunge.requests.continual import holds
@@ -91,7 +91,7 @@ def apply_all(folder: Path, train: Images, parts: list[list[int]]) -> None:
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         weights = find_data() / "classifiers" / "cifar10_resnet20.safetensors"
-        source = ModelSource("cifar:resnet20", weights, 10, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        source = ModelSource("cifar:resnet20", weights, 10, Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         create_project(folder, Plan(model=source, method=METHOD, settings=SETTINGS, strength=Strength.EXACT))
     for number, rows in enumerate(parts):
         with writing(folder) as ledger:

@@ -22,7 +22,7 @@ from expunge import Attack, Classifier, ForgetSet
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.methods.l2ul.stable import L2UL
-from expunge.models.layout import choose_layout
+from expunge.models.folding import choose_layout
 from expunge.surrogates.adversarial import make_adversarial_pool
 from expunge.surrogates.attack import TargetDraw, draw_targets
 from expunge.task.evaluation import compute_logits

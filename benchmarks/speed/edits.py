@@ -21,7 +21,7 @@ from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.methods.l2ul.importance import Averaging, compute_importance, penalty, scale_to_unit
 from expunge.methods.l2ul.stable import L2UL, L2ULFaithful
-from expunge.models.layout import choose_layout
+from expunge.models.folding import choose_layout
 from expunge.surrogates.attack import project_to_ball
 from expunge.task.evaluation import compute_logits
 

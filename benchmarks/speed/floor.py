@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from expunge.compute.runtime import Precision, computing_in, has_bfloat16
-from expunge.models.folding import fold_batchnorm
-from expunge.models.layout import choose_layout
+from expunge.models.folding import choose_layout, fold_batchnorm
 from expunge.surrogates.attack import Attack
 from expunge.task.evaluation import compute_logits
 

@@ -25,6 +25,7 @@ from expunge import ExpungeWarning, ForgetSet, Limits, unlearn
 from expunge.base.tensors import write_json
 from expunge.compute.runtime import Runtime
 from expunge.methods.l2ul.stable import L2UL
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.surrogates.procedural import draw_leaves
 
@@ -51,7 +52,9 @@ def measure(cell: dict[str, Any], path: Path) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ExpungeWarning)
     torch.manual_seed(0)
-    classifier = load_classifier(ModelSource(cell["model"], None, cell["classes"], (0.5,), (0.25,))).classifier
+    classifier = load_classifier(
+        ModelSource(cell["model"], None, cell["classes"], Normalisation((0.5,), (0.25,)))
+    ).classifier
     generator = torch.Generator().manual_seed(1)
     x = draw_leaves(cell["rows"], (3, cell["size"], cell["size"]), classifier.bounds, generator)
     classifier.module.eval()

@@ -10,7 +10,7 @@ import torch
 from expunge.audit.collect.pools import Member, Pool, Unlearning, predict_retrained, predict_shadows
 from expunge.audit.metrics import geometry, membership
 from expunge.audit.metrics.estimate import NotDefinedError
-from expunge.audit.metrics.predicted import Part, Predicted, join_predictions
+from expunge.audit.metrics.predicted import Part
 from expunge.base.errors import DataError
 from expunge.compute.runtime import Runtime
 from expunge.data.images import TensorImages
@@ -43,17 +43,6 @@ def make(**changes):
 def test_predictions_that_do_not_fit_are_refused(changes, words):
     with pytest.raises(DataError, match=re.escape(words)):
         make(**changes)
-
-
-def test_predictions_made_apart_must_be_of_the_same_rows():
-    before = Predicted(IDS, LABELS, LOGITS)
-    assert join_predictions("test", before, Predicted(IDS, LABELS, LOGITS + 1)).predicted_after.tolist() == [0, 1, 0]
-    with pytest.raises(DataError, match="`test after`: expected 3 rows, as before, got 2"):
-        join_predictions("test", before, Predicted(IDS[:2], LABELS[:2], LOGITS[:2]))
-    with pytest.raises(DataError, match="expected id b in row 1, as before, got c"):
-        join_predictions("test", before, Predicted(("a", "c", "b"), LABELS, LOGITS))
-    with pytest.raises(DataError, match="`labels of test`: expected 1 for c, got 0"):
-        join_predictions("test", before, Predicted(IDS, np.array([0, 1, 0]), LOGITS))
 
 
 def test_features_that_are_not_finite_are_refused():

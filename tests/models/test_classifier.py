@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from expunge.base.errors import ClassifierError
-from expunge.models.classifier import Bounds, Classifier, Normalised, check_logits
+from expunge.models.classifier import Bounds, Classifier, Normalisation, Normalised, check_logits
 
 
 def tiny(classes=3):
@@ -40,6 +40,19 @@ def test_normalisation_is_inside_and_leaves_the_networks_own_state():
     assert classifier.network is network
     assert list(classifier.network.state_dict()) == ["1.weight", "1.bias"]
     assert not [name for name in classifier.module.state_dict() if "mean" in name or "std" in name]
+
+
+def test_the_normalisation_can_be_read_again():
+    given = Normalisation((0.5, 0.25, 0.125), (1.0, 2.0, 4.0))
+    classifier = Classifier.wrap(tiny(), num_classes=3, mean=given.mean, std=given.std)
+    assert classifier.normalisation == given
+    assert classifier.copy().normalisation == given
+    assert Classifier(tiny(), 3).normalisation == Normalisation()
+
+
+def test_mean_and_std_are_on_the_networks_device():
+    normalised = Normalised(tiny().to("meta"), Normalisation((0.5,), (0.25,)))
+    assert {buffer.device.type for buffer in normalised.buffers()} == {"meta"}
 
 
 def test_an_object_with_logits_is_replaced_by_them():
@@ -97,11 +110,6 @@ def test_damaged_buffers_are_named():
     network[0].running_var[2] = float("nan")
     with pytest.raises(ClassifierError, match=r"`network\.0\.running_var`: expected finite weights"):
         Classifier.wrap(network, num_classes=3)
-
-
-def test_names_of_labels():
-    assert Classifier(tiny(), 3).name_of(2) == "2"
-    assert Classifier(tiny(), 3, class_names=("a", "b", "c")).name_of(2) == "c"
 
 
 def test_a_copy_shares_nothing_and_keeps_every_flag(classifier):

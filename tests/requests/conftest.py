@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from expunge.data.forget import ForgetSet
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests.create import Plan, create_project
 from expunge.requests.receive import Wish
@@ -68,7 +69,7 @@ def plan(inputs, monkeypatch):
     """Return the plan of a project; the network's module can be imported during the test."""
     monkeypatch.syspath_prepend(inputs)
     monkeypatch.delitem(sys.modules, "ledger_networks", raising=False)
-    source = ModelSource("ledger_networks:build", inputs / "weights.safetensors", 3, (0.5,), (0.25,))
+    source = ModelSource("ledger_networks:build", inputs / "weights.safetensors", 3, Normalisation((0.5,), (0.25,)))
     return Plan(model=source, data=f"npz:{inputs / 'images.npz'}", method="l2ul", settings=QUICK, budget=50.0)
 
 

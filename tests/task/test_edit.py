@@ -19,9 +19,9 @@ from expunge.compute.context import Cost
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
 from expunge.task import edit as edit_module
-from expunge.task.edit import Edit, Measured, TracePoint, check_achieved, escape_cell
+from expunge.task.edit import Edit, Measured, TracePoint, escape_cell
 from expunge.task.evaluation import churn, compute_logits, to_predictions
-from expunge.task.goals import Misclassify
+from expunge.task.goals import Misclassify, achieved
 from expunge.task.task import StopReason, Task
 
 FILES = ["job.toml", "model.safetensors", "patch.safetensors", "predictions.csv", "result.json"]
@@ -40,7 +40,7 @@ def make_edit(task, change):
         steps=1,
         trace=(TracePoint(1, 0.5, {"loss": 0.25}, 2),),
         cost=Cost(1.0, {"edit": 0.5}, 6, 1024),
-        achieved=check_achieved(working, task),
+        achieved=achieved(task.goal, compute_logits(working, task.forget_set.x), task.labels),
     )
 
 

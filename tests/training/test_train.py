@@ -7,11 +7,11 @@ from torch import nn
 
 from expunge.base.errors import ClassifierError, DataError
 from expunge.compute.context import CostMeter
-from expunge.compute.runtime import Runtime
+from expunge.compute.runtime import Precision, Runtime
 from expunge.data.images import Subset, TensorImages
 from expunge.models.classifier import Classifier
 from expunge.task.evaluation import predict
-from expunge.training import Algorithm, Precision, Recipe, train_classifier
+from expunge.training import Algorithm, Recipe, train_classifier
 from expunge.training.recipe import MemoryFormat
 
 RECIPE = Recipe(epochs=3, learning_rate=0.05, batch_size=8)

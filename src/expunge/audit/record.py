@@ -15,7 +15,10 @@ from jaxtyping import Float, Int
 from expunge.base.errors import DataError
 
 AUDIT_SCHEMA_VERSION = 1
+AUDIT_FOLDER = "audit"
+"""Of an audit within the folder of the run that it speaks of."""
 AUDIT_FILE = "audit.json"
+REPORT_FILE = "report.html"
 SLICES_FILE = "slices.npz"
 HEADLINES = ("goal", "cost", "distance", "time")
 

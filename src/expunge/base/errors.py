@@ -1,5 +1,8 @@
 """The errors a caller can cause, and the one form their messages take."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ExpungeError(ValueError):
     """Base of every error that the user can mend.
@@ -48,3 +51,29 @@ class ProcessError(ExpungeError):
 
 class ExpungeWarning(UserWarning):
     """Something the user should know, that does not stop the work."""
+
+
+@contextmanager
+def package_needed(package: str, extra: str, kind: type[ExpungeError] = ExpungeError) -> Iterator[None]:
+    """Say what to install where an import in the block fails.
+
+    Args:
+        package: what the block imports.
+        extra: the extra of this package that brings it.
+        kind: the error to raise.
+
+    Raises:
+        ExpungeError: of that kind; the package is not installed, or not whole.
+
+    >>> with package_needed("no_such_package", "models"):
+    ...     import no_such_package
+    Traceback (most recent call last):
+    ...
+    expunge.base.errors.ExpungeError: `no_such_package`: expected an installed package, got none; pip install ...
+    """
+    try:
+        yield
+    except ImportError as error:
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name in (package, package.partition(".")[0])
+        found = "none" if is_missing else str(error)
+        raise kind(package, "an installed package", found, f"pip install expunge[{extra}]") from error

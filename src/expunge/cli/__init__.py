@@ -22,8 +22,8 @@ COMMANDS = {
         "expunge.cli.requests",
         "Keep a ledger of deletion requests, with versions of the classifier and undo.",
     ),
-    "report": ("expunge.cli.report", "Write the page of an audit again."),
-    "compare": ("expunge.cli.compare", "Set several audits side by side in one page."),
+    "report": ("expunge.cli.report:report", "Write the page of an audit again."),
+    "compare": ("expunge.cli.report:compare", "Set several audits side by side in one page."),
     "methods": ("expunge.cli.methods", "List the methods, or the settings of one."),
 }
 EXIT_BAD_INPUT = 2
@@ -33,7 +33,11 @@ EXIT_INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group whose commands are imported when they are called.
+
+    The table holds for each name the command's module and a line of help; the command is the module's `command`, or
+    the function that stands after a colon.
+    """
 
     table: ClassVar[Mapping[str, tuple[str, str]]] = COMMANDS
 
@@ -42,10 +46,11 @@ class LazyGroup(click.Group):
         return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and return its `command`."""
+        """Import the command's module and return the command."""
         if cmd_name not in self.table:
             return None
-        command: click.Command = importlib.import_module(self.table[cmd_name][0]).command
+        module, _, name = self.table[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from expunge.audit.record import Level
-from expunge.audit.store.files import AUDIT_FOLDER
+from expunge.audit.record import AUDIT_FOLDER, Level
 from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, nest, to_mapping
 from expunge.cli import options
@@ -14,6 +13,7 @@ from expunge.cli.run import read_job
 from expunge.cli.train import SETTINGS, read_recipe
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import Job, ModelPart
+from expunge.task.edit import JOB_FILE, WEIGHTS_FILE
 from expunge.training import RECIPES
 
 EXAMPLE = """\b
@@ -95,10 +95,10 @@ def _read_sides(run: Path | None, given: dict[str, str]) -> tuple[Job, ModelPart
         model = [name for name in own if name.startswith(("model.", "forget.", "goal"))] + list(after)
         if model:
             raise SettingsError(model[0], "nothing that the run says already", given.get(model[0], "a value"))
-        after = {"weights": str(run / "model.safetensors")}
+        after = {"weights": str(run / WEIGHTS_FILE)}
     elif "weights" not in after:
         raise SettingsError("after-weights", "the weights after the edit, or the folder of a run", "none")
-    job = read_job(None if run is None else run / "job.toml", own, ())
+    job = read_job(None if run is None else run / JOB_FILE, own, ())
     return job, from_mapping(ModelPart, {**to_mapping(job.model), **nest(after)})
 
 

@@ -3,12 +3,13 @@
 An option's name with two underscores is the dotted name of the job's setting: `model__weights` is `model.weights`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from expunge.base.errors import SettingsError
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.jobs.job import GoalChoice
 from expunge.models.sources import SOURCES as MODEL_SOURCES
@@ -104,6 +105,28 @@ def device(work: str = "Images in one pass.") -> Decorator:
 def settings(meaning: str) -> Decorator:
     """Return the option --set, which may repeat."""
     return click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=meaning)
+
+
+def read_pairs(pairs: Iterable[str], flag: str = "--set") -> dict[str, str]:
+    """Return the value of each name, for pairs of the form NAME=VALUE.
+
+    Args:
+        pairs: as they were given, the last of a name wins.
+        flag: the option that they were given with, for the message.
+
+    Raises:
+        SettingsError: a pair of another form.
+
+    >>> read_pairs(["attack.radius=2", "rate=1=1"])
+    {'attack.radius': '2', 'rate': '1=1'}
+    """
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError(flag, "NAME=VALUE", pair)
+        values[name] = value
+    return values
 
 
 strength = click.option(

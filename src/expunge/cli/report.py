@@ -1,10 +1,16 @@
-"""`expunge report`: the page of an audit, made again from its files."""
+"""`expunge report` and `expunge compare`: the page of an audit, made again from its files, or of several audits."""
 
 from pathlib import Path
 
 import click
 
-from expunge.report import find_audit, write_report, write_report_drawings
+from expunge.report import (
+    find_audit,
+    write_comparison,
+    write_comparison_drawings,
+    write_report,
+    write_report_drawings,
+)
 
 
 @click.command()
@@ -22,7 +28,7 @@ from expunge.report import find_audit, write_report, write_report_drawings
     help="Write the drawings there instead, as SVG files for a document; none shows a forgotten image.",
 )
 @click.option("--recompute", is_flag=True, help="First compute every figure and table again from what was gathered.")
-def command(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, recompute: bool) -> int:
+def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, recompute: bool) -> int:
     """Write the page of the audit in FOLDER, or of the run there: one file that opens in any browser, offline."""
     if recompute:
         from expunge.audit.run import recompute_audit  # noqa: PLC0415 - imports torch
@@ -32,4 +38,30 @@ def command(folder: Path, no_images: bool, out: Path | None, drawings: Path | No
         click.echo(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
         return 0
     click.echo(f"wrote {write_report(folder, images=not no_images, out=out)}")
+    return 0
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="TEXT",
+    help="What an audit is called; once for each folder, in their order.  [default: its method]",
+)
+@click.option(
+    "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), default=Path("compare.html"), show_default=True
+)
+@click.option(
+    "--drawings",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the drawings there instead, as SVG files for a document.",
+)
+def compare(folders: tuple[Path, ...], names: tuple[str, ...], out: Path, drawings: Path | None) -> int:
+    """Set the audits in FOLDERS side by side; best after edits of the same classifier and the same images."""
+    if drawings is not None:
+        click.echo(f"wrote {len(write_comparison_drawings(folders, drawings, names))} drawings to {drawings}")
+        return 0
+    click.echo(f"wrote {write_comparison(folders, out, names)}")
     return 0

@@ -88,10 +88,7 @@ def read_job(config: Path | None, flags: Mapping[str, str], settings: tuple[str,
         SettingsError: the file is no TOML, a name is unknown, or a value doesn't fit.
     """
     values = _read_toml(config) if config is not None else {}
-    chosen = dict(pair.partition("=")[::2] for pair in settings)
-    for pair in settings:
-        if "=" not in pair:
-            raise SettingsError("--set", "NAME=VALUE", pair)
+    chosen = options.read_pairs(settings)
     if flags.get("method", values.get("method")) != values.get("method"):
         values.pop("settings", None)
     return from_mapping(Job, merge(values, nest({**flags, **{f"settings.{name}": v for name, v in chosen.items()}})))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from expunge.base.errors import SettingsError
 from expunge.base.settings import describe_settings, from_mapping, nest, to_mapping
 from expunge.cli import EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars
@@ -58,8 +57,4 @@ def read_recipe(name: str, pairs: tuple[str, ...]) -> Recipe:
     Raises:
         SettingsError: a pair of another form, an unknown setting, or a value that doesn't fit.
     """
-    for pair in pairs:
-        if "=" not in pair:
-            raise SettingsError("--set", "NAME=VALUE", pair)
-    chosen = dict(pair.partition("=")[::2] for pair in pairs)
-    return from_mapping(Recipe, {**to_mapping(RECIPES[name]), **chosen})
+    return from_mapping(Recipe, {**to_mapping(RECIPES[name]), **options.read_pairs(pairs)})

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, nest
 from expunge.cli import EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars
@@ -45,8 +44,8 @@ def command(out: Path, overwrite: bool, settings: tuple[str, ...], ranges: tuple
     goes on when the same command is given again, also with more --trials.
     """
     given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
-    values = {**nest(given), "settings": _pairs("--set", settings), "ranges": _pairs("--range", ranges)}
-    job = from_mapping(TuneJob, values)
+    pairs = {"settings": options.read_pairs(settings), "ranges": options.read_pairs(ranges, "--range")}
+    job = from_mapping(TuneJob, {**nest(given), **pairs})
     line = shlex.join(["expunge", *sys.argv[1:]])
     try:
         best = run_tune_job(job, out, command=line, progress=Bars(), overwrite=overwrite)
@@ -57,10 +56,3 @@ def command(out: Path, overwrite: bool, settings: tuple[str, ...], ranges: tuple
         click.echo(f"{name} = {value:.6g}")
     click.echo(f"score {best.score:.2f}; saved to {out / RECIPE}")
     return 0
-
-
-def _pairs(flag: str, pairs: tuple[str, ...]) -> dict[str, str]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise SettingsError(flag, "NAME=VALUE", pair)
-    return dict(pair.partition("=")[::2] for pair in pairs)

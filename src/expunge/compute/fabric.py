@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from expunge.base.errors import ExpungeWarning, ProcessError, SettingsError
+from expunge.base.errors import ExpungeWarning, ProcessError, SettingsError, package_needed
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,11 +47,8 @@ def start_processes(accelerator: str, devices: int, nodes: int) -> FabricProcess
     Raises:
         SettingsError: Lightning Fabric is not installed, or there are fewer devices.
     """
-    try:
+    with package_needed("lightning_fabric", "distributed", SettingsError):
         from lightning_fabric import Fabric  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        hint = "pip install 'expunge[distributed]'"
-        raise SettingsError("devices", "Lightning Fabric for several processes", "none installed", hint) from error
     try:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy="ddp")

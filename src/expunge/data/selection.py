@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from expunge.base.errors import DataError, ForgetSetError
+from expunge.compute.seeds import draw_numbers
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.labels import label_from_text
@@ -27,8 +28,7 @@ def random_rows(images: Images, count: int, *, seed: int) -> list[int]:
     total = len(images.ids)
     if not 1 <= count <= total:
         raise ForgetSetError("count", f"1..{total}, the number of images", str(count))
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
-    return sorted(order[:count].tolist())
+    return draw_numbers(count, total, torch.Generator().manual_seed(seed))
 
 
 def rows_from_numbers(text: str, images: Images) -> list[int]:

@@ -27,6 +27,7 @@ from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.report import write_report
+from expunge.task.edit import RESULT_FILE
 from expunge.task.goals import Goal, Misclassify, Relabel
 from expunge.task.task import Limits
 from expunge.task.transforms import find_transforms
@@ -235,7 +236,7 @@ def _describe(asked: AuditJob, loaded: _Loaded, pools: _Pools) -> Subject:
 
 def _read_result(folder: Path, inputs: JobInputs) -> dict[str, Any]:
     """Return a run's result, after checking that classifier and rows are those of the run."""
-    path = folder / "result.json"
+    path = folder / RESULT_FILE
     try:
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

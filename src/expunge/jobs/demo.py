@@ -20,7 +20,7 @@ from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
 from expunge.methods.unlearn import unlearn
-from expunge.models.classifier import Classifier
+from expunge.models.classifier import Bounds, Classifier
 from expunge.models.modes import BatchNormMode, editing
 from expunge.task.edit import Edit, Measured
 from expunge.task.evaluation import predict
@@ -127,7 +127,7 @@ def write_digit_files(folder: Path, *, seed: int, progress: Progress) -> None:
 
 def write_digit_arrays(path: Path, digits: Digits, *, seed: int) -> None:
     """Write the images as x_train, y_train, x_test and y_test; one of them twice, see `write_digit_files`."""
-    train, test = (_to_levels(part.pixels) for part in (digits.train, digits.test))
+    train, test = (Bounds().to_levels(part.pixels[:, 0]) for part in (digits.train, digits.test))
     noise = torch.randint(-3, 4, train[COPIED_ROW].shape, generator=seeded_generator(seed, "copied digit"))
     copied = (train[COPIED_ROW].int() + noise).clamp(0, 255).to(torch.uint8)
     stream = io.BytesIO()
@@ -139,11 +139,6 @@ def write_digit_arrays(path: Path, digits: Digits, *, seed: int) -> None:
         y_test=digits.test.labels.numpy(),
     )
     write_bytes(path, stream.getvalue())
-
-
-def _to_levels(pixels: Tensor) -> Tensor:
-    """Return (n, 1, h, w) pixels in 0..1 as (n, h, w) levels of 8 bits."""
-    return (pixels[:, 0] * 255).round().to(torch.uint8)
 
 
 def _rows_of(images: TensorImages, rows: list[int]) -> TensorImages:

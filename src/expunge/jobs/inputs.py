@@ -8,7 +8,7 @@ from typing import Literal, cast
 import torch
 
 from expunge.compute.runtime import Runtime
-from expunge.compute.seeds import seeded_generator
+from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data import (
     DataRequest,
     DataSplits,
@@ -22,6 +22,7 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
 from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.task.evaluation import Predictions, predict
 from expunge.task.goals import GOALS, Goal
@@ -46,13 +47,7 @@ def load_sources(job: Job, runtime: Runtime) -> tuple[LoadedClassifier, DataSpli
     """
     loaded = load_classifier(model_source(job.model))
     loaded = replace(loaded, classifier=loaded.classifier.to(runtime.device))
-    request = DataRequest(
-        preprocessing=preprocessing(job.data, loaded.preprocessing),
-        table=Path(job.data.table) if job.data.table else None,
-        class_names=loaded.classifier.class_names,
-        num_classes=loaded.classifier.num_classes,
-    )
-    return loaded, load_data(job.data.source, request)
+    return loaded, load_data(job.data.source, data_request(job.data, loaded))
 
 
 def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
@@ -75,14 +70,15 @@ def model_source(part: ModelPart) -> ModelSource:
     weights: Path | Literal["pretrained"] | None = None
     if part.weights is not None:
         weights = cast(Literal["pretrained"], part.weights) if part.weights == "pretrained" else Path(part.weights)
-    return ModelSource(part.architecture, weights, part.num_classes, part.mean, part.std)
+    return ModelSource(part.architecture, weights, part.num_classes, Normalisation.read(part.mean, part.std))
 
 
-def preprocessing(part: DataPart, own: Preprocessing) -> Preprocessing:
-    """Return what `part` says, and the classifier's own values where it says nothing."""
+def data_request(part: DataPart, loaded: LoadedClassifier) -> DataRequest:
+    """Return how the images of `part` are wanted: as it says, and as the classifier does where it says nothing."""
+    own = loaded.preprocessing
     resize = own.resize if part.resize is None else part.resize
     crop = own.crop if part.crop is None else (part.crop, part.crop)
-    return Preprocessing(resize, crop, own.interpolation)
+    return loaded.request(Preprocessing(resize, crop, own.interpolation), Path(part.table) if part.table else None)
 
 
 def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | None]:
@@ -142,7 +138,4 @@ def _predict(loaded: LoadedClassifier, images: Images, runtime: Runtime, name: s
 
 
 def _sample(rows: Sequence[int], count: int, seed: int) -> list[int]:
-    if count >= len(rows):
-        return list(rows)
-    order = torch.randperm(len(rows), generator=seeded_generator(seed, "measured rows"))[:count]
-    return [rows[number] for number in sorted(order.tolist())]
+    return [rows[number] for number in draw_numbers(count, len(rows), seeded_generator(seed, "measured rows"))]

@@ -16,9 +16,10 @@ from expunge.compute.runtime import Progress
 from expunge.compute.seeds import seeded_generator
 from expunge.data.images import Images
 from expunge.jobs.inputs import model_source
-from expunge.jobs.train import RESULT, WEIGHTS, LeaveOutPart, TrainJob, chosen_rows, run_train_job
+from expunge.jobs.train import RESULT, LeaveOutPart, TrainJob, chosen_rows, run_train_job
 from expunge.models.classifier import Classifier
 from expunge.models.sources import load_classifier
+from expunge.task.edit import WEIGHTS_FILE
 
 PIXEL_SAMPLE = 64
 
@@ -128,7 +129,7 @@ def _to_member(folder: Path, result: dict[str, Any], images: Images) -> Member:
         raise DataError(str(folder), "a classifier of these training images", f"one of {counts}")
 
     def load() -> Classifier:
-        return load_classifier(replace(model_source(job.model), weights=folder / WEIGHTS)).classifier
+        return load_classifier(replace(model_source(job.model), weights=folder / WEIGHTS_FILE)).classifier
 
     return Member(load, frozenset(images.ids[row] for row in chosen), folder)
 

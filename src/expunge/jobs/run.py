@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from expunge.audit.record import Audit, Level
-from expunge.audit.store.files import AUDIT_FOLDER, clear_folder
+from expunge.audit.record import AUDIT_FOLDER, Audit, Level
+from expunge.audit.store.files import clear_folder
 from expunge.base.settings import to_mapping
 from expunge.base.tensors import prepare_output_folder
 from expunge.compute.runtime import Progress, Runtime
@@ -18,7 +18,7 @@ from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_cla
 from expunge.jobs.job import GoalChoice, Job
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
-from expunge.models.layout import choose_layout
+from expunge.models.folding import choose_layout
 from expunge.task.edit import Edit, Measured
 from expunge.task.evaluation import RobustGoal, predict_logits, to_predictions
 from expunge.task.task import Limits, StopReason

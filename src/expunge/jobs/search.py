@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from expunge.base.errors import OutputError, SettingsError
+from expunge.base.errors import OutputError, SettingsError, package_needed
 from expunge.base.settings import Setting
 
 if TYPE_CHECKING:
@@ -170,9 +170,7 @@ def _read_range(by_name: Mapping[str, Setting], name: str, text: str) -> SearchR
 
 
 def _import_optuna() -> Any:  # noqa: ANN401 - a module
-    try:
+    with package_needed("optuna", "tune", SettingsError):
         import optuna  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise SettingsError("optuna", "an installed package", "none", "pip install expunge[tune]") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -16,19 +16,19 @@ from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Progress, Runtime
-from expunge.data import DataRequest, DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
+from expunge.data import DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.data.images import Images, Subset
 from expunge.data.tables import read_table, unique_cells
-from expunge.jobs.inputs import model_source, preprocessing
+from expunge.jobs.inputs import data_request, model_source
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier, load_classifier
-from expunge.task.edit import FORMULA_STARTS
+from expunge.task.edit import FORMULA_STARTS, PREDICTIONS_FILE, WEIGHTS_FILE
 from expunge.task.evaluation import predict
 from expunge.training import Recipe, train_classifier
 
 TRAIN_SCHEMA_VERSION = 1
-CHECKPOINT, WEIGHTS, RESULT = "checkpoint.safetensors", "model.safetensors", "train.json"
+CHECKPOINT, RESULT = "checkpoint.safetensors", "train.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +99,8 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
     accuracy = _measure(inputs, trained, runtime)
     result = _to_result(inputs, trained, accuracy, meter)
     metadata = {"format": "pt", **_metadata(inputs, trained)}
-    write_tensors(out / WEIGHTS, trained.network.state_dict(), metadata)
-    result["files"] = {WEIGHTS: sha256_file(out / WEIGHTS)}
+    write_tensors(out / WEIGHTS_FILE, trained.network.state_dict(), metadata)
+    result["files"] = {WEIGHTS_FILE: sha256_file(out / WEIGHTS_FILE)}
     write_json(out / RESULT, result)
     checkpoint.unlink(missing_ok=True)
     return result
@@ -115,11 +115,7 @@ def build_classifier(part: ModelPart) -> LoadedClassifier:
 
 def _load_inputs(job: TrainJob) -> _Inputs:
     own = build_classifier(job.model)
-    request = DataRequest(
-        preprocessing=preprocessing(job.data, own.preprocessing),
-        table=Path(job.data.table) if job.data.table else None,
-        num_classes=job.model.num_classes,
-    )
+    request = replace(data_request(job.data, own), class_names=(), num_classes=job.model.num_classes)
     splits = load_data(job.data.source, request)
     classes = job.model.num_classes or len(splits.class_names) or int(splits.train.labels.max()) + 1
     left_out = _left_out(job.leave_out, splits)
@@ -149,7 +145,7 @@ def rows_of_run(folder: Path, images: Images) -> list[int]:
         DataError: there is no such table.
         ForgetSetError: an id that `images` does not have.
     """
-    table = read_table(folder / "predictions.csv", ("id",))
+    table = read_table(folder / PREDICTIONS_FILE, ("id",))
     row_of = {name: row for row, name in enumerate(images.ids)}
     rows = []
     for name in unique_cells(table, "id"):
@@ -185,11 +181,9 @@ def _measure(inputs: _Inputs, trained: Classifier, runtime: Runtime) -> dict[str
 def _metadata(inputs: _Inputs, trained: Classifier) -> dict[str, str]:
     """Return what stands in the header of the weights, so that the file says what it is."""
     job, model = inputs.job, inputs.job.model
-    mean, std = (getattr(trained.module, name).flatten().tolist() for name in ("mean", "std"))
     values: dict[str, Any] = {
         "num_classes": model.num_classes,
-        "mean": mean,
-        "std": std,
+        **asdict(trained.normalisation),
         "recipe": to_mapping(job.recipe),
     }
     values |= {"seed": job.seed, "train_rows": len(inputs.chosen), "left_out_rows": len(inputs.left_out)}

@@ -15,13 +15,13 @@ import torch
 
 from expunge._version import __version__
 from expunge.base.errors import SettingsError
-from expunge.base.settings import check_settings, describe_settings, nest, setting, to_mapping
+from expunge.base.settings import check_settings, describe_settings, merge, nest, setting, to_mapping
 from expunge.base.tensors import prepare_output_folder, write_text
 from expunge.compute.runtime import Progress, Runtime
-from expunge.data import DataRequest, DataSplits, forget_set, load_data, random_rows
+from expunge.data import DataSplits, forget_set, load_data, random_rows
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import model_source, preprocessing
+from expunge.jobs.inputs import data_request, model_source
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
 from expunge.methods.protocol import Aim, Method
@@ -141,13 +141,7 @@ def score_of(figures: Figures, before: Mapping[str, float], aim: Aim) -> float:
 def _load_bench(job: TuneJob) -> _Bench:
     runtime = Runtime.on(job.device, batch_size=job.batch_size)
     loaded = load_classifier(model_source(job.model))
-    request = DataRequest(
-        preprocessing=preprocessing(job.data, loaded.preprocessing),
-        table=Path(job.data.table) if job.data.table else None,
-        class_names=loaded.classifier.class_names,
-        num_classes=loaded.classifier.num_classes,
-    )
-    splits = load_data(job.data.source, request)
+    splits = load_data(job.data.source, data_request(job.data, loaded))
     if splits.test is None:
         raise SettingsError("data", "a source with test images, to choose settings on", job.data.source)
     seeds = range(FIRST_SEED + job.seed * job.forget_sets, FIRST_SEED + (job.seed + 1) * job.forget_sets)
@@ -197,15 +191,7 @@ def _judge(bench: _Bench, method: Method, values: Mapping[str, float]) -> tuple[
 
 
 def _with_values(job: TuneJob, method: Method, values: Mapping[str, float]) -> Method:
-    return make_method(job.method, _merge(to_mapping(method), nest(values)))
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        merged[name] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+    return make_method(job.method, merge(to_mapping(method), nest(values)))
 
 
 def _edit_and_measure(bench: _Bench, method: Method, rows: list[int], forgotten: ForgetSet) -> Figures:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
@@ -39,21 +39,75 @@ class Bounds:
         """Return `x` with every value moved into the bounds."""
         return x.clamp(self.lower, self.upper)
 
+    def to_levels(self, x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+        """Return `x` as levels of 8 bits, the nearest ones: 0 for the lower bound, 255 for the upper.
+
+        >>> Bounds(-1, 1).to_levels(torch.tensor([-1.0, 0.01, 1.2])).tolist()
+        [0, 129, 255]
+        """
+        return ((x.detach() - self.lower) / self.width * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """What a network wants done to pixels in 0..1: (x - mean) / std.
+
+    Args:
+        mean: one value, or one a channel.
+        std: the same, above 0.
+
+    Raises:
+        ClassifierError: no value, or a std that is not above 0.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not values:
+                raise ClassifierError(name, "one value, or one a channel", "none")
+        if not all(value > 0 for value in self.std):
+            raise ClassifierError("std", "values above 0", str(list(self.std)))
+
+    @classmethod
+    def read(cls, mean: Sequence[float] | None, std: Sequence[float] | None) -> "Normalisation | None":
+        """Return the normalisation that two settings say, None if neither says anything.
+
+        Raises:
+            ClassifierError: one of the two alone, or different lengths.
+
+        >>> Normalisation.read((0.5,), None)
+        Traceback (most recent call last):
+        ...
+        expunge.base.errors.ClassifierError: `mean and std`: expected both or neither, got only mean; ...
+        """
+        if mean is None and std is None:
+            return None
+        if mean is None or std is None:
+            given = "std" if mean is None else "mean"
+            raise ClassifierError("mean and std", "both or neither", f"only {given}", "pass --mean and --std")
+        if len(mean) != len(std):
+            raise ClassifierError("std", f"{len(mean)} values as in mean", str(len(std)))
+        return cls(tuple(mean), tuple(std))
+
 
 class Normalised(nn.Module):
     """A network with its input normalisation in front, so that it takes pixels: network((x - mean) / std).
 
-    Mean and std are not part of its state: `network.state_dict()` is what was loaded, under its own keys.
+    Mean and std are on the network's device, but no part of its state: `network.state_dict()` is what was loaded,
+    under its own keys.
     An output object with a `logits` field (transformers) is replaced by that field.
     """
 
-    def __init__(self, network: nn.Module, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> None:
+    def __init__(self, network: nn.Module, normalisation: Normalisation = Normalisation()) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", _per_channel("mean", mean), persistent=False)
-        self.register_buffer("std", _per_channel("std", std), persistent=False)
-        if not bool((self.std > 0).all()):
-            raise ClassifierError("std", "values above 0", str(list(std)))
+        weight = next(network.parameters(), None)
+        device = None if weight is None else weight.device
+        for name, values in (("mean", normalisation.mean), ("std", normalisation.std)):
+            buffer = torch.tensor([float(value) for value in values], device=device).view(1, -1, 1, 1)
+            self.register_buffer(name, buffer, persistent=False)
 
     mean: Tensor
     std: Tensor
@@ -74,7 +128,7 @@ class Classifier:
     """A module from pixels (b, c, h, w) within `bounds` to logits (b, num_classes).
 
     Normalisation belongs inside the module; `Classifier.wrap` puts it there. `layout` is how images lie in memory when
-    they reach the module: it changes the time, not the answers (see `expunge.models.layout`).
+    they reach the module: it changes the time, not the answers (see `expunge.models.folding`).
 
     Raises:
         ClassifierError: fewer than two classes, a wrong number of class names, or weights that are not finite.
@@ -113,7 +167,8 @@ class Classifier:
         class_names: Sequence[str] = (),
     ) -> "Classifier":
         """Return a classifier that normalises pixels with `mean` and `std` (one value, or one a channel)."""
-        return cls(Normalised(network, mean, std), num_classes, bounds, tuple(class_names))
+        normalised = Normalised(network, Normalisation(tuple(mean), tuple(std)))
+        return cls(normalised, num_classes, bounds, tuple(class_names))
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         """Return the logits of `x`, in whatever mode the module is."""
@@ -124,6 +179,14 @@ class Classifier:
     def network(self) -> nn.Module:
         """Return the user's own network, without the normalisation that `wrap` put in front."""
         return self.module.network if isinstance(self.module, Normalised) else self.module
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Return what is done to pixels before they reach `network`; nothing, where `wrap` put nothing in front."""
+        if not isinstance(self.module, Normalised):
+            return Normalisation()
+        mean, std = (tuple(values.flatten().tolist()) for values in (self.module.mean, self.module.std))
+        return Normalisation(mean, std)
 
     @property
     def device(self) -> torch.device:
@@ -160,10 +223,6 @@ class Classifier:
         """Return one hash over the network's weights and buffers."""
         return sha256_tensors(self.network.state_dict())
 
-    def name_of(self, label: int) -> str:
-        """Return the class name of `label`, or the number where there are no names."""
-        return self.class_names[label] if self.class_names else str(label)
-
 
 def check_logits(logits: Tensor, num_classes: int) -> None:
     """Check once what a classifier answers: (b, num_classes), finite, and logits rather than probabilities.
@@ -182,9 +241,3 @@ def check_logits(logits: Tensor, num_classes: int) -> None:
         raise ClassifierError(
             "classifier", "logits", "probabilities (each row sums to 1)", "remove the softmax at the network's end"
         )
-
-
-def _per_channel(name: str, values: Sequence[float]) -> Tensor:
-    if not values:
-        raise ClassifierError(name, "one value, or one a channel", "none")
-    return torch.tensor([float(value) for value in values]).view(1, -1, 1, 1)

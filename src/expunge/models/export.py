@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.base.disk import write_bytes
-from expunge.base.errors import ExpungeError, OutputError
+from expunge.base.errors import ExpungeError, OutputError, package_needed
 from expunge.base.tensors import write_tensors
 from expunge.compute.seeds import seeded_generator
 from expunge.models.classifier import Classifier
@@ -74,13 +74,10 @@ def _export_torch(classifier: Classifier, shape: tuple[int, int, int], folder: P
 
 
 def _export_onnx(classifier: Classifier, shape: tuple[int, int, int], folder: Path) -> Exported:
-    try:
-        import onnxruntime  # noqa: PLC0415 - optional extra
-        import onnxscript  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise ExpungeError(
-            "onnx", "onnx, onnxscript and onnxruntime", str(error), "pip install 'expunge[export]'"
-        ) from error
+    with package_needed("onnxruntime", "export"):
+        import onnxruntime  # noqa: PLC0415 - an optional extra
+    with package_needed("onnxscript", "export"):
+        import onnxscript  # noqa: F401, PLC0415 - an optional extra that torch.onnx uses
     with _quietly():
         program = torch.onnx.export(
             _trace(classifier, shape), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False

@@ -1,10 +1,12 @@
-"""The one place where train/eval flags and BatchNorm statistics are switched, and put back."""
+"""The one place where train/eval flags, BatchNorm statistics and hooks are switched, and put back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from torch import nn
+from torch import Tensor, nn
+
+ForwardHook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 
 
 class BatchNormMode(StrEnum):
@@ -30,6 +32,20 @@ def editing(module: nn.Module, batchnorm: BatchNormMode) -> Iterator[None]:
     with _flags_kept(module):
         module.train(batchnorm is BatchNormMode.BATCH)
         yield
+
+
+@contextmanager
+def hooked(hooks: Iterable[tuple[nn.Module, ForwardHook]]) -> Iterator[None]:
+    """Call a function after each forward pass of a module for the block, with the module, its inputs and its output.
+
+    What the function returns, if not None, takes the output's place.
+    """
+    handles = [module.register_forward_hook(hook) for module, hook in hooks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Drawings as SVG files of their own, for documents: with legend and style inside, in dark and light."""
 
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from markupsafe import Markup
@@ -8,7 +9,6 @@ from markupsafe import Markup
 from expunge.base.disk import write_text
 from expunge.base.errors import OutputError
 from expunge.report.drawing.svg import CHARACTER, Drawing, draw_named, element, line, mark, text
-from expunge.report.packaged import packaged
 from expunge.report.panels.panel import Key, Panel
 from expunge.report.words import shorten
 
@@ -17,6 +17,7 @@ ROW = 20.0
 GAP = 24.0
 SWATCH = 26.0
 LONGEST = 50
+TEMPLATES = "templates"
 
 
 def write_drawings(panels: Iterable[Panel], out: Path) -> tuple[Path, ...]:
@@ -65,6 +66,11 @@ def render_drawings(panel: Panel, group: Sequence[Drawing], name: str) -> str:
     caption = ", ".join(drawing.caption for drawing in group if drawing.caption)
     whole = Drawing(width, height, content, alternative, caption)
     return draw_named(whole, name, panel.title, {"xmlns": "http://www.w3.org/2000/svg"}) + "\n"
+
+
+def packaged(name: str) -> str:
+    """Return the text of a file beside the templates."""
+    return files("expunge.report").joinpath(TEMPLATES, name).read_text("utf-8")
 
 
 def _move(parts: Sequence[Markup], right: float, down: float) -> Markup:

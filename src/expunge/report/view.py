@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from expunge.audit.record import AUDIT_FILE, HEADLINES, Audit, Figure
+from expunge.audit.record import AUDIT_FILE, AUDIT_FOLDER, HEADLINES, Audit, Figure
 from expunge.report.panels.inside import cka_panel, layers_panel, slices_panel, tsne_panel
 from expunge.report.panels.outcome import classes_panel, copies_panel, cost_panel, pattern_panel
 from expunge.report.panels.panel import Panel
@@ -12,7 +12,6 @@ from expunge.report.panels.reference import reference_panel
 from expunge.report.panels.traces import membership_panel, relearning_panel
 from expunge.report.topics import TOPICS, Topic, topic_of
 
-AUDIT_FOLDER = "audit"
 HEADLINE_WORDS = {
     "goal": ("Goal reached", ("goal",)),
     "cost": ("Cost to everything else", ("churn", "accuracy")),

@@ -10,11 +10,10 @@ from typing import Any
 import tomli_w
 
 from expunge.base.disk import prepare_output_folder, write_text
-from expunge.base.errors import LedgerError, OutputError, SettingsError
+from expunge.base.errors import OutputError, SettingsError
 from expunge.base.settings import to_mapping
 from expunge.base.tensors import write_tensors
 from expunge.methods.unlearn import DEFAULT_METHOD, make_method
-from expunge.models.classifier import Normalised
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.requests.chain import make_entries
 from expunge.requests.database import SCHEMA_VERSION, Database
@@ -115,17 +114,14 @@ def _take_place(unfinished: Path, folder: Path) -> None:
 
 def _created(plan: Plan, loaded: LoadedClassifier, settings: Mapping[str, Any]) -> dict[str, Any]:
     classifier = loaded.classifier
-    module = classifier.module
-    if not isinstance(module, Normalised):
-        raise LedgerError("classifier", "one with its normalisation", type(module).__name__)
     return {
         "schema_version": SCHEMA_VERSION,
         "weights_sha256": loaded.weights_sha256,
         "model": {
             "architecture": loaded.architecture,
             "num_classes": classifier.num_classes,
-            "mean": module.mean.flatten().tolist(),
-            "std": module.std.flatten().tolist(),
+            "mean": list(classifier.normalisation.mean),
+            "std": list(classifier.normalisation.std),
             "class_names": list(classifier.class_names),
         },
         "bounds": [classifier.bounds.lower, classifier.bounds.upper],

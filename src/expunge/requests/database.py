@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from expunge.base.errors import LedgerError, OutputError
+from expunge.base.errors import LedgerError, OutputError, package_needed
 from expunge.requests.chain import Entry
 
-try:
+with package_needed("sqlalchemy", "requests", LedgerError):
     from sqlalchemy import (
         Column,
         Integer,
@@ -26,8 +26,6 @@ try:
     from sqlalchemy.engine import Engine, make_url
     from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError, SQLAlchemyError
     from sqlalchemy.pool import NullPool
-except ImportError as error:
-    raise LedgerError("requests", "SQLAlchemy", "none installed", "pip install 'expunge[requests]'") from error
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 5.0

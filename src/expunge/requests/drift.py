@@ -8,7 +8,7 @@ import torch
 
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import seeded_generator
-from expunge.data import DataRequest, load_data
+from expunge.data import load_data
 from expunge.data.images import Images, TensorImages
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
@@ -78,12 +78,7 @@ def _load_test(ledger: Ledger, first: LoadedClassifier) -> Images | None:
     if source is None:
         return None
     kind, _, place = source.partition(":")
-    request = DataRequest(
-        preprocessing=first.preprocessing,
-        class_names=first.classifier.class_names,
-        num_classes=first.classifier.num_classes,
-    )
-    return load_data(f"{kind}:{Path(place).expanduser()}", request).test
+    return load_data(f"{kind}:{Path(place).expanduser()}", first.request()).test
 
 
 def _draw_probes(ledger: Ledger, classifier: Classifier) -> TensorImages:

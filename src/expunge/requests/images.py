@@ -8,6 +8,7 @@ from safetensors.torch import load, save
 from expunge.base.disk import write_bytes
 from expunge.base.errors import LedgerError
 from expunge.data.forget import ForgetSet
+from expunge.models.classifier import Bounds
 from expunge.requests.project import IMAGES_FOLDER, Ledger
 from expunge.requests.state import Request, StoredFile
 
@@ -49,7 +50,6 @@ def load_rows(ledger: Ledger, request: Request) -> ForgetSet:
 
 def hash_images(ledger: Ledger, rows: ForgetSet) -> list[str]:
     """Return the salted hash of each image, over its size and its pixels at 8 bits."""
-    bounds = (ledger.state.created["bounds"][0], ledger.state.created["bounds"][1])
-    levels = ((rows.x - bounds[0]) / (bounds[1] - bounds[0]) * 255).round().to(torch.uint8).cpu()
+    levels = Bounds(*ledger.state.created["bounds"]).to_levels(rows.x).cpu()
     shape = f"{tuple(rows.x.shape[1:])}:".encode()
     return [ledger.keys.hash_content(shape + image.numpy().tobytes()) for image in levels]

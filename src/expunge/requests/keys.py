@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.base.disk import write_text
-from expunge.base.errors import LedgerError
+from expunge.base.errors import LedgerError, package_needed
 
-try:
+with package_needed("cryptography", "requests", LedgerError):
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-except ImportError as error:
-    raise LedgerError("requests", "cryptography", "none installed", "pip install 'expunge[requests]'") from error
 
 KEY_BYTES = 32
 NONCE_BYTES = 12

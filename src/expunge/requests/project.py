@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from expunge.base.disk import write_json
-from expunge.base.errors import LedgerError
+from expunge.base.errors import LedgerError, package_needed
 from expunge.requests.chain import Body, Entry, check_chain, check_head, make_entries
 from expunge.requests.database import Database, Fingerprint
 from expunge.requests.keys import Keys, read_key
 from expunge.requests.state import LedgerState, replay
 
-try:
+with package_needed("filelock", "requests", LedgerError):
     from filelock import FileLock, Timeout
-except ImportError as error:
-    raise LedgerError("requests", "filelock", "none installed", "pip install 'expunge[requests]'") from error
 
 SETTINGS_FILE = "project.toml"
 HEAD_FILE = "head.json"

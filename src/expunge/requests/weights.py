@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge.base.errors import LedgerError
 from expunge.base.tensors import sha256_file, sha256_tensors, write_tensors
-from expunge.models.classifier import Classifier
+from expunge.models.classifier import Classifier, Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.requests.patches import apply_patch
 from expunge.requests.project import CURRENT_FILE, FIRST_FILE, Ledger
@@ -27,9 +27,9 @@ def load_first(ledger: Ledger) -> LoadedClassifier:
         raise LedgerError(str(path), "the weights of the first classifier", "no file", "restore it from a backup")
     created = ledger.state.created
     model = created["model"]
-    mean, std = tuple(model["mean"]), tuple(model["std"])
+    normalisation = Normalisation(tuple(model["mean"]), tuple(model["std"]))
     loaded = load_classifier(
-        ModelSource(model["architecture"], path, model["num_classes"], mean, std, tuple(model["class_names"]))
+        ModelSource(model["architecture"], path, model["num_classes"], normalisation, tuple(model["class_names"]))
     )
     if loaded.weights_sha256 != created["weights_sha256"]:
         raise LedgerError(str(path), f"weights {created['weights_sha256'][:12]}...", "others", "the file was changed")

@@ -26,6 +26,7 @@ from expunge.base.tensors import write_tensors
 from expunge.compute.context import CostMeter
 from expunge.compute.seeds import seeded_generator
 from expunge.models.classifier import Classifier
+from expunge.models.modes import hooked
 from expunge.surrogates.procedural import draw_leaves
 
 CACHE_VARIABLE = "EXPUNGE_CACHE"
@@ -152,14 +153,14 @@ def _find_batchnorms(classifier: Classifier) -> list[nn.BatchNorm2d]:
 def _entering(layers: list[nn.BatchNorm2d]) -> Iterator[list[Tensor]]:
     """Collect what goes into each of `layers` during the block, in their order."""
     found: dict[nn.Module, Tensor] = {}
-    hooks = [layer.register_forward_pre_hook(lambda part, inputs: found.update({part: inputs[0]})) for layer in layers]
     entered: list[Tensor] = []
-    try:
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        found[layer] = inputs[0]
+
+    with hooked((layer, keep) for layer in layers):
         yield entered
         entered += [found[layer] for layer in layers]
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _cache_folder() -> Path:

@@ -26,10 +26,11 @@ from expunge.task.evaluation import (
     right_after,
     to_predictions,
 )
-from expunge.task.goals import achieved
 from expunge.task.task import StopReason, Task
 
 RESULT_SCHEMA_VERSION = 1
+RESULT_FILE, JOB_FILE, PREDICTIONS_FILE = "result.json", "job.toml", "predictions.csv"
+WEIGHTS_FILE, PATCH_FILE = "model.safetensors", "patch.safetensors"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -146,17 +147,17 @@ class Edit:
         """
         folder = Path(folder)
         prepare_output_folder(folder, overwrite=overwrite)
-        (folder / "result.json").unlink(missing_ok=True)
+        (folder / RESULT_FILE).unlink(missing_ok=True)
         forget = self.predict_forget_set()
         result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal())
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
-        write_tensors(folder / "model.safetensors", self.classifier.network.state_dict(), {"format": "pt", **hashes})
-        write_tensors(folder / "patch.safetensors", self.compute_patch(), {"format": "pt", **hashes})
-        write_text(folder / "predictions.csv", self._to_table(forget))
-        write_text(folder / "job.toml", tomli_w.dumps(dict(job or self._to_job())))
-        names = ("model.safetensors", "patch.safetensors", "predictions.csv", "job.toml")
+        write_tensors(folder / WEIGHTS_FILE, self.classifier.network.state_dict(), {"format": "pt", **hashes})
+        write_tensors(folder / PATCH_FILE, self.compute_patch(), {"format": "pt", **hashes})
+        write_text(folder / PREDICTIONS_FILE, self._to_table(forget))
+        write_text(folder / JOB_FILE, tomli_w.dumps(dict(job or self._to_job())))
+        names = (WEIGHTS_FILE, PATCH_FILE, PREDICTIONS_FILE, JOB_FILE)
         result["files"] = {name: sha256_file(folder / name) for name in names}
-        write_json(folder / "result.json", result)
+        write_json(folder / RESULT_FILE, result)
         return result
 
     def compute_patch(self) -> dict[str, Tensor]:
@@ -254,12 +255,6 @@ def measure_expected_cost(before: Classifier, after: Classifier, probes: Float[T
         logit_change=change.square().sum(dim=1).mean().sqrt().item(),
         probes=len(probes),
     )
-
-
-def check_achieved(classifier: Classifier, task: Task) -> Bool[Tensor, " k"]:
-    """Return for which rows of the task the goal holds in eval mode, on the CPU."""
-    logits = compute_logits(classifier, task.forget_set.x)
-    return achieved(task.goal, logits, task.labels.to(logits.device)).cpu()
 
 
 def escape_cell(text: str) -> str:

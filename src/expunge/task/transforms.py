@@ -61,8 +61,7 @@ def recompressed(x: Float[Tensor, "b c h w"], bounds: Bounds, generator: torch.G
     """Return each image after JPEG at a quality of 60 to 95; 1 or 3 channels."""
     low, high = JPEG_QUALITY_RANGE
     qualities = torch.randint(low, high + 1, (len(x),), generator=generator).tolist()
-    bytes_ = ((x.detach() - bounds.lower) / bounds.width * 255).round().clamp(0, 255).to(torch.uint8).cpu()
-    arrays = bytes_.permute(0, 2, 3, 1).numpy()
+    arrays = bounds.to_levels(x).cpu().permute(0, 2, 3, 1).numpy()
     changed = np.stack([_through_jpeg(array, quality) for array, quality in zip(arrays, qualities, strict=True)])
     pixels = torch.from_numpy(changed).permute(0, 3, 1, 2).to(x)
     return bounds.clip(bounds.lower + pixels / 255 * bounds.width)

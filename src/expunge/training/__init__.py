@@ -1,7 +1,7 @@
 """Training on labelled images: one recipe, one loop, exact resumption; the methods that train use the same loop."""
 
 from expunge.training.augmentation import Augmentation
-from expunge.training.recipe import RECIPES, Algorithm, Precision, Recipe, Schedule, Training
+from expunge.training.recipe import RECIPES, Algorithm, Recipe, Schedule, Training
 from expunge.training.train import Builder, train_classifier
 from expunge.training.trainer import Batch, BatchLosses, Trainer
 
@@ -12,7 +12,6 @@ __all__ = [
     "Batch",
     "BatchLosses",
     "Builder",
-    "Precision",
     "Recipe",
     "Schedule",
     "Trainer",

@@ -7,6 +7,7 @@ from math import cos, floor, pi
 import torch
 
 from expunge.base.settings import check_settings, setting
+from expunge.compute.runtime import Precision
 from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode
 from expunge.training.augmentation import Augmentation
@@ -33,14 +34,6 @@ class Algorithm(StrEnum):
     NESTEROV = "nesterov"
     """SGD with Nesterov's momentum."""
     ADAM = "adam"
-
-
-class Precision(StrEnum):
-    """The numbers that a network computes with in training; its weights are float32 either way."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    """Mixed precision: convolutions and matrix products in 16 bits, where the device is faster with them."""
 
 
 class MemoryFormat(StrEnum):

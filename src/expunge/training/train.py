@@ -14,12 +14,13 @@ from torch import Tensor
 from expunge.base.errors import ClassifierError, DataError
 from expunge.base.settings import to_mapping
 from expunge.compute.context import CostMeter
+from expunge.compute.runtime import computing_in
 from expunge.compute.seeds import seeded_generator
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier, check_logits
 from expunge.models.modes import evaluating
 from expunge.training.checkpoint import Checkpoint, read_checkpoint
-from expunge.training.recipe import MemoryFormat, Precision, Recipe
+from expunge.training.recipe import MemoryFormat, Recipe
 from expunge.training.trainer import Batch, Trainer
 
 Builder = Callable[[], Classifier]
@@ -97,8 +98,7 @@ def _make_losses(classifier: Classifier, recipe: Recipe) -> Callable[[Batch], Ma
 
     def losses(batch: Batch) -> Mapping[str, Tensor]:
         x = batch.x.contiguous(memory_format=layout)
-        mixed = recipe.precision is Precision.BFLOAT16
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=mixed):
+        with computing_in(recipe.precision, x.device):
             logits = classifier(x)
         smoothing = recipe.label_smoothing
         return {"cross_entropy": F.cross_entropy(logits.float(), batch.y, label_smoothing=smoothing)}

@@ -5,10 +5,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.models.sources.cifar_resnets import ARCHITECTURES, CifarResNet
 
-HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+HALF = {"normalisation": Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))}
 
 
 @pytest.mark.parametrize(
@@ -105,14 +106,18 @@ def test_shared_classifiers_load(shared_data, name, file, classes):
 @pytest.mark.parametrize(
     ("name", "file", "normalisation", "least"),
     [
-        ("resnet20", "cifar10_resnet20", ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 0.88),
-        ("resnet20-bottleneck-stem", "cifar100_resnet20", ((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)), 0.62),
+        ("resnet20", "cifar10_resnet20", Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 0.88),
+        (
+            "resnet20-bottleneck-stem",
+            "cifar100_resnet20",
+            Normalisation((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
+            0.62,
+        ),
     ],
 )
 def test_shared_classifiers_are_as_accurate_as_measured(shared_data, shared_tiles, name, file, normalisation, least):
-    mean, std = normalisation
     path = shared_data / "classifiers" / f"{file}.safetensors"
-    loaded = load_classifier(ModelSource(f"cifar:{name}", path, mean=mean, std=std))
+    loaded = load_classifier(ModelSource(f"cifar:{name}", path, normalisation=normalisation))
     x, y = shared_tiles(file.partition("_")[0])
     with torch.no_grad():
         accuracy = (loaded.classifier(x).argmax(dim=1) == y).float().mean().item()

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from expunge.base.errors import ClassifierError
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 
 CODE = """
@@ -48,14 +49,14 @@ def my_models(tmp_path, monkeypatch):
 
 
 def plain(function, **settings):
-    return ModelSource(f"my_models:{function}", mean=(0.0,), std=(1.0,), **settings)
+    return ModelSource(f"my_models:{function}", normalisation=Normalisation(), **settings)
 
 
 @pytest.mark.parametrize("function", ["make", "train_mode", "half"])
 def test_networks_of_functions_are_float32_in_eval_mode(my_models, function):
     loaded = load_classifier(plain(function, class_names=("a", "b", "c", "d", "e")))
     assert loaded.classifier(torch.rand(3, 3, 2, 2)).shape == (3, 5)
-    assert loaded.classifier.name_of(4) == "e"
+    assert loaded.classifier.class_names[4] == "e"
     assert not loaded.classifier.module.training
     assert loaded.classifier.network[1].weight.dtype == torch.float32
 
@@ -85,7 +86,7 @@ def test_weights_fill_what_the_function_made(my_models):
 )
 def test_wrong_functions_are_named(my_models, architecture, words):
     with pytest.raises(ClassifierError, match=words):
-        load_classifier(ModelSource(architecture, mean=(0.0,), std=(1.0,)))
+        load_classifier(ModelSource(architecture, normalisation=Normalisation()))
 
 
 def test_mean_and_std_must_be_given(my_models):

@@ -10,6 +10,7 @@ from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data import DataRequest, load_data
 from expunge.data.images import Subset, batches
 from expunge.data.preprocessing import Interpolation, Preprocessing
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.models.sources.timm_models import preprocessing_of
 
@@ -37,9 +38,9 @@ def test_class_count_comes_from_the_weights(tmp_path, architecture):
 @pytest.mark.parametrize("architecture", MAKE)
 def test_random_networks_warn(architecture):
     with pytest.warns(ExpungeWarning, match="has random weights"):
-        loaded = load_classifier(ModelSource(architecture, num_classes=3, mean=(0.5,), std=(0.5,)))
+        loaded = load_classifier(ModelSource(architecture, num_classes=3, normalisation=Normalisation((0.5,), (0.5,))))
     assert loaded.classifier.num_classes == 3
-    assert loaded.classifier.module.mean.flatten().tolist() == [0.5]
+    assert loaded.classifier.normalisation == Normalisation((0.5,), (0.5,))
 
 
 @pytest.mark.parametrize("architecture", MAKE)
@@ -119,14 +120,13 @@ def test_unknown_crop_modes_are_refused():
 @pytest.mark.parametrize(
     ("architecture", "file", "normalisation", "least"),
     [
-        ("timm:mobilenetv2_100?pad_type=same", "imagenet_mobilenetv2_100", ((0.5,) * 3, (0.5,) * 3), 0.75),
-        ("torchvision:squeezenet1_0", "imagenet_squeezenet1_0", (None, None), 0.5),
+        ("timm:mobilenetv2_100?pad_type=same", "imagenet_mobilenetv2_100", Normalisation((0.5,) * 3, (0.5,) * 3), 0.75),
+        ("torchvision:squeezenet1_0", "imagenet_squeezenet1_0", None, 0.5),
     ],
 )
 def test_shared_classifiers_know_the_shared_photographs(shared_data, architecture, file, normalisation, least):
-    mean, std = normalisation
     weights = shared_data / "classifiers" / f"{file}.safetensors"
-    loaded = load_classifier(ModelSource(architecture, weights, mean=mean, std=std))
+    loaded = load_classifier(ModelSource(architecture, weights, normalisation=normalisation))
     assert loaded.classifier.num_classes == 1000
     images = load_data(f"folder:{shared_data / 'imagenet_samples'}", DataRequest(loaded.preprocessing)).train
     with torch.no_grad():

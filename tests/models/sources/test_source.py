@@ -1,6 +1,7 @@
 import pytest
 
 from expunge.base.errors import ClassifierError
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.models.sources.source import parse_architecture
 
@@ -42,9 +43,13 @@ def test_wrong_options_are_named(text, words):
         ({"mean": (0.5,)}, "expected both or neither, got only mean; pass --mean and --std"),
         ({"std": (0.5,)}, "expected both or neither, got only std"),
         ({"mean": (0.5,), "std": (1.0, 1.0, 1.0)}, "`std`: expected 1 values as in mean, got 3"),
-        ({"num_classes": 1}, "`num_classes`: expected at least 2, got 1"),
     ],
 )
-def test_contradictory_sources_are_refused(settings, words):
+def test_contradictory_normalisations_are_refused(settings, words):
     with pytest.raises(ClassifierError, match=words):
-        ModelSource("cifar:resnet20", **settings)
+        Normalisation.read(settings.get("mean"), settings.get("std"))
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ClassifierError, match="`num_classes`: expected at least 2, got 1"):
+        ModelSource("cifar:resnet20", num_classes=1)

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Interpolation, Preprocessing
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.models.sources.transformers_models import preprocessing_of
 
@@ -74,22 +75,21 @@ def test_without_a_processor_mean_and_std_are_asked_for(folder):
     ):
         load_classifier(ModelSource(f"transformers:{folder}"))
     with pytest.warns(ExpungeWarning, match="images stay as they are unless --resize and --crop"):
-        loaded = load_classifier(ModelSource(f"transformers:{folder}", mean=(0.5,), std=(0.5,)))
+        loaded = load_classifier(ModelSource(f"transformers:{folder}", normalisation=Normalisation((0.5,), (0.5,))))
     assert loaded.preprocessing == AS_IS
 
 
 def test_other_pixel_scales_are_turned_into_ours(folder):
     edit(folder / "preprocessor_config.json", rescale_factor=1 / 127.5, image_mean=[1.0] * 3, image_std=[1.0] * 3)
     loaded = load_classifier(ModelSource(f"transformers:{folder}"))
-    assert torch.allclose(loaded.classifier.module.mean.flatten(), torch.full((3,), 0.5))
-    assert torch.allclose(loaded.classifier.module.std.flatten(), torch.full((3,), 0.5))
+    found = loaded.classifier.normalisation
+    assert (found.mean, found.std) == (pytest.approx((0.5,) * 3), pytest.approx((0.5,) * 3))
 
 
 def test_processor_without_normalisation(folder):
     edit(folder / "preprocessor_config.json", do_normalize=False)
     loaded = load_classifier(ModelSource(f"transformers:{folder}"))
-    assert loaded.classifier.module.mean.flatten().tolist() == [0.0]
-    assert loaded.classifier.module.std.flatten().tolist() == [1.0]
+    assert loaded.classifier.normalisation == Normalisation((0.0,), (1.0,))
 
 
 def test_base_model_without_a_head_is_refused(folder):

@@ -15,7 +15,7 @@ from expunge.audit.metrics import geometry
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import Slice
 from expunge.compute.runtime import Runtime
-from expunge.compute.seeds import seeded_generator
+from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset, TensorImages
 from expunge.models.classifier import Classifier
@@ -230,5 +230,4 @@ def _slices(scene: Scene, features: Mapping[str, FeaturePart]) -> tuple[Slice, .
 
 def choose_rows(count: int, wanted: int, seed: int, purpose: str) -> list[int]:
     """Return `wanted` of `count` rows drawn at random, in ascending order; all of them if there are no more."""
-    order = torch.randperm(count, generator=seeded_generator(seed, purpose))[:wanted]
-    return sorted(order.tolist())
+    return draw_numbers(wanted, count, seeded_generator(seed, purpose))

@@ -1,7 +1,6 @@
 """What happens inside a classifier: the features before its last layer, and how alike layers are in two classifiers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from expunge.audit.metrics.geometry import linear_cka
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, batches
 from expunge.models.classifier import Classifier
-from expunge.models.modes import evaluating
+from expunge.models.modes import evaluating, hooked
 
 POOLED = 2
 
@@ -48,7 +47,7 @@ def gather_features(classifier: Classifier, images: Images, runtime: Runtime, na
         values = inputs[0].detach()
         collected.append(_without_positions(module, values).float().cpu())
 
-    with _hooked({last[0]: last[1]}, lambda _: record):
+    with hooked([(last[1], record)]):
         _pass_through(classifier, images, runtime, name)
     return torch.cat(collected).numpy()
 
@@ -86,7 +85,7 @@ def _gather_outputs(
 
         return record
 
-    with _hooked({name: modules[name] for name in names}, recorder):
+    with hooked((modules[name], recorder(name)) for name in names):
         _pass_through(classifier, images, runtime, phase)
     return {name: torch.cat(parts).numpy() for name, parts in collected.items()}
 
@@ -103,24 +102,13 @@ def _called_layers(classifier: Classifier, x: Tensor) -> list[tuple[str, nn.Modu
     def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         return lambda module, inputs, output: calls.append(name)
 
-    with _hooked(found, recorder), torch.no_grad(), evaluating(classifier.module):
+    hooks = ((module, recorder(name)) for name, module in found.items())
+    with hooked(hooks), torch.no_grad(), evaluating(classifier.module):
         classifier(x.to(classifier.device))
     once = [name for name in calls if calls.count(name) == 1]
     if not once:
         raise NotDefinedError("the classifier calls no linear or convolutional layer exactly once")
     return [(name, found[name]) for name in once]
-
-
-@contextmanager
-def _hooked(
-    modules: Mapping[str, nn.Module], recorder: Callable[[str], Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]]
-) -> Iterator[None]:
-    hooks = [module.register_forward_hook(recorder(name)) for name, module in modules.items()]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _pass_through(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> None:

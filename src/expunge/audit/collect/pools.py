@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from expunge.audit.collect.collected import Retrained, Shadows
 from expunge.base.disk import write_bytes
 from expunge.base.errors import DataError
 from expunge.compute.runtime import Runtime
-from expunge.compute.seeds import seeded_generator
+from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
 from expunge.models.classifier import Classifier
@@ -105,8 +104,7 @@ def predict_shadows(
     if not ((~seen).any(axis=0)).all():
         first = rows.ids[int(seen.all(axis=0).argmax())]
         raise DataError("shadow classifiers", "each row unseen by one of them", f"{first}, seen by all", "train more")
-    order = torch.randperm(len(test.labels), generator=seeded_generator(seed, "pool test rows"))[:TEST_ROWS]
-    asked = sorted(order.tolist())
+    asked = draw_numbers(TEST_ROWS, len(test.labels), seeded_generator(seed, "pool test rows"))
     chosen = Subset(test, asked)
     stacks: dict[str, list[np.ndarray]] = {"forget": [], "test": [], "unlearned_forget": [], "unlearned_test": []}
     for number, member in enumerate(pool.members, 1):

@@ -82,26 +82,6 @@ class Part:
         return np.asarray(self.after.argmax(axis=1))
 
 
-def join_predictions(name: str, before: Predicted, after: Predicted) -> Part:
-    """Return predictions that were made apart as one part.
-
-    Raises:
-        DataError: they are of other images, in another order, or with other labels; the first difference is named.
-    """
-    if len(before.ids) != len(after.ids):
-        raise DataError(
-            f"{name} after", f"{len(before.ids)} rows, as before", str(len(after.ids)), "both of the same images"
-        )
-    for number, (one, other) in enumerate(zip(before.ids, after.ids, strict=True)):
-        if one != other:
-            raise DataError(f"{name} after", f"id {one} in row {number}, as before", other, "both in the same order")
-    differing = (before.labels != after.labels).nonzero()[0]
-    if len(differing):
-        row = int(differing[0])
-        raise DataError(f"labels of {name}", f"{before.labels[row]} for {before.ids[row]}", str(after.labels[row]))
-    return Part(name, before.ids, before.labels, before.logits, after.logits)
-
-
 def check_finite(values: np.ndarray, place: str) -> None:
     """Check that no value is NaN or infinite.
 

@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-from expunge.audit.record import AUDIT_FILE, SLICES_FILE
+from expunge.audit.record import AUDIT_FILE, REPORT_FILE, SLICES_FILE
 from expunge.base.errors import OutputError
 
-AUDIT_FOLDER = "audit"
-"""Of an audit within the folder of the run that it speaks of."""
 PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE = "predictions.npz", "features.npz", "pools.npz"
 GATHERED_FILE = "gathered.json"
-REPORT_FILE = "report.html"
 IMAGES_FOLDER = "images"
 TABLE_NAMES = (
     "rows",

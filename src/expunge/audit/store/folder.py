@@ -4,7 +4,6 @@ import csv
 import io
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -27,8 +26,7 @@ def write_tables(folder: Path, data: Gathered) -> dict[str, TableFile]:
 def write_pictures(folder: Path, x: Tensor, bounds: Bounds, data: Gathered) -> None:
     """Write the forgotten images as PNG, at most 128 pixels wide or high; `x` has 1 or 3 channels."""
     (folder / IMAGES_FOLDER).mkdir(exist_ok=True)
-    levels = ((x.detach().cpu() - bounds.lower) / bounds.width * 255).round().clamp(0, 255).to(torch.uint8)
-    for number, pixels in enumerate(levels.permute(0, 2, 3, 1).numpy()):
+    for number, pixels in enumerate(bounds.to_levels(x.cpu()).permute(0, 2, 3, 1).numpy()):
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
         stream = io.BytesIO()

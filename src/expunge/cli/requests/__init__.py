@@ -1,6 +1,7 @@
-"""`expunge requests`: one command a file; nothing is imported for a command that isn't called."""
+"""`expunge requests`: the group, and options of its commands; a command is imported when it is called."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import click
@@ -10,15 +11,36 @@ from expunge.cli import LazyGroup
 REQUESTS = {
     "init": ("expunge.cli.requests.init", "Make a project folder around a trained classifier."),
     "add": ("expunge.cli.requests.add", "Add a request, and show other copies of its pictures."),
-    "list": ("expunge.cli.requests.list", "List the requests and where they are."),
-    "show": ("expunge.cli.requests.show", "Show one request with its history."),
-    "apply": ("expunge.cli.requests.apply", "Make the next version of the classifier from what is waiting."),
-    "verify": ("expunge.cli.requests.verify", "Find any later change of entries, weights, patches and images."),
-    "undo": ("expunge.cli.requests.undo", "Restore the weights before the newest version, bit for bit."),
-    "withdraw": ("expunge.cli.requests.withdraw", "Take a request back; later ones are applied anew."),
+    "list": ("expunge.cli.requests.read:list_requests", "List the requests and where they are."),
+    "show": ("expunge.cli.requests.read:show", "Show one request with its history."),
+    "apply": (
+        "expunge.cli.requests.change:apply_command",
+        "Make the next version of the classifier from what is waiting.",
+    ),
+    "verify": ("expunge.cli.requests.read:verify", "Find any later change of entries, weights, patches and images."),
+    "undo": ("expunge.cli.requests.change:undo_command", "Restore the weights before the newest version, bit for bit."),
+    "withdraw": ("expunge.cli.requests.change:withdraw_command", "Take a request back; later ones are applied anew."),
     "export": ("expunge.cli.requests.export", "Write the classifier for others, with what was unlearned."),
-    "purge": ("expunge.cli.requests.purge", "Delete images that are no longer needed."),
+    "purge": ("expunge.cli.requests.change:purge_command", "Delete images that are no longer needed."),
 }
+project_option = click.option(
+    "--project",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    envvar="EXPUNGE_PROJECT",
+    help="The project folder.  [default: here, or EXPUNGE_PROJECT]",
+)
+wait_option = click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for another expunge that works on the project.",
+)
+device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
+batch_size_option = click.option(
+    "--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images in one pass."
+)
 
 
 class RequestsGroup(LazyGroup):

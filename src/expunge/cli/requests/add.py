@@ -10,9 +10,9 @@ import torch
 
 from expunge.base.errors import DataError
 from expunge.base.settings import nest
-from expunge.cli.requests import options
-from expunge.cli.requests.init import read_pairs
-from expunge.data import DataRequest, forget_set, load_data, rows_from_numbers, rows_from_table
+from expunge.cli import options
+from expunge.cli.requests import project_option, wait_option
+from expunge.data import forget_set, load_data, rows_from_numbers, rows_from_table
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.labels import label_from_text
@@ -50,15 +50,15 @@ Examples:
 @click.option("--goal", type=click.Choice(list(GOALS)), help="What the rows are to do.  [default: by new_label]")
 @click.option("--method", type=click.Choice(list(METHODS)), help="[default: the project's]")
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
+@options.settings("A setting of the method; may repeat.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--minimum-right", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Now right.")
 @click.option("--keep-until", type=click.DateTime(["%Y-%m-%d"]), help="Keep the images, encrypted, until that day.")
 @click.option("--against", metavar="SOURCE", help="The training data, to look for other copies in.")
 @click.option("--include-duplicates", is_flag=True, help="Add the copies found there to the request.")
 @click.option("--again", metavar="REQUEST", help="Give that request its images once more.")
-@options.project
-@options.wait
+@project_option
+@wait_option
 def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) -> None:  # noqa: ANN401
     """Add a request for IMAGES, or for rows of --data; the classifier stays as it is until `apply`.
 
@@ -87,7 +87,7 @@ def _wish(flags: dict[str, Any]) -> Wish:
         reference=flags["reference"],
         goal=flags["goal"],
         method=flags["method"],
-        settings=nest(read_pairs(flags["settings"])),
+        settings=nest(options.read_pairs(flags["settings"])),
         strength=None if flags["strength"] is None else Strength(flags["strength"]),
         seed=flags["seed"],
         minimum_right=flags["minimum_right"],
@@ -141,9 +141,7 @@ def _in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
 
 
 def _load(first: LoadedClassifier, source: str, table: Path | None) -> Images:
-    classifier = first.classifier
-    request = DataRequest(first.preprocessing, table, classifier.class_names, classifier.num_classes)
-    return load_data(source, request).train
+    return load_data(source, first.request(table=table)).train
 
 
 def _with_duplicates(ledger: Ledger, first: LoadedClassifier, rows: ForgetSet, flags: dict[str, Any]) -> ForgetSet:

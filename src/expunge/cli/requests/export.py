@@ -6,7 +6,7 @@ import click
 
 from expunge.base.disk import prepare_output_folder
 from expunge.base.errors import LedgerError
-from expunge.cli.requests import options
+from expunge.cli.requests import project_option
 from expunge.models.export import FORMATS, export_classifier
 from expunge.requests.card import write_card
 from expunge.requests.project import Ledger
@@ -21,7 +21,7 @@ from expunge.requests.weights import load_first, read_current, with_weights
 )
 @click.option("--shape", metavar="C,H,W", help="Of an image, where there is no request yet.")
 @click.option("--overwrite", is_flag=True, help="Replace files in that folder.")
-@options.project
+@project_option
 def command(project: Path, out: Path, formats: tuple[str, ...], shape: str | None, overwrite: bool) -> None:
     """Write the newest classifier, each file checked for equal outputs, and a model-card section on what it forgot."""
     ledger = Ledger.open(project)

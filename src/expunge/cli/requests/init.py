@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
-from expunge.base.settings import nest
+from expunge.base.settings import from_mapping, nest
+from expunge.cli import options
+from expunge.jobs.inputs import model_source
+from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
-from expunge.models.sources import ModelSource
-from expunge.models.sources.source import PRETRAINED
 from expunge.requests.create import DEFAULT_BUDGET, Plan, create_project
 from expunge.requests.project import DEFAULT_DATABASE, DEFAULT_KEY
 from expunge.task.task import Strength
@@ -25,7 +26,7 @@ from expunge.task.task import Strength
 @click.option("--data", metavar="SOURCE", help="Where test images are, to measure drift on; without: probes.")
 @click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method; may repeat.")
+@options.settings("A setting of the method; may repeat.")
 @click.option(
     "--budget",
     type=float,
@@ -41,20 +42,15 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
     The folder gets a copy of the weights, an empty ledger, and a key. Whoever has the key and a picture can tell
     whether the picture was in a request, and can read images that are kept; without it, nobody can.
     """
-    mean, std = _numbers(flags["mean"]), _numbers(flags["std"])
-    weights = flags["weights"]
-    source = ModelSource(
-        flags["model"],
-        PRETRAINED if weights == PRETRAINED else None if weights is None else Path(weights),
-        flags["num_classes"],
-        mean,
-        std,
-    )
+    given = {
+        "architecture": flags["model"],
+        **{name: flags[name] for name in ("weights", "num_classes", "mean", "std")},
+    }
     plan = Plan(
-        model=source,
+        model=model_source(from_mapping(ModelPart, given)),
         data=_absolute(flags["data"]),
         method=flags["method"],
-        settings=nest(read_pairs(flags["settings"])),
+        settings=nest(options.read_pairs(flags["settings"])),
         strength=None if flags["strength"] is None else Strength(flags["strength"]),
         budget=flags["budget"],
         database=flags["database"],
@@ -62,23 +58,6 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
     )
     ledger = create_project(folder, plan)
     click.echo(f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key")
-
-
-def read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return NAME=VALUE pairs by dotted name."""
-    for pair in pairs:
-        if "=" not in pair:
-            raise click.BadParameter(f"expected NAME=VALUE, got {pair}", param_hint="--set")
-    return dict(pair.partition("=")[::2] for pair in pairs)
-
-
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"expected numbers, got {text}") from error
 
 
 def _absolute(source: str | None) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, package_needed
 from expunge.data.images import Images
 from expunge.data.sources.array_images import images_from_arrays
 from expunge.data.sources.splits import DataRequest, DataSplits
@@ -36,10 +36,8 @@ def load_cifar100(root: Path, request: DataRequest) -> DataSplits:
 
 
 def _load(name: str, root: Path, request: DataRequest) -> DataSplits:
-    try:
+    with package_needed("torchvision", "models", DataError):
         from torchvision import datasets  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise DataError("torchvision", "an installed package", "none", "pip install expunge[models]") from error
     dataset = getattr(datasets, name)
     try:
         splits = [dataset(root, train=train, download=False) for train in (True, False)]

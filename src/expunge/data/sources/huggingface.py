@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import torch
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, package_needed
 from expunge.data.sources.decoding import Encoded
 from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.splits import DataRequest, DataSplits
@@ -68,10 +68,8 @@ def load_huggingface(place: Path, request: DataRequest) -> DataSplits:
 
 
 def _load(place: Path, config: str | None) -> Mapping[str, Any]:
-    try:
+    with package_needed("datasets", "huggingface", DataError):
         datasets = importlib.import_module("datasets")
-    except ImportError as error:
-        raise DataError("datasets", "an installed package", "none", "pip install expunge[huggingface]") from error
     try:
         if any((place / name).is_file() for name in SAVED):
             found = datasets.load_from_disk(str(place))

@@ -23,7 +23,7 @@ from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.l2ul.importance import Averaging, compute_importance, penalty, scale_to_unit
 from expunge.methods.protocol import Aim, Needs
 from expunge.models.classifier import Classifier
-from expunge.models.layout import choose_layout
+from expunge.models.folding import choose_layout
 from expunge.models.modes import BatchNormMode
 from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool
 from expunge.surrogates.attack import Attack, Start, TargetDraw

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expunge.models.classifier import Classifier
-from expunge.models.modes import evaluating
+from expunge.models.modes import evaluating, hooked
 
 PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
 OTHERWISE = 128 * 32 * 32
@@ -163,12 +163,8 @@ def differentiate(loss: Float[Tensor, ""], layers: tuple[Layer, ...]) -> list[Fl
 @contextmanager
 def _recorded(layers: tuple[Layer, ...]) -> Iterator[list[_Calls]]:
     calls = [_Calls() for _ in layers]
-    hooks = [layer.module.register_forward_hook(_recorder(made)) for layer, made in zip(layers, calls, strict=True)]
-    try:
+    with hooked((layer.module, _recorder(made)) for layer, made in zip(layers, calls, strict=True)):
         yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _recorder(made: _Calls) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:

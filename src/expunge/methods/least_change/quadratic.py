@@ -54,19 +54,6 @@ def solve_multipliers(
         tight = tight ^ wrong
 
 
-def compute_duality_gap(
-    gram: Float[Tensor, "n n"], shortfall: Float[Tensor, " n"], multipliers: Float[Tensor, " n"]
-) -> float:
-    """Return primal minus dual objective of the step that `multipliers` make, plus its largest violation; 0 is optimal.
-
-    Primal: 1/2 |d|^2 with d = -J'l, which is 1/2 l'Kl. Dual: s'l - 1/2 l'Kl.
-    """
-    matrix, target, chosen = gram.double(), shortfall.double(), multipliers.double()
-    energy = chosen @ matrix @ chosen
-    violation = (target - matrix @ chosen).clamp_min(0).max()
-    return float((energy - target @ chosen).abs() + violation)
-
-
 def _solve_tight(matrix: Tensor, target: Tensor, tight: Tensor) -> Tensor:
     multipliers = torch.zeros_like(target)
     rows = tight.nonzero().flatten()

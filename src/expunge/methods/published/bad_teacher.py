@@ -11,6 +11,7 @@ from torch import Tensor
 from expunge.base.settings import check_settings, setting
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
+from expunge.compute.seeds import draw_numbers
 from expunge.data.images import Images, Joined, Subset
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import (
@@ -80,8 +81,8 @@ class BadTeacher:
     def _draw_retain(self, task: Task) -> Images:
         retain = require_retain(task)
         total = len(retain.labels)
-        order = torch.randperm(total, generator=task.generator("retain part"))
-        return Subset(retain, sorted(order[: max(1, int(self.retain_share * total))].tolist()))
+        count = max(1, int(self.retain_share * total))
+        return Subset(retain, draw_numbers(count, total, task.generator("retain part")))
 
 
 def mean_divergence(

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.compute.context import CostMeter
+from expunge.compute.seeds import draw_numbers
 from expunge.data.images import Images, Subset, batches
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
@@ -51,5 +52,4 @@ def trainable(classifier: Classifier) -> list[Tensor]:
 
 def draw_rows(images: Images, count: int, generator: torch.Generator) -> Images:
     """Return `count` images drawn at random without replacement, or all of them if there are no more."""
-    order = torch.randperm(len(images.labels), generator=generator)[:count]
-    return Subset(images, sorted(order.tolist()))
+    return Subset(images, draw_numbers(count, len(images.labels), generator))

@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
-from expunge.models.sources.random_weights import warn_random
 from expunge.models.sources.small_images import SMALL_IMAGE_NETWORKS
-from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
+from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
 from expunge.models.sources.weights import fill, last_length, read_weights
 
 DEFAULT_CLASSES = 10

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, package_needed
 
 
 def import_extra(name: str) -> ModuleType:
@@ -14,10 +14,8 @@ def import_extra(name: str) -> ModuleType:
     Raises:
         ClassifierError: it is not installed, or not whole.
     """
-    try:
+    with package_needed(name, "models", ClassifierError):
         return importlib.import_module(name)
-    except ImportError as error:
-        raise ClassifierError(name, "an installed package", f"{error}", "pip install expunge[models]") from error
 
 
 @contextmanager

@@ -1,17 +1,22 @@
-"""Where classifiers come from: the table of model sources."""
+"""Where classifiers come from: the table of model sources, and functions of the user's own code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
 
 from expunge.base.errors import ClassifierError
+from expunge.base.functions import current_folder_first, find_function
 from expunge.data.preprocessing import Preprocessing
-from expunge.models.classifier import Classifier
+from expunge.data.sources.splits import DataRequest
+from expunge.models.classifier import Classifier, Normalisation
 from expunge.models.sources.cifar_resnets import load_cifar_resnet
-from expunge.models.sources.function_models import load_from_function
-from expunge.models.sources.source import Architecture, FoundModel, ModelSource, parse_architecture
+from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, parse_architecture
 from expunge.models.sources.timm_models import load_timm
 from expunge.models.sources.torchvision_models import load_torchvision
 from expunge.models.sources.transformers_models import load_transformers
+from expunge.models.sources.weights import fill, last_length, read_weights
 
 SOURCES: dict[str, Callable[[Architecture, ModelSource], FoundModel]] = {
     "timm": load_timm,
@@ -37,6 +42,16 @@ class LoadedClassifier:
     architecture: str
     weights_sha256: str
 
+    def request(self, preprocessing: Preprocessing | None = None, table: Path | None = None) -> DataRequest:
+        """Return how this classifier wants its images, with its class names and their number.
+
+        Args:
+            preprocessing: in place of its own.
+            table: the CSV table of a `folder:` source.
+        """
+        own = self.classifier
+        return DataRequest(preprocessing or self.preprocessing, table, own.class_names, own.num_classes)
+
 
 def load_classifier(source: ModelSource) -> LoadedClassifier:
     """Return the classifier that `source` describes.
@@ -60,24 +75,50 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
     if prefix in SOURCES:
         found = SOURCES[prefix](parse_architecture(rest), source)
     else:
-        found = load_from_function(prefix, rest, source)
-    mean, std = _mean_and_std(found, source)
+        found = _load_from_function(prefix, rest, source)
+    normalisation = _normalisation(found, source)
     classifier = Classifier.wrap(
         found.network.float().eval(),
         num_classes=found.num_classes,
-        mean=mean,
-        std=std,
+        mean=normalisation.mean,
+        std=normalisation.std,
         class_names=source.class_names or found.class_names,
     )
     classifier.module.eval()
     return LoadedClassifier(classifier, found.preprocessing, source.architecture, classifier.sha256())
 
 
-def _mean_and_std(found: FoundModel, source: ModelSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if source.mean is not None and source.std is not None:
-        return source.mean, source.std
-    if found.mean is not None and found.std is not None:
-        return found.mean, found.std
+def _load_from_function(module: str, function: str, source: ModelSource) -> FoundModel:
+    """Return the network that `module.function()` returns, with the weights of `source` if it names a file.
+
+    The module is imported from the current folder or from Python's path. Importing it runs it, as `python -m` does.
+
+    Raises:
+        ClassifierError: the module or the function is not there or fails, what it returns is no `nn.Module`,
+            "pretrained" is asked for, or the weights do not fit.
+    """
+    if source.weights == PRETRAINED:
+        raise ClassifierError("weights", "a file, or none where the function loads its own", PRETRAINED)
+    others = ", or timm:, torchvision:, transformers: or cifar: with a name"
+    with current_folder_first():
+        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others)
+        try:
+            network = make()
+        except Exception as error:
+            raise ClassifierError(
+                source.architecture, "a function that works without arguments", f"{type(error).__name__}: {error}"
+            ) from error
+    if not isinstance(network, nn.Module):
+        raise ClassifierError(source.architecture, "a function that returns an nn.Module", type(network).__name__)
+    if source.weights is not None:
+        fill(network, read_weights(source.weights), place=str(source.weights))
+    return FoundModel(network, source.num_classes or last_length(network))
+
+
+def _normalisation(found: FoundModel, source: ModelSource) -> Normalisation:
+    known = source.normalisation or found.normalisation
+    if known is not None:
+        return known
     raise ClassifierError(
         "mean and std",
         "the values that the classifier was trained with",

@@ -1,6 +1,7 @@
 """What the user says about a classifier, and what a model source finds."""
 
 import ast
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Literal
 
 from torch import nn
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Preprocessing
+from expunge.models.classifier import Normalisation
 
 PRETRAINED: Literal["pretrained"] = "pretrained"
 RESERVED_OPTIONS = ("num_classes", "pretrained", "weights")
@@ -27,32 +29,20 @@ class ModelSource:
         weights: a .safetensors file or a .pt/.pth checkpoint; "pretrained" for the library's own weights, which it
             may download; None for a random network, or for what transformers or the function bring along.
         num_classes: None for what the weights say.
-        mean: what is subtracted from pixels in 0..1, one value or one a channel; None for the library's value.
-        std: what pixels are then divided by; given if and only if `mean` is.
+        normalisation: what the network wants done to pixels in 0..1; None for the library's values.
         class_names: names in order of the labels; empty for the library's, or none.
 
     Raises:
-        ClassifierError: mean without std or std without mean, different lengths, or fewer than two classes.
-
-    >>> ModelSource("cifar:resnet20", mean=(0.5,))
-    Traceback (most recent call last):
-    ...
-    expunge.base.errors.ClassifierError: `mean and std`: expected both or neither, got only mean; ...
+        ClassifierError: fewer than two classes.
     """
 
     architecture: str
     weights: Path | Literal["pretrained"] | None = None
     num_classes: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    normalisation: Normalisation | None = None
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.mean is None) != (self.std is None):
-            given = "std" if self.mean is None else "mean"
-            raise ClassifierError("mean and std", "both or neither", f"only {given}", "pass --mean and --std")
-        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
-            raise ClassifierError("std", f"{len(self.mean)} values as in mean", str(len(self.std)))
         if self.num_classes is not None and self.num_classes < 2:
             raise ClassifierError("num_classes", "at least 2", str(self.num_classes))
 
@@ -86,8 +76,7 @@ class FoundModel:
     network: nn.Module
     num_classes: int
     preprocessing: Preprocessing = AS_IS
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    normalisation: Normalisation | None = None
     class_names: tuple[str, ...] = ()
 
 
@@ -115,6 +104,13 @@ def parse_architecture(text: str) -> Architecture:
             raise ClassifierError(f"options of {name}", rule, part)
         options[key] = _literal_or_text(value)
     return Architecture(name, options)
+
+
+def warn_random(architecture: str) -> None:
+    """Warn that `architecture` was made without weights: there is nothing in it to forget."""
+    warnings.warn(
+        f"{architecture} has random weights: pass --weights FILE for a trained classifier", ExpungeWarning, stacklevel=3
+    )
 
 
 def _literal_or_text(text: str) -> OptionValue:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from expunge.base.errors import ClassifierError
 from expunge.data.preprocessing import Interpolation, Preprocessing
+from expunge.models.classifier import Normalisation
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
-from expunge.models.sources.random_weights import warn_random
-from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
+from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
 from expunge.models.sources.weights import fill, last_length, length_of, read_weights
 
 
@@ -32,8 +32,7 @@ def load_timm(architecture: Architecture, source: ModelSource) -> FoundModel:
         network,
         network.num_classes,
         preprocessing_of(data),
-        tuple(map(float, data["mean"])),
-        tuple(map(float, data["std"])),
+        Normalisation(tuple(map(float, data["mean"])), tuple(map(float, data["std"]))),
     )
 
 

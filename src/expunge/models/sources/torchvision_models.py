@@ -7,9 +7,9 @@ from torch import nn
 
 from expunge.base.errors import ClassifierError
 from expunge.data.preprocessing import Interpolation, Preprocessing
+from expunge.models.classifier import Normalisation
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
-from expunge.models.sources.random_weights import warn_random
-from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
+from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
 from expunge.models.sources.weights import fill, last_length, read_weights
 
 
@@ -37,8 +37,7 @@ def load_torchvision(architecture: Architecture, source: ModelSource) -> FoundMo
         Preprocessing(
             preset.resize_size[0], (preset.crop_size[0], preset.crop_size[0]), Interpolation(preset.interpolation.value)
         ),
-        tuple(preset.mean),
-        tuple(preset.std),
+        Normalisation(tuple(preset.mean), tuple(preset.std)),
         tuple(default.meta["categories"]) if source.weights == PRETRAINED else (),
     )
 

@@ -9,6 +9,7 @@ import torch
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Interpolation, Preprocessing
+from expunge.models.classifier import Normalisation
 from expunge.models.sources.extras import explained_download, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
 from expunge.models.sources.weights import fill, last_length, read_weights
@@ -46,13 +47,11 @@ def load_transformers(architecture: Architecture, source: ModelSource) -> FoundM
     if source.num_classes is not None and source.num_classes != config.num_labels:
         raise ClassifierError("num_classes", f"{config.num_labels}, as the model has", str(source.num_classes))
     processor = _processor(transformers, architecture.name)
-    mean, std = _mean_and_std(processor) if processor else (None, None)
     return FoundModel(
         network,
         config.num_labels,
         preprocessing_of(processor) if processor else AS_IS,
-        mean,
-        std,
+        _normalisation(processor) if processor else None,
         _class_names(config.id2label, config.num_labels),
     )
 
@@ -133,14 +132,14 @@ def _processor(transformers: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 
     return {}
 
 
-def _mean_and_std(processor: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std for pixels in 0..1, whatever scale the processor normalises at."""
+def _normalisation(processor: Mapping[str, Any]) -> Normalisation:
+    """Return the normalisation of pixels in 0..1, whatever scale the processor normalises at."""
     factor = float(processor.get("rescale_factor", BYTE_SCALE)) if processor.get("do_rescale", True) else 1.0
     scale = 1.0 if abs(factor - BYTE_SCALE) < 1e-9 else factor / BYTE_SCALE
     if not processor.get("do_normalize", True):
-        return (0.0,), (1 / scale,)
+        return Normalisation((0.0,), (1 / scale,))
     mean, std = (tuple(float(value) / scale for value in processor[key]) for key in ("image_mean", "image_std"))
-    return mean, std
+    return Normalisation(mean, std)
 
 
 def _pair(size: Mapping[str, Any]) -> tuple[int, int]:

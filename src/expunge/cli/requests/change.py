@@ -1,0 +1,145 @@
+"""`expunge requests apply`, `undo`, `withdraw` and `purge`: what changes a project once requests are in it."""
+
+from pathlib import Path
+
+import click
+
+from expunge.cli import EXIT_GOAL_NOT_REACHED
+from expunge.cli.display import Bars
+from expunge.cli.requests import batch_size_option, device_option, project_option, wait_option
+from expunge.compute.runtime import Runtime
+from expunge.requests.apply import Report, apply_waiting
+from expunge.requests.purge import purge_due, purge_fingerprints, purge_images
+from expunge.requests.recovery import writing
+from expunge.requests.rewind import undo, withdraw
+from expunge.requests.state import State, Version
+from expunge.requests.versions import Start
+
+
+@click.command()
+@click.argument("requests", nargs=-1)
+@click.option("--batch", type=click.IntRange(min=1), help="At most so many requests in one version.  [default: all]")
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice([start.value for start in Start]),
+    default=Start.NEWEST.value,
+    show_default=True,
+    help="Edit the newest version, or the first classifier, so that it forgets all rows together: less damage after "
+    "many requests, more time, and the images of all earlier requests must be kept.",
+)
+@project_option
+@wait_option
+@device_option
+@batch_size_option
+def apply_command(  # noqa: PLR0913 - one for each option
+    requests: tuple[str, ...],
+    batch: int | None,
+    *,
+    start: str,
+    project: Path,
+    wait: float,
+    device: str,
+    batch_size: int,
+) -> int:
+    """Apply all waiting requests, or these REQUESTS (failed ones, too), and make the next version of the classifier.
+
+    Every earlier row whose images are kept is checked, and forgotten again in the same run if it came back; requests
+    without images are named as not checked. What was applied is verified in the weights as they are on the disk.
+    Then images that nothing keeps are deleted.
+    """
+    runtime = Runtime.on(device, batch_size=batch_size, progress=Bars())
+    with writing(project, wait_seconds=wait) as ledger:
+        report = apply_waiting(ledger, runtime, names=requests, batch=batch, start=Start(start))
+    if not report.versions and not report.failed and not report.without_images:
+        click.echo("nothing is waiting")
+    return _show_report(report)
+
+
+@click.command()
+@project_option
+@wait_option
+def undo_command(project: Path, wait: float) -> None:
+    """Restore the weights before the newest version, bit for bit; its requests wait again.
+
+    A request that should not be applied again: `expunge requests withdraw`.
+    """
+    with writing(project, wait_seconds=wait) as ledger:
+        version = undo(ledger)
+        click.echo(f"version {version.number} undone: {', '.join(version.requests)} wait again")
+        click.echo(f"version {ledger.state.newest} ({ledger.state.weights_sha256[:12]}...)")
+
+
+@click.command()
+@click.argument("request")
+@click.option("--reason", default="", help="Why, for the ledger.")
+@project_option
+@wait_option
+@device_option
+@batch_size_option
+def withdraw_command(request: str, reason: str, project: Path, wait: float, device: str, batch_size: int) -> int:
+    """Take a REQUEST back. If it was applied, later versions are made anew without it, which needs their images."""
+    runtime = Runtime.on(device, batch_size=batch_size, progress=Bars())
+    with writing(project, wait_seconds=wait) as ledger:
+        report = withdraw(ledger, request, reason, runtime)
+        click.echo(f"{request}: withdrawn; version {ledger.state.newest} ({ledger.state.weights_sha256[:12]}...)")
+    return _show_report(report)
+
+
+@click.command()
+@click.argument("requests", nargs=-1)
+@click.option("--now", is_flag=True, help="Images of all verified requests, whatever date they were to be kept until.")
+@click.option("--fingerprints", is_flag=True, help="Perceptual hashes too; near duplicates are then no longer found.")
+@project_option
+@wait_option
+def purge_command(requests: tuple[str, ...], now: bool, fingerprints: bool, project: Path, wait: float) -> None:
+    """Delete kept images whose date has passed, or those of these REQUESTS, and every cache made meanwhile.
+
+    `apply` does so by itself for requests without --keep-until. The ledger keeps path, hash and size of what went.
+    Deleting a file does not overwrite the disk; older versions' weights and patches stay, since undo needs them, and
+    they still hold what was unlearned. So do backups.
+    """
+    with writing(project, wait_seconds=wait) as ledger:
+        state = ledger.state
+        chosen = [state.find(name) for name in requests]
+        done = state.in_state(State.VERIFIED, State.WITHDRAWN)
+        deleted = purge_images(ledger, chosen or done) if requests or now else purge_due(ledger)
+        for file in deleted:
+            click.echo(f"deleted {file.path}  {file.sha256[:16]}...  {file.bytes} bytes")
+        if fingerprints:
+            count = purge_fingerprints(ledger, chosen or done)
+            click.echo(f"deleted the perceptual hashes of {count} requests")
+        if not deleted and not fingerprints:
+            click.echo("nothing is due")
+
+
+def _show_report(report: Report) -> int:
+    """Print what was done and return the exit code."""
+    for version in report.versions:
+        _show_version(version)
+    for name, reason in report.failed.items():
+        click.echo(f"{name}: failed: {reason}; the classifier was left as it was", err=True)
+    for name in report.without_images:
+        click.echo(f"{name}: has no images; give them once more: expunge requests add --again {name}", err=True)
+    if report.deleted:
+        click.echo(f"deleted {len(report.deleted)} files; the ledger has their hashes")
+    return EXIT_GOAL_NOT_REACHED if report.failed or report.without_images else 0
+
+
+def _show_version(version: Version) -> None:
+    figures, drift = version.figures, version.figures["drift"]
+    click.echo(f"version {version.number}: {', '.join(version.requests)} forgotten, {figures['steps']} steps")
+    if figures["checked"]:
+        click.echo(
+            f"  {figures['checked']} earlier rows checked, {len(figures['repaired'])} came back and were repaired"
+        )
+    for row in figures["repaired"]:
+        click.echo(f"    repaired {row}")
+    if figures["uncheckable"]:
+        click.echo(f"  not checked, since their images are gone: {', '.join(figures['uncheckable'])}")
+    accuracy = (
+        "" if drift["accuracy"] is None else f" (accuracy {drift['accuracy_first']:.2f} -> {drift['accuracy']:.2f})"
+    )
+    click.echo(f"  drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}{accuracy}")
+    if drift["over_budget"]:
+        click.echo("  over the budget: it is time to retrain")

@@ -1,0 +1,115 @@
+"""`expunge requests list`, `show` and `verify`: they only read, and need no torch, so they come at once."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import click
+
+from expunge.base.errors import LedgerError
+from expunge.cli import EXIT_BAD_INPUT
+from expunge.cli.requests import project_option
+from expunge.requests.project import Ledger
+from expunge.requests.state import LedgerState, Request, State
+from expunge.requests.verify import verify_project
+
+COLUMNS = ("request", "state", "instances", "goal", "version", "images", "received", "reference")
+
+
+@click.command()
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only these.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@project_option
+def list_requests(project: Path, state: str | None, as_json: bool) -> None:
+    """List the requests: what state they are in, which version forgot them, whether their images are still kept."""
+    ledger = Ledger.open(project)
+    requests = [one for one in ledger.state.requests.values() if state is None or one.state == state]
+    rows = [_row(request) for request in requests]
+    if as_json:
+        click.echo("\n".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) for row in rows))
+        return
+    table = [COLUMNS, *rows]
+    widths = [max(len(str(row[column])) for row in table) for column in range(len(COLUMNS))]
+    lines = ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    click.echo("\n".join(line.rstrip() for line in lines))
+    for line in _summary(ledger.state):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("request")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@project_option
+def show(request: str, project: Path, as_json: bool) -> None:
+    """Show one REQUEST (such as R0003): instances, settings, figures, history."""
+    found = Ledger.open(project).state.find(request)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    click.echo(f"{found.name}: {found.state}" + (f" in version {found.version}" if found.version else ""))
+    click.echo(f"reference  {found.reference}")
+    click.echo(
+        f"goal       {found.goal}, {found.how['strength']}, by {found.how['method']} with seed {found.how['seed']}"
+    )
+    if found.figures:
+        exact, robust = found.figures["goal_achieved"], found.figures["goal_achieved_robust"]
+        click.echo(f"holds      {100 * exact:.1f}% of the exact pixels, {100 * robust:.1f}% of fresh copies")
+    click.echo(f"images     {found.images.path if found.images else 'deleted'}")
+    for one in found.instances:
+        new = "" if one.new_label is None else f" -> {one.new_label}"
+        click.echo(f"instance   {one.id}  label {one.label}{new}  {one.content[:16]}...")
+    for time, kind, body in found.history:
+        what = body.get("reason") or body.get("path") or (f"version {body['version']}" if "version" in body else "")
+        click.echo(f"{time[:19]}  {kind}  {what}".rstrip())
+
+
+@click.command()
+@click.option("--head", help="A hash that an earlier `verify` printed: it must still be in the chain.")
+@project_option
+def verify(project: Path, head: str | None) -> int:
+    """Find any later change: of an entry, of the end of the ledger, of weights, patches and kept images.
+
+    Entries hold each other's hashes, made with the project's key: whoever changes one without the key is found out.
+    Whoever has the key can write the chain anew; note the head that is printed somewhere else, and give it as --head.
+    """
+    ledger = Ledger.open(project)
+    found = verify_project(ledger)
+    if head is not None and not any(entry.hash.startswith(head) for entry in ledger.entries):
+        raise LedgerError("--head", "an entry of the ledger", f"{head[:12]}..., which is not there")
+    for problem in found.problems:
+        click.echo(f"error: {problem}", err=True)
+    click.echo(f"{found.entries} entries, {found.files} files, {len(found.problems)} problems; head {found.head}")
+    return EXIT_BAD_INPUT if found.problems else 0
+
+
+def _row(request: Request) -> tuple[str | int, ...]:
+    return (
+        request.name,
+        request.state.value,
+        len(request.instances),
+        request.goal,
+        "" if request.version is None else request.version,
+        "" if request.images is None else f"until {request.keep_until}" if request.keep_until else "until verified",
+        request.received[:10],
+        request.reference,
+    )
+
+
+def _summary(state: LedgerState) -> list[str]:
+    lines = [f"version {state.newest} ({state.weights_sha256[:12]}...)"]
+    lineage = state.lineage()
+    if lineage:
+        drift = lineage[-1].figures["drift"]
+        lines.append(f"drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}")
+        if drift["over_budget"]:
+            lines.append("over the budget: it is time to retrain")
+    today = datetime.now(UTC).date()
+    overdue = [
+        request.name
+        for request in state.in_state(State.VERIFIED)
+        if request.images is not None and request.keep_until and date.fromisoformat(request.keep_until) < today
+    ]
+    if overdue:
+        lines.append(f"images past their date: {', '.join(overdue[:10])}; `expunge requests purge`")
+    return lines
