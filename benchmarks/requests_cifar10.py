@@ -32,10 +32,10 @@ from expunge.cli.display import Bars
 from expunge.compute.runtime import Runtime
 from expunge.data import forget_set, load_data, random_rows
 from expunge.data.images import Images, Subset
+from expunge.methods.continual import holds
 from expunge.models.classifier import Classifier
 from expunge.models.sources import ModelSource
 from expunge.requests.apply import apply_waiting
-from expunge.requests.continual import holds
 from expunge.requests.create import Plan, create_project
 from expunge.requests.images import load_rows
 from expunge.requests.project import Ledger

@@ -12,8 +12,9 @@ from expunge.base.errors import ForgetSetError, LedgerError
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
+from expunge.methods.continual import find_lost, holds, join
 from expunge.requests.apply import apply_waiting
-from expunge.requests.continual import find_lost, forget_more, holds, join
+from expunge.requests.continual import forget_more
 from expunge.requests.create import create_project
 from expunge.requests.duplicates import HERE, TRAINING, find_duplicates
 from expunge.requests.images import load_rows

@@ -13,10 +13,11 @@ from expunge.base.errors import LedgerError
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import seeded_generator
+from expunge.methods.continual import goal_of, holds
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.chain import Body
-from expunge.requests.continual import Continued, forget_more, goal_of, holds
+from expunge.requests.continual import Continued, forget_more
 from expunge.requests.drift import measure_drift
 from expunge.requests.images import load_rows
 from expunge.requests.patches import make_patch
