@@ -23,15 +23,15 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
-import expunge.ledger as package
-from expunge.ledger import versions
-from expunge.ledger.apply import apply_waiting
-from expunge.ledger.images import load_rows
-from expunge.ledger.project import Ledger
-from expunge.ledger.recovery import writing
-from expunge.ledger.rewind import undo
-from expunge.ledger.state import State
-from expunge.ledger.verify import verify_project
+import expunge.requests as package
+from expunge.requests import versions
+from expunge.requests.apply import apply_waiting
+from expunge.requests.images import load_rows
+from expunge.requests.project import Ledger
+from expunge.requests.recovery import writing
+from expunge.requests.rewind import undo
+from expunge.requests.state import State
+from expunge.requests.verify import verify_project
 from expunge.runtime import Runtime
 
 versions.measure_robust_goal = partial(versions.measure_robust_goal, copies=1)
