@@ -97,8 +97,8 @@ def make_page(found: list[dict]) -> str:
         "",
         f"{ROWS} rows of {SIZE} x {SIZE} pixels, exact, misclassify, random weights. Written by "
         "`python benchmarks/large_classifiers.py`, which names the settings. Memory is the process's largest resident "
-        "size, PyTorch and the classifier included (`before`: when the edit began). [measured.jsonl](measured.jsonl) has all "
-        "that was measured.",
+        "size, PyTorch and the classifier included (`before`: when the edit began). [measured.jsonl](measured.jsonl) "
+        "has all that was measured.",
         "",
         "| classifier | weights | goal, % | steps | memory, GiB | before | seconds | CPU seconds | gradients | stop |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -3,8 +3,8 @@
     python benchmarks/prepare.py [FOLDER]
 
 torchvision downloads both to FOLDER (default: torchvision/ in EXPUNGE_DATA, or in data/) where they are missing.
-Training images stay in the original order, test images are sorted by class. A file that is there already is left alone. Needs
-`pip install expunge[models]`.
+Training images stay in the original order, test images are sorted by class. A file that is there already is left alone.
+Needs `pip install expunge[models]`.
 """
 
 import io

@@ -37,7 +37,7 @@ from expunge.requests.apply import apply_waiting
 from expunge.requests.create import Plan, create_project
 from expunge.requests.images import load_rows
 from expunge.requests.project import Ledger
-from expunge.requests.receive import Wish, receive
+from expunge.requests.receive import RequestOptions, receive
 from expunge.requests.recovery import writing
 from expunge.requests.state import State
 from expunge.requests.weights import load_first, rebuild, with_weights
@@ -79,7 +79,9 @@ def apply_all(folder: Path, train: Images, parts: list[list[int]]) -> None:
     for number, rows in enumerate(parts):
         with writing(folder) as ledger:
             if len(ledger.state.requests) <= number:
-                receive(ledger, forget_set(train, rows), Wish(reference=f"request {number + 1}", keep_until=KEPT))
+                receive(
+                    ledger, forget_set(train, rows), RequestOptions(reference=f"request {number + 1}", keep_until=KEPT)
+                )
             if ledger.state.in_state(State.VALIDATED, State.APPLIED):
                 print(f"{folder.name}: request {number + 1} of {len(parts)}", file=sys.stderr)
                 report = apply_waiting(ledger, Runtime(progress=Bars()))

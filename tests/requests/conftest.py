@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from expunge.data.forget import ForgetSet
 from expunge.models.sources import ModelSource
 from expunge.requests.create import Plan, create_project
-from expunge.requests.receive import Wish
+from expunge.requests.receive import RequestOptions
 
 NETWORK = """
 from torch import nn
@@ -80,9 +80,11 @@ def project(plan, tmp_path):
 
 
 @pytest.fixture
-def wishes():
+def options():
     """Return requests that keep their images, and that don't."""
-    return SimpleNamespace(keeping=Wish(reference="letter 1", keep_until=FAR), plain=Wish(reference="letter 2"))
+    return SimpleNamespace(
+        keeping=RequestOptions(reference="letter 1", keep_until=FAR), plain=RequestOptions(reference="letter 2")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -124,14 +124,14 @@ print(json.dumps(killed))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGKILL there")
-def test_fifty_kills_of_apply_and_undo_leave_a_consistent_project(plan, tmp_path, inputs, rows_of, wishes):
+def test_fifty_kills_of_apply_and_undo_leave_a_consistent_project(plan, tmp_path, inputs, rows_of, options):
     project, rows = tmp_path / "project", rows_of(60, seed=0)
     create_project(project, replace(plan, settings=HASTY))
     with writing(project) as ledger:
-        receive(ledger, rows.rows([0]), wishes.keeping)
+        receive(ledger, rows.rows([0]), options.keeping)
         apply_waiting(ledger, Runtime())
-        receive(ledger, rows.rows([1]), wishes.keeping)
-        receive(ledger, rows.rows([2]), wishes.plain)
+        receive(ledger, rows.rows([1]), options.keeping)
+        receive(ledger, rows.rows([2]), options.plain)
     done = subprocess.run(
         [sys.executable, "-c", KILLER, project, inputs, str(POINTS)], capture_output=True, text=True, check=False
     )

@@ -18,7 +18,7 @@ RowsByRequest = Mapping[str, ForgetSet]
 
 
 @dataclass(slots=True)
-class Continued:
+class ContinualEdit:
     """What one edit, with its repairs, came to.
 
     Args:
@@ -40,7 +40,7 @@ class Continued:
 
 def forget_more(
     classifier: Classifier, new: RowsByRequest, earlier: RowsByRequest, how: Mapping[str, Any], runtime: Runtime
-) -> Continued:
+) -> ContinualEdit:
     """Return the edit that forgets `new` while every row of `earlier` stays forgotten.
 
     After each round all earlier rows are checked; those that came back join the rows of the next round, which goes on
@@ -59,7 +59,7 @@ def forget_more(
     options = EditOptions(
         method=make_method(how["method"], how["settings"]), seed=how["seed"], strength=Strength(how["strength"])
     )
-    outcome = Continued(classifier)
+    outcome = ContinualEdit(classifier)
     back: dict[str, list[int]] = {}
     for _ in range(ROUNDS):
         repair = [earlier[name].rows(rows) for name, rows in back.items()]
