@@ -3,13 +3,17 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from expunge.bench.kept import to_lines
 
 from expunge.base.errors import DataError
 from expunge.base.settings import to_mapping
 from expunge.bench.cells import make_cells
 from expunge.bench.grid import read_grid
+from expunge.bench.page import Report, make_page
 from expunge.bench.records import read_records
+from expunge.bench.run import Share, run_cell
+from expunge.bench.store import to_lines, with_stored
+from expunge.compute.runtime import SILENT
+from expunge.methods import METHODS
 from expunge.methods.unlearn import make_method
 
 JOB = {"model": {"architecture": "a:b", "weights": "{data}/w"}, "data": {"source": "npz:{arrays}/c.npz"}}
