@@ -8,14 +8,14 @@ classifiers are trained on halves of the 6,000 images, three retrained ones on a
 each shadow classifier unlearns too, least-change does without inverted probes, which are made anew for each classifier.
 Last, the cost of a quick audit is measured beside an edit of 16 rows of the ResNet-20 with published weights.
 
-It can be stopped and started again: what is there is not made again. Writes docs/results/audit_cifar10.md, .csv and
-.svg; the pages report.html and compare.html stay under runs/, since they show forgotten images. The real images and
-classifiers are looked for in EXPUNGE_DATA (default: ../shared/data). --smoke does all of it on a few hundred images
-and writes nothing to docs/.
+It can be stopped and started again: what is there is not made again. Writes README.md, measured.jsonl and audit.svg to
+benchmarks/results/audit_cifar10; the pages report.html and compare.html stay under runs/, since they show forgotten
+images. Needs the classifier and the arrays of CIFAR-10, see benchmarks/README.md. --smoke does all of it on a few
+hundred images and writes no results.
 """
 
-import csv
 import io
+import json
 import os
 import platform
 import subprocess
@@ -35,6 +35,7 @@ from expunge._version import __version__
 from expunge.audit.record import Audit, Figure, Level, read_audit
 from expunge.base.disk import write_bytes, write_text
 from expunge.base.errors import DataError
+from expunge.bench.cells import find_data
 from expunge.cli.display import Bars
 from expunge.cli.run import read_job
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
@@ -46,7 +47,7 @@ from expunge.task.task import Strength
 from expunge.training import Augmentation, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "docs" / "results"
+RESULTS = ROOT / "benchmarks" / "results" / "audit_cifar10"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 METHODS: dict[str, dict[str, Any]] = {
     "l2ul": {},
@@ -84,18 +85,10 @@ def main(size: Size) -> None:
     write_comparison([audit.folder for audit in audits.values()], size.runs / "compare.html")
     if size is FULL:
         RESULTS.mkdir(parents=True, exist_ok=True)
-        write_text(RESULTS / "audit_cifar10.md", make_page(size, audits, timing))
-        write_text(RESULTS / "audit_cifar10.csv", make_csv(audits))
-        draw(audits, RESULTS / "audit_cifar10.svg")
+        write_text(RESULTS / "README.md", make_page(size, audits, timing))
+        write_text(RESULTS / "measured.jsonl", make_lines(audits))
+        draw(audits, RESULTS / "audit.svg")
     print(make_page(size, audits, timing))
-
-
-def find_data() -> Path:
-    """Return the folder of real images and classifiers."""
-    folder = Path(os.environ.get("EXPUNGE_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        raise DataError("EXPUNGE_DATA", "the folder of real images and classifiers", f"{folder}, which is not there")
-    return folder
 
 
 def make_images(size: Size) -> Path:
@@ -103,7 +96,6 @@ def make_images(size: Size) -> Path:
     path = size.runs / "images.npz"
     if not path.exists():
         arrays = ROOT / "runs" / "data"
-        subprocess.run([sys.executable, find_data() / "unpack.py", arrays], check=True)  # noqa: S603 - our own script
         size.runs.mkdir(parents=True, exist_ok=True)
         with np.load(arrays / "cifar10.npz") as found:
             step = len(found["x_test"]) // size.test
@@ -235,10 +227,10 @@ def make_page(size: Size, audits: Mapping[str, Audit], timing: Timing) -> str:
         "audit says, not which method is better; for that, see the other tables.",
         "",
         "Written by `python benchmarks/audit_cifar10.py`, which also writes each report and their comparison as pages; "
-        "[audit_cifar10.csv](audit_cifar10.csv) has every figure with its 95% interval. A figure that misses its "
-        "target is marked with *; what it means stands in [audit.md](../audit.md).",
+        "[measured.jsonl](measured.jsonl) has every figure with its 95% interval. A figure that misses its "
+        "target is marked with *; what it means stands in [audit.md](../../../docs/audit.md).",
         "",
-        "![Membership, relearning and likeness of layers](audit_cifar10.svg)",
+        "![Membership, relearning and likeness of layers](audit.svg)",
         "",
     ]
     for method, audit in audits.items():
@@ -277,17 +269,16 @@ def target_of(figure: Figure) -> str:
     return "" if figure.target is None else f"{words[figure.direction.value]} {figure.target:,.4g}".strip()
 
 
-def make_csv(audits: Mapping[str, Audit]) -> str:
-    """Return one line a figure and method."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["figure", "method", "value", "low", "high", "unit", "target", "flagged", "measured_on", "reason"])
+def make_lines(audits: Mapping[str, Audit]) -> str:
+    """Return one line of JSON a figure and method."""
+    lines = []
     for method, audit in audits.items():
         for name, figure in audit.figures.items():
             low, high = figure.interval or (None, None)
-            rest = [figure.unit, figure.target, figure.flagged, figure.measured_on, figure.reason]
-            writer.writerow([name, method, figure.value, low, high, *rest])
-    return stream.getvalue()
+            rest = {each: getattr(figure, each) for each in ("unit", "target", "flagged", "measured_on", "reason")}
+            line = {"figure": name, "method": method, "value": figure.value, "low": low, "high": high, **rest}
+            lines.append(json.dumps(line) + "\n")
+    return "".join(lines)
 
 
 def draw(audits: Mapping[str, Audit], path: Path) -> None:

@@ -4,7 +4,8 @@
 
 Weights are random, since memory and time do not depend on them; the rows' labels are what the classifier answers, so
 that there is something to forget. Each edit is a process of its own, whose largest resident memory is what is
-reported. Finished ones are kept under runs/ and skipped. Writes docs/results/large_classifiers.md.
+reported. Finished ones are kept under runs/ and skipped. Writes README.md and
+measured.jsonl to benchmarks/results/large_classifiers.
 
 The steps are fewer than the default 50, to keep it to minutes; memory does not depend on their number, and seconds a
 step are reported.
@@ -31,6 +32,7 @@ from expunge.surrogates.procedural import draw_leaves
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs" / "large_classifiers"
+RESULTS = ROOT / "benchmarks" / "results" / "large_classifiers"
 CLASSIFIERS = ("torchvision:resnet50", "timm:vit_base_patch16_224")
 ROWS, SIZE, BATCH = 16, 224, 8
 SETTINGS = {"exact": {"steps": 8, "probe_batch": 16}, "probes": {"mixes": 96, "procedural": 32}}
@@ -44,7 +46,9 @@ def main() -> None:
         if not path.exists():
             subprocess.run([sys.executable, __file__, name, path], check=True)  # noqa: S603 - this very file
     found = [json.loads((RUNS / f"{name.replace(':', '-')}.json").read_text("utf-8")) for name in CLASSIFIERS]
-    write_text(ROOT / "docs" / "results" / "large_classifiers.md", make_page(found))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_text(RESULTS / "measured.jsonl", "".join(json.dumps(each) + "\n" for each in found))
+    write_text(RESULTS / "README.md", make_page(found))
     print(make_page(found))
 
 
@@ -93,7 +97,8 @@ def make_page(found: list[dict]) -> str:
         "",
         f"{ROWS} rows of {SIZE} x {SIZE} pixels, exact, misclassify, random weights. Written by "
         "`python benchmarks/large_classifiers.py`, which names the settings. Memory is the process's largest resident "
-        "size, PyTorch and the classifier included (`before`: when the edit began).",
+        "size, PyTorch and the classifier included (`before`: when the edit began). [measured.jsonl](measured.jsonl) "
+        "has all that was measured.",
         "",
         "| classifier | weights | goal, % | steps | memory, GiB | before | seconds | CPU seconds | gradients | stop |",
         "|---|---|---|---|---|---|---|---|---|---|",

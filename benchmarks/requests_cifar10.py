@@ -3,19 +3,17 @@
     python benchmarks/requests_cifar10.py
 
 Uses the ledger itself, so it can be stopped and started again: requests that were applied are not applied again.
-Writes docs/results/requests_cifar10.md, .csv and .svg. The real images and classifiers are looked for in EXPUNGE_DATA
-(default: ../shared/data); the projects are kept under runs/.
+Writes README.md, measured.jsonl and accuracy.svg to benchmarks/results/requests_cifar10; the projects are kept under
+runs/. Needs the classifier and the arrays of CIFAR-10, see benchmarks/README.md.
 
 Probes are dead leaves and mixes only. Inverted probes would be better, but they belong to one classifier, and each
 version of the weights is another: they would be made anew for every request.
 """
 
-import csv
 import io
 import json
 import os
 import platform
-import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -26,20 +24,20 @@ import torch
 from matplotlib import pyplot
 
 from expunge._version import __version__
-from expunge.base.errors import DataError
 from expunge.base.tensors import write_json, write_text
+from expunge.bench.cells import find_data
 from expunge.cli.display import Bars
 from expunge.compute.runtime import Runtime
 from expunge.data import forget_set, load_data, random_rows
 from expunge.data.images import Images, Subset
+from expunge.methods.continual import holds
 from expunge.models.classifier import Classifier, Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests.apply import apply_waiting
-from expunge.requests.continual import holds
 from expunge.requests.create import Plan, create_project
 from expunge.requests.images import load_rows
 from expunge.requests.project import Ledger
-from expunge.requests.receive import Wish, receive
+from expunge.requests.receive import RequestOptions, receive
 from expunge.requests.recovery import writing
 from expunge.requests.state import State
 from expunge.requests.weights import load_first, rebuild, with_weights
@@ -48,7 +46,7 @@ from expunge.task.task import Strength
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs" / "requests_cifar10"
-RESULTS = ROOT / "docs" / "results"
+RESULTS = ROOT / "benchmarks" / "results" / "requests_cifar10"
 REQUESTS, ROWS = 16, 16
 METHOD = "least-change"
 SETTINGS = {"exact": {"steps": 20}, "probes": {"inverted": 0, "procedural": 512, "mixes": 1000}}
@@ -58,8 +56,8 @@ COLUMNS = ("arrangement", "request", "rows forgotten", "of", "came back", "round
 
 
 def main() -> None:
-    """Apply what is missing, measure every version, write page, table and plot."""
-    data = load_data(f"npz:{unpack_arrays() / 'cifar10.npz'}")
+    """Apply what is missing, measure every version, write page, figures and plot."""
+    data = load_data(f"npz:{ROOT / 'runs' / 'data' / 'cifar10.npz'}")
     assert data.test is not None  # noqa: S101
     order = torch.tensor(random_rows(data.train, REQUESTS * ROWS, seed=0))
     order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(0))].tolist()
@@ -69,21 +67,6 @@ def main() -> None:
         apply_all(folder, data.train, [order[start : start + size] for start in range(0, len(order), size)])
         found += measure(name, folder, data.test)
     write_results(found)
-
-
-def find_data() -> Path:
-    """Return the folder of real images and classifiers."""
-    folder = Path(os.environ.get("EXPUNGE_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        raise DataError("EXPUNGE_DATA", "the folder of real images and classifiers", f"{folder}, which is not there")
-    return folder
-
-
-def unpack_arrays() -> Path:
-    """Return the folder of unpacked arrays; unpack them the first time."""
-    arrays = ROOT / "runs" / "data"
-    subprocess.run([sys.executable, find_data() / "unpack.py", arrays], check=True)  # noqa: S603 - our own script
-    return arrays
 
 
 def apply_all(folder: Path, train: Images, parts: list[list[int]]) -> None:
@@ -96,7 +79,9 @@ def apply_all(folder: Path, train: Images, parts: list[list[int]]) -> None:
     for number, rows in enumerate(parts):
         with writing(folder) as ledger:
             if len(ledger.state.requests) <= number:
-                receive(ledger, forget_set(train, rows), Wish(reference=f"request {number + 1}", keep_until=KEPT))
+                receive(
+                    ledger, forget_set(train, rows), RequestOptions(reference=f"request {number + 1}", keep_until=KEPT)
+                )
             if ledger.state.in_state(State.VALIDATED, State.APPLIED):
                 print(f"{folder.name}: request {number + 1} of {len(parts)}", file=sys.stderr)
                 report = apply_waiting(ledger, Runtime(progress=Bars()))
@@ -135,15 +120,11 @@ def test_accuracy(folder: Path, version: int, classifier: Classifier, test: Imag
 
 
 def write_results(lines: list[dict[str, Any]]) -> None:
-    """Write page, table and plot."""
+    """Write page, figures and plot."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(RESULTS / "requests_cifar10.csv", stream.getvalue())
-    write_text(RESULTS / "requests_cifar10.svg", make_plot(lines))
-    write_text(RESULTS / "requests_cifar10.md", make_page(lines))
+    write_text(RESULTS / "measured.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    write_text(RESULTS / "accuracy.svg", make_plot(lines))
+    write_text(RESULTS / "README.md", make_page(lines))
 
 
 def make_plot(lines: list[dict[str, Any]]) -> str:
@@ -181,10 +162,10 @@ def make_page(lines: list[dict[str, Any]]) -> str:
             f"Method `{METHOD}`, exact pixels, settings `{json.dumps(SETTINGS)}`: fewer steps than its default, and no "
             "inverted probes, since each version of the weights would need its own.",
             "",
-            "Written by `python benchmarks/requests_cifar10.py`; [requests_cifar10.csv](requests_cifar10.csv) has the "
+            "Written by `python benchmarks/requests_cifar10.py`; [measured.jsonl](measured.jsonl) has the "
             "same figures.",
             "",
-            "![test accuracy over rows forgotten](requests_cifar10.svg)",
+            "![test accuracy over rows forgotten](accuracy.svg)",
             "",
             "| arrangement | requests | rows forgotten | came back | rounds | seconds | test | test drop |",
             "|---|---|---|---|---|---|---|---|",

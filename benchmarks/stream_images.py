@@ -1,7 +1,7 @@
 """How many photographs a second are loaded, and predicted, one batch at a time and with threads one batch ahead.
 
 Command: python benchmarks/stream_images.py [IMAGES]
-Needs:   EXPUNGE_DATA (default ../shared/data)
+Needs:   imagenet_samples of benchmarks/README.md
 Prints the medians of five turns each, taken in turn, and their ratio. It says how busy the machine is, too.
 """
 
@@ -11,11 +11,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from expunge.bench.cells import find_data
 from expunge.data import DataRequest, load_data
 from expunge.data.images import Images, Subset, batches
 from expunge.models.sources import ModelSource, load_classifier
@@ -49,10 +49,9 @@ def measure(work: Callable[[Iterator[Tensor]], None], images: Images) -> tuple[f
 
 
 def main(count: int) -> None:
-    data = Path(os.environ.get("EXPUNGE_DATA", Path(__file__).resolve().parents[1].parent / "shared" / "data"))
     with warnings.catch_warnings(action="ignore"):
         loaded = load_classifier(ModelSource("torchvision:squeezenet1_1"))
-    photographs = load_data(f"folder:{data / 'imagenet_samples'}", DataRequest(loaded.preprocessing)).train
+    photographs = load_data(f"folder:{find_data() / 'imagenet_samples'}", DataRequest(loaded.preprocessing)).train
     images = Subset(photographs, range(count))
 
     def load(stream: Iterator[Tensor]) -> None:

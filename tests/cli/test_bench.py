@@ -39,37 +39,37 @@ def grid(job):
 
 def read_table(folder):
     """Return the grid's table without what depends on the clock."""
-    with (folder / "docs" / "results" / "grid.csv").open() as stream:
+    with (folder / "grid.csv").open() as stream:
         return [{name: value for name, value in line.items() if name != "seconds"} for line in csv.DictReader(stream)]
 
 
 def test_a_grid_is_run_once_and_makes_its_tables(grid, expunge):
     folder = grid(seeds=[0, 1], counts=[2, 4], methods=METHODS[:1])
-    said = expunge("bench", "grid.toml")
+    said = expunge("bench", "grid.toml", "--csv", "grid.csv")
     assert said.code == 0, said.err
     assert "4/4 negative gradient, k = 4, seed 1: done" in said.err
-    written = {path.name for path in (folder / "docs" / "results").iterdir()}
-    assert written == {"grid.md", "grid.csv", "grid.tex", "grid.jsonl", "grid-accuracy.svg", "grid-trade-off.svg"}
+    written = {path.name for path in (folder / "results" / "grid").iterdir()}
+    assert written == {"README.md", "results.jsonl", "accuracy.svg", "trade-off.svg"}
     assert "| 4 | negative gradient | 2 |" in said.out
     assert len(read_table(folder)) == 4
-    before = (folder / "docs" / "results" / "grid.md").read_text()
+    before = (folder / "results" / "grid" / "README.md").read_text()
     again = expunge("bench", "grid.toml")
     assert (again.code, again.err) == (0, "")
-    assert (folder / "docs" / "results" / "grid.md").read_text() == before
+    assert (folder / "results" / "grid" / "README.md").read_text() == before
     (folder / "images.npz").unlink()
     assert expunge("bench", "grid.toml", "--table").out == again.out
 
 
-def test_what_is_kept_beside_the_tables_is_not_run_again(grid, expunge):
+def test_what_is_stored_is_not_run_again(grid, expunge):
     folder = grid(methods=METHODS[:1])
     first = expunge("bench", "grid.toml")
     shutil.rmtree(folder / "runs")
     elsewhere = expunge("bench", "grid.toml")
     assert (elsewhere.code, elsewhere.out) == (0, first.out)
-    assert "keeps the results of 1 of 1 cells; --again measures them anew" in elsewhere.err
+    assert "has the results of 1 of 1 cells; --again measures them anew" in elsewhere.err
     assert not (folder / "runs").exists()
     grid(methods=METHODS[:1], seeds=[0, 1])
-    more = expunge("bench", "grid.toml")
+    more = expunge("bench", "grid.toml", "--csv", "grid.csv")
     assert more.code == 0, more.err
     assert [path.name for path in (folder / "runs" / "grid").iterdir()] == ["negative-gradient-k4-s1"]
     assert "1 of 2 cells are done already" in more.err
@@ -78,20 +78,30 @@ def test_what_is_kept_beside_the_tables_is_not_run_again(grid, expunge):
     assert len(list((folder / "runs" / "grid").iterdir())) == 2
 
 
-def test_measuring_anew_loses_nothing_that_is_kept(grid, expunge):
+def test_tables_are_exported_on_demand_and_the_folder_of_pages_can_be_named(grid, expunge):
+    folder = grid(methods=METHODS[:1])
+    said = expunge("bench", "grid.toml", "--results", "pages", "--csv", "grid.csv", "--latex", "grid.tex")
+    assert said.code == 0, said.err
+    assert (folder / "pages" / "grid" / "README.md").read_text() in said.out
+    assert [line["method"] for line in read_table(folder)] == ["negative gradient"]
+    assert "negative gradient" in (folder / "grid.tex").read_text()
+    assert not (folder / "results").exists()
+
+
+def test_measuring_anew_loses_nothing_that_is_stored(grid, expunge):
     folder = grid(methods=METHODS[:1], seeds=[0, 1])
     assert expunge("bench", "grid.toml").code == 0
-    before = (folder / "docs" / "results" / "grid.jsonl").read_text()
+    before = (folder / "results" / "grid" / "results.jsonl").read_text()
     shutil.rmtree(folder / "runs" / "grid" / "negative-gradient-k4-s1")
     assert expunge("bench", "grid.toml", "--again", "--table").code == 0
-    assert (folder / "docs" / "results" / "grid.jsonl").read_text() == before
+    assert (folder / "results" / "grid" / "results.jsonl").read_text() == before
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_table(grid, expunge):
     folder = grid(seeds=[0, 1, 2], methods=METHODS[:1])
-    assert expunge("bench", "grid.toml", "--runs", "whole").code == 0
+    assert expunge("bench", "grid.toml", "--csv", "grid.csv", "--runs", "whole").code == 0
     whole = read_table(folder)
-    (folder / "docs" / "results" / "grid.csv").unlink()
+    (folder / "grid.csv").unlink()
     start = [sys.executable, "-m", "expunge", "bench", "grid.toml", "--again", "--jobs", "2"]
     process = subprocess.Popen(start, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     done = wait_for(lambda: list((folder / "runs").glob("grid/*/result.json")))
@@ -101,7 +111,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_table(grid, expunge):
     kept = {path: path.stat().st_mtime_ns for path in done}
     assert 0 < len(list((folder / "runs").glob("grid/*/result.json"))) < 3
     wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
-    said = expunge("bench", "grid.toml", "--again")
+    said = expunge("bench", "grid.toml", "--csv", "grid.csv", "--again")
     assert said.code == 0, said.err
     assert read_table(folder) == whole
     assert {path: path.stat().st_mtime_ns for path in done} == kept
@@ -196,7 +206,7 @@ def test_a_table_of_nothing_is_an_error(grid, expunge):
 @pytest.mark.parametrize("earlier", ["left", "repaired"])
 def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expunge, earlier):
     folder = grid(stream={"requests": 3, "earlier": earlier}, methods=METHODS[1:])
-    assert expunge("bench", "grid.toml").code == 0
+    assert expunge("bench", "grid.toml", "--csv", "grid.csv").code == 0
     lines = read_table(folder)
     assert [line["request"] for line in lines] == ["1", "2", "3"]
     assert all(float(line["this request, %"]) == 100 for line in lines)
@@ -213,15 +223,15 @@ def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expu
         line["weights_sha256"] for line in result["requests"]
     ]
     assert again["requests"][:2] == result["requests"][:2]
-    assert (folder / "docs" / "results" / "grid-stream.svg").exists()
+    assert (folder / "results" / "grid" / "stream.svg").exists()
 
 
 def test_a_ray_cluster_gives_the_same_table(grid, expunge):
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     folder = grid()
-    assert expunge("bench", "grid.toml", "--runs", "whole").code == 0
+    assert expunge("bench", "grid.toml", "--csv", "grid.csv", "--runs", "whole").code == 0
     whole = read_table(folder)
-    said = expunge("bench", "grid.toml", "--again", "--ray", "local", "--jobs", "2")
+    said = expunge("bench", "grid.toml", "--csv", "grid.csv", "--again", "--ray", "local", "--jobs", "2")
     assert said.code == 0, said.err
     assert read_table(folder) == whole
 

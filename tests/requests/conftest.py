@@ -13,7 +13,7 @@ from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests.create import Plan, create_project
-from expunge.requests.receive import Wish
+from expunge.requests.receive import RequestOptions
 
 NETWORK = """
 from torch import nn
@@ -81,9 +81,11 @@ def project(plan, tmp_path):
 
 
 @pytest.fixture
-def wishes():
+def options():
     """Return requests that keep their images, and that don't."""
-    return SimpleNamespace(keeping=Wish(reference="letter 1", keep_until=FAR), plain=Wish(reference="letter 2"))
+    return SimpleNamespace(
+        keeping=RequestOptions(reference="letter 1", keep_until=FAR), plain=RequestOptions(reference="letter 2")
+    )
 
 
 @pytest.fixture(scope="session")

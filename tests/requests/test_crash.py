@@ -23,15 +23,15 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
-import expunge.ledger as package
-from expunge.ledger import versions
-from expunge.ledger.apply import apply_waiting
-from expunge.ledger.images import load_rows
-from expunge.ledger.project import Ledger
-from expunge.ledger.recovery import writing
-from expunge.ledger.rewind import undo
-from expunge.ledger.state import State
-from expunge.ledger.verify import verify_project
+import expunge.requests as package
+from expunge.requests import versions
+from expunge.requests.apply import apply_waiting
+from expunge.requests.images import load_rows
+from expunge.requests.project import Ledger
+from expunge.requests.recovery import writing
+from expunge.requests.rewind import undo
+from expunge.requests.state import State
+from expunge.requests.verify import verify_project
 from expunge.runtime import Runtime
 
 versions.measure_robust_goal = partial(versions.measure_robust_goal, copies=1)
@@ -124,14 +124,14 @@ print(json.dumps(killed))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGKILL there")
-def test_fifty_kills_of_apply_and_undo_leave_a_consistent_project(plan, tmp_path, inputs, rows_of, wishes):
+def test_fifty_kills_of_apply_and_undo_leave_a_consistent_project(plan, tmp_path, inputs, rows_of, options):
     project, rows = tmp_path / "project", rows_of(60, seed=0)
     create_project(project, replace(plan, settings=HASTY))
     with writing(project) as ledger:
-        receive(ledger, rows.rows([0]), wishes.keeping)
+        receive(ledger, rows.rows([0]), options.keeping)
         apply_waiting(ledger, Runtime())
-        receive(ledger, rows.rows([1]), wishes.keeping)
-        receive(ledger, rows.rows([2]), wishes.plain)
+        receive(ledger, rows.rows([1]), options.keeping)
+        receive(ledger, rows.rows([2]), options.plain)
     done = subprocess.run(
         [sys.executable, "-c", KILLER, project, inputs, str(POINTS)], capture_output=True, text=True, check=False
     )

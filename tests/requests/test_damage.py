@@ -22,11 +22,11 @@ from expunge.requests.verify import verify_project
 
 
 @pytest.fixture
-def two(project, rows_of, wishes):
+def two(project, rows_of, options):
     """Return a project with two versions."""
     with writing(project) as ledger:
         for number in range(2):
-            receive(ledger, rows_of(60, seed=0).rows([number]), wishes.keeping)
+            receive(ledger, rows_of(60, seed=0).rows([number]), options.keeping)
         apply_waiting(ledger, Runtime(), batch=1)
     return project
 
@@ -167,13 +167,13 @@ def test_a_read_only_folder_is_named(two):
     assert "a folder that can be written to, got" in done.stderr
 
 
-def test_a_full_disk_loses_nothing(two, rows_of, wishes, monkeypatch):
+def test_a_full_disk_loses_nothing(two, rows_of, options, monkeypatch):
     def refuse(path, content):
         raise OutputError(str(path), "a place that can be written to", "No space left on device")
 
     before = len(Ledger.open(two).entries)
     with writing(two) as ledger:
-        receive(ledger, rows_of(60, seed=0).rows([5]), wishes.keeping)
+        receive(ledger, rows_of(60, seed=0).rows([5]), options.keeping)
         with monkeypatch.context() as patched:
             patched.setattr("expunge.requests.versions.write_bytes", refuse)
             with pytest.raises(OutputError, match="No space left"):

@@ -28,10 +28,10 @@ def url():
     TABLES.drop_all(Database.connect(url).engine)
 
 
-def test_a_project_can_keep_its_ledger_in_postgresql(plan, url, tmp_path, rows_of, wishes):
+def test_a_project_can_keep_its_ledger_in_postgresql(plan, url, tmp_path, rows_of, options):
     create_project(tmp_path / "project", replace(plan, database=url))
     with writing(tmp_path / "project") as ledger:
-        receive(ledger, rows_of(4, seed=0), wishes.keeping)
+        receive(ledger, rows_of(4, seed=0), options.keeping)
         apply_waiting(ledger, Runtime())
         undo(ledger)
         apply_waiting(ledger, Runtime())

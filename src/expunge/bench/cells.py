@@ -1,4 +1,4 @@
-"""The cells of a grid: one job each, in a folder of its own, done when its result is there or is kept elsewhere."""
+"""The cells of a grid: one job each, in a folder of its own, done when its result is there or in the store."""
 
 import hashlib
 import json
@@ -14,11 +14,13 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, merge, to_mapping
 from expunge.bench.grid import ClassifierRow, Grid, MethodRow, StreamPart
 from expunge.jobs.job import DataPart, ForgetPart, GoalChoice, Job, ModelPart
+from expunge.methods import METHODS
+from expunge.methods.protocol import revision_of
 from expunge.methods.unlearn import make_method
 from expunge.task.task import StopReason
 
 DATA_VARIABLE = "EXPUNGE_DATA"
-DEFAULT_DATA = Path("../shared/data")
+DEFAULT_DATA = Path("data")
 RESULT, FAILURE, MACHINE = "result.json", "failure.json", "cell.json"
 WHERE_IT_RUNS = ("device", "devices", "nodes", "memory_gigabytes")
 PLAIN = Job(
@@ -41,7 +43,7 @@ class Cell:
         stream: how many requests, and what becomes of earlier ones.
         folder: where the result goes.
         key: hash of what was asked, see `make_key`.
-        kept: what an earlier run left of this cell, possibly elsewhere; see `expunge.bench.kept`.
+        stored: what the store of results has of this cell; see `expunge.bench.store`.
     """
 
     classifier: str
@@ -53,7 +55,7 @@ class Cell:
     stream: StreamPart
     folder: Path
     key: str
-    kept: Mapping[str, Any] = field(default_factory=dict)
+    stored: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,24 +65,34 @@ class Cell:
 
     def result(self) -> dict[str, Any] | None:
         """Return the finished result, None if there is none; one that Ctrl-C ended is none."""
-        return self._own_result() or self.kept.get("result")
+        return self._own_result() or self.stored.get("result")
 
     @property
-    def is_only_kept(self) -> bool:
-        """Return whether the result is one that was kept, and there is none in the cell's folder."""
-        return self._own_result() is None and bool(self.kept)
+    def is_only_stored(self) -> bool:
+        """Return whether the store has the result, and the cell's folder has none."""
+        return self._own_result() is None and bool(self.stored)
+
+    @property
+    def revision(self) -> int:
+        """Return the revision of the method that the cell is run with now."""
+        return revision_of(METHODS[self.job.method])
+
+    @property
+    def is_outdated(self) -> bool:
+        """Return whether the cell's folder is of another revision of the method."""
+        machine = self._own_machine()
+        return machine is not None and machine.get("revision", 1) != self.revision
 
     def machine(self) -> dict[str, Any] | None:
         """Return where the cell was run, None if it doesn't say."""
         if self._own_result() is None:
-            return self.kept.get("machine")
-        path = self.folder / MACHINE
-        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else None
+            return self.stored.get("machine")
+        return self._own_machine()
 
     def audit(self) -> Mapping[str, float | None]:
         """Return the figures of the cell's audit by name; none where it has not been audited."""
         if self._own_result() is None:
-            return dict(self.kept.get("audit", {}))
+            return dict(self.stored.get("audit", {}))
         folder = self.folder / AUDIT_FOLDER
         figures = read_audit(folder).figures if (folder / AUDIT_FILE).is_file() else {}
         return {name: figure.value for name, figure in figures.items()}
@@ -92,10 +104,14 @@ class Cell:
 
     def _own_result(self) -> dict[str, Any] | None:
         path = self.folder / RESULT
-        if not path.is_file():
+        if not path.is_file() or self.is_outdated:
             return None
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return None if result.get("stop_reason") == StopReason.INTERRUPTED else result
+
+    def _own_machine(self) -> dict[str, Any] | None:
+        path = self.folder / MACHINE
+        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else None
 
 
 def make_cells(grid: Grid, *, name: str, runs: Path) -> tuple[Cell, ...]:
@@ -109,8 +125,8 @@ def make_cells(grid: Grid, *, name: str, runs: Path) -> tuple[Cell, ...]:
     Raises:
         SettingsError: a job has an unknown key or a value that doesn't fit, or two cells share a folder.
     """
-    places = {"data": str(find_data()), "arrays": str(runs / "data"), "runs": str(runs)}
-    cells = tuple(_each_cell(grid, places, runs / name))
+    folders = {"data": str(find_data()), "arrays": str(runs / "data"), "runs": str(runs)}
+    cells = tuple(_each_cell(grid, folders, runs / name))
     seen: dict[Path, Cell] = {}
     for cell in cells:
         if cell.folder in seen:
@@ -122,11 +138,11 @@ def make_cells(grid: Grid, *, name: str, runs: Path) -> tuple[Cell, ...]:
 
 
 def find_data() -> Path:
-    """Return the folder of real images and classifiers, which {data} in a configuration stands for."""
+    """Return the folder of images and classifiers, {data} in a configuration: EXPUNGE_DATA, or else `data`."""
     return Path(os.environ.get(DATA_VARIABLE, DEFAULT_DATA))
 
 
-def _each_cell(grid: Grid, places: Mapping[str, str], folder: Path) -> Iterator[Cell]:
+def _each_cell(grid: Grid, folders: Mapping[str, str], folder: Path) -> Iterator[Cell]:
     for seed in grid.seeds:
         for one in grid.classifiers or (ClassifierRow(),):
             for count in grid.counts:
@@ -136,14 +152,14 @@ def _each_cell(grid: Grid, places: Mapping[str, str], folder: Path) -> Iterator[
                     for goal in grid.goals_of(row):
                         named = goal.value if grid.goals and row.goal is None else ""
                         values = _values(grid, one, row, goal) | _drawn(grid, count, seed)
-                        job = from_mapping(Job, _fill(values, places), "job.")
-                        place = folder / _folder_name((one.label, row.label, named), grid, count, seed)
+                        job = from_mapping(Job, _fill(values, folders), "job.")
+                        own = folder / _folder_name((one.label, row.label, named), grid, count, seed)
                         key = make_key(from_mapping(Job, values, "job."), grid.stream)
-                        yield Cell(one.label, named, row.label, count, seed, job, grid.stream, place, key)
+                        yield Cell(one.label, named, row.label, count, seed, job, grid.stream, own, key)
 
 
 def make_key(job: Job, stream: StreamPart) -> str:
-    """Return a hash of what a job asks for beyond the defaults, with places such as {data} left open.
+    """Return a hash of what a job asks for beyond the defaults, with folders such as {data} left open.
 
     What it is run on makes no other job; neither does a setting that was added since, or a default that is written out.
     """
@@ -186,14 +202,14 @@ def _drawn(grid: Grid, count: int, seed: int) -> dict[str, Any]:
     return {"seed": seed, "forget": {"random": count * grid.stream.requests}}
 
 
-def _fill(value: Any, places: Mapping[str, str]) -> Any:  # noqa: ANN401 - any TOML value
-    """Return `value` with {data} and {arrays} replaced in every text."""
+def _fill(value: Any, folders: Mapping[str, str]) -> Any:  # noqa: ANN401 - any TOML value
+    """Return `value` with {data}, {arrays} and {runs} replaced in every text."""
     if isinstance(value, Mapping):
-        return {name: _fill(item, places) for name, item in value.items()}
+        return {name: _fill(item, folders) for name, item in value.items()}
     if not isinstance(value, str):
         return value
-    for name, place in places.items():
-        value = value.replace(f"{{{name}}}", place)
+    for name, folder in folders.items():
+        value = value.replace(f"{{{name}}}", folder)
     return value
 
 

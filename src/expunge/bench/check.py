@@ -5,13 +5,11 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expunge.base.errors import DataError, OutputError, SettingsError
+from expunge.base.errors import OutputError, SettingsError
 from expunge.base.settings import to_mapping
-from expunge.bench.cells import Cell, find_data
+from expunge.bench.cells import Cell
 from expunge.compute.runtime import Runtime
-from expunge.data import DataSplits, parse_source
 from expunge.jobs.inputs import load_sources
-from expunge.jobs.job import Job
 from expunge.methods.protocol import Needs
 from expunge.methods.unlearn import make_method
 
@@ -27,7 +25,8 @@ def check_cells(cells: Sequence[Cell]) -> None:
     for cell in cells:
         key = json.dumps([to_mapping(cell.job.model), to_mapping(cell.job.data)])
         if key not in sizes:
-            sizes[key] = len(_load(cell.job).train.ids)
+            _, splits = load_sources(cell.job, Runtime())
+            sizes[key] = len(splits.train.ids)
         wanted, there = cell.job.forget.random or 0, sizes[key]
         if wanted > there:
             raise SettingsError("counts", f"at most {there} rows, all of {cell.job.data.source}", str(wanted))
@@ -66,13 +65,3 @@ def _within(wanted: Any, saved: Any) -> bool:  # noqa: ANN401 - any TOML value
         known = isinstance(saved, Mapping)
         return all(known and _within(value, saved.get(name)) for name, value in wanted.items())
     return bool(wanted == saved)
-
-
-def _load(job: Job) -> DataSplits:
-    """Load a job's classifier and images, as the job itself will."""
-    kind, place, _ = parse_source(job.data.source)
-    unpack = find_data() / "unpack.py"
-    if kind == "npz" and not place.exists() and unpack.is_file():
-        raise DataError(str(place), "arrays that were unpacked before", "none", f"python {unpack} {place.parent}")
-    _, splits = load_sources(job, Runtime())
-    return splits

@@ -1,4 +1,4 @@
-"""The page of results of a grid, with its tables and plots beside it."""
+"""The page of results of a grid, with its source and plots beside it."""
 
 import os
 import platform
@@ -16,10 +16,11 @@ from expunge.base.errors import DataError, ExpungeWarning
 from expunge.base.tensors import write_text
 from expunge.bench.cells import Cell
 from expunge.bench.grid import Grid
-from expunge.bench.kept import SUFFIX, to_lines
 from expunge.bench.records import Record, read_records
+from expunge.bench.store import RESULTS_FILE, to_lines
 from expunge.bench.tables import summarise, to_csv, to_latex, to_markdown
 
+PAGE = "README.md"
 SINGLE = (
     "`goal` is the share of rows for which the goal holds on the exact pixels, `robust` the share of 32 fresh "
     "transformed copies of each row, `rows robust` the share of rows of which at least 95% of the copies hold."
@@ -45,32 +46,51 @@ class Report:
     config: Path
     cells: Sequence[Cell]
 
-    @property
-    def name(self) -> str:
-        """Return the name of the grid's files."""
-        return self.config.stem
-
 
 def write_results(report: Report, folder: Path) -> str:
-    """Write NAME.md, .csv, .tex, .jsonl and the plots of what is done to `folder`; return the page.
+    """Write README.md, results.jsonl and the plots of what is done to `folder`; return the page.
 
     Raises:
         DataError: no cell is done.
         OutputError: the folder cannot be written to.
     """
     records = read_records(report.cells, report.grid.reference)
-    if not records:
-        raise DataError(str(report.config), "at least one cell that is done", "none", "run it without --table first")
+    _check_done(report, records)
     folder.mkdir(parents=True, exist_ok=True)
     plots = _draw(records, report.grid.title)
     page = make_page(report, records, tuple(plots))
     for kind, svg in plots.items():
-        write_text(folder / f"{report.name}-{kind}.svg", svg)
-    write_text(folder / f"{report.name}.csv", to_csv(records))
-    write_text(folder / f"{report.name}.tex", to_latex(summarise(records), caption=report.grid.title))
-    write_text(folder / f"{report.name}{SUFFIX}", to_lines(report.cells))
-    write_text(folder / f"{report.name}.md", page)
+        write_text(folder / f"{kind}.svg", svg)
+    write_text(folder / RESULTS_FILE, to_lines(report.cells))
+    write_text(folder / PAGE, page)
     return page
+
+
+def export_csv(report: Report) -> str:
+    """Return a table with one line a cell, or a request of a stream, as CSV.
+
+    Raises:
+        DataError: no cell is done.
+    """
+    records = read_records(report.cells, report.grid.reference)
+    _check_done(report, records)
+    return to_csv(records)
+
+
+def export_latex(report: Report) -> str:
+    """Return the page's table in LaTeX; it needs the package booktabs.
+
+    Raises:
+        DataError: no cell is done.
+    """
+    records = read_records(report.cells, report.grid.reference)
+    _check_done(report, records)
+    return to_latex(summarise(records), caption=report.grid.title)
+
+
+def _check_done(report: Report, records: Sequence[Record]) -> None:
+    if not records:
+        raise DataError(str(report.config), "at least one cell that is done", "none", "run it without --table first")
 
 
 def _draw(records: Sequence[Record], title: str) -> dict[str, str]:
@@ -85,7 +105,7 @@ def _draw(records: Sequence[Record], title: str) -> dict[str, str]:
 
 def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -> str:
     """Return the Markdown page: mean and 95% interval over the seeds, and what was run where."""
-    grid, name = report.grid, report.name
+    grid, command = report.grid, f"expunge bench {_place(report.config)}"
     competitors = "" if grid.reference else ", of those that reached the goal for all rows"
     lines = [
         f"# {grid.title}",
@@ -95,8 +115,8 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
         f"share of predictions that changed. {_say_gaps(records)}Bold: best within the error{competitors}. "
         f"{_say_retain(records)}",
         "",
-        f"Written by `expunge bench {_place(report.config)}`; [{name}.csv]({name}.csv) has every cell, "
-        f"[{name}{SUFFIX}]({name}{SUFFIX}) the same in full, [{name}.tex]({name}.tex) the table in LaTeX.",
+        f"Written by `{command}`; [{RESULTS_FILE}]({RESULTS_FILE}) has every cell in full. "
+        f"`{command} --table --csv FILE` writes one line a cell, `--latex FILE` this table.",
         "",
         *to_markdown(summarise(records)),
         "",
@@ -104,7 +124,7 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
         f"Before: {_say_before(records)}.",
         "",
         *say_prediction(records),
-        *(line for kind in plots for line in (f"![{kind}]({name}-{kind}.svg)", "")),
+        *(line for kind in plots for line in (f"![{kind}]({kind}.svg)", "")),
         *_say_missing(report.cells),
         _say_machine(report.cells, records),
         "",
@@ -178,9 +198,9 @@ def _say_machine(cells: Sequence[Cell], records: Sequence[Record]) -> str:
     threads = sorted({one["threads"] for one in said}) or [torch.get_num_threads()]
     versions = records[0].result.get("versions") or {"torch": first.get("torch"), "expunge": first.get("expunge")}
     at_a_time = max((one["at_a_time"] for one in said), default=1)
-    lanes = f", up to {at_a_time} cells at a time" if at_a_time > 1 else ""
+    together = f", up to {at_a_time} cells at a time" if at_a_time > 1 else ""
     return (
-        f"Machine: {machine}, {cores} cores, {' or '.join(map(str, threads))} threads{lanes}, "
+        f"Machine: {machine}, {cores} cores, {' or '.join(map(str, threads))} threads{together}, "
         f"torch {versions['torch']}, expunge {versions['expunge']}, device {records[0].result['device']}."
     )
 

@@ -6,21 +6,21 @@ from typing import Any
 
 from expunge.base.errors import SettingsError
 from expunge.bench.cells import Cell
-from expunge.bench.run import Report, Share, record_failure, run_cell
+from expunge.bench.run import CellEnded, Share, record_failure, run_cell
 from expunge.compute.runtime import SILENT
 
 LOCAL = "local"
 SECONDS_TO_ANSWER = 5
 
 
-def run_on_ray(cells: Sequence[Cell], address: str, share: Share, report: Report) -> None:
+def run_on_ray(cells: Sequence[Cell], address: str, share: Share, ended: CellEnded) -> None:
     """Run every cell as a Ray task with `share.threads` cores; one that dies is a failed cell, and the others go on.
 
     Args:
         cells: what is to be run; their folders and data must have the same paths on every machine.
         address: of a cluster, or "local" to start one on this machine with `share.jobs` tasks at a time.
         share: cores of a task.
-        report: called when a cell has ended.
+        ended: is called when a cell has ended.
 
     Raises:
         SettingsError: Ray is not installed, or there is no cluster at that address.
@@ -39,7 +39,7 @@ def run_on_ray(cells: Sequence[Cell], address: str, share: Share, report: Report
             done, _ = ray.wait(list(running))
             for reference in done:
                 cell = running.pop(reference)
-                report(cell, _result_of(ray, reference, cell))
+                ended(cell, _result_of(ray, reference, cell))
     finally:
         ray.shutdown()
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from expunge.compute.runtime import Progress
 from expunge.jobs.run import run_job
 from expunge.task.task import StopReason
 
-Report = Callable[[Cell, str | None], None]
-"""Called when a cell has ended, with why it failed or None."""
+CellEnded = Callable[[Cell, str | None], None]
+"""Is called with a cell that has ended, and why it failed or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def run_cell(cell: Cell, share: Share, progress: Progress) -> str | None:
     if share.threads is not None:
         torch.set_num_threads(share.threads)
     try:
+        if cell.is_outdated:
+            shutil.rmtree(cell.folder)
         cell.folder.mkdir(parents=True, exist_ok=True)
         (cell.folder / FAILURE).unlink(missing_ok=True)
         write_json(cell.folder / MACHINE, _describe(cell, share))
@@ -66,9 +69,10 @@ def record_failure(cell: Cell, error: str, trace: str = "") -> str:
 
 
 def _describe(cell: Cell, share: Share) -> dict[str, object]:
-    """Return where a cell is run, for the page of results."""
+    """Return where a cell is run, and with which revision of its method."""
     return {
         "cell": cell.name,
+        "revision": cell.revision,
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from expunge.bench.cells import Cell
 from expunge.bench.check import check_cells, check_results
 from expunge.bench.forecast import Forecast
-from expunge.bench.lanes import Budget, run_in_lanes
+from expunge.bench.processes import Budget, run_in_processes
 from expunge.bench.ray_cluster import run_on_ray
 from expunge.bench.run import Share, run_cell
 from expunge.compute.runtime import Progress
@@ -15,8 +15,8 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What the cells are run with.
+class Execution:
+    """How the cells are run.
 
     Args:
         budget: processes at a time, and memory.
@@ -53,7 +53,7 @@ class _Tally:
         self.say(f"{self.total - len(self.missing)}/{self.total} {cell.name}: {outcome}{left}")
 
 
-def run_missing(cells: Sequence[Cell], means: Means) -> dict[str, str]:
+def run_missing(cells: Sequence[Cell], how: Execution) -> dict[str, str]:
     """Run the cells that have no result yet; return why those that failed did, by name.
 
     Raises:
@@ -65,16 +65,16 @@ def run_missing(cells: Sequence[Cell], means: Means) -> dict[str, str]:
     if not missing:
         return {}
     check_cells(missing)
-    forecast, jobs = Forecast(cells), means.budget.jobs
-    tally = _Tally(list(missing), len(cells), jobs, forecast, means.say)
-    means.say(f"{len(cells) - len(missing)} of {len(cells)} cells are done already")
-    if means.ray is not None:
-        run_on_ray(missing, means.ray, means.budget.share, tally.count)
+    forecast, jobs = Forecast(cells), how.budget.jobs
+    tally = _Tally(list(missing), len(cells), jobs, forecast, how.say)
+    how.say(f"{len(cells) - len(missing)} of {len(cells)} cells are done already")
+    if how.ray is not None:
+        run_on_ray(missing, how.ray, how.budget.share, tally.count)
     elif jobs > 1:
-        run_in_lanes(missing, means.budget, forecast, tally.count)
+        run_in_processes(missing, how.budget, forecast, tally.count)
     else:
         for cell in missing:
-            tally.count(cell, run_cell(cell, Share(), means.progress))
+            tally.count(cell, run_cell(cell, Share(), how.progress))
     return tally.failures
 
 

@@ -1,7 +1,6 @@
 """A stream of requests: each is forgotten by the classifier that the one before left, and nothing is undone."""
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import torch
 
-from expunge.base.errors import ExpungeWarning, SettingsError
+from expunge.base.errors import SettingsError
 from expunge.base.tensors import write_json, write_tensors
 from expunge.bench.grid import Earlier, StreamPart
 from expunge.compute.runtime import Progress, Runtime
@@ -19,13 +18,13 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.jobs.inputs import load_sources, measured_parts, rows_but
 from expunge.jobs.job import GoalChoice, Job
-from expunge.methods.unlearn import make_method, unlearn
+from expunge.methods.continual import EditOptions, find_lost, forget_next, holds, join
+from expunge.methods.unlearn import make_method
 from expunge.models.classifier import Classifier
 from expunge.models.sources.weights import fill, read_weights
 from expunge.task.edit import Edit
-from expunge.task.evaluation import Predictions, churn, compute_logits, predict
-from expunge.task.goals import GOALS, achieved
-from expunge.task.task import Limits, StopReason
+from expunge.task.evaluation import Predictions, churn, predict
+from expunge.task.task import Limits
 
 STREAM_SCHEMA_VERSION = 1
 
@@ -91,32 +90,21 @@ def _prepare(job: Job, stream: StreamPart, runtime: Runtime) -> _Stream:
 def _forget(prepared: _Stream, working: Classifier, number: int) -> Edit:
     """Return the edit of one request; rows that none has named yet are retain data, to a method that needs them."""
     job = prepared.job
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".* rows are not predicted as labelled", category=ExpungeWarning)
-        edit = unlearn(
-            working,
-            _rows_of(prepared, working, number),
-            goal=GOALS["misclassify"],
-            method=make_method(job.method, job.settings),
-            seed=job.seed + number,
-            limits=Limits(job.max_steps, job.max_seconds),
-            runtime=prepared.runtime,
-            minimum_right=0.0,  # earlier requests may have carried these rows along
-            strength=job.strength,
-            retain=rows_but(prepared.splits.train, _asked_so_far(prepared, number)),
-        )
-    if edit.stop_reason is StopReason.INTERRUPTED:
-        raise KeyboardInterrupt
-    return edit
+    how = EditOptions(
+        method=make_method(job.method, job.settings),
+        seed=job.seed + number,
+        strength=job.strength,
+        limits=Limits(job.max_steps, job.max_seconds),
+        retain=rows_but(prepared.splits.train, _asked_so_far(prepared, number)),
+    )
+    back = _came_back(prepared, working, number) if prepared.stream.earlier is Earlier.REPAIRED else []
+    return forget_next(working, [prepared.requests[number]], back, how, prepared.runtime)
 
 
-def _rows_of(prepared: _Stream, working: Classifier, number: int) -> ForgetSet:
-    new = prepared.requests[number]
-    if prepared.stream.earlier is Earlier.LEFT or number == 0:
-        return new
-    earlier = _joined(prepared.requests[:number])
-    back = [row for row, held in enumerate(_held(working, earlier).tolist()) if not held]
-    return _joined([new, earlier.rows(back)]) if back else new
+def _came_back(prepared: _Stream, working: Classifier, number: int) -> list[ForgetSet]:
+    """Return the rows of earlier requests that are answered as labelled again, request by request."""
+    lost = find_lost(working, dict(enumerate(prepared.requests[:number])))
+    return [prepared.requests[earlier].rows(rows) for earlier, rows in lost.items()]
 
 
 def _asked_so_far(prepared: _Stream, number: int) -> list[int]:
@@ -127,7 +115,7 @@ def _asked_so_far(prepared: _Stream, number: int) -> list[int]:
 def _describe(prepared: _Stream, edit: Edit, number: int) -> dict[str, Any]:
     """Return what became of this request, of earlier ones and of everything else."""
     rows = prepared.requests[number]
-    held = [_held(edit.classifier, each).double().mean().item() for each in prepared.requests[: number + 1]]
+    held = [holds(edit.classifier, each).double().mean().item() for each in prepared.requests[: number + 1]]
     own = replace(edit.task, forget_set=rows, labels=rows.y)
     robust = replace(edit, task=own).measure_robust_goal()
     after = {name: _predict(edit.classifier, each, prepared.runtime, name) for name, each in prepared.parts.items()}
@@ -152,7 +140,7 @@ def _describe(prepared: _Stream, edit: Edit, number: int) -> dict[str, Any]:
 
 
 def _summarise(prepared: _Stream, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    everything = _joined(prepared.requests)
+    everything = join(prepared.requests, prepared.first)
     names = ("seconds", "gradient_evaluations")
     return {
         "stream_schema_version": STREAM_SCHEMA_VERSION,
@@ -166,16 +154,6 @@ def _summarise(prepared: _Stream, lines: Sequence[Mapping[str, Any]]) -> dict[st
         "device": str(prepared.runtime.device),
         "inputs": {"weights_sha256": prepared.first.sha256(), "forget_sha256": everything.sha256()},
     }
-
-
-def _held(classifier: Classifier, rows: ForgetSet) -> torch.Tensor:
-    logits = compute_logits(classifier, rows.x)
-    return achieved(GOALS["misclassify"], logits, rows.y.to(logits.device)).cpu()
-
-
-def _joined(parts: Sequence[ForgetSet]) -> ForgetSet:
-    ids = tuple(name for part in parts for name in part.ids)
-    return ForgetSet(ids, torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]))
 
 
 def _predict(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> Predictions:

@@ -4,35 +4,39 @@ from pathlib import Path
 
 import click
 
+from expunge.base.tensors import write_text
 from expunge.bench import make_cells, read_grid
-from expunge.bench.kept import with_kept
-from expunge.bench.lanes import Budget
-from expunge.bench.page import Report, write_results
-from expunge.bench.schedule import Means, run_missing
+from expunge.bench.page import Report, export_csv, export_latex, write_results
+from expunge.bench.processes import Budget
+from expunge.bench.schedule import Execution, run_missing
 from expunge.bench.smoke import make_smoke
+from expunge.bench.store import with_stored
 from expunge.cli import EXIT_CELLS_FAILED, EXIT_INTERRUPTED
 from expunge.cli.display import Bars
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of all cells.")
-@click.option(
-    "--results", type=FOLDER, default=Path("docs/results"), show_default=True, help="Folder of tables and plots."
-)
+@click.option("--results", type=FOLDER, help="Folder of all pages.  [default: results, beside CONFIG]")
+@click.option("--csv", "csv_file", type=FILE, help="Write one line a cell to this file, too.")
+@click.option("--latex", "latex_file", type=FILE, help="Write the table in LaTeX to this file, too.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Cells at a time; the cores are divided.")
 @click.option("--memory-gigabytes", type=float, help="For all cells at a time.  [default: 80% of what is free]")
 @click.option("--ray", "address", metavar="ADDRESS", help="Run the cells on a Ray cluster; local starts one here.")
-@click.option("--table", "only_table", is_flag=True, help="Run nothing; make the tables from the cells that are done.")
-@click.option("--again", is_flag=True, help="Run cells that have no folder, though the results folder keeps theirs.")
+@click.option("--table", "only_table", is_flag=True, help="Run nothing; write the page from the cells that are done.")
+@click.option("--again", is_flag=True, help="Run cells that have no folder, though --results has theirs.")
 @click.option("--smoke", is_flag=True, help="The same grid in small, on handwritten digits, in seconds.")
 def command(  # noqa: PLR0913 - one argument a flag
     *,
     config: Path,
     runs: Path,
-    results: Path,
+    results: Path | None,
+    csv_file: Path | None,
+    latex_file: Path | None,
     jobs: int,
     memory_gigabytes: float | None,
     address: str | None,
@@ -40,34 +44,44 @@ def command(  # noqa: PLR0913 - one argument a flag
     again: bool,
     smoke: bool,
 ) -> int:
-    """Run the cells of the grid CONFIG that have no result yet, then write its tables and plots.
+    """Run the cells of the grid CONFIG that have no result yet, then write its page and plots.
 
     Every cell is a job in a folder of its own under --runs, so the command can be stopped, or killed, and given again.
-    Cells whose results --results keeps, of this grid or another, count as done; --again measures them anew. CONFIG is
-    described in docs/benchmarks.md. The exit code is 4 if a cell failed.
+    What --results has already, of this grid or another, counts as done; --again measures it anew. The page goes to
+    RESULTS/NAME/README.md, beside results.jsonl, from which it is made. CONFIG is described in docs/benchmarks.md. The
+    exit code is 4 if a cell failed.
     """
     grid, name = read_grid(config), config.stem
     if smoke:
         name = f"{name}-smoke"
-        grid, results = make_smoke(grid, runs / "smoke"), runs / name
+        grid, results = make_smoke(grid, runs / "smoke"), runs / "smoke" / "results"
+    store = config.parent / "results" if results is None else results
     bare = make_cells(grid, name=name, runs=runs)
-    cells = with_kept(bare, results, name)
-    kept = sum(cell.is_only_kept for cell in cells)
-    if kept and not (only_table or again):
-        _say(f"{results} keeps the results of {kept} of {len(cells)} cells; --again measures them anew")
+    cells = with_stored(bare, store, name)
+    stored = sum(cell.is_only_stored for cell in cells)
+    if stored and not (only_table or again):
+        _say(f"{store} has the results of {stored} of {len(cells)} cells; --again measures them anew")
     failures: dict[str, str] = {}
     if not only_table:
-        means = Means(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
+        how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
-            failures = run_missing(bare if again else cells, means)
+            failures = run_missing(bare if again else cells, how)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
             return EXIT_INTERRUPTED
     for cell, reason in failures.items():
         _say(f"failed: {cell}: {reason}")
     if any(cell.result() is not None for cell in cells) or only_table:
-        click.echo(write_results(Report(grid, config, cells), results))
+        report = Report(grid, config, cells)
+        click.echo(write_results(report, store / name))
+        _export(report, csv_file, latex_file)
     return EXIT_CELLS_FAILED if failures else 0
+
+
+def _export(report: Report, csv_file: Path | None, latex_file: Path | None) -> None:
+    for path, export in ((csv_file, export_csv), (latex_file, export_latex)):
+        if path is not None:
+            write_text(path, export(report))
 
 
 def _say(line: str) -> None:

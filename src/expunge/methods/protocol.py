@@ -29,6 +29,9 @@ class Method(Protocol):
 
     `run` never changes the classifier of the task: weights, buffers and training flags are the same, bit for bit.
     Retain data reach it only if it declares that it needs them.
+
+    A class may say `revision: ClassVar[int] = 2`, and so on: results that `expunge bench` keeps of another revision are
+    not shown any more. Raise it whenever the same settings and seed give other weights than before.
     """
 
     name: ClassVar[str]
@@ -42,3 +45,8 @@ class Method(Protocol):
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier."""
         ...
+
+
+def revision_of(method: Method | type[Method]) -> int:
+    """Return which revision of its code a method declares; one that declares none is at its first."""
+    return int(getattr(method, "revision", 1))

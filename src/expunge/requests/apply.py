@@ -8,7 +8,7 @@ from expunge.compute.runtime import Runtime
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due
 from expunge.requests.state import FORGOTTEN, Request, State, StoredFile, Version
-from expunge.requests.versions import Bench, Made, Start, make_version, same_how, verify_applied
+from expunge.requests.versions import NewVersion, OpenProject, Start, make_version, same_how, verify_applied
 from expunge.requests.weights import read_current, write_current
 
 RETRIABLE = (State.VALIDATED, State.FAILED)
@@ -60,14 +60,14 @@ def apply_waiting(
     waiting = _choose(ledger, names)
     ready = [request for request in waiting if request.images is not None]
     lacking = tuple(request.name for request in waiting if request.images is None)
-    bench = Bench.open(ledger, runtime)
-    verify_applied(bench)
+    project = OpenProject.open(ledger, runtime)
+    verify_applied(project)
     versions: list[Version] = []
     failed: dict[str, str] = {}
     for group in same_how(ready):
         size = batch or len(group)
         for place in range(0, len(group), size):
-            made, reasons = _apply_group(bench, group[place : place + size], start)
+            made, reasons = _apply_group(project, group[place : place + size], start)
             failed |= reasons
             versions += made
     deleted = purge_due(ledger)
@@ -97,13 +97,13 @@ def _choose(ledger: Ledger, names: Sequence[str]) -> list[Request]:
     return chosen
 
 
-def _apply_group(bench: Bench, group: list[Request], start: Start) -> tuple[list[Version], dict[str, str]]:
+def _apply_group(project: OpenProject, group: list[Request], start: Start) -> tuple[list[Version], dict[str, str]]:
     """Make one version of the group, or of what is left of it when those that fail are out."""
-    ledger, failed = bench.ledger, dict[str, str]()
+    ledger, failed = project.ledger, dict[str, str]()
     while group:
         state = ledger.state
         made = make_version(
-            bench,
+            project,
             read_current(ledger),
             group,
             state.in_state(*FORGOTTEN),
@@ -111,10 +111,10 @@ def _apply_group(bench: Bench, group: list[Request], start: Start) -> tuple[list
             parent=state.newest,
             start=start,
         )
-        if isinstance(made, Made):
+        if isinstance(made, NewVersion):
             ledger.append([("applied", made.entry)])
             write_current(ledger, made.weights)
-            verify_applied(bench)
+            verify_applied(project)
             return [state.versions[made.entry["version"]]], failed
         ledger.append([("failed", {"request": name, "reason": reason}) for name, reason in made.failed.items()])
         failed |= made.failed

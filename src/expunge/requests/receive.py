@@ -19,7 +19,7 @@ from expunge.task.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class RequestOptions:
     """What is asked, beside the images; None is what the project says.
 
     Args:
@@ -47,35 +47,35 @@ class Wish:
             raise SettingsError("goal", f"one of {', '.join(GOALS)}", self.goal)
 
 
-def receive(ledger: Ledger, rows: ForgetSet, wish: Wish) -> Request:
+def receive(ledger: Ledger, rows: ForgetSet, options: RequestOptions) -> Request:
     """Add a request to the ledger and return it; the classifier stays as it is until `apply_waiting`.
 
     Args:
         ledger: locked for writing.
         rows: what is to be forgotten, pixels within 0..1.
-        wish: everything else.
+        options: everything else.
 
     Raises:
         ForgetSetError, ClassifierError, SettingsError: rows, classifier and method do not fit.
         LedgerError: the images have another shape than those of earlier requests.
     """
     _check_shape(ledger, rows)
-    how = _resolve(ledger, wish)
+    how = _resolve(ledger, options)
     newest = with_weights(load_first(ledger).classifier, read_current(ledger))
-    goal = None if wish.goal is None else GOALS[wish.goal]
-    task = Task.create(newest, rows, goal=goal, seed=wish.seed, minimum_right=wish.minimum_right)
+    goal = None if options.goal is None else GOALS[options.goal]
+    task = Task.create(newest, rows, goal=goal, seed=options.seed, minimum_right=options.minimum_right)
     relabels = task.goal.name == "relabel"
     new_labels = task.labels.tolist() if relabels else [None] * len(rows)
     instances = list(zip(rows.ids, hash_images(ledger, rows), rows.y.tolist(), new_labels, strict=True))
     name = ledger.state.next_request()
     received = {
         "request": name,
-        "reference": wish.reference,
+        "reference": options.reference,
         "instances": instances,
         "goal": task.goal.name,
         "how": how,
         "shape": list(rows.x.shape[1:]),
-        "keep_until": None if wish.keep_until is None else wish.keep_until.isoformat(),
+        "keep_until": None if options.keep_until is None else options.keep_until.isoformat(),
         "images": asdict(store_images(ledger, name, rows)),
     }
     validated = {"request": name, "rows": len(rows), "right": int(task.right.sum())}
@@ -120,16 +120,16 @@ def _check_shape(ledger: Ledger, rows: ForgetSet) -> None:
         raise LedgerError("images", f"the shape {shape} of earlier requests", str(tuple(rows.x.shape[1:])))
 
 
-def _resolve(ledger: Ledger, wish: Wish) -> dict[str, Any]:
+def _resolve(ledger: Ledger, options: RequestOptions) -> dict[str, Any]:
     """Return method, settings, strength and seed with nothing left open."""
     default = ledger.state.created["how"]
-    name = wish.method or default["method"]
-    settings = wish.settings or (default["settings"] if name == default["method"] else {})
+    name = options.method or default["method"]
+    settings = options.settings or (default["settings"] if name == default["method"] else {})
     method = make_method(name, settings)
-    strength = wish.strength or (Strength(default["strength"]) if default["strength"] else method.strength)
+    strength = options.strength or (Strength(default["strength"]) if default["strength"] else method.strength)
     return {
         "method": name,
         "settings": to_mapping(method),
         "strength": strength.value,
-        "seed": wish.seed,
+        "seed": options.seed,
     }

@@ -9,7 +9,7 @@ from expunge.requests.apply import Report
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due
 from expunge.requests.state import FORGOTTEN, Request, State, Version
-from expunge.requests.versions import Bench, Made, Start, make_version, verify_applied
+from expunge.requests.versions import NewVersion, OpenProject, Start, make_version, verify_applied
 from expunge.requests.weights import follow, read_current, rebuild, write_current
 
 Events = list[tuple[str, Any]]
@@ -49,23 +49,23 @@ def withdraw(ledger: Ledger, name: str, reason: str, runtime: Runtime) -> Report
     if request.state not in FORGOTTEN:
         ledger.append([taken_back])
         return Report((), (), {}, (), tuple(purge_due(ledger)))
-    bench = Bench.open(ledger, runtime)
-    verify_applied(bench)
-    made, events = _remake(bench, request)
+    project = OpenProject.open(ledger, runtime)
+    verify_applied(project)
+    made, events = _remake(project, request)
     ledger.append([taken_back, *events])
     if made:
         write_current(ledger, made[-1].weights)
     else:
         write_current(ledger, rebuild(ledger, ledger.state.newest))
-    verify_applied(bench)
+    verify_applied(project)
     versions = tuple(ledger.state.versions[one.entry["version"]] for one in made)
     names = tuple(name for version in versions for name in version.requests)
     return Report(versions, names, {}, (), tuple(purge_due(ledger)))
 
 
-def _remake(bench: Bench, request: Request) -> tuple[list[Made], Events]:
+def _remake(project: OpenProject, request: Request) -> tuple[list[NewVersion], Events]:
     """Return the versions from the request's on, without it, and the entries that put them in place of the old."""
-    state = bench.ledger.state
+    state = project.ledger.state
     assert request.version is not None  # noqa: S101 - it is forgotten
     lineage = state.lineage()
     position = next(place for place, version in enumerate(lineage) if version.number == request.version)
@@ -74,13 +74,13 @@ def _remake(bench: Bench, request: Request) -> tuple[list[Made], Events]:
     _check_images(request, [one for batch in batches for one in batch])
     earlier = [state.requests[name] for version in kept for name in version.requests]
     parent, number = replaced[0].parent, state.next_version()
-    weights, made = rebuild(bench.ledger, parent), list[Made]()
+    weights, made = rebuild(project.ledger, parent), list[NewVersion]()
     for old, batch in zip(replaced, batches, strict=True):
         if not batch:
             continue
         start = Start(old.figures.get("start", Start.NEWEST))
-        one = make_version(bench, weights, batch, earlier, number=number, parent=parent, start=start)
-        if not isinstance(one, Made):
+        one = make_version(project, weights, batch, earlier, number=number, parent=parent, start=start)
+        if not isinstance(one, NewVersion):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in one.failed.items())
             raise LedgerError(request.name, "later requests that can be applied without it", reasons)
         made.append(one)

@@ -13,10 +13,11 @@ from expunge.base.errors import LedgerError
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import seeded_generator
+from expunge.methods.continual import goal_of, holds
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.chain import Body
-from expunge.requests.continual import Continued, forget_more, goal_of, holds
+from expunge.requests.continual import ContinualEdit, forget_more
 from expunge.requests.drift import measure_drift
 from expunge.requests.images import load_rows
 from expunge.requests.patches import make_patch
@@ -36,7 +37,7 @@ class Start(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class OpenProject:
     """What every version of one command is made with."""
 
     ledger: Ledger
@@ -44,7 +45,7 @@ class Bench:
     runtime: Runtime
 
     @classmethod
-    def open(cls, ledger: Ledger, runtime: Runtime) -> "Bench":
+    def open(cls, ledger: Ledger, runtime: Runtime) -> "OpenProject":
         """Return the first classifier of the project beside its ledger."""
         return cls(ledger, load_first(ledger), runtime)
 
@@ -54,7 +55,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NewVersion:
     """A version that is on the disk, but in no ledger yet: its weights and its entry."""
 
     weights: dict[str, Tensor]
@@ -62,7 +63,7 @@ class Made:
 
 
 def make_version(  # noqa: PLR0913 - what, on top of what, and under which number
-    bench: Bench,
+    project: OpenProject,
     base: Mapping[str, Tensor],
     requests: Sequence[Request],
     earlier: Sequence[Request],
@@ -70,11 +71,11 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     number: int,
     parent: int,
     start: Start = Start.NEWEST,
-) -> Made | Continued:
+) -> NewVersion | ContinualEdit:
     """Return the version that forgets `requests`, or the failed edit.
 
     Args:
-        bench: the project and where to compute.
+        project: the project and where to compute.
         base: the parent's weights.
         requests: they share one `how`.
         earlier: requests that are to stay forgotten; those without images cannot be checked.
@@ -85,16 +86,16 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     Raises:
         LedgerError: the edit is to start from the first classifier, and an earlier request has no images.
     """
-    ledger = bench.ledger
+    ledger = project.ledger
     checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
     new = {request.name: load_rows(ledger, request) for request in requests}
     if start is Start.FIRST:
         _require_images(earlier)
-        first = bench.first.classifier.to(bench.runtime.device)
-        outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, bench.runtime)
+        first = project.first.classifier.to(project.runtime.device)
+        outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime)
         outcome.failed = _blame_new(outcome.failed, new)
     else:
-        outcome = forget_more(bench.classifier(base), new, checked, requests[0].how, bench.runtime)
+        outcome = forget_more(project.classifier(base), new, checked, requests[0].how, project.runtime)
     if outcome.failed:
         return outcome
     weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
@@ -107,7 +108,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "requests": [request.name for request in requests],
         "figures": {
             "start": start.value,
-            "drift": measure_drift(ledger, bench.first, outcome.classifier, bench.runtime).to_mapping(),
+            "drift": measure_drift(ledger, project.first, outcome.classifier, project.runtime).to_mapping(),
             "repaired": list(outcome.repaired),
             "checked": sum(len(rows) for rows in checked.values()),
             "uncheckable": [request.name for request in earlier if request.images is None],
@@ -116,19 +117,19 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
             "seconds": round(outcome.seconds, 3),
         },
     }
-    return Made(weights, entry)
+    return NewVersion(weights, entry)
 
 
-def verify_applied(bench: Bench) -> list[Request]:
+def verify_applied(project: OpenProject) -> list[Request]:
     """Check in the weights as they are on the disk what was applied, note it, and return the requests.
 
     A request whose images are gone meanwhile stays applied; one that does not hold is noted as failed.
     """
-    ledger = bench.ledger
+    ledger = project.ledger
     waiting = [request for request in ledger.state.in_state(State.APPLIED) if request.images is not None]
     if not waiting:
         return []
-    classifier = bench.classifier(read_current(ledger))
+    classifier = project.classifier(read_current(ledger))
     events: list[tuple[str, dict[str, Any]]] = []
     for request in waiting:
         rows = load_rows(ledger, request)

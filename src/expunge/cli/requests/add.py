@@ -21,7 +21,7 @@ from expunge.methods import METHODS
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.duplicates import TRAINING, Duplicate, find_duplicates
 from expunge.requests.project import Ledger
-from expunge.requests.receive import Wish, receive, supply
+from expunge.requests.receive import RequestOptions, receive, supply
 from expunge.requests.recovery import writing
 from expunge.requests.weights import load_first
 from expunge.task.goals import GOALS
@@ -76,14 +76,14 @@ def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) 
             click.echo(f"{request.name}: has its {len(rows)} images again")
             return
         rows = _with_duplicates(ledger, first, rows, flags)
-        request = receive(ledger, rows, _wish(flags))
+        request = receive(ledger, rows, _read_options(flags))
         click.echo(f"{request.name}: {len(rows)} instances, {request.goal}, {request.state}; `expunge requests apply`")
 
 
-def _wish(flags: dict[str, Any]) -> Wish:
+def _read_options(flags: dict[str, Any]) -> RequestOptions:
     until: datetime | None = flags["keep_until"]
     kept: date | None = None if until is None else until.date()
-    return Wish(
+    return RequestOptions(
         reference=flags["reference"],
         goal=flags["goal"],
         method=flags["method"],
