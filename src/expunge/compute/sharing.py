@@ -44,19 +44,22 @@ class Sharing:
             self.processes.sum(whole)
         return whole
 
-    def sum(self, count: int, work: Work) -> list[Tensor]:
+    def sum(self, count: int, work: Work, *, among: Processes | None = None) -> list[Tensor]:
         """Return the sums over all images of the tensors that `work` sums over its own.
+
+        The processes in `among` divide the work, by default all; with `ALONE` each of them does all of it.
 
         >>> [total] = Sharing(2).sum(5, lambda part: [torch.arange(5)[part].sum()])
         >>> total.item()
         10
         """
-        own = share_of(self.processes, count)
+        among = among or self.processes
+        own = share_of(among, count)
         totals: list[Tensor] = []
         for tensors in self._run(own, work):
             totals = [old + new for old, new in zip(totals, tensors, strict=True)] if totals else list(tensors)
         if own != slice(0, count):
-            self.processes.sum(totals)
+            among.sum(totals)
         return totals
 
     def halve(self, error: BaseException) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from expunge.compute.processes import ALONE
+from expunge.compute.processes import ALONE, Processes
 from expunge.compute.sharing import Sharing
-from expunge.models.modes import BatchNormMode
 
 Terms = Mapping[str, Tensor]
 """The terms of a loss by name, weighted, as scalars with gradients."""
@@ -33,31 +32,29 @@ def take_step(
     module: nn.Module,
     passes: Sequence[Pass],
     sharing: Sharing,
-    batchnorm: BatchNormMode,
+    among: Processes = ALONE,
     others: Terms | None = None,
 ) -> dict[str, float]:
     """Take one step of `optimiser` down the sum of all terms, and return the value of each.
 
     Images go through in parts of the batch size, which is halved where memory runs out. With frozen BatchNorm the parts
-    add up to the whole, and processes divide them. In training mode each part is normalised by its own statistics, and
-    every process takes all of them.
+    add up to the whole. In training mode each part is normalised by its own statistics.
 
     Args:
         optimiser: holds the weights.
         module: its running statistics are put back where a part fails.
         passes: what goes through the network, one after another.
-        sharing: the batch size and the processes.
-        batchnorm: the mode in which the terms are computed.
+        sharing: holds the batch size.
+        among: the processes that divide the images; only where BatchNorm is frozen and terms draw nothing at random.
         others: terms that no image has a part in.
     """
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-    among = ALONE if batchnorm is BatchNormMode.BATCH else sharing.processes
     total = _Total(weights)
     for each in passes:
         names: list[str] = []
 
         def differentiate(part: slice, each: Pass = each, names: list[str] = names) -> list[Tensor]:
-            with _statistics_kept_on_failure(module, batchnorm):
+            with _statistics_kept_on_failure(module):
                 terms = each.terms(part)
                 gradients = _differentiate(terms.values(), weights)
             names[:] = terms
@@ -69,7 +66,7 @@ def take_step(
             )
             return [values, used, *filled]
 
-        values, used, *gradients = sharing.map_sum(each.images, differentiate, among=among)
+        values, used, *gradients = sharing.sum(each.images, differentiate, among=among)
         total.add(dict(zip(names, values.tolist(), strict=True)), gradients, used.tolist())
     if others:
         found = _differentiate(others.values(), weights)
@@ -105,13 +102,12 @@ def _differentiate(terms: Iterable[Tensor], weights: list[Tensor]) -> Sequence[T
 
 
 @contextmanager
-def _statistics_kept_on_failure(module: nn.Module, batchnorm: BatchNormMode) -> Iterator[None]:
+def _statistics_kept_on_failure(module: nn.Module) -> Iterator[None]:
     """Put the running statistics back if the block fails: it is tried again with fewer images."""
-    buffers = list(module.buffers()) if batchnorm is BatchNormMode.BATCH else []
-    before = [buffer.clone() for buffer in buffers]
+    before = [buffer.clone() for buffer in module.buffers()]
     try:
         yield
     except (RuntimeError, MemoryError):
-        for buffer, old in zip(buffers, before, strict=True):
+        for buffer, old in zip(module.buffers(), before, strict=True):
             buffer.copy_(old)
         raise

@@ -15,6 +15,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
 from expunge.training.augmentation import augment
 from expunge.training.recipe import Training, make_optimiser, set_rate
+from expunge.training.step import Pass, take_step
 
 WEIGHTS, OPTIMISER, ORDER, MOVES = "weights.", "optimiser.", "order", "moves"
 
@@ -92,15 +93,26 @@ class Trainer:
             set_rate(self._optimiser, self.training, (epoch + number / len(batches)) / self.training.epochs)
             x = self._present(pixels, None if as_they_are is None else as_they_are[rows])
             batch = Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch)
-            self.meter.add_gradients(len(x))
-            mode = self.training.batchnorm if len(rows) > 1 else BatchNormMode.FROZEN  # one image has no statistics
-            with editing(self.working.module, mode):
-                terms = losses(batch)
-            descend(self._optimiser, terms)
+            one_pass = self._to_pass(batch, losses)
+            values = take_step(self._optimiser, self.working.module, [one_pass], self.meter.sharing)
             after_step()
-            for name, term in terms.items():
-                totals[name] = totals.get(name, 0.0) + term.item() / len(batches)
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0.0) + value / len(batches)
         return totals
+
+    def _to_pass(self, batch: Batch, losses: BatchLosses) -> Pass:
+        """Return the batch as a pass; each part has a share in the losses, which are means over its images."""
+
+        def terms(part: slice) -> dict[str, Tensor]:
+            chosen = Batch(batch.x[part], batch.y[part], batch.rows[part], batch.epoch)
+            self.meter.add_gradients(len(chosen.x))
+            mode = self.training.batchnorm if len(chosen.x) > 1 else BatchNormMode.FROZEN  # one has no statistics
+            with editing(self.working.module, mode):
+                found = losses(chosen)
+            share = len(chosen.x) / len(batch.x)
+            return {name: share * term for name, term in found.items()}
+
+        return Pass(len(batch.x), terms)
 
     def _present(self, pixels: Tensor, as_they_are: Tensor | None) -> Tensor:
         """Return images on the trainer's device, augmented but for those that stay as they are."""
@@ -126,13 +138,6 @@ class Trainer:
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": memory})
         self._order.set_state(tensors[ORDER])
         self._moves.set_state(tensors[MOVES])
-
-
-def descend(optimiser: torch.optim.Optimizer, terms: Mapping[str, Tensor]) -> None:
-    """Take one step down the sum of `terms`."""
-    optimiser.zero_grad(set_to_none=True)
-    torch.stack(list(terms.values())).sum().backward()
-    optimiser.step()
 
 
 def draw_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
