@@ -20,9 +20,7 @@ def noise_of(shape, offset):
     return drawn.to(torch.float32).view(shape)
 
 
-@pytest.mark.parametrize(
-    ("name", "mode"), [("jit", BatchNormMode.FROZEN), ("jit-training-mode", BatchNormMode.BATCH)]
-)
+@pytest.mark.parametrize(("name", "mode"), [("jit", BatchNormMode.FROZEN), ("jit-training-mode", BatchNormMode.BATCH)])
 def test_the_step_is_the_authors(monkeypatch, name, mode):
     golden = read_golden(name)
     offsets = iter(golden["draws"]["noise_offsets"])
