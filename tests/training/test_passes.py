@@ -1,11 +1,14 @@
 import pytest
 import torch
 
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.images import TensorImages
 from expunge.models.classifier import Bounds
 from expunge.training import Algorithm, Augmentation, Schedule, Training
 from expunge.training.augmentation import augment
 from expunge.training.recipe import make_optimiser, set_rate
-from expunge.training.trainer import draw_batches
+from expunge.training.trainer import Trainer, draw_batches
 
 FLIPS = Augmentation.FLIPS_AND_CROPS
 
@@ -56,6 +59,29 @@ def test_the_cosine_goes_from_the_full_rate_to_almost_none(classifier):
 def test_warmup_rises_to_the_full_rate():
     training = Training(learning_rate=0.1, warmup=0.2)
     assert [training.rate(progress) for progress in (0.0, 0.1, 0.2, 0.9)] == pytest.approx([0.01, 0.055, 0.1, 0.1])
+
+
+def test_the_rate_falls_to_a_tenth_after_each_epoch_at_its_first_step():
+    training = Training(epochs=7, learning_rate=1.0, schedule=Schedule.TENTHS)
+    for epoch in range(7):
+        rates = [training.rate((epoch + step / 3) / 7) for step in range(3)]
+        assert rates == pytest.approx([0.1**epoch] * 3)
+
+
+def test_images_that_stay_as_they_are_are_not_augmented(trained, rows):
+    moved, order = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    kept, seen = torch.tensor([False, True, False, False, True, True]), {}
+
+    def losses(batch):
+        seen.update(zip(batch.rows.tolist(), batch.x, strict=True))
+        return {"nothing": 0 * working(batch.x).sum()}
+
+    working = trained.copy()
+    one = Trainer(working, Training(batch_size=4), CostMeter(Runtime()), order=order, moves=moved)
+    one.run_pass(TensorImages(rows.ids, rows.y, rows.x), losses, epoch=0, as_they_are=kept)
+    same = [torch.equal(seen[row], rows.x[row]) for row in range(6)]
+    assert [each for each, stays in zip(same, kept.tolist(), strict=True) if stays] == [True] * 3
+    assert not all(same)
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)

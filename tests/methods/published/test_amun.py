@@ -1,13 +1,16 @@
 import pytest
 import torch
+from torch import nn
 
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
-from expunge.methods.published.amun import Amun, AmunRetain, NearestSearch, find_nearest, join_with_nearest
+from expunge.methods.published.amun import Along, Amun, AmunRetain, NearestSearch, find_examples, find_nearest
+from expunge.methods.published.epochs import Training
 from expunge.methods.unlearn import unlearn
-from expunge.models.classifier import Bounds
+from expunge.models.classifier import Bounds, Classifier
 from expunge.surrogates.attack import l2_norms
 from expunge.task.task import Task
+from expunge.training import trainer
 
 SEARCH = NearestSearch()
 
@@ -16,8 +19,9 @@ def find(classifier, x, search=SEARCH, batch_size=256):
     return find_nearest(classifier.frozen_copy(), x, search, CostMeter(Runtime(batch_size=batch_size)))
 
 
-def test_examples_flip_the_prediction_and_carry_it_as_their_label(trained, rows):
-    nearest = find(trained, rows.x, batch_size=4)
+@pytest.mark.parametrize("along", Along)
+def test_examples_flip_the_prediction_and_carry_it_as_their_label(trained, rows, along):
+    nearest = find(trained, rows.x, NearestSearch(along=along), batch_size=4)
     assert bool(nearest.found.all())
     predicted = trained(nearest.x).argmax(dim=1)
     assert torch.equal(predicted, nearest.labels)
@@ -54,12 +58,54 @@ def test_rows_that_nothing_flips_have_no_example(trained, rows, linear_classifie
     assert not bool(nearest.found.any())
 
 
-def test_rows_keep_their_labels_beside_their_examples(trained, rows):
-    images = join_with_nearest(Task.create(trained, rows), SEARCH, CostMeter(Runtime()))
-    assert len(images.ids) == 12
-    assert torch.equal(images.labels[:6], rows.y)
-    assert bool((images.labels[6:] != rows.y).all())
-    assert torch.equal(images.load(range(6)), rows.x)
+def test_a_row_that_is_wrong_already_is_its_own_example(trained, rows):
+    labels = rows.y.clone()
+    labels[2] = (labels[2] + 1) % 5
+    nearest = find_nearest(trained.frozen_copy(), rows.x, SEARCH, CostMeter(Runtime()), labels=labels)
+    assert torch.equal(nearest.x[2], rows.x[2])
+    assert nearest.labels[2] == rows.y[2]
+    assert bool((nearest.labels != labels).all())
+
+
+def test_examples_are_named_after_their_rows(trained, rows):
+    examples = find_examples(Task.create(trained, rows), SEARCH, CostMeter(Runtime()))
+    assert list(examples.ids) == [f"nearest of row-{number}" for number in range(6)]
+    assert bool((examples.labels != rows.y).all())
+
+
+class Seen(list):
+    """Batches seen in training, shared by all copies of a network."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Recording(nn.Module):
+    """A network that keeps what it is trained on."""
+
+    def __init__(self, network, seen):
+        super().__init__()
+        self.network, self.seen = network, seen
+
+    def forward(self, x):
+        if self.training:
+            self.seen.append(x.detach().clone())
+        return self.network(x)
+
+
+@pytest.mark.parametrize(("kind", "augmented"), [(Amun, 6), (AmunRetain, 26)])
+def test_rows_and_retain_data_are_augmented_and_examples_are_not(trained, rows, retain, monkeypatch, kind, augmented):
+    monkeypatch.setattr(trainer, "augment", lambda x, *others: torch.full_like(x, 7.0))
+    seen = Seen()
+    classifier = Classifier(Recording(trained.copy().module, seen), 5)
+    examples = find_examples(Task.create(trained, rows), SEARCH, CostMeter(Runtime())).pixels
+    unlearn(classifier, rows, method=kind(training=Training(epochs=1)), retain=retain)
+    (batch,) = seen
+    changed = (batch == 7.0).flatten(1).all(dim=1)
+    assert int(changed.sum()) == augmented
+    assert {tuple(each.flatten().tolist()) for each in batch[~changed]} == {
+        tuple(each.flatten().tolist()) for each in examples
+    }
 
 
 @pytest.mark.parametrize(("kind", "images"), [(Amun, 12), (AmunRetain, 32)])

@@ -3,6 +3,7 @@ import torch
 
 from expunge.methods.published.jit import JiT, measure_roughness
 from expunge.methods.unlearn import unlearn
+from expunge.models.classifier import Bounds, Classifier
 
 
 def test_roughness_of_a_linear_classifier_is_the_gain_along_the_noise(linear_classifier):
@@ -32,12 +33,21 @@ def test_noise_stays_in_the_range_of_the_batch(linear_classifier):
     assert measure_roughness(classifier, x, classifier(x), noise).item() == 0.0
 
 
-def test_the_first_loss_is_the_mean_over_all_perturbations(trained, rows, plain_training):
+def test_noise_and_distance_are_in_units_of_the_normalised_image(trained, rows):
+    mean, std = trained.module.mean, trained.module.std
+    noise = 0.3 * torch.randn(rows.x.shape, generator=torch.Generator().manual_seed(2))
+    bare = Classifier(trained.network, 5, Bounds(-2.0, 2.0))
+    normalised = (rows.x - mean) / std
+    expected = measure_roughness(bare, normalised, bare(normalised), noise)
+    torch.testing.assert_close(measure_roughness(trained, rows.x, trained(rows.x), noise), expected)
+
+
+def test_the_first_loss_is_the_sum_over_rows_of_the_mean_over_perturbations(trained, rows, plain_training):
     method = JiT(perturbations=4, sigma=0.05, training=plain_training(learning_rate=1e-9))
     edit = unlearn(trained, rows, method=method)
     order = torch.randperm(6, generator=edit.task.generator("training order"))
     noise, x = edit.task.generator("jitter"), rows.x[order]
     ratios = [
-        measure_roughness(trained, x, trained(x), 0.05 * torch.randn(x.shape, generator=noise)).mean() for _ in range(4)
+        measure_roughness(trained, x, trained(x), 0.05 * torch.randn(x.shape, generator=noise)).sum() for _ in range(4)
     ]
     assert edit.trace[0].losses["roughness"] == pytest.approx(torch.stack(ratios).mean().item(), rel=1e-4)

@@ -1,25 +1,27 @@
 import pytest
 import torch
 
-from expunge.data.images import Subset
-from expunge.methods.published.random_label import RandomLabel, mislabel
+from expunge.methods.published.random_label import Order, RandomLabel, draw_labels
 from expunge.methods.unlearn import unlearn
-from expunge.task.task import Task
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_row_gets_its_own_label_and_retain_data_keep_theirs(trained, rows, retain, seed):
-    images = mislabel(Task.create(trained, rows, seed=seed, retain=retain))
-    assert bool((images.labels[:6] != rows.y).all())
-    assert torch.equal(images.labels[6:], retain.labels)
-    assert torch.equal(images.load(range(6)), rows.x)
-    assert len(images.ids) == 26
+def test_labels_are_uniform_over_all_classes_the_own_one_too():
+    counts = draw_labels(5000, 5, torch.Generator().manual_seed(0)).bincount(minlength=5)
+    assert counts.sum() == 5000
+    assert ((counts - 1000).abs() < 100).all()
 
 
-def test_the_rows_learn_the_label_that_was_drawn(trained, rows, retain, plain_training):
-    few = rows.rows([0])
-    kept = Subset(retain, [row for row in range(20) if retain.labels[row] != 0])
-    method = RandomLabel(training=plain_training(epochs=150, learning_rate=0.1, momentum=0.9, batch_size=8))
-    edit = unlearn(trained, few, method=method, retain=kept)
-    drawn = mislabel(edit.task).labels[:1]
-    assert torch.equal(edit.classifier(few.x).argmax(dim=1), drawn)
+@pytest.mark.parametrize(("order", "losses"), [(Order.ROWS_FIRST, {"forget", "retain"}), (Order.MIXED, {"everything"})])
+def test_an_epoch_goes_through_rows_and_retain_data_once(trained, rows, retain, plain_training, order, losses):
+    edit = unlearn(trained, rows, method=RandomLabel(order=order, training=plain_training(epochs=2)), retain=retain)
+    assert [set(point.losses) for point in edit.trace] == [losses, losses]
+    assert edit.cost.gradient_evaluations == 2 * 26
+
+
+@pytest.mark.parametrize("order", Order)
+def test_labels_are_drawn_anew_each_epoch(trained, rows, retain, plain_training, order):
+    """With a rate of next to nothing, only other labels change an epoch's loss."""
+    method = RandomLabel(order=order, training=plain_training(epochs=4, learning_rate=1e-12))
+    edit = unlearn(trained, rows, method=method, retain=retain)
+    name = "forget" if order is Order.ROWS_FIRST else "everything"
+    assert len({round(point.losses[name], 3) for point in edit.trace}) == 4

@@ -26,7 +26,7 @@ def test_a_weight_is_scaled_only_where_the_ratio_asks_for_it_and_never_up(on_row
 
 def test_weights_below_the_ratio_are_bit_identical_and_the_others_scaled(trained, rows, retain):
     few = rows.rows([1])
-    method = SSD(selection=2.0, rows=1000)
+    method = SSD(selection=2.0, batch_size=1)
     edit = unlearn(trained, few, method=method, retain=retain)
     x, y = torch.cat([few.x, retain.pixels]), torch.cat([few.y, retain.labels])
     on_rows, on_all = mean_squares(trained, few.x, few.y), mean_squares(trained, x, y)
@@ -42,11 +42,17 @@ def test_weights_below_the_ratio_are_bit_identical_and_the_others_scaled(trained
     assert edit.steps == 1
 
 
-def test_importance_squares_each_row_and_not_their_mean(trained, rows):
-    images = to_images(rows, rows.y)
-    measured = mean_squared_gradients(trained.copy(), images, CostMeter(Runtime()))
-    for one, other in zip(measured, mean_squares(trained, rows.x, rows.y).values(), strict=True):
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_importance_squares_the_mean_gradient_of_each_batch(trained, rows, batch_size):
+    measured = mean_squared_gradients(trained.copy(), to_images(rows, rows.y), batch_size, CostMeter(Runtime()))
+    expected = mean_squares(trained, rows.x, rows.y, batch_size)
+    for one, other in zip(measured, expected.values(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-3)
+
+
+def test_all_data_may_be_measured_on_a_part(trained, rows, retain):
+    edit = unlearn(trained, rows, method=SSD(rows=10), retain=retain)
+    assert edit.cost.gradient_evaluations == 6 + 10
 
 
 def test_gradients_of_rows_do_not_depend_on_each_other_or_on_the_mode(trained, rows):
@@ -62,12 +68,12 @@ def test_gradients_of_rows_do_not_depend_on_each_other_or_on_the_mode(trained, r
     assert twin.module.training
 
 
-def mean_squares(classifier, x, y):
-    """Return the mean of squared per-row gradients by name, computed apart from the package."""
-    total = {}
-    for row in range(len(x)):
+def mean_squares(classifier, x, y, batch_size=1):
+    """Return the mean of squared gradients of batches by name, computed apart from the package."""
+    total, parts = {}, list(zip(x.split(batch_size), y.split(batch_size), strict=True))
+    for images, labels in parts:
         twin = classifier.copy()
-        F.cross_entropy(twin(x[row : row + 1]), y[row : row + 1]).backward()
+        F.cross_entropy(twin(images), labels).backward()
         for name, weight in twin.module.named_parameters():
-            total[name] = total.get(name, 0) + weight.grad**2 / len(x)
+            total[name] = total.get(name, 0) + weight.grad**2 / len(parts)
     return total
