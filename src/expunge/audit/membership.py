@@ -97,4 +97,3 @@ def svc_unseen(
 def label_probability(logits: Logits, labels: Labels) -> Float[np.ndarray, " n"]:
     """Return the probability of each row's label."""
     return np.asarray(probabilities(logits)[np.arange(len(labels)), labels])
-
