@@ -62,6 +62,12 @@ def test_shadow_classifiers_that_did_not_unlearn(complete, tmp_path):
     assert same(read_gathered(tmp_path), data)
 
 
+def test_an_audit_made_before_copies_were_noised(complete, tmp_path):
+    data = replace(complete, deep=replace(complete.deep, perturbed=None))
+    write_gathered(tmp_path, data)
+    assert same(read_gathered(tmp_path), data)
+
+
 def test_tables_are_the_same(complete, tmp_path):
     write_gathered(tmp_path, complete)
     found = read_gathered(tmp_path)

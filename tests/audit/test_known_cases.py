@@ -94,8 +94,34 @@ def test_a_quick_audit_says_why_the_rest_is_missing(world):
     assert figures["neighbours.retain"].reason == "only a full audit measures this"
     assert figures["rmia.auc_after"].reason == "there are no shadow classifiers"
     assert figures["retrained.gap"].reason == "there is no retrained classifier"
+    assert figures["residual.recognised"].reason == "only a full audit measures this"
     assert figures["weights.l2"].reason == "the two classifiers have different architectures"
     assert figures["membership.loss_after"].value is not None
+
+
+def test_without_retrained_classifiers_the_share_still_recognised_is_all_there_is(world):
+    data = world.gathered("unedited", shadows=None, retrained=None)
+    perturbed = replace(data.deep.perturbed, retrained=())
+    figures = compute_figures(replace(data, deep=replace(data.deep, perturbed=perturbed)))
+    for name in ("residual.knowledge", "residual.rows"):
+        assert figures[name].reason.startswith("there is no retrained classifier; only the share of copies still")
+    alone = figures["residual.recognised"]
+    assert alone.value > 99
+    assert (alone.target, alone.flagged) == (None, None)
+
+
+def test_one_retrained_classifier_has_nothing_to_differ_from(world):
+    data = world.gathered("retrained")
+    perturbed = replace(data.deep.perturbed, retrained=data.deep.perturbed.retrained[:1])
+    figures = compute_figures(replace(data, deep=replace(data.deep, perturbed=perturbed)))
+    assert (figures["residual.knowledge"].target, figures["residual.knowledge"].flagged) == (1, False)
+    assert figures["residual.rows"].target is None
+
+
+def test_an_audit_that_measured_no_copies_says_so(world):
+    data = world.gathered("retrained")
+    figures = compute_figures(replace(data, deep=replace(data.deep, perturbed=None)))
+    assert figures["residual.knowledge"].reason == "it was not measured"
 
 
 def test_without_other_images_only_the_rows_speak(world):

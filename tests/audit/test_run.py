@@ -39,6 +39,7 @@ TABLES = {
     "cka",
     "pattern",
     "membership",
+    "residual",
     "relearning",
     "tsne",
     "cost",
@@ -382,6 +383,37 @@ def test_a_classifier_is_like_itself_in_every_layer(trained, other_images):
     found = layer_similarity(trained, trained.copy(), images, Runtime(batch_size=7), "test")
     assert [each.layer for each in found] == ["0", "3", "8"]
     assert all(each.cka == pytest.approx(1) for each in found)
+
+
+def test_every_classifier_answers_the_same_noised_copies(compared, tmp_path, monkeypatch):
+    asked = []
+
+    def record(classifier, x, batch_size):
+        asked.append(x)
+        return compute_logits(classifier, x, batch_size)
+
+    monkeypatch.setattr(deep, "compute_logits", record)
+    same = replace(compared, after=compared.before.copy(), images={})
+    found = run(replace(same, known=Known(retrained_classifiers=[compared.before.copy()])), tmp_path)
+    rows = found.table("residual")
+    assert [row["id"] for row in rows] == list(compared.rows.ids)
+    assert all(row["before"] == row["after"] == row["retrained"] for row in rows)
+    assert {row["knowledge"] for row in rows} == {"1"}
+    assert (found.figures["residual.knowledge"].value, found.figures["residual.rows"].value) == (1, 0)
+    assert len(asked) == 3 * deep.PERTURBED_COPIES
+    x, copies = compared.rows.x, torch.stack(asked[::3])
+    inside = ((x > 0.2) & (x < 0.8)).expand_as(copies)
+    assert (copies - x)[inside].std() == pytest.approx(0.03, rel=0.05)
+    assert (copies - x)[inside].mean() == pytest.approx(0, abs=0.002)
+    assert bool(((copies >= 0) & (copies <= 1)).all())
+
+
+def test_copies_are_drawn_of_some_of_many_rows(compared, tmp_path, monkeypatch):
+    monkeypatch.setattr(deep, "PERTURBED_ROWS", 3)
+    rows = run(compared, tmp_path).table("residual")
+    assert [compared.rows.ids[int(row["row"])] for row in rows] == [row["id"] for row in rows]
+    assert len({row["row"] for row in rows}) == 3
+    assert {row["retrained"] + row["knowledge"] for row in rows} == {""}
 
 
 def test_relearning_leaves_the_classifier_alone_and_repeats(compared, trained):

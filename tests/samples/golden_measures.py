@@ -54,7 +54,7 @@ def klom_margins() -> tuple[np.ndarray, np.ndarray]:
 
 
 def shadow_logits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return logits of 34 classifiers in pairs on 5 rows, trained and unlearned (34, 5, classes), who saw what, labels."""
+    """Return logits (34, 5, classes) of 17 pairs on 5 rows as trained, and unlearned; who saw what; and labels."""
     labels = draw_labels(5)
     halves = uniform(17, 5, offset=530) < 0.5
     seen = np.stack([halves, ~halves], axis=1).reshape(34, 5)
@@ -80,6 +80,6 @@ def rmia_logits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def svc_probabilities() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return probabilities of the label for 60 members, 60 others and 40 rows in question, close around the boundary."""
+    """Return probabilities of the label: 60 members, 60 others, and 40 rows in question around the boundary."""
     members, others = 1 - 0.5 * uniform(60, offset=600) ** 3, 1 - 0.9 * uniform(60, offset=601)
     return members, others, 0.6026 + 0.004 * np.arange(40)

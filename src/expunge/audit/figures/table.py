@@ -12,6 +12,9 @@ from expunge.audit.figures import (
 from expunge.audit.figures import (
     membership as figures_of_membership,
 )
+from expunge.audit.figures import (
+    residual as figures_of_residual,
+)
 from expunge.audit.figures.definition import Definition, to_figure
 from expunge.audit.metrics import figures_of_residual
 from expunge.audit.metrics.estimate import NotDefinedError

@@ -72,7 +72,7 @@ def _to_bins(margins: Margins) -> Int[np.ndarray, "s n"]:
     """Return the number of each margin's bin within its row; `BINS` is that of the largest alone."""
     low, high = np.nanmin(margins, axis=0), np.nanmax(margins, axis=0)
     edges = np.linspace(low, np.where(high > low, high, low + 1), BINS + 1)
-    return np.sum([margins >= edge for edge in edges[1:]], axis=0)
+    return np.asarray(np.sum([margins >= edge for edge in edges[1:]], axis=0))
 
 
 def _divergence(
@@ -88,7 +88,7 @@ def _divergence(
     counts[:, -1] += np.where((counts.sum(axis=1) == 0).any(axis=0), largest, 0)
     p, q = counts / counts.sum(axis=1, keepdims=True)
     q = np.where(p > 0, np.maximum(q, SMALLEST_SHARE), q)
-    return np.maximum(rel_entr(p, q / q.sum(axis=0)).sum(axis=0), 0.0)  # rounding may leave -1e-16
+    return np.asarray(np.maximum(rel_entr(p, q / q.sum(axis=0)).sum(axis=0), 0.0))  # rounding may leave -1e-16
 
 
 def _shuffle(is_edited: np.ndarray, counted: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -29,7 +29,7 @@ def residual_knowledge(edited: Float[np.ndarray, " k"], reference: Float[np.ndar
         edited: `recognised` of the edited classifier.
         reference: the same, mean over classifiers that never saw the rows.
     """
-    return np.divide(edited, reference, out=np.full(len(edited), np.nan), where=reference > 0)
+    return np.asarray(np.divide(edited, reference, out=np.full(len(edited), np.nan), where=reference > 0))
 
 
 def mean_knowledge(knowledge: Float[np.ndarray, " k"], rng: np.random.Generator) -> Estimate:

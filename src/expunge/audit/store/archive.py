@@ -193,7 +193,7 @@ def _unpack_perturbed(arrays: Arrays) -> Perturbed | None:
         return None
     count = sum(name.startswith("perturbed.retrained") for name in arrays)
     retrained = tuple(arrays[f"perturbed.retrained{number}"] for number in range(1, count + 1))
-    return Perturbed(*(arrays[f"perturbed.{name}"] for name in ("rows", "before", "after")), retrained)
+    return Perturbed(arrays["perturbed.rows"], arrays["perturbed.before"], arrays["perturbed.after"], retrained)
 
 
 def _pack_slices(slices: Sequence[Slice]) -> dict[str, np.ndarray]:
