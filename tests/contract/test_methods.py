@@ -80,7 +80,7 @@ ROWS = {
     "jit": with_training(EPOCHS, epochs=4, batch_size=2),
     "imu": with_training(EPOCHS, epochs=4, batch_size=2),
     "mu-mis": with_training(EPOCHS, epochs=4, batch_size=2),
-    "ruago": with_settings(EPOCHS, images=8, inversion={"steps": 2}, search=SEARCH),
+    "ruago": with_settings(with_training(EPOCHS, algorithm="sgd"), images=12, inversion={"steps": 2}),
     "retrain": EPOCHS,
     "oracle": Row({"descent": DESCENT, "retain_batch": 8}, {**SLOW, "retain_batch": 8}, {**WILD, "retain_batch": 8}),
     "fine-tune": EPOCHS,
