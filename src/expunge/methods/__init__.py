@@ -23,12 +23,14 @@ from expunge.methods.ruago import Ruago
 from expunge.methods.salun import SalUn
 from expunge.methods.scrub import Scrub
 from expunge.methods.ssd import SSD
+from expunge.methods.structguard import StructGuard
 from expunge.methods.table import MethodTable
 
 OWN: tuple[type[Method], ...] = (
     LeastChange,
     L2UL,
     L2ULFaithful,
+    StructGuard,
     NegativeGradient,
     Correct,
     BoundaryShrink,
