@@ -25,6 +25,7 @@ from expunge.methods.scrub import Scrub
 from expunge.methods.ssd import SSD
 from expunge.methods.structguard import StructGuard
 from expunge.methods.table import MethodTable
+from expunge.methods.zs_pag import ZSPAG
 
 OWN: tuple[type[Method], ...] = (
     LeastChange,
@@ -35,6 +36,7 @@ OWN: tuple[type[Method], ...] = (
     Correct,
     BoundaryShrink,
     Delete,
+    ZSPAG,
     Amun,
     JiT,
     IMU,

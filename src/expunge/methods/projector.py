@@ -7,6 +7,7 @@ from math import sqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from expunge.classifier import Classifier
 from expunge.methods.head import Head
@@ -24,7 +25,7 @@ class Projector(nn.Module):
 
     def __init__(self, width: int, hidden: int, *, channels_first: bool, generator: torch.Generator) -> None:
         super().__init__()
-        self.first, self.last = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.first, self.last = (skip_init(nn.Linear, *sizes) for sizes in ((width, hidden), (hidden, width)))
         self.norm = nn.BatchNorm1d(hidden)
         self.channels_first = channels_first
         for layer in (self.first, self.last):

@@ -64,10 +64,10 @@ class StructGuard:
     examples. L_head is an elastic net of the head's weights.
 
     As released: rows first and then the examples, each by its own batch statistics; examples in the order of rounds,
-    not shuffled; the projector's BatchNorm trains until the rows are first looked at; measuring I lets the classifier's statistics
-    move; the rows are looked at through the projector after each step from the second pass on. Where anchors are not as
-    long as the features are wide, the projector's inner features take the place of v and a random projection that of
-    v0, as in the release for ResNet-50.
+    not shuffled; the projector's BatchNorm trains until the rows are first looked at; measuring I lets the classifier's
+    statistics move; the rows are looked at through the projector after each step from the second pass on. Where anchors
+    are not as long as the features are wide, the projector's inner features take the place of v and a random projection
+    that of v0, as in the release for ResNet-50.
 
     Differs from the paper: anchors are drawn where no file holds them, since a text encoder is more than the classifier
     and the rows; a rotation of all anchors changes nothing in law where features come from another space than texts,
