@@ -43,6 +43,9 @@ SLOW = {"descent": {**DESCENT, "learning_rate": 1e-6}}
 WILD = {"descent": {**DESCENT, "learning_rate": 1e30}}
 L2UL = {"attack": ATTACK, "adversarial_batch": 4}
 
+STRUCTGUARD = {"attack": ATTACK, "adversarial_batch": 4, "anchor_width": 6, "importance_images": 8}
+ZS_PAG = {"attack": ATTACK, "energy": 0.5, "forget_batch": 2, "passes": 100}
+
 PROBES = {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 2}}
 ROBUST = {"steps": 8, "probe_batch": 8, "copies": 6}
 LEAST = {"probes": PROBES, "exact": {"steps": 8, "probe_batch": 8}, "robust": ROBUST}
@@ -70,12 +73,22 @@ ROWS = {
     "least-change": Row(LEAST, {**LEAST, "rate": 1e-9, "robust": {**ROBUST, "gain": 0.0}}, {**LEAST, "rate": 1e30}),
     "l2ul": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "l2ul-faithful": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
+    "structguard": Row(
+        {**STRUCTGUARD, "learning_rate": 0.05},
+        {**STRUCTGUARD, "learning_rate": 1e-6},
+        {**STRUCTGUARD, "learning_rate": 1e30},
+    ),
     "negative-gradient": Row({"descent": DESCENT}, SLOW, WILD),
     "correct": Row({"descent": DESCENT}, SLOW, WILD),
     "boundary-shrink": Row(
         {"descent": DESCENT, "nearest": "other"}, {**SLOW, "nearest": "other"}, {**WILD, "nearest": "other"}
     ),
     "delete": Row({"descent": DESCENT}, SLOW, WILD),
+    "zs-pag": Row(
+        {**ZS_PAG, "learning_rate": 0.05},
+        {**ZS_PAG, "learning_rate": 1e-6},
+        {**ZS_PAG, "learning_rate": 1e30},
+    ),
     "amun": with_settings(with_training(EPOCHS, epochs=4, batch_size=4), search=SEARCH),
     "jit": with_training(EPOCHS, epochs=4, batch_size=2),
     "imu": with_training(EPOCHS, epochs=4, batch_size=2),

@@ -53,6 +53,8 @@ METHOD_NAMES = [
     "salun",
     "scrub",
     "ssd",
+    "structguard",
+    "zs-pag",
 ]
 
 UNLEARN = [

@@ -23,16 +23,20 @@ from expunge.methods.published.ruago import Ruago
 from expunge.methods.published.salun import SalUn
 from expunge.methods.published.scrub import Scrub
 from expunge.methods.published.ssd import SSD
+from expunge.methods.published.structguard import StructGuard
+from expunge.methods.published.zs_pag import ZSPAG
 from expunge.methods.table import MethodTable
 
 OWN: tuple[type[Method], ...] = (
     LeastChange,
     L2UL,
     L2ULFaithful,
+    StructGuard,
     NegativeGradient,
     Correct,
     BoundaryShrink,
     Delete,
+    ZSPAG,
     Amun,
     JiT,
     IMU,

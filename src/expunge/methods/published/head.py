@@ -51,3 +51,14 @@ def find_head(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Head:
         found = f"{called[-1].name}, which is not to be edited" if called else "none"
         raise ClassifierError("classifier", "a last layer, linear or convolutional, with weights to edit", found)
     return called[-1]
+
+
+def forward_features(classifier: Classifier, head: nn.Module, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor]:
+    """Return the logits of `x` and what went into `head`, in whatever mode the classifier is."""
+    seen = list[Tensor]()
+    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        logits = classifier(x)
+    finally:
+        hook.remove()
+    return logits, seen[-1]
