@@ -1,5 +1,7 @@
 """Methods of other packages, the one of docs/extending.md among them."""
 
+import ast
+import importlib
 import json
 import os
 import re
@@ -107,3 +109,36 @@ def test_two_packages_with_the_same_name(install, example):
 def test_an_unknown_name_is_a_key_error():
     with pytest.raises(KeyError):
         MethodTable(OWN)["amnesia"]
+
+
+def declared():
+    """Return the names for extensions by module, from the document's table."""
+    lines = DOCUMENT.read_text("utf-8").partition("## Modules for extensions")[2].splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    return {module.strip("`"): re.findall(r"`(\w+)`", names) for module, names in cells}
+
+
+def imported(tree):
+    """Return the package's modules and names that a module imports."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {(node.module, alias.name) for node in found for alias in node.names if node.module.startswith("expunge")}
+
+
+@pytest.mark.parametrize("module", declared())
+def test_what_is_declared_for_extensions_is_there_and_documented(module):
+    names = declared()[module]
+    assert names == sorted(names)
+    for name in names:
+        assert getattr(importlib.import_module(module), name).__doc__, name
+
+
+def test_the_example_keeps_to_what_is_declared():
+    names = {(module, name) for module, names in declared().items() for name in names}
+    assert imported(ast.parse(block("python"))) <= names
+
+
+def test_all_that_the_document_names_is_declared():
+    prose = DOCUMENT.read_text("utf-8").partition("## Modules for extensions")[0]
+    named = set(re.findall(r"`(expunge\.[\w.]+)`", prose)) - {"expunge.methods"}  # the entry points' group
+    modules = declared()
+    assert {name for name in named if name not in modules and name.rpartition(".")[0] not in modules} == set()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from expunge.base.errors import LedgerError
 from expunge.compute.runtime import Runtime
+from expunge.requests.images import images_are_gone
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due
 from expunge.requests.state import FORGOTTEN, Request, State, StoredFile, Version
@@ -88,12 +89,7 @@ def _choose(ledger: Ledger, names: Sequence[str]) -> list[Request]:
         if request.state not in RETRIABLE:
             raise LedgerError(request.name, "a request that waits or has failed", request.state.value)
         if request.images is None:
-            raise LedgerError(
-                request.name,
-                "its images",
-                "none: they were deleted",
-                f"give them once more: expunge requests add --again {request.name}",
-            )
+            raise images_are_gone(request)
     return chosen
 
 

@@ -29,12 +29,7 @@ def load_rows(ledger: Ledger, request: Request) -> ForgetSet:
         LedgerError: the images are gone, were changed, or sealed with another key.
     """
     if request.images is None:
-        raise LedgerError(
-            request.name,
-            "its images",
-            "none: they were deleted",
-            f"give them once more: expunge requests add --again {request.name}",
-        )
+        raise images_are_gone(request)
     path = ledger.folder / request.images.path
     if not path.is_file():
         raise LedgerError(str(path), "the images of a request", "no file", "restore it, or give them with --again")
@@ -46,6 +41,12 @@ def load_rows(ledger: Ledger, request: Request) -> ForgetSet:
         torch.tensor([instance.label for instance in request.instances]),
         torch.tensor(new) if request.goal == "relabel" else None,
     )
+
+
+def images_are_gone(request: Request) -> LedgerError:
+    """Return the error for a request that can't be worked on without its images."""
+    hint = f"give them once more: expunge requests add --again {request.name}"
+    return LedgerError(request.name, "its images", "none: they were deleted", hint)
 
 
 def hash_images(ledger: Ledger, rows: ForgetSet) -> list[str]:
