@@ -85,7 +85,7 @@ def test_csv_has_every_record_with_its_seed():
 def test_curves_run_along_k_and_plots_repeat_byte_by_byte():
     rows = [record(label, count, seed) for label in "ab" for count in (64, 16) for seed in (0, 1)]
     curves = find_curves(rows, along=2)
-    assert [(curve.label, curve.places) for curve in curves] == [("a", (16, 64)), ("b", (16, 64))]
+    assert [(curve.label, curve.positions) for curve in curves] == [("a", (16, 64)), ("b", (16, 64))]
     assert curves[0].estimates("test")[0].n == 2
     plots = make_plots(rows, "title")
     assert set(plots) == {"trade-off", "accuracy"}

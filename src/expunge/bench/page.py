@@ -105,7 +105,7 @@ def _draw(records: Sequence[Record], title: str) -> dict[str, str]:
 
 def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -> str:
     """Return the Markdown page: mean and 95% interval over the seeds, and what was run where."""
-    grid, command = report.grid, f"expunge bench {_place(report.config)}"
+    grid, command = report.grid, f"expunge bench {_from_here(report.config)}"
     competitors = "" if grid.reference else ", of those that reached the goal for all rows"
     lines = [
         f"# {grid.title}",
@@ -205,7 +205,7 @@ def _say_machine(cells: Sequence[Cell], records: Sequence[Record]) -> str:
     )
 
 
-def _place(config: Path) -> str:
+def _from_here(config: Path) -> str:
     """Return the configuration's path as it is given from where the package's repository is, where it is below that."""
     resolved, here = config.resolve(), Path.cwd()
     return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else config.name

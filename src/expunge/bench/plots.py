@@ -34,11 +34,11 @@ class Curve:
 
     label: str
     style: int
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
     records: tuple[tuple[Record, ...], ...]
 
     def estimates(self, column: str) -> list[Estimate]:
-        """Return a column's estimate at each place."""
+        """Return a column's estimate at each position."""
         return [Estimate.of([record.figures[column] for record in chosen]) for chosen in self.records]
 
 
@@ -55,34 +55,34 @@ def make_plots(records: Sequence[Record], title: str) -> dict[str, str]:
         return {"stream": _draw_stream(find_curves(records, along=REQUEST), accuracy, title)}
     curves = find_curves(records, along=COUNT)
     plots = {"trade-off": _draw_trade_off(curves, churn, title)}
-    if any(len(curve.places) > 1 for curve in curves):
+    if any(len(curve.positions) > 1 for curve in curves):
         plots["accuracy"] = _draw_accuracy(curves, accuracy, title)
     return plots
 
 
 def find_curves(records: Sequence[Record], *, along: int) -> list[Curve]:
-    """Return one curve for each method, classifier, goal (and k, along requests); `along` is the group's place."""
+    """Return one curve for each method, classifier, goal (and k, along requests); `along` is the group's position."""
     found: dict[tuple[object, ...], dict[int, list[Record]]] = {}
     for record in records:
-        rest = tuple(part for place, part in enumerate(record.group) if place != along)
-        place = record.group[3] if along == REQUEST else record.group[2]
-        found.setdefault((record.label, *rest), {}).setdefault(place, []).append(record)
-    differ = [len({key[place] for key in found}) > 1 for place in range(len(next(iter(found))))]
+        rest = tuple(part for position, part in enumerate(record.group) if position != along)
+        position = record.group[3] if along == REQUEST else record.group[2]
+        found.setdefault((record.label, *rest), {}).setdefault(position, []).append(record)
+    differ = [len({key[position] for key in found}) > 1 for position in range(len(next(iter(found))))]
     curves = []
-    for style, (key, by_place) in enumerate(found.items()):
+    for style, (key, by_position) in enumerate(found.items()):
         words = [str(key[0]), *(str(part) for part, shown in zip(key[1:], differ[1:], strict=True) if shown)]
-        places = tuple(sorted(by_place))
-        curves.append(Curve(", ".join(words), style, places, tuple(tuple(by_place[each]) for each in places)))
+        positions = tuple(sorted(by_position))
+        curves.append(Curve(", ".join(words), style, positions, tuple(tuple(by_position[each]) for each in positions)))
     return curves
 
 
 def _draw_accuracy(curves: Sequence[Curve], column: str, title: str) -> str:
     figure, axes = _figure(title, 1)
     for curve in curves:
-        _plot(axes[0], curve, list(curve.places), curve.estimates(column))
+        _plot(axes[0], curve, list(curve.positions), curve.estimates(column))
     _mark_before(axes[0], curves, column)
     axes[0].set_xscale("log", base=2)
-    ticks = sorted({place for curve in curves for place in curve.places})
+    ticks = sorted({position for curve in curves for position in curve.positions})
     axes[0].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[0].set_xlabel("rows to forget (k)")
     axes[0].set_ylabel(f"{column} accuracy, %")
@@ -96,13 +96,13 @@ def _draw_trade_off(curves: Sequence[Curve], column: str, title: str) -> str:
     The more rows, the larger the point.
     """
     figure, axes = _figure(title, len(FORGOTTEN))
-    counts = sorted({place for curve in curves for place in curve.places})
+    counts = sorted({position for curve in curves for position in curve.positions})
     for axis, (share, name) in zip(axes, FORGOTTEN.items(), strict=True):
         for curve in curves:
             shares, damage = [each.mean for each in curve.estimates(share)], curve.estimates(column)
             axis.plot(shares, [each.mean for each in damage], ":", color=choose_style(curve)["color"], linewidth=1.2)
-            for x, each, place in zip(shares, damage, curve.places, strict=True):
-                size = SIZE + LARGER * counts.index(place)
+            for x, each, position in zip(shares, damage, curve.positions, strict=True):
+                size = SIZE + LARGER * counts.index(position)
                 axis.errorbar(x, each.mean, each.half or 0.0, label=curve.label, markersize=size, **choose_style(curve))
         axis.set_xlim(-2, 102)
         axis.set_yscale("symlog", linthresh=1)
@@ -121,10 +121,10 @@ def _draw_stream(curves: Sequence[Curve], accuracy: str, title: str) -> str:
     names = (f"{accuracy} accuracy, %", "rows of all requests still forgotten, %")
     for axis, column, name in zip(axes, (accuracy, HELD), names, strict=True):
         for curve in curves:
-            _plot(axis, curve, list(curve.places), curve.estimates(column))
+            _plot(axis, curve, list(curve.positions), curve.estimates(column))
         if column == accuracy:
             _mark_before(axis, curves, column)
-        axis.set_xticks(sorted({place for curve in curves for place in curve.places}))
+        axis.set_xticks(sorted({position for curve in curves for position in curve.positions}))
         axis.set_xlabel("requests so far")
         axis.set_ylabel(name)
         _keep_to_percent(axis)
@@ -134,20 +134,20 @@ def _draw_stream(curves: Sequence[Curve], accuracy: str, title: str) -> str:
 def _draw_gaps(records: Sequence[Record], title: str) -> str:
     """Draw a panel for each group: a method a line, to the right how far it is from the reference."""
     groups = group_records(records)
-    differ = [len({group[place] for group in groups}) > 1 for place in range(4)]
+    differ = [len({group[position] for group in groups}) > 1 for position in range(4)]
     figure, axes = _figure(title, len(groups), height=1.5 + 0.25 * max(map(len, groups.values())))
     for axis, (group, by_label) in zip(axes, groups.items(), strict=True):
-        for place, chosen in enumerate(by_label.values()):
+        for position, chosen in enumerate(by_label.values()):
             gap = Estimate.of([record.figures[GAP] for record in chosen])
             colour = COLOURS[0] if chosen[0].competes else COLOURS[-1]
-            axis.errorbar(gap.mean, place, xerr=gap.half or 0.0, color=colour, marker="o", markersize=5, capsize=2)
+            axis.errorbar(gap.mean, position, xerr=gap.half or 0.0, color=colour, marker="o", markersize=5, capsize=2)
         axis.set_yticks(range(len(by_label)), list(by_label), fontsize=8)
         axis.invert_yaxis()
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xlim(left=-0.1)
         axis.set_xlabel("difference of accuracies, points")
-        words = [f"k = {part}" if place == COUNT else str(part) for place, part in enumerate(group)]
-        shown = [word for place, word in enumerate(words) if differ[place] or place == COUNT]
+        words = [f"k = {part}" if position == COUNT else str(part) for position, part in enumerate(group)]
+        shown = [word for position, word in enumerate(words) if differ[position] or position == COUNT]
         axis.set_title(", ".join(shown), fontsize=9)
     return _to_svg(figure, axes, legend=False)
 
@@ -169,7 +169,7 @@ def _figure(title: str, panels: int, *, height: float = 4.5) -> tuple[Figure, li
     figure = Figure(figsize=(7.5 if panels == 1 else 5.5 * panels, height), layout="constrained")
     grid = figure.subplots(1, panels, squeeze=False)
     figure.suptitle(title, fontsize=10)
-    return figure, [grid[0, place] for place in range(panels)]
+    return figure, [grid[0, position] for position in range(panels)]
 
 
 def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[Estimate]) -> None:
@@ -179,9 +179,9 @@ def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[Estimate]) -
 
 def choose_style(curve: Curve) -> dict[str, Any]:
     """Return colour, marker and filling, as matplotlib's keywords: different ones for each of the first 24 curves."""
-    times_used, place = divmod(curve.style, len(COLOURS))
+    times_used, position = divmod(curve.style, len(COLOURS))
     fill = FILLS[times_used % len(FILLS)]
-    return {"color": COLOURS[place], "marker": MARKERS[place], "fillstyle": fill, "capsize": 2}
+    return {"color": COLOURS[position], "marker": MARKERS[position], "fillstyle": fill, "capsize": 2}
 
 
 def _to_svg(figure: Figure, axes: Sequence[Axes], *, legend: bool = True) -> str:

@@ -150,12 +150,12 @@ def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
             line.group,
             line.label,
             line.cell.seed,
-            {name: column[place] for name, column in shown.items()},
+            {name: column[position] for name, column in shown.items()},
             line.values["stop_reason"],
             line.result,
             line.label not in (reference, UNEDITED),
         )
-        for place, line in enumerate(lines)
+        for position, line in enumerate(lines)
     ]
 
 

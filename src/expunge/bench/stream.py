@@ -79,7 +79,7 @@ def _prepare(job: Job, stream: StreamPart, runtime: Runtime) -> _Stream:
     loaded, splits = load_sources(job, runtime)
     drawn = random_rows(splits.train, job.forget.random or 0, seed=job.seed)
     order = torch.randperm(len(drawn), generator=seeded_generator(job.seed, "stream")).tolist()
-    rows = [drawn[place] for place in order]
+    rows = [drawn[index] for index in order]
     size = len(rows) // stream.requests
     requests = [forget_set(splits.train, rows[start : start + size]) for start in range(0, len(rows), size)]
     parts = measured_parts(job, splits, rows_but(splits.train, rows))

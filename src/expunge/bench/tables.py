@@ -55,11 +55,11 @@ def summarise(records: Sequence[Record]) -> SummaryTable:
         }
         competing = {label: estimates[label] for label, chosen in by_label.items() if chosen[0].competes}
         for label, chosen in by_label.items():
-            keys = tuple(str(each) for place, each in enumerate(group) if shown[place])
+            keys = tuple(str(each) for position, each in enumerate(group) if shown[position])
             best = frozenset(column for column in columns if label in find_best(column, competing))
             reasons = ", ".join(sorted({record.reason for record in chosen}))
             rows.append(TableRow((*keys, label), estimates[label], best, reasons, len(chosen)))
-    names = tuple(name for place, name in enumerate(("classifier", "goal", "k", "request")) if shown[place])
+    names = tuple(name for position, name in enumerate(("classifier", "goal", "k", "request")) if shown[position])
     return SummaryTable((*names, "method"), columns, tuple(rows))
 
 
@@ -122,12 +122,12 @@ def to_latex(table: SummaryTable, *, caption: str) -> str:
 def to_csv(records: Sequence[Record]) -> str:
     """Return one line a record."""
     shown = _shown_keys(records, always=(2,))
-    names = tuple(name for place, name in enumerate(("classifier", "goal", "k", "request")) if shown[place])
+    names = tuple(name for position, name in enumerate(("classifier", "goal", "k", "request")) if shown[position])
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["method", *names, "seed", *records[0].figures, "stop_reason", "forget_sha256"])
     for record in records:
-        keys = [each for place, each in enumerate(record.group) if shown[place]]
+        keys = [each for position, each in enumerate(record.group) if shown[position]]
         figures = [round(figure, 4) if isfinite(figure) else "" for figure in record.figures.values()]
         forget = record.result["inputs"]["forget_sha256"]
         writer.writerow([record.label, *keys, record.seed, *figures, record.reason, forget])
@@ -152,4 +152,4 @@ def _latex_estimate(estimate: str, best: bool) -> str:
 
 def _shown_keys(records: Sequence[Record], always: tuple[int, ...] = (2,)) -> list[bool]:
     """Return which parts of a group differ between records, or are always shown (k)."""
-    return [place in always or len({record.group[place] for record in records}) > 1 for place in range(4)]
+    return [position in always or len({record.group[position] for record in records}) > 1 for position in range(4)]
