@@ -3,28 +3,16 @@
 from collections.abc import Mapping
 
 from expunge.audit.collect.collected import Gathered
-from expunge.audit.figures import (
-    answers as figures_of_answers,
-)
-from expunge.audit.figures import (
-    distance as figures_of_distance,
-)
-from expunge.audit.figures import (
-    membership as figures_of_membership,
-)
-from expunge.audit.figures import (
-    residual as figures_of_residual,
-)
+from expunge.audit.figures import answers, distance, membership, residual
 from expunge.audit.figures.definition import Definition, to_figure
-from expunge.audit.metrics import figures_of_residual
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import HEADLINES, Figure
 
 FIGURES: dict[str, Definition] = {
-    **figures_of_answers.FIGURES,
-    **figures_of_distance.FIGURES,
-    **figures_of_membership.FIGURES,
-    **figures_of_residual.FIGURES,
+    **answers.FIGURES,
+    **distance.FIGURES,
+    **membership.FIGURES,
+    **residual.FIGURES,
 }
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
