@@ -9,7 +9,8 @@ from expunge.methods.fine_tune import FineTune
 from expunge.methods.influence import Influence
 from expunge.methods.jit import JiT
 from expunge.methods.l1_sparse import L1Sparse
-from expunge.methods.l2ul import L2UL, L2ULFaithful
+from expunge.methods.l2ul import L2UL
+from expunge.methods.l2ul_released import L2ULFaithful
 from expunge.methods.least_change import LeastChange
 from expunge.methods.mu_mis import MuMis
 from expunge.methods.negative_gradient import NegativeGradient

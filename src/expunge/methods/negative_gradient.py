@@ -6,15 +6,22 @@ from typing import ClassVar
 from expunge.cost import CostMeter
 from expunge.descent import Descent
 from expunge.edit import Edit
-from expunge.methods.plain import plain_descent, push_rows
+from expunge.methods.plain import push_rows
 from expunge.methods.protocol import Aim, Needs
+from expunge.modes import BatchNormMode
 from expunge.runtime import Runtime
 from expunge.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NegativeGradient:
-    """SGD on -CE(f(x), y) until no row answers with its label (Golatkar et al. 2020, arXiv 1911.04933)."""
+    """SGD on -CE(f(x), y) until no row answers with its label (Golatkar et al. 2020, arXiv 1911.04933).
+
+    As the baseline of Cha et al. 2024 (arXiv 2301.11578) is released.
+
+    Differs from that release: rows are shuffled each time all have been used, and looked at after each step instead of
+    each pass; BatchNorm is frozen for a batch of one row.
+    """
 
     name: ClassVar[str] = "negative-gradient"
     summary: ClassVar[str] = "climb the rows' cross-entropy, no regulariser"
@@ -24,7 +31,7 @@ class NegativeGradient:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    descent: Descent = field(default_factory=plain_descent)
+    descent: Descent = field(default_factory=lambda: Descent(weight_decay=1e-4, batchnorm=BatchNormMode.BATCH))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

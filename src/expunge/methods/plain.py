@@ -13,7 +13,7 @@ from expunge.descent import Descent, endless_batches, present_rows
 from expunge.edit import Edit
 from expunge.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
-from expunge.modes import BatchNormMode, editing
+from expunge.modes import BatchNormMode
 from expunge.settings import to_mapping
 from expunge.task import Task
 
@@ -36,10 +36,7 @@ class PlainMethod(Method, Protocol):
 
 
 def push_rows(method: PlainMethod, task: Task, meter: CostMeter, loss: RowLoss, labels: Tensor) -> Edit:
-    """Return the edit that descends the mean of `loss` over batches of forget rows until the goal holds.
-
-    For a batch of one row BatchNorm is frozen: one image has no statistics.
-    """
+    """Return the edit that descends the mean of `loss` over batches of forget rows until the goal holds."""
     device = meter.runtime.device
     working = task.classifier.to(device).copy()
     rows, labels = task.forget_set.to(device), labels.to(device)
@@ -51,8 +48,7 @@ def push_rows(method: PlainMethod, task: Task, meter: CostMeter, loss: RowLoss, 
         batch = next(batches)
         x, wanted = present_rows(task, rows.x[batch], labels[batch], copies)
         meter.add_gradients(len(x))
-        with editing(working.module, descent.batchnorm if len(x) > 1 else BatchNormMode.FROZEN):
-            return {"unlearning": loss(working(x), wanted).mean()}
+        return {"unlearning": loss(descent.forward(working, x), wanted).mean()}
 
     step = descent.make_step(working, losses)
     return edit_until_goal(
