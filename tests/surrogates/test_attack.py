@@ -13,7 +13,9 @@ from expunge.compute.context import CostMeter
 from expunge.compute.runtime import SILENT, Precision, Runtime
 from expunge.models.classifier import Bounds
 from expunge.surrogates.attack import (
+    SHORTEST_GRADIENT,
     Attack,
+    Order,
     Start,
     TargetDraw,
     attack_targets,
@@ -64,7 +66,7 @@ def attack_by_hand(classifier, x, targets, attack, seed):
         if attack.start is Start.UNIFORM_IN_BALL:
             offset = draw_in_ball(image[None].shape, attack.radius, generator)[0]
         else:
-            offset = torch.rand(image.shape, generator=generator)
+            offset = torch.rand(image.shape, generator=generator) - image
         current = (image + offset * min(1, attack.radius / offset.norm().item())).clamp(0, 1)
         lengths = torch.linspace(1, attack.last_step, attack.steps) if attack.steps > 1 else [1]
         for length in lengths:
@@ -76,7 +78,7 @@ def attack_by_hand(classifier, x, targets, attack, seed):
                 break
             F.cross_entropy(logits[None], target[None]).backward()
             moved = current - attack.step_size * length * variable.grad / variable.grad.norm()
-            away = moved - image
+            away = (moved.clamp(0, 1) if attack.order is Order.BOUNDS_FIRST else moved) - image
             current = (image + away * min(1, attack.radius / away.norm().item())).clamp(0, 1)
         made.append(current)
     return torch.stack(made), evaluations
@@ -161,7 +163,10 @@ def test_the_attack_finds_the_targets_within_ball_and_bounds(trained, rows, coun
 
 
 @pytest.mark.parametrize("start", Start)
-@pytest.mark.parametrize("options", [{}, {"last_step": 0.3}, {"enough": 0.2}, {"enough": 0.2, "last_step": 0.5}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"last_step": 0.3}, {"enough": 0.2}, {"enough": 0.2, "last_step": 0.5}, {"order": Order.BOUNDS_FIRST}],
+)
 def test_the_attack_equals_a_plain_loop_over_single_images(trained, rows, start, options):
     attack = Attack(radius=4.0, step_size=0.5, steps=9, start=start, **options)
     frozen, x, targets = trained.frozen_copy(), rows.x[:3], (rows.y[:3] + 1) % 5
@@ -236,6 +241,18 @@ def test_without_a_gradient_the_image_stays_where_it_started(linear_classifier):
     made, _ = run(flat, x, torch.tensor([0, 1, 2]))
     assert bool(torch.isfinite(made).all())
     assert float(l2_norms(made - x).max()) <= QUICK.radius + 1e-5
+
+
+@pytest.mark.parametrize(("bounds", "gap", "length"), [(Bounds(), 15.0, 0.3059), (Bounds(0, 255), 21.0, 0.1934)])
+def test_where_the_gradient_vanishes_the_step_is_shorter(linear_classifier, bounds, gap, length):
+    """Of two logits so far apart the gradient is about e^-gap, and so the step e^-gap over the shortest gradient."""
+    weight = torch.zeros(2, 144)
+    weight[1, 0] = 1.0
+    sure = linear_classifier(weight, torch.tensor([gap + 0.5, 0.0]), bounds).frozen_copy()
+    x, attack = torch.full((1, 3, 8, 6), 0.5), Attack(radius=1e-3, step_size=1e-3, steps=1)
+    still, moved = (run(sure, x, torch.tensor([0]), replace(attack, step_size=size))[0] for size in (1e-9, 1e-4))
+    assert l2_norms(moved - still).item() == pytest.approx(1e-4 * length, rel=0.05)
+    assert length == pytest.approx(math.exp(-gap) * bounds.width / SHORTEST_GRADIENT, rel=0.01)
 
 
 def test_radius_and_bounds_are_in_the_units_of_the_pixels(linear_classifier):

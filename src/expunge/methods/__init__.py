@@ -1,6 +1,7 @@
 """The methods, one a file, and the one table of them that everything else reads; other packages may add to it."""
 
-from expunge.methods.l2ul.stable import L2UL, L2ULFaithful
+from expunge.methods.l2ul.released import L2ULFaithful
+from expunge.methods.l2ul.stable import L2UL
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.protocol import Method
 from expunge.methods.published.amun import Amun, AmunRetain

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.runtime import Precision
+from expunge.compute.runtime import Precision, computing_in
 from expunge.compute.sharing import Sharing
 from expunge.methods.engine import Step
 from expunge.models.classifier import Classifier
@@ -55,6 +56,15 @@ class Descent:
     def count_steps(self, rows: int) -> int:
         """Return how many steps `passes` over that many rows are."""
         return self.passes * -(-rows // self.forget_batch)
+
+    def forward(self, working: Classifier, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
+        """Return the logits of one pass of an edit, with its BatchNorm mode and its numbers.
+
+        For a single image BatchNorm is frozen: one image has no statistics.
+        """
+        mode = self.batchnorm if len(x) > 1 else BatchNormMode.FROZEN
+        with editing(working.module, mode), computing_in(self.precision, x.device):
+            return working(x).to(x.dtype)
 
     def make_step(self, working: Classifier, losses: Losses) -> Step:
         """Return a step that lowers the sum of `losses` once, on all weights that require gradients."""
@@ -149,3 +159,13 @@ def endless_batches(count: int, batch_size: int, generator: torch.Generator) -> 
     """
     while True:
         yield from torch.randperm(count, generator=generator).split(batch_size)
+
+
+def batches_in_turn(numbers: Int[Tensor, " n"], batch_size: int) -> Iterator[Int[Tensor, " b"]]:
+    """Yield `numbers`, at most `batch_size` at a time, in their own order over and over again.
+
+    >>> batches = batches_in_turn(torch.tensor([4, 2, 7]), 2)
+    >>> [next(batches).tolist() for _ in range(3)]
+    [[4, 2], [7], [4, 2]]
+    """
+    return cycle(numbers.split(batch_size))

@@ -134,7 +134,7 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
     limit = task.limits.steps or plan.step_limit
     reason, _ = judge.look(steps)
     try:
-        with meter.phase("edit", total=limit) as advance, _own_global_generator(task):
+        with meter.phase("edit", total=limit) as advance, own_global_generator(task):
             while reason is None:
                 losses = plan.step()
                 steps += 1
@@ -208,7 +208,7 @@ class _Judge:
 
 
 @contextmanager
-def _own_global_generator(task: Task) -> Iterator[None]:
+def own_global_generator(task: Task) -> Iterator[None]:
     """Seed torch's global generators for the block and put them back: dropout layers know no other."""
     with torch.random.fork_rng():
         torch.manual_seed(task.generator("dropout").initial_seed())

@@ -22,6 +22,9 @@ from expunge.models.classifier import Bounds, Classifier
 from expunge.models.folding import fold_batchnorm
 from expunge.task.goals import Relabel
 
+SHORTEST_GRADIENT = 1e-6
+"""Per pixel range: a shorter gradient is that of an image beyond doubt, and its direction is mostly rounding."""
+
 
 class Start(StrEnum):
     """Where the attack starts."""
@@ -29,7 +32,7 @@ class Start(StrEnum):
     UNIFORM_IN_BALL = "uniform_in_ball"
     """Uniformly in the L2 ball around the image."""
     NOISE_PROJECTED = "noise_projected"
-    """The image plus noise uniform in [0, 1]^d, projected: always on the sphere (as released)."""
+    """An image of uniform noise, projected: greyed, and in effect always on the sphere (as released)."""
 
 
 class TargetDraw(StrEnum):
@@ -39,6 +42,14 @@ class TargetDraw(StrEnum):
     """From the K - 1 other labels, without replacement while there are labels left."""
     RELEASED = "released"
     """From all K labels; one that equals the label becomes K // 2, even where that is the label (as released)."""
+
+
+class Order(StrEnum):
+    """In which order a step goes back into the pixel bounds and into the ball; it ends within both either way."""
+
+    BALL_FIRST = "ball_first"
+    BOUNDS_FIRST = "bounds_first"
+    """As released."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,7 @@ class Attack:
     precision: Precision = setting(Precision.FLOAT32, "in what numbers layers compute: float32, bfloat16, auto")
     start: Start = setting(Start.UNIFORM_IN_BALL, "where the attack starts")
     targets: TargetDraw = setting(TargetDraw.DISTINCT, "how targets are drawn")
+    order: Order = setting(Order.BALL_FIRST, "what a step goes back into first, the ball or the pixel bounds")
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -94,9 +106,10 @@ def attack_targets(
     """Yield for each image and each of its targets an adversarial example that should be classified as the target.
 
     Descends CE(f(x'), target) along the L2-normalised gradient, projects on the ball of `attack.radius` around x and
-    clips to the pixel bounds, `attack.steps` times, or until the target leads by `attack.enough` logits. As many pairs
-    as a batch of the meter's runtime holds are attacked at a time; the next ones take the places of those that are
-    done, so examples come in the order in which they are done, with the numbers of their pairs (image * n + target).
+    clips to the pixel bounds, `attack.steps` times, or until the target leads by `attack.enough` logits. Where the
+    gradient is shorter than `SHORTEST_GRADIENT`, the step is shorter in proportion. As many pairs as a batch of the
+    meter's runtime holds are attacked at a time; the next ones take the places of those that are done, so examples come
+    in the order in which they are done, with the numbers of their pairs (image * n + target).
 
     Args:
         classifier: in eval mode, weights frozen (`Classifier.frozen_copy`).
@@ -155,6 +168,11 @@ def draw_in_ball(shape: torch.Size, radius: float, generator: torch.Generator) -
     return direction / l2_norms(direction).clamp_min(1e-12) * length
 
 
+def draw_noise(shape: torch.Size, bounds: Bounds, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Return images whose every pixel is drawn uniformly from the bounds."""
+    return bounds.lower + bounds.width * torch.rand(shape, generator=generator)
+
+
 @dataclass(frozen=True, slots=True)
 class _Pairs:
     """Pairs of image and target that are under attack: where each began, where it is, and how many steps it took."""
@@ -185,8 +203,11 @@ class _Pairs:
         logits, gradient = _input_gradient(classifier, self.current, self.targets, attack.precision)
         share = 1 - (1 - attack.last_step) * self.taken / max(1, attack.steps - 1)
         length = attack.step_size * share.to(self.current).view(-1, 1, 1, 1)
-        moved = self.current - length * gradient / l2_norms(gradient).clamp_min(1e-12)
-        moved = classifier.bounds.clip(project_to_ball(moved, self.centre, attack.radius))
+        bounds, shortest = classifier.bounds, SHORTEST_GRADIENT / classifier.bounds.width
+        moved = self.current - length * gradient / l2_norms(gradient).clamp_min(shortest)
+        if attack.order is Order.BOUNDS_FIRST:
+            moved = bounds.clip(moved)
+        moved = bounds.clip(project_to_ball(moved, self.centre, attack.radius))
         reached = torch.zeros_like(self.targets, dtype=torch.bool)
         if attack.enough is not None:
             reached = Relabel().gap(logits, self.targets) <= -attack.enough
@@ -213,8 +234,7 @@ def _start(x: Tensor, attack: Attack, bounds: Bounds, generator: torch.Generator
     if attack.start is Start.UNIFORM_IN_BALL:
         moved = x + draw_in_ball(x.shape, attack.radius, generator).to(x)
     else:
-        noise = torch.rand(x.shape, generator=generator).to(x)
-        moved = project_to_ball(x + noise, x, attack.radius)
+        moved = project_to_ball(draw_noise(x.shape, bounds, generator).to(x), x, attack.radius)
     return bounds.clip(moved)
 
 

@@ -4,8 +4,8 @@ from torch import nn
 
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
+from expunge.methods.layers import find_layers, trace_rows
 from expunge.methods.least_change.curvature import _inverse_factor, compute_whitening, draw_contrast
-from expunge.methods.least_change.layers import find_layers, trace_rows
 from expunge.models.classifier import Classifier
 
 

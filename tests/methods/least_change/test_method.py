@@ -7,9 +7,9 @@ from torch import nn
 from expunge import Strength, unlearn
 from expunge.compute.runtime import Precision
 from expunge.methods.descent import Descent
+from expunge.methods.layers import Layer
 from expunge.methods.least_change import robust as penalised
 from expunge.methods.least_change.exact import Exact
-from expunge.methods.least_change.layers import Layer
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
 from expunge.methods.published.negative_gradient import NegativeGradient

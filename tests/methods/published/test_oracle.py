@@ -36,5 +36,5 @@ def test_the_step_goes_down_on_retain_data_and_up_on_the_rows(trained, rows, ret
 
 def test_it_relabels_too(trained, relabelled, retain):
     few = relabelled.rows([0, 1, 5])
-    edit = unlearn(trained, few, method="oracle", goal=Relabel(), retain=retain)
+    edit = unlearn(trained, few, method=Oracle(descent=ONE_BATCH), goal=Relabel(), retain=retain)
     assert edit.stop_reason is StopReason.GOAL_REACHED

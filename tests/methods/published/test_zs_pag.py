@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from expunge.base.errors import SettingsError
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
-from expunge.methods.least_change.layers import find_layers
+from expunge.methods.layers import find_layers
 from expunge.methods.published.zs_pag import (
     choose_labels,
     differentiate_pool,

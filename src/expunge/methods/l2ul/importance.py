@@ -3,7 +3,7 @@
 Aljundi et al. 2018, arXiv 1711.09601, as used by Cha et al. 2024, arXiv 2301.11578, section 3.3.
 """
 
-from enum import StrEnum
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -17,18 +17,7 @@ Importance = dict[str, Tensor]
 """One tensor a weight, by the name of its parameter."""
 
 
-class Averaging(StrEnum):
-    """What is averaged over the rows."""
-
-    PER_ROW = "per_row"
-    """The mean of each row's |gradient|, as the papers define it."""
-    BATCH_MEAN = "batch_mean"
-    """The |gradient| of the mean over all rows, in which rows cancel (as released)."""
-
-
-def compute_importance(
-    classifier: Classifier, x: Float[Tensor, "k c h w"], averaging: Averaging, meter: CostMeter
-) -> Importance:
+def compute_importance(classifier: Classifier, x: Float[Tensor, "k c h w"], meter: CostMeter) -> Importance:
     """Return Omega_i = mean over rows of |d ||f(x)||_2 / d theta_i|, one tensor a parameter, in eval mode.
 
     Rows go through one by one, so the result does not depend on any batch size, and memory is one gradient.
@@ -36,7 +25,6 @@ def compute_importance(
     Args:
         classifier: parameters that don't require gradients get an importance of 0.
         x: the forget rows.
-        averaging: whether |.| is taken of each row or of the mean.
         meter: counts gradient evaluations.
 
     Differs from the paper: Aljundi et al. use the squared norm; Cha et al. the norm, which is what is done here.
@@ -51,7 +39,7 @@ def compute_importance(
             gradients = torch.autograd.grad(norm, trainable, allow_unused=True)
             for so_far, gradient in zip(total, gradients, strict=True):
                 if gradient is not None:
-                    so_far.add_(gradient.abs() if averaging is Averaging.PER_ROW else gradient)
+                    so_far.add_(gradient.abs())
             meter.add_gradients(1)
             advance(1)
         return total
@@ -59,7 +47,7 @@ def compute_importance(
     with meter.phase("importance", total=len(x)) as advance, evaluating(classifier.module):
         totals = iter(meter.sharing.sum(len(x), add_up))
     return {
-        name: next(totals).abs() / len(x) if weight.requires_grad else torch.zeros_like(weight)
+        name: next(totals) / len(x) if weight.requires_grad else torch.zeros_like(weight)
         for name, weight in named.items()
     }
 
@@ -91,3 +79,9 @@ def penalty(
         if current.requires_grad
     ]
     return weight / 2 * torch.stack(terms).sum()
+
+
+def hold_weights(module: nn.Module, importance: Importance, weight: float) -> Callable[[], Tensor]:
+    """Return a function that gives L_IMP whenever it is called: `penalty` with the weights of now as theta0."""
+    anchor = {name: each.detach().clone() for name, each in module.named_parameters()}
+    return lambda: penalty(module, anchor, importance, weight)

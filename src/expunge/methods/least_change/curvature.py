@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.compute.context import CostMeter
-from expunge.methods.least_change.layers import Flow, Layer, images_at_once, trace_rows
+from expunge.methods.layers import Flow, Layer, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 
 POSITIONS = 64

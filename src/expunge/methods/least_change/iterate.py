@@ -10,9 +10,9 @@ from torch import Tensor
 
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Precision, computing_in
+from expunge.methods.layers import Layer, differentiate
 from expunge.methods.least_change.curvature import Whitening
 from expunge.methods.least_change.jacobian import Step
-from expunge.methods.least_change.layers import Layer, differentiate
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.evaluation import compute_logits

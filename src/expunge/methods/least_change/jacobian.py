@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.compute.context import CostMeter
+from expunge.methods.layers import Layer, count_weights, images_at_once, trace_rows
 from expunge.methods.least_change.curvature import Whitening
-from expunge.methods.least_change.layers import Layer, count_weights, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 from expunge.task.goals import Goal
 

@@ -10,9 +10,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
+from expunge.methods.layers import Layer
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm, remaining
 from expunge.methods.least_change.jacobian import Step
-from expunge.methods.least_change.layers import Layer
 from expunge.models.classifier import Classifier
 from expunge.surrogates.joined import draw_joined
 from expunge.surrogates.mix import SMALL_IMAGE

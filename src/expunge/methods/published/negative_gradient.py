@@ -16,7 +16,10 @@ from expunge.task.task import Strength, Task
 class NegativeGradient:
     """SGD on -CE(f(x), y) until no row answers with its label (Golatkar et al. 2020, arXiv 1911.04933).
 
-    The settings are those of the baseline in Cha et al. 2024 (arXiv 2301.11578).
+    As the baseline of Cha et al. 2024 (arXiv 2301.11578) is released.
+
+    Differs from that release: rows are shuffled each time all have been used, and looked at after each step instead of
+    each pass; BatchNorm is frozen for a batch of one row.
     """
 
     name: ClassVar[str] = "negative-gradient"

@@ -13,7 +13,7 @@ from expunge.compute.context import CostMeter
 from expunge.methods.descent import Descent, endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
-from expunge.models.modes import BatchNormMode, editing
+from expunge.models.modes import BatchNormMode
 from expunge.task.edit import Edit
 from expunge.task.task import Task
 
@@ -56,10 +56,7 @@ def push_rows(
     labels: Tensor,
     show: Show = show_as_they_are,
 ) -> Edit:
-    """Return the edit that descends the mean of `loss` over batches of forget rows until the goal holds.
-
-    For a batch of one row BatchNorm is frozen: one image has no statistics.
-    """
+    """Return the edit that descends the mean of `loss` over batches of forget rows until the goal holds."""
     device = meter.runtime.device
     working = task.classifier.to(device).copy()
     rows, labels = task.forget_set.to(device), labels.to(device)
@@ -71,8 +68,7 @@ def push_rows(
         batch = next(batches)
         x, wanted = show(*present_rows(task, rows.x[batch], labels[batch], copies))
         meter.add_gradients(len(x))
-        with editing(working.module, descent.batchnorm if len(x) > 1 else BatchNormMode.FROZEN):
-            return {"unlearning": loss(working(x), wanted).mean()}
+        return {"unlearning": loss(descent.forward(working, x), wanted).mean()}
 
     step = descent.make_step(working, losses)
     return edit_until_goal(

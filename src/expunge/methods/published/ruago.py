@@ -26,7 +26,7 @@ from expunge.methods.published.epochs import (
     to_images,
     train,
 )
-from expunge.models.classifier import Classifier, Normalised
+from expunge.models.classifier import Classifier, Normalisation, Normalised
 from expunge.surrogates.inverted import Inversion, invert_classifier
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
@@ -67,7 +67,7 @@ class SignedAttack:
         bounds = classifier.bounds
         target = classifier
         if self.gradients is GradientInput.PIXELS:
-            bare = Normalised(classifier.network, (bounds.lower,), (bounds.width,)).to(classifier.device)
+            bare = Normalised(classifier.network, Normalisation((bounds.lower,), (bounds.width,)))
             target = replace(classifier, module=bare.eval())
         moved = x
         for _ in range(self.steps):

@@ -16,7 +16,7 @@ from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
-from expunge.methods.least_change.layers import Layer, differentiate, find_layers, images_at_once, trace_rows
+from expunge.methods.layers import Layer, differentiate, find_layers, images_at_once, trace_rows
 from expunge.methods.protocol import Aim, Needs
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
@@ -177,7 +177,8 @@ def span(moment: Float[Tensor, "g i i"], energy: float) -> Float[Tensor, "g i r"
     values, vectors = values.flip(1).clamp_min(0), vectors.flip(2)
     held = values.cumsum(dim=1) / values.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
     rank = int((held < energy).sum(dim=1).max()) + 1 if energy > 0 else 0
-    return vectors[..., :rank].to(moment.dtype)
+    leading: Tensor = vectors[..., :rank].to(moment.dtype)
+    return leading
 
 
 def leave_out(gradient: Float[Tensor, "g o i"], basis: Float[Tensor, "g i r"]) -> Float[Tensor, "g o i"]:

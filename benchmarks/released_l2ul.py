@@ -1,0 +1,134 @@
+"""L2UL as its authors' released code runs it, and their baseline: test accuracy left on CIFAR-10.
+
+Reproduces: negative gradient, ADV and ADV+IMP of Cha et al. 2024 (arXiv 2301.11578), CIFAR-10, settings as released
+Command:    python benchmarks/released_l2ul.py --classifier resnet20 --seeds 0 1 2 3 4
+            python benchmarks/released_l2ul.py --classifier resnet18 --bfloat16 all
+Needs:      EXPUNGE_DATA (default ../shared/data), and the arrays in runs/data (docs/benchmarks.md)
+Time:       on one core with bfloat16 instructions, 16 rows: ResNet-20 6 minutes a seed, ResNet-18 90
+
+The rows are those that the released code draws: the first of a permutation by torch's generator with the seed. Each
+finished run is a line of runs/released_l2ul.jsonl, and is not done again. Last, the means over the seeds are printed.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge import METHODS, ForgetSet, make_method, unlearn
+from expunge.base.settings import to_mapping
+from expunge.bench.cells import find_data
+from expunge.cli.display import Bars
+from expunge.compute.runtime import Runtime
+from expunge.data import DataRequest, DataSplits, load_data
+from expunge.methods.protocol import Method
+from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
+from expunge.task.evaluation import predict
+
+ROOT = Path(__file__).resolve().parent.parent
+NORMALISATION = {
+    "resnet20": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "resnet18": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "negative gradient": ("negative-gradient", {}),
+    "ADV": ("l2ul-faithful", {"importance_weight": 0}),
+    "ADV+IMP": ("l2ul-faithful", {}),
+}
+REDUCED: dict[str, dict[str, Any]] = {
+    "none": {},
+    "attack": {"attack": {"precision": "bfloat16"}},
+    "all": {"attack": {"precision": "bfloat16"}, "descent": {"precision": "bfloat16"}},
+}
+
+
+def load(classifier: str) -> tuple[LoadedClassifier, DataSplits]:
+    """Return one of the shared classifiers, and CIFAR-10."""
+    mean, std = NORMALISATION[classifier]
+    weights = find_data() / "classifiers" / f"cifar10_{classifier}.safetensors"
+    loaded = load_classifier(ModelSource(f"cifar:{classifier}", weights, mean=mean, std=std))
+    request = DataRequest(loaded.preprocessing, num_classes=loaded.classifier.num_classes)
+    return loaded, load_data(f"npz:{ROOT / 'runs' / 'data' / 'cifar10.npz'}", request)
+
+
+def draw_rows(splits: DataSplits, count: int, seed: int) -> ForgetSet:
+    """Return the training rows that the released code forgets with this seed."""
+    order = torch.randperm(len(splits.train.labels), generator=torch.Generator().manual_seed(seed))
+    rows = order[:count].tolist()
+    return ForgetSet(tuple(splits.train.ids[row] for row in rows), splits.train.load(rows), splits.train.labels[rows])
+
+
+def measure(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what each run that is not done yet leaves of the classifier."""
+    loaded, splits = load(options.classifier)
+    for seed, case in product(options.seeds, options.cases):
+        name, settings = CASES[case]
+        method = make_method(name, {**settings, **keep_settings(REDUCED[options.bfloat16], METHODS[name])})
+        asked = {
+            "classifier": options.classifier,
+            "rows": options.rows,
+            "seed": seed,
+            "case": case,
+            "settings": to_mapping(method),
+        }
+        if any(asked.items() <= line.items() for line in done):
+            continue
+        started = time.perf_counter()
+        rows = draw_rows(splits, options.rows, seed)
+        edit = unlearn(loaded.classifier, rows, method=method, seed=seed, runtime=Runtime(progress=Bars()))
+        yield {
+            **asked,
+            "test": predict(edit.classifier, splits.test).accuracy,
+            "steps": edit.steps,
+            "forgotten": 100 * edit.goal_achieved,
+            "stop": edit.stop_reason.value,
+            "seconds": time.perf_counter() - started,
+        }
+
+
+def keep_settings(settings: dict[str, Any], method: type[Method]) -> dict[str, Any]:
+    """Return those of the settings that the method has."""
+    return {name: value for name, value in settings.items() if name in method.__dataclass_fields__}
+
+
+def print_means(options: argparse.Namespace, done: list[dict[str, Any]]) -> None:
+    """Print the mean test accuracy of each case, and its seeds' own."""
+    for case in options.cases:
+        found = {
+            line["seed"]: line["test"]
+            for line in done
+            if (line["classifier"], line["rows"], line["case"]) == (options.classifier, options.rows, case)
+        }
+        tests = [found[seed] for seed in options.seeds if seed in found]
+        print(f"{case:>18}: {statistics.mean(tests):.1f}  ({', '.join(f'{test:.1f}' for test in tests)})")
+
+
+def main() -> None:
+    """Measure what is missing, a line each, and print the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classifier", choices=NORMALISATION, default="resnet20")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--bfloat16", choices=REDUCED, default="none", help="what computes in bfloat16")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "released_l2ul.jsonl")
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.touch()
+    done = [json.loads(line) for line in options.out.read_text("utf-8").splitlines()]
+    for line in measure(options, done):
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        done.append(line)
+        print(f"{line['classifier']} {line['case']}, seed {line['seed']}: {line['test']:.2f} in {line['steps']} steps")
+    print_means(options, done)
+
+
+if __name__ == "__main__":
+    main()
