@@ -79,6 +79,13 @@ def rows(trained):
 
 
 @pytest.fixture(scope="session")
+def twelve():
+    """Return twelve rows."""
+    x, labels = draw_images(12, seed=5)
+    return ForgetSet(tuple(f"row-{number}" for number in range(12)), x, labels)
+
+
+@pytest.fixture(scope="session")
 def relabelled(rows):
     """Return the same rows with a new label each."""
     return ForgetSet(rows.ids, rows.x, rows.y, (rows.y + 2) % CLASSES)

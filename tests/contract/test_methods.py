@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+import warnings
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -23,7 +24,7 @@ from expunge.data.images import TensorImages
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.unlearn import make_method, unlearn
-from expunge.models.classifier import Classifier
+from expunge.models.classifier import Classifier, Normalised
 from expunge.task.goals import GOALS
 from expunge.task.task import Limits, StopReason, Strength, Task
 
@@ -109,6 +110,7 @@ ROWS = {
 }
 
 OTHERS = {}
+TWO_STEPS = Limits(steps=2)
 CASES = [(name, goal) for name, method in METHODS.items() for goal in method.goals]
 REFUSED = [(name, goal) for name, method in METHODS.items() for goal in GOALS if goal not in method.goals]
 DIVERGING = [(name, goal) for name, goal in CASES if ROWS[name].wild is not None]
@@ -441,3 +443,66 @@ def _values_of(kind, allowed):
             least, allowed.at_most, allow_nan=False, allow_infinity=False, exclude_min=allowed.above is not None
         )
     return st.from_type(kind)
+
+
+SIZES = {"forget_batch", "batch_size", "adversarial_batch", "retain_batch", "probe_batch", "copies", "mixes"}
+
+
+def with_default_sizes(settings):
+    """Return the settings less those that say how many images go into a step."""
+    return {
+        name: with_default_sizes(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if name not in SIZES
+    }
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Return a list of how many images went through a network at once, each time that gradients were wanted.
+
+    Where `limit` is set, as its last entry, more of them fail as on a device without memory.
+    """
+    seen, limit = [], []
+    forward = Normalised.forward
+
+    def watched(self, x):
+        if torch.is_grad_enabled() and (x.requires_grad or any(each.requires_grad for each in self.parameters())):
+            if limit and len(x) > limit[-1]:
+                raise torch.OutOfMemoryError("out of memory (pretended)")
+            seen.append(len(x))
+        return forward(self, x)
+
+    monkeypatch.setattr(Normalised, "forward", watched)
+    return seen, limit
+
+
+@each_method
+def test_no_more_images_go_through_at_once_than_the_runtime_allows(trained, twelve, name, at_once):
+    seen, _ = at_once
+    settings = with_default_sizes(ROWS[name].quick)
+    run(
+        trained,
+        twelve,
+        name,
+        METHODS[name].goals[0],
+        settings=settings,
+        runtime=Runtime(batch_size=4),
+        limits=TWO_STEPS,
+    )
+    assert max(seen, default=0) <= 4
+
+
+@each_method
+def test_where_memory_ends_the_batch_is_halved_and_the_method_goes_on(trained, twelve, name, at_once):
+    seen, limit = at_once
+    limit.append(3)
+    settings = with_default_sizes(ROWS[name].quick)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        edit = run(trained, twelve, name, METHODS[name].goals[0], settings=settings, limits=TWO_STEPS)
+    assert_honest(edit)
+    assert max(seen, default=0) <= 3
+    if seen:
+        assert any("out of memory: going on with batches of" in str(each.message) for each in warned)
+        assert edit.cost.batch_size <= 3

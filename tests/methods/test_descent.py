@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.base.errors import SettingsError
-from expunge.methods.descent import Descent, endless_batches
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.descent import Descent, Objective, endless_batches
 from expunge.models.modes import BatchNormMode
 
 
@@ -36,7 +38,9 @@ def test_a_step_is_sgd_with_momentum_and_weight_decay(linear_classifier):
     pull = torch.tensor([[0.5], [-1.0]])
     layer = classifier.module[1]
     step = Descent(learning_rate=0.1, momentum=0.5, weight_decay=0.2).make_step(
-        classifier, lambda: {"a": (layer.weight * pull).sum(), "b": 2 * layer.bias.sum()}
+        classifier,
+        lambda: Objective([], {"a": (layer.weight * pull).sum(), "b": 2 * layer.bias.sum()}),
+        CostMeter(Runtime()),
     )
     weight, velocity = torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1)
     for _ in range(3):
@@ -53,20 +57,25 @@ def test_gradients_left_over_from_elsewhere_count_for_nothing(linear_classifier)
     classifiers[1].module[1].weight.grad = torch.full((2, 1), 1e6)
     for classifier in classifiers:
         Descent(learning_rate=0.1).make_step(
-            classifier, lambda layer=classifier.module[1]: {"a": layer.weight.square().sum() + layer.bias.sum()}
+            classifier,
+            lambda layer=classifier.module[1]: Objective([], {"a": layer.weight.square().sum() + layer.bias.sum()}),
+            CostMeter(Runtime()),
         )()
     assert torch.equal(classifiers[0].module[1].weight, classifiers[1].module[1].weight)
+
+
+def go_down_squares(classifier, x, **settings):
+    descent, meter = Descent(**settings), CostMeter(Runtime())
+    one_pass = descent.make_pass(classifier, x, "a", lambda logits, part: logits.square().mean(dim=1).sum(), meter)
+    descent.make_step(classifier, lambda: Objective([one_pass]), meter)()
 
 
 @pytest.mark.parametrize("mode", BatchNormMode)
 def test_losses_see_the_mode_and_flags_come_back(classifier, rows, mode):
     seen = []
 
-    def losses():
-        seen.append(classifier.network[1].training)
-        return {"a": classifier(rows.x).square().mean()}
-
-    Descent(batchnorm=mode).make_step(classifier, losses)()
+    classifier.network[1].register_forward_hook(lambda layer, x, y: seen.append(layer.training))
+    go_down_squares(classifier, rows.x, batchnorm=mode)
     assert seen == [mode is BatchNormMode.BATCH]
     assert not any(part.training for part in classifier.module.modules())
 
@@ -74,9 +83,7 @@ def test_losses_see_the_mode_and_flags_come_back(classifier, rows, mode):
 def test_weights_that_need_no_gradient_stay_even_under_weight_decay(classifier, rows):
     frozen = classifier.network[0].weight.requires_grad_(False)
     before, moving = frozen.clone(), classifier.network[8].weight.clone()
-    Descent(learning_rate=0.1, weight_decay=0.1).make_step(
-        classifier, lambda: {"a": classifier(rows.x).square().mean()}
-    )()
+    go_down_squares(classifier, rows.x, learning_rate=0.1, weight_decay=0.1)
     assert torch.equal(frozen, before)
     assert not torch.equal(classifier.network[8].weight, moving)
 

@@ -1,7 +1,7 @@
 """Stochastic gradient descent on a method's losses, with BatchNorm as an explicit setting."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 
 import torch
@@ -9,33 +9,26 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
+from expunge.compute.context import CostMeter
+from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Precision, computing_in
-from expunge.compute.sharing import Sharing
 from expunge.methods.engine import Step
 from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
 from expunge.task.task import Strength, Task
 from expunge.task.transforms import draw_copies
+from expunge.training.step import Pass, Terms, take_step
 
-Losses = Callable[[], Mapping[str, Tensor]]
-"""The terms of the total loss by name, weighted, as scalars with gradients."""
+PartLoss = Callable[[Float[Tensor, "m classes"], slice], Tensor]
+"""Logits of a part of a pass, and which part it is -> what it adds to a term of the loss, weighted, as a scalar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The loss of one step as a sum over images, so that they can go through in parts.
+    """What one step goes down: passes through the network, one after another, and terms that no image has a part in."""
 
-    Args:
-        images: how many there are.
-        names: of the terms.
-        terms: images from..to -> what they add to each term, weighted, as scalars with gradients.
-        once: what no image has a part in, by name.
-    """
-
-    images: int
-    names: tuple[str, ...]
-    terms: Callable[[slice], Sequence[Tensor]]
-    once: Mapping[str, Tensor]
+    passes: Sequence[Pass]
+    others: Terms = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,62 +59,32 @@ class Descent:
         with editing(working.module, mode), computing_in(self.precision, x.device):
             return working(x).to(x.dtype)
 
-    def make_step(self, working: Classifier, losses: Losses) -> Step:
-        """Return a step that lowers the sum of `losses` once, on all weights that require gradients."""
-        optimiser = self._make_optimiser(working)
+    def make_pass(
+        self, working: Classifier, x: Float[Tensor, "b c h w"], name: str, loss: PartLoss, meter: CostMeter
+    ) -> Pass:
+        """Return the pass of `x` whose only term, `name`, is what `loss` gives for its logits."""
 
-        def step() -> Mapping[str, float]:
-            with editing(working.module, self.batchnorm):
-                terms = losses()
-            optimiser.zero_grad(set_to_none=True)
-            torch.stack(list(terms.values())).sum().backward()
-            optimiser.step()
-            return {name: term.item() for name, term in terms.items()}
+        def terms(part: slice) -> Terms:
+            meter.add_gradients(len(x[part]))
+            return {name: loss(self.forward(working, x[part]), part)}
 
-        return step
+        return Pass(len(x), terms)
 
-    def make_step_in_parts(self, working: Classifier, draw: Callable[[], Objective], sharing: Sharing) -> Step:
-        """Return a step that lowers the objective drawn for it; its images go through in batches, shared by processes.
+    def make_step(self, working: Classifier, draw: Callable[[], Objective], meter: CostMeter) -> Step:
+        """Return a step that goes down the objective drawn for it, on all weights that require gradients.
 
-        With BatchNorm in training mode they go through at once and everywhere, since each depends on all others.
+        With frozen BatchNorm, processes divide the images. In training mode each of them takes all.
         """
         optimiser = self._make_optimiser(working)
-        weights: list[Tensor] = optimiser.param_groups[0]["params"]
+        among = ALONE if self.batchnorm is BatchNormMode.BATCH else meter.sharing.processes
 
         def step() -> Mapping[str, float]:
             objective = draw()
-            with editing(working.module, self.batchnorm):
-                *gradients, used, values = self._differentiate(objective, weights, sharing)
-            once = dict(objective.once)
-            added = _gradients(list(once.values()), weights) if once else [None] * len(weights)
-            for weight, gradient, is_used, more in zip(weights, gradients, used.tolist(), added, strict=True):
-                weight.grad = gradient if is_used else None
-                if more is not None:
-                    weight.grad = more if weight.grad is None else weight.grad + more
-            optimiser.step()
-            return {
-                **dict(zip(objective.names, values.tolist(), strict=True)),
-                **{name: term.item() for name, term in once.items()},
-            }
+            return take_step(
+                optimiser, working.module, objective.passes, meter.sharing, among=among, others=objective.others
+            )
 
         return step
-
-    def _differentiate(self, objective: Objective, weights: list[Tensor], sharing: Sharing) -> list[Tensor]:
-        """Return the gradients by the weights, which weights have any, and the terms' values."""
-
-        def work(part: slice) -> list[Tensor]:
-            terms = objective.terms(part)
-            gradients = _gradients(terms, weights)
-            used = torch.tensor([float(gradient is not None) for gradient in gradients], device=weights[0].device)
-            filled = [
-                torch.zeros_like(weight) if gradient is None else gradient
-                for weight, gradient in zip(weights, gradients, strict=True)
-            ]
-            return [*filled, used, torch.stack([term.detach() for term in terms])]
-
-        if self.batchnorm is BatchNormMode.BATCH:
-            return work(slice(0, objective.images))
-        return sharing.sum(objective.images, work)
 
     def _make_optimiser(self, working: Classifier) -> torch.optim.SGD:
         return torch.optim.SGD(
@@ -130,14 +93,6 @@ class Descent:
             momentum=self.momentum,
             weight_decay=self.weight_decay,
         )
-
-
-def _gradients(terms: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    total = torch.stack(list(terms)).sum()
-    if not total.requires_grad:
-        return (None,) * len(weights)
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(total, weights, allow_unused=True)
-    return gradients
 
 
 def present_rows(

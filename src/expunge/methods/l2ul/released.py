@@ -4,7 +4,7 @@ Cha, Cho, Hwang, Lee, Moon, Lee, "Learning to Unlearn: Instance-wise Unlearning 
 AAAI 2024, arXiv 2301.11578.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import ClassVar
@@ -17,7 +17,7 @@ from torch import Tensor
 from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
-from expunge.methods.descent import Descent, Losses, batches_in_turn, present_rows
+from expunge.methods.descent import Descent, Objective, batches_in_turn, present_rows
 from expunge.methods.engine import Plan, edit_until_goal, own_global_generator
 from expunge.methods.l2ul.importance import Importance, hold_weights, scale_to_unit
 from expunge.methods.protocol import Aim, Needs
@@ -72,13 +72,13 @@ class L2ULFaithful:
         pool = make_adversarial_pool(original.frozen_copy(), task, self.attack, meter)
         order = order_examples(len(task.forget_set), self.attack.targets_per_row, self.descent.forget_batch)
         batches = order.split(self.adversarial_batch) if len(order) else ()
-        step = self.descent.make_step(working, self._make_losses(task, working, pool, batches, meter))
+        step = self.descent.make_step(working, self._make_objectives(task, working, pool, batches, meter), meter)
         limit = self.descent.passes * len(batches) or self.descent.count_steps(len(task.forget_set))
         return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), meter)
 
-    def _make_losses(
+    def _make_objectives(
         self, task: Task, working: Classifier, pool: AdversarialPool, batches: tuple[Tensor, ...], meter: CostMeter
-    ) -> Losses:
+    ) -> Callable[[], Objective]:
         device = meter.runtime.device
         rows, labels = task.forget_set.to(device), task.labels.to(device)
         forget_batches = batches_in_turn(torch.arange(len(rows)), self.descent.forget_batch)
@@ -90,18 +90,24 @@ class L2ULFaithful:
                 importance = compute_released_importance(original=working, x=rows.x, descent=self.descent, meter=meter)
             stay = hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
 
-        def losses() -> Mapping[str, Tensor]:
+        def draw() -> Objective:
             forget, beside = next(forget_batches), next(adversarial_batches).to(device)
             x, wanted = present_rows(task, rows.x[forget], labels[forget], copies)
-            share, terms = len(x) / (len(x) + len(beside)), {}
-            meter.add_gradients(len(x) + len(beside))
-            if len(beside):
-                logits = self.descent.forward(working, pool.x[beside])
-                terms["adversarial"] = (1 - share) * F.cross_entropy(logits, pool.targets[beside])
-            terms["unlearning"] = share * task.goal.loss(self.descent.forward(working, x), wanted).mean()
-            return terms if stay is None else {**terms, "importance": stay()}
+            count, targets = len(x) + len(beside), pool.targets[beside]
 
-        return losses
+            def adversarial_loss(logits: Tensor, part: slice) -> Tensor:
+                return F.cross_entropy(logits, targets[part], reduction="sum") / count
+
+            def unlearning_loss(logits: Tensor, part: slice) -> Tensor:
+                return task.goal.loss(logits, wanted[part]).sum() / count
+
+            passes = [self.descent.make_pass(working, x, "unlearning", unlearning_loss, meter)]
+            if len(beside):
+                examples = pool.x[beside]
+                passes.insert(0, self.descent.make_pass(working, examples, "adversarial", adversarial_loss, meter))
+            return Objective(passes, {} if stay is None else {"importance": stay()})
+
+        return draw
 
 
 def order_examples(rows: int, targets_per_row: int, batch: int) -> Int[Tensor, " n"]:

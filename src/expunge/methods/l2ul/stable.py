@@ -16,7 +16,7 @@ from torch import Tensor
 
 from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.compute.context import CostMeter
-from expunge.compute.runtime import Precision, Runtime, computing_in
+from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent, Objective, endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.l2ul.importance import compute_importance, hold_weights, scale_to_unit
@@ -27,6 +27,7 @@ from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_poo
 from expunge.surrogates.attack import Attack
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training.step import Pass, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ class L2UL:
         pool = make_adversarial_pool(reference, task, self.attack, meter)
         stay = self._make_penalty(task, working, meter)
         objectives = self._make_objectives(task, working, pool, stay, meter)
-        step = self.descent.make_step_in_parts(working, objectives, meter.sharing)
+        step = self.descent.make_step(working, objectives, meter)
         plan = Plan(self.name, to_mapping(self), working, step, self.descent.count_steps(len(task.forget_set)))
         return edit_until_goal(task, plan, meter)
 
@@ -97,20 +98,18 @@ class L2UL:
             x, wanted = present_rows(task, rows.x[forget], labels[forget], copies)
             share = 1 / (1 + len(beside) / (len(x) * next(growth)))
 
-            def terms(part: slice) -> list[Tensor]:
+            def terms(part: slice) -> Terms:
                 own, chosen = wanted[part], beside[max(0, part.start - len(x)) : max(0, part.stop - len(x))]
                 images = torch.cat([x[part], pool.x[chosen]])
-                with computing_in(self.descent.precision, device):
-                    logits = working(images)
-                logits = logits.to(images.dtype)
+                logits = self.descent.forward(working, images)
                 meter.add_gradients(len(images))
                 unlearning = F.relu(task.goal.gap(logits[: len(own)], own) + self.margin).sum()
                 if not len(beside):
-                    return [share / len(x) * unlearning]
+                    return {"unlearning": share / len(x) * unlearning}
                 adversarial = (logits[len(own) :] - pool.logits[chosen]).square().mean(dim=1).sum()
-                return [share / len(x) * unlearning, (1 - share) / len(beside) * adversarial]
+                weighted = (1 - share) / len(beside) * adversarial
+                return {"unlearning": share / len(x) * unlearning, "adversarial": weighted}
 
-            names = ("unlearning", "adversarial") if len(beside) else ("unlearning",)
-            return Objective(len(x) + len(beside), names, terms, {"importance": stay()})
+            return Objective([Pass(len(x) + len(beside), terms)], {"importance": stay()})
 
         return draw

@@ -1,6 +1,5 @@
 """Oracle: climb on the rows while training on all the rest; what a method without retain data can hope for."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
-from expunge.methods.descent import Descent, batches_in_turn, present_rows
+from expunge.methods.descent import Descent, Objective, batches_in_turn, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import require_retain
@@ -61,16 +60,24 @@ class Oracle:
         retain_batches = batches_in_turn(order, self.retain_batch)
         copies = task.generator("pushed copies")
 
-        def losses() -> Mapping[str, Tensor]:
+        def draw() -> Objective:
             forget, kept = next(forget_batches), next(retain_batches)
             x, labels = present_rows(task, rows.x[forget], wanted[forget], copies)
-            meter.add_gradients(len(kept) + len(x))
-            kept_logits = self.descent.forward(working, retain.load(kept.tolist()).to(x))
-            return {
-                "retain": F.cross_entropy(kept_logits, retain.labels[kept].to(x.device)),
-                "unlearning": task.goal.loss(self.descent.forward(working, x), labels).mean(),
-            }
+            kept_x, kept_y = retain.load(kept.tolist()).to(x), retain.labels[kept].to(x.device)
 
-        step = self.descent.make_step(working, losses)
+            def retain_loss(logits: Tensor, part: slice) -> Tensor:
+                return F.cross_entropy(logits, kept_y[part], reduction="sum") / len(kept_x)
+
+            def unlearning_loss(logits: Tensor, part: slice) -> Tensor:
+                return task.goal.loss(logits, labels[part]).sum() / len(x)
+
+            return Objective(
+                [
+                    self.descent.make_pass(working, kept_x, "retain", retain_loss, meter),
+                    self.descent.make_pass(working, x, "unlearning", unlearning_loss, meter),
+                ]
+            )
+
+        step = self.descent.make_step(working, draw, meter)
         plan = Plan(self.name, to_mapping(self), working, step, self.descent.count_steps(len(rows)))
         return edit_until_goal(task, plan, meter)

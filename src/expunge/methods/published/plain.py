@@ -3,14 +3,14 @@
 BatchNorm trains, as in their authors' code: with frozen statistics the same rates ruin a small network in a few steps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
 from expunge.base.settings import to_mapping
 from expunge.compute.context import CostMeter
-from expunge.methods.descent import Descent, endless_batches, present_rows
+from expunge.methods.descent import Descent, Objective, endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
 from expunge.models.modes import BatchNormMode
@@ -64,13 +64,16 @@ def push_rows(
     batches = endless_batches(len(rows), descent.forget_batch, task.generator("forget batches"))
     copies = task.generator("pushed copies")
 
-    def losses() -> Mapping[str, Tensor]:
+    def draw() -> Objective:
         batch = next(batches)
         x, wanted = show(*present_rows(task, rows.x[batch], labels[batch], copies))
-        meter.add_gradients(len(x))
-        return {"unlearning": loss(descent.forward(working, x), wanted).mean()}
 
-    step = descent.make_step(working, losses)
+        def mean_loss(logits: Tensor, part: slice) -> Tensor:
+            return loss(logits, wanted[part]).sum() / len(x)
+
+        return Objective([descent.make_pass(working, x, "unlearning", mean_loss, meter)])
+
+    step = descent.make_step(working, draw, meter)
     return edit_until_goal(
         task, Plan(method.name, to_mapping(method), working, step, descent.count_steps(len(rows))), meter
     )
