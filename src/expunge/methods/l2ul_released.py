@@ -4,7 +4,7 @@ Cha, Cho, Hwang, Lee, Moon, Lee, "Learning to Unlearn: Instance-wise Unlearning 
 AAAI 2024, arXiv 2301.11578.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import ClassVar
@@ -72,8 +72,9 @@ class L2ULFaithful:
         pool = make_adversarial_pool(original.frozen_copy(), task, self.attack, meter)
         order = order_examples(len(task.forget_set), self.attack.targets_per_row, self.descent.forget_batch)
         batches = order.split(self.adversarial_batch) if len(order) else ()
-        step = self.descent.make_step(working, self._make_losses(task, working, pool, batches, meter))
+        losses = self._make_losses(task, working, pool, batches, meter)
         limit = self.descent.passes * len(batches) or self.descent.count_steps(len(task.forget_set))
+        step = self.descent.make_step(working, losses)
         return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), meter)
 
     def _make_losses(
@@ -84,11 +85,7 @@ class L2ULFaithful:
         forget_batches = batches_in_turn(torch.arange(len(rows)), self.descent.forget_batch)
         adversarial_batches = cycle(batches or (torch.arange(0),))
         copies = task.generator("pushed copies")
-        stay = None
-        if self.importance_weight > 0:
-            with own_global_generator(task):
-                importance = compute_released_importance(original=working, x=rows.x, descent=self.descent, meter=meter)
-            stay = hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
+        stay = self._make_penalty(task, working, meter) if self.importance_weight > 0 else None
 
         def losses() -> Mapping[str, Tensor]:
             forget, beside = next(forget_batches), next(adversarial_batches).to(device)
@@ -102,6 +99,12 @@ class L2ULFaithful:
             return terms if stay is None else {**terms, "importance": stay()}
 
         return losses
+
+    def _make_penalty(self, task: Task, working: Classifier, meter: CostMeter) -> Callable[[], Tensor]:
+        x = task.forget_set.x.to(meter.runtime.device)
+        with own_global_generator(task):
+            importance = compute_released_importance(working, x, self.descent, meter)
+        return hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
 
 
 def order_examples(rows: int, targets_per_row: int, batch: int) -> Int[Tensor, " n"]:
