@@ -22,14 +22,14 @@ from typing import Any
 import torch
 
 from expunge import METHODS, ForgetSet, make_method, unlearn
+from expunge.base.settings import to_mapping
 from expunge.bench.cells import find_data
 from expunge.cli.display import Bars
+from expunge.compute.runtime import Runtime
 from expunge.data import DataRequest, DataSplits, load_data
-from expunge.measurement import predict
 from expunge.methods.protocol import Method
-from expunge.models import LoadedClassifier, ModelSource, load_classifier
-from expunge.runtime import Runtime
-from expunge.settings import to_mapping
+from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
+from expunge.task.evaluation import predict
 
 ROOT = Path(__file__).resolve().parent.parent
 NORMALISATION = {

@@ -13,16 +13,17 @@ from golden_net import (
     spread,
 )
 
-from expunge import adversarial
-from expunge.api import make_method
-from expunge.cost import CostMeter
-from expunge.images import TensorImages
-from expunge.methods import l2ul_released, oracle, plain
-from expunge.methods.l2ul_released import compute_released_importance, order_examples
-from expunge.probes import adversarial as pools
-from expunge.probes.adversarial import make_adversarial_pool
-from expunge.runtime import Runtime
-from expunge.task import Task
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.images import TensorImages
+from expunge.methods.l2ul import released as l2ul_released
+from expunge.methods.l2ul.released import compute_released_importance, order_examples
+from expunge.methods.published import oracle, plain
+from expunge.methods.unlearn import make_method
+from expunge.surrogates import adversarial as pools
+from expunge.surrogates import attack as adversarial
+from expunge.surrogates.adversarial import make_adversarial_pool
+from expunge.task.task import Task
 
 RELEASED = ("l2ul-adv", "l2ul-adv-imp")
 NOISE = (spread(16 * 108, 300) > 0.5).float().view(16, 1, 3, 6, 6)

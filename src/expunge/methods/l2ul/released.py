@@ -1,0 +1,150 @@
+"""L2UL as its authors' released code runs it, to compare with; `expunge.methods.l2ul.stable` is the stable variant.
+
+Cha, Cho, Hwang, Lee, Moon, Lee, "Learning to Unlearn: Instance-wise Unlearning for Pre-trained Classifiers",
+AAAI 2024, arXiv 2301.11578.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.descent import Descent, Losses, batches_in_turn, present_rows
+from expunge.methods.engine import Plan, edit_until_goal, own_global_generator
+from expunge.methods.l2ul.importance import Importance, hold_weights, scale_to_unit
+from expunge.methods.protocol import Aim, Needs
+from expunge.models.classifier import Classifier
+from expunge.models.layout import choose_layout
+from expunge.models.modes import BatchNormMode
+from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool
+from expunge.surrogates.attack import Attack, Order, Start, TargetDraw
+from expunge.task.edit import Edit
+from expunge.task.task import Strength, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L2ULFaithful:
+    """L2UL as released for CIFAR-10: ADV+IMP, with ADV alone and IMP alone as settings.
+
+    L = L_UL n_f/(n_f + n_a) + L_ADV n_a/(n_f + n_a) + lambda L_IMP, by SGD until every row holds the goal, where L_UL
+    is -CE (or CE to the new label) and L_ADV is CE to the attack's target. Each step sends the adversarial examples
+    through the network, then the rows: each batch is normalised by its own statistics, and the running ones move twice.
+    Nothing is shuffled. A pass goes through the adversarial examples once, while the batches of rows go round.
+
+    Differs from the release: a tensor whose importance is the same everywhere scales to 0, where theirs divides by
+    zero; BatchNorm is frozen for a batch of one image; where a limit ends the edit, the best state is returned and not
+    the last; it ends after 1,000 passes and not 1,001.
+    """
+
+    name: ClassVar[str] = "l2ul-faithful"
+    summary: ClassVar[str] = "L2UL as its authors' released code runs it"
+    source: ClassVar[str] = "Cha et al., AAAI 2024, arXiv 2301.11578"
+    aim: ClassVar[Aim] = Aim.MISCLASSIFY
+    needs: ClassVar[Needs] = Needs.FORGET_ONLY
+    goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
+    strength: ClassVar[Strength] = Strength.EXACT
+
+    attack: Attack = field(
+        default_factory=lambda: Attack(
+            start=Start.NOISE_PROJECTED, targets=TargetDraw.RELEASED, order=Order.BOUNDS_FIRST
+        )
+    )
+    adversarial_batch: int = setting(256, "adversarial examples in a step (n_a)", at_least=1)
+    importance_weight: float = setting(1.0, "weight of L_IMP (lambda); 0 leaves IMP out", at_least=0, spread=100)
+    descent: Descent = field(default_factory=lambda: Descent(weight_decay=1e-4, batchnorm=BatchNormMode.BATCH))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
+        original = choose_layout(task.classifier.to(runtime.device), task.forget_set.x[:2].to(runtime.device))
+        working = original.copy()
+        pool = make_adversarial_pool(original.frozen_copy(), task, self.attack, meter)
+        order = order_examples(len(task.forget_set), self.attack.targets_per_row, self.descent.forget_batch)
+        batches = order.split(self.adversarial_batch) if len(order) else ()
+        losses = self._make_losses(task, working, pool, batches, meter)
+        limit = self.descent.passes * len(batches) or self.descent.count_steps(len(task.forget_set))
+        step = self.descent.make_step(working, losses)
+        return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), meter)
+
+    def _make_losses(
+        self, task: Task, working: Classifier, pool: AdversarialPool, batches: tuple[Tensor, ...], meter: CostMeter
+    ) -> Losses:
+        device = meter.runtime.device
+        rows, labels = task.forget_set.to(device), task.labels.to(device)
+        forget_batches = batches_in_turn(torch.arange(len(rows)), self.descent.forget_batch)
+        adversarial_batches = cycle(batches or (torch.arange(0),))
+        copies = task.generator("pushed copies")
+        stay = self._make_penalty(task, working, meter) if self.importance_weight > 0 else None
+
+        def losses() -> Mapping[str, Tensor]:
+            forget, beside = next(forget_batches), next(adversarial_batches).to(device)
+            x, wanted = present_rows(task, rows.x[forget], labels[forget], copies)
+            share, terms = len(x) / (len(x) + len(beside)), {}
+            meter.add_gradients(len(x) + len(beside))
+            if len(beside):
+                logits = self.descent.forward(working, pool.x[beside])
+                terms["adversarial"] = (1 - share) * F.cross_entropy(logits, pool.targets[beside])
+            terms["unlearning"] = share * task.goal.loss(self.descent.forward(working, x), wanted).mean()
+            return terms if stay is None else {**terms, "importance": stay()}
+
+        return losses
+
+    def _make_penalty(self, task: Task, working: Classifier, meter: CostMeter) -> Callable[[], Tensor]:
+        x = task.forget_set.x.to(meter.runtime.device)
+        with own_global_generator(task):
+            importance = compute_released_importance(working, x, self.descent, meter)
+        return hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
+
+
+def order_examples(rows: int, targets_per_row: int, batch: int) -> Int[Tensor, " n"]:
+    """Return the numbers of the adversarial examples (row * n + target) in the order in which the release makes them.
+
+    For each batch of rows it attacks each row once for the first target, then for the second, and so on.
+
+    >>> order_examples(3, 2, batch=2).tolist()
+    [0, 2, 1, 3, 4, 5]
+    """
+    rounds = torch.arange(targets_per_row).unsqueeze(1)
+    return torch.cat([(part * targets_per_row + rounds).flatten() for part in torch.arange(rows).split(batch)])
+
+
+def compute_released_importance(
+    original: Classifier, x: Float[Tensor, "k c h w"], descent: Descent, meter: CostMeter
+) -> Importance:
+    """Return Omega as the release computes it: |gradient of the batch mean of ||f(x)||_2|, batch by batch.
+
+    In training mode, on a copy, so the classifier's own statistics stay where they are. The release never resets the
+    gradients of that copy, so those of successive batches add up before |.| is taken.
+
+    Args:
+        original: f0; parameters that don't require gradients get an importance of 0.
+        x: the forget rows.
+        descent: batch size, BatchNorm mode and numbers of the edit.
+        meter: counts gradient evaluations.
+    """
+    twin, size = original.copy(), descent.forget_batch
+    named = dict(twin.module.named_parameters())
+    trainable = {name: weight for name, weight in named.items() if weight.requires_grad}
+    summed, total = ({name: torch.zeros_like(weight) for name, weight in named.items()} for _ in range(2))
+    with meter.phase("importance", total=len(x)) as advance:
+        for part in x.split(size):
+            norm = descent.forward(twin, part).norm(dim=1).mean()
+            gradients = torch.autograd.grad(norm, list(trainable.values()), allow_unused=True)
+            for name, gradient in zip(trainable, gradients, strict=True):
+                if gradient is not None:
+                    summed[name] += gradient
+                    total[name] += summed[name].abs() * len(part)
+            meter.add_gradients(len(part))
+            advance(len(part))
+    return {name: each / ((len(x) // size + 1) * size) for name, each in total.items()}
