@@ -84,11 +84,7 @@ class L2ULFaithful:
         forget_batches = batches_in_turn(torch.arange(len(rows)), self.descent.forget_batch)
         adversarial_batches = cycle(batches or (torch.arange(0),))
         copies = task.generator("pushed copies")
-        stay = None
-        if self.importance_weight > 0:
-            with own_global_generator(task):
-                importance = compute_released_importance(original=working, x=rows.x, descent=self.descent, meter=meter)
-            stay = hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
+        stay = self._make_penalty(task, working, meter) if self.importance_weight > 0 else None
 
         def draw() -> Objective:
             forget, beside = next(forget_batches), next(adversarial_batches).to(device)
@@ -108,6 +104,12 @@ class L2ULFaithful:
             return Objective(passes, {} if stay is None else {"importance": stay()})
 
         return draw
+
+    def _make_penalty(self, task: Task, working: Classifier, meter: CostMeter) -> Callable[[], Tensor]:
+        x = task.forget_set.x.to(meter.runtime.device)
+        with own_global_generator(task):
+            importance = compute_released_importance(working, x, self.descent, meter)
+        return hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
 
 
 def order_examples(rows: int, targets_per_row: int, batch: int) -> Int[Tensor, " n"]:
