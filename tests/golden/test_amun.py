@@ -4,12 +4,12 @@ import pytest
 from golden_draws import as_in, replay_batches
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_retain, read_golden
 
-from expunge.adversarial import l2_norms
-from expunge.api import unlearn
-from expunge.cost import CostMeter
-from expunge.methods.amun import Amun, AmunRetain, NearestSearch, find_examples
-from expunge.runtime import Runtime
-from expunge.task import Task
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.published.amun import Amun, AmunRetain, NearestSearch, find_examples
+from expunge.methods.unlearn import unlearn
+from expunge.surrogates.attack import l2_norms
+from expunge.task.task import Task
 from expunge.training import trainer
 
 ROWS, RETAIN = 8, 24

@@ -4,9 +4,9 @@ import pytest
 from golden_draws import as_in, replay_batches
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_retain, read_golden
 
-from expunge.api import unlearn
-from expunge.methods.fine_tune import FineTune
-from expunge.methods.l1_sparse import L1Sparse
+from expunge.methods.published.fine_tune import FineTune
+from expunge.methods.published.l1_sparse import L1Sparse
+from expunge.methods.unlearn import unlearn
 from expunge.training import trainer
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from golden_net import assert_same_change, make_classifier, make_forget_set, read_golden, spread
 
-from expunge.api import unlearn
-from expunge.methods import jit
-from expunge.methods.jit import JiT
-from expunge.modes import BatchNormMode
+from expunge.methods.published import jit
+from expunge.methods.published.jit import JiT
+from expunge.methods.unlearn import unlearn
+from expunge.models.modes import BatchNormMode
 from expunge.training import trainer
 
 

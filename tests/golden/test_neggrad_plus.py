@@ -3,9 +3,9 @@
 from golden_draws import as_in, replay_batches
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_retain, read_golden
 
-from expunge.api import unlearn
-from expunge.methods import neggrad_plus
-from expunge.methods.neggrad_plus import NegGradPlus
+from expunge.methods.published import neggrad_plus
+from expunge.methods.published.neggrad_plus import NegGradPlus
+from expunge.methods.unlearn import unlearn
 from expunge.training import trainer
 
 

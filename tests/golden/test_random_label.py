@@ -5,10 +5,10 @@ import torch
 from golden_draws import as_in, replay_batches
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_net, make_retain, read_golden
 
-from expunge.api import unlearn
-from expunge.methods import random_label
-from expunge.methods.random_label import RandomLabel
-from expunge.methods.salun import SalUn
+from expunge.methods.published import random_label
+from expunge.methods.published.random_label import RandomLabel
+from expunge.methods.published.salun import SalUn
+from expunge.methods.unlearn import unlearn
 from expunge.training import trainer
 
 

@@ -2,8 +2,8 @@
 
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_retain, read_golden
 
-from expunge.api import unlearn
-from expunge.methods.ssd import SSD
+from expunge.methods.published.ssd import SSD
+from expunge.methods.unlearn import unlearn
 
 
 def test_the_edit_is_the_authors():

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from expunge.classifier import Bounds
-from expunge.cost import CostMeter
-from expunge.images import TensorImages
-from expunge.runtime import Runtime
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.images import TensorImages
+from expunge.models.classifier import Bounds
 from expunge.training import Algorithm, Augmentation, Schedule, Training
 from expunge.training.augmentation import augment
 from expunge.training.recipe import make_optimiser, set_rate

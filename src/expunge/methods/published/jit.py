@@ -1,0 +1,110 @@
+"""JiT: make the classifier smooth around the rows, so that it no longer knows them better than their surroundings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from expunge.base.settings import check_settings, setting
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.protocol import Aim, Needs
+from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train
+from expunge.models.classifier import Classifier, Normalised
+from expunge.models.modes import BatchNormMode
+from expunge.task.edit import Edit
+from expunge.task.task import Strength, Task
+
+SMALLEST = 1e-12
+"""Under a noise that the clamp has taken away altogether."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JiT:
+    """SGD on the sum over rows of the mean of ||f(x) - f(x + xi)|| / ||xi|| over Gaussian xi, for one pass over D_f.
+
+    Foster et al. 2024 (arXiv 2402.01401); reduction, noise and step as in their code. x is the normalised image, and
+    so are the units of xi. The noisy image is clamped to the range of its batch before the distance is taken, and its
+    branch has no gradient. Their code never resets the gradients: those of successive batches add up, which is a
+    momentum of 1.
+
+    Like theirs, the network is in training mode. Theirs have no BatchNorm; on a ResNet-20 of CIFAR-10, 64 rows leave 88
+    points of test accuracy so, and 28 with frozen statistics.
+    """
+
+    name: ClassVar[str] = "jit"
+    summary: ClassVar[str] = "smooth the classifier around the rows"
+    source: ClassVar[str] = "Foster et al., 2024, arXiv 2402.01401"
+    aim: ClassVar[Aim] = Aim.NEVER_SEEN
+    needs: ClassVar[Needs] = Needs.FORGET_ONLY
+    goals: ClassVar[tuple[str, ...]] = ("misclassify",)
+    strength: ClassVar[Strength] = Strength.EXACT
+
+    perturbations: int = setting(25, "noisy copies of each row in a step", at_least=1)
+    sigma: float = setting(
+        0.01, "standard deviation of the noise, in units of the normalised image", above=0, spread=30
+    )
+    training: Training = field(
+        default_factory=lambda: Training(
+            epochs=1,
+            learning_rate=3e-4,
+            momentum=1.0,
+            weight_decay=0.0,
+            batchnorm=BatchNormMode.BATCH,
+            augmentation=Augmentation.NONE,
+        )
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
+        working = task.classifier.to(runtime.device).copy()
+        generator = task.generator("jitter")
+
+        def losses(batch: Batch) -> Mapping[str, Tensor]:
+            logits = working(batch.x)
+            ratios = []
+            for _ in range(self.perturbations):
+                noise = self.sigma * draw_noise(batch.x.shape, generator).to(batch.x)
+                ratios.append(measure_roughness(working, batch.x, logits, noise))
+            return {"roughness": torch.stack(ratios).mean(dim=0).sum()}
+
+        images = to_images(task.forget_set, task.forget_set.y)
+        return train(self, Trainer(task, working, self.training, meter), images=images, losses=losses)
+
+
+def draw_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return Gaussian noise of deviation 1, on the CPU."""
+    return torch.randn(shape, generator=generator)
+
+
+def measure_roughness(
+    classifier: Classifier,
+    x: Float[Tensor, "b c h w"],
+    logits: Float[Tensor, "b classes"],
+    noise: Float[Tensor, "b c h w"],
+) -> Float[Tensor, " b"]:
+    """Return ||f(x) - f(x + xi)|| / ||xi|| of each row, with a gradient through f(x) only.
+
+    Args:
+        classifier: f, of pixels.
+        x: pixels of the rows.
+        logits: f(x).
+        noise: xi, in units of the normalised image; normalised x + xi is clamped to the range of normalised x, and xi
+            is what is left of it then.
+    """
+    module = classifier.module
+    mean, std = (module.mean, module.std) if isinstance(module, Normalised) else (x.new_zeros(1), x.new_ones(1))
+    normalised = (x - mean) / std
+    moved = (normalised + noise).clamp(float(normalised.min()), float(normalised.max()))
+    with torch.no_grad():
+        answers = classifier(moved * std + mean)
+    distance = (moved - normalised).flatten(1).norm(dim=1).clamp_min(SMALLEST)
+    ratio: Tensor = (logits - answers).norm(dim=1) / distance
+    return ratio
