@@ -104,7 +104,7 @@ ROWS = {
     "salun": EPOCHS,
     "scrub": EPOCHS,
     "bad-teacher": with_training(EPOCHS, algorithm="sgd"),
-    "ssd": Row({"rows": 8}, {"rows": 8}, None),
+    "ssd": Row({"rows": 8, "batch_size": 2}, {"rows": 8, "batch_size": 2}, None),
     "influence": Row({"rows": 8}, {"rows": 8, "scale": 1e-6}, {"rows": 8, "scale": 1e38}),
     "amun-retain": with_settings(EPOCHS, search=SEARCH),
 }

@@ -1,13 +1,13 @@
 """JiT against the authors' own step: three batches, with the same noise."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from golden_net import assert_same_change, make_classifier, make_forget_set, read_golden, spread
 
 from expunge.methods.published import jit
-from expunge.methods.published.epochs import Augmentation, Training
 from expunge.methods.published.jit import JiT
 from expunge.methods.unlearn import unlearn
 from expunge.models.modes import BatchNormMode
@@ -27,14 +27,7 @@ def test_the_step_is_the_authors(monkeypatch, name, mode):
     monkeypatch.setattr(jit, "draw_noise", lambda shape, generator: noise_of(shape, next(offsets)))
     order = [torch.tensor(rows) for rows in golden["draws"]["batches"]]
     monkeypatch.setattr(trainer, "draw_batches", lambda count, batch_size, generator: order)
-    training = Training(
-        epochs=1,
-        learning_rate=golden["settings"]["learning_rate"],
-        momentum=JiT().training.momentum,
-        weight_decay=JiT().training.weight_decay,
-        batchnorm=mode,
-        augmentation=Augmentation.NONE,
-    )
+    training = replace(JiT().training, learning_rate=golden["settings"]["learning_rate"], batchnorm=mode)
     method = JiT(
         perturbations=golden["settings"]["perturbations"], sigma=golden["settings"]["sigma"], training=training
     )

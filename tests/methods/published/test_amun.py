@@ -4,7 +4,7 @@ from torch import nn
 
 from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
-from expunge.methods.published.amun import Along, Amun, AmunRetain, NearestSearch, find_examples, find_nearest
+from expunge.methods.published.amun import Amun, AmunRetain, NearestSearch, find_examples, find_nearest
 from expunge.methods.published.epochs import Training
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Bounds, Classifier
@@ -19,9 +19,8 @@ def find(classifier, x, search=SEARCH, batch_size=256):
     return find_nearest(classifier.frozen_copy(), x, search, CostMeter(Runtime(batch_size=batch_size)))
 
 
-@pytest.mark.parametrize("along", Along)
-def test_examples_flip_the_prediction_and_carry_it_as_their_label(trained, rows, along):
-    nearest = find(trained, rows.x, NearestSearch(along=along), batch_size=4)
+def test_examples_flip_the_prediction_and_carry_it_as_their_label(trained, rows):
+    nearest = find(trained, rows.x, batch_size=4)
     assert bool(nearest.found.all())
     predicted = trained(nearest.x).argmax(dim=1)
     assert torch.equal(predicted, nearest.labels)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import ClassVar
 
 import torch
@@ -20,20 +19,10 @@ from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training,
 from expunge.models.classifier import Classifier
 from expunge.surrogates.attack import l2_norms, project_to_ball
 from expunge.task.edit import Edit
-from expunge.task.goals import Misclassify
 from expunge.task.task import Strength, Task
 
 SMALLEST_GRADIENT = 1e-10
 """What is added to the length of a gradient before it is divided by it."""
-
-
-class Along(StrEnum):
-    """What the search for an adversarial example climbs."""
-
-    CROSS_ENTROPY = "cross_entropy"
-    """CE to the row's label: its gradient vanishes for rows that the classifier is sure of."""
-    GAP = "gap"
-    """The largest other logit minus the row's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +31,6 @@ class NearestSearch:
 
     first_radius: float = setting(0.04, "first radius (eps); doubled until the prediction flips", above=0)
     steps: int = setting(50, "gradient steps at each radius, each of a tenth of it", at_least=1)
-    along: Along = setting(Along.CROSS_ENTROPY, "what the steps climb")
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -181,18 +169,14 @@ class _Ball:
             predicted[rows] = logits.argmax(dim=1)
             if step == self.search.steps:
                 break
-            (gradient,) = torch.autograd.grad(self._heights(logits, self.labels[rows]).sum(), variable)
+            height = F.cross_entropy(logits, self.labels[rows], reduction="sum")
+            (gradient,) = torch.autograd.grad(height, variable)
             meter.add_gradients(len(rows))
             moved = variable.detach() + self.radius / 10 * gradient / (l2_norms(gradient) + SMALLEST_GRADIENT)
             moved = self.classifier.bounds.clip(project_to_ball(moved, self.x[rows], self.radius))
             still = (predicted[rows] == self.labels[rows]).view(-1, 1, 1, 1)
             current[rows] = torch.where(still, moved, variable.detach())
         return current, predicted
-
-    def _heights(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.search.along is Along.GAP:
-            return -Misclassify().gap(logits, labels)
-        return F.cross_entropy(logits, labels, reduction="none")
 
 
 def _train_beside(method: Method, trainer: Trainer, images: Images, examples: TensorImages) -> Edit:

@@ -31,7 +31,8 @@ class JiT:
     branch has no gradient. Their code never resets the gradients: those of successive batches add up, which is a
     momentum of 1.
 
-    Differs from the paper: BatchNorm is frozen. Their networks have none.
+    Like theirs, the network is in training mode. Theirs have no BatchNorm; on a ResNet-20 of CIFAR-10, 64 rows leave 88
+    points of test accuracy so, and 28 with frozen statistics.
     """
 
     name: ClassVar[str] = "jit"
@@ -52,7 +53,7 @@ class JiT:
             learning_rate=3e-4,
             momentum=1.0,
             weight_decay=0.0,
-            batchnorm=BatchNormMode.FROZEN,
+            batchnorm=BatchNormMode.BATCH,
             augmentation=Augmentation.NONE,
         )
     )
