@@ -12,7 +12,7 @@ from golden_measures import (
 )
 from golden_net import read_golden
 
-from expunge.audit import klom, membership, shadows
+from expunge.audit.metrics import klom, membership, shadows
 
 CLOSE = 1e-7
 
