@@ -3,12 +3,14 @@ one that answers everything alike. True: flagged; False: not; None: not defined,
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from expunge.audit.figures.definition import misses
 from expunge.audit.figures.table import FIGURES, choose_headline, compute_figures
 from expunge.audit.metrics.estimate import Estimate
 from expunge.audit.record import Direction
+from expunge.audit.tables import TABLES
 from expunge.audit.verdict import write_verdict
 
 EXPECTED = {
@@ -97,6 +99,19 @@ def test_a_quick_audit_says_why_the_rest_is_missing(world):
     assert figures["residual.recognised"].reason == "only a full audit measures this"
     assert figures["weights.l2"].reason == "the two classifiers have different architectures"
     assert figures["membership.loss_after"].value is not None
+
+
+def test_a_shift_of_all_answers_is_found_against_unedited_classifiers_and_is_no_leak_among_edited_ones(world):
+    data = world.gathered("retrained")
+    unlearned = data.shadows.unlearned_forget.copy()
+    unlearned[:, np.arange(len(data.forget.ids)), data.forget.labels] -= 2
+    data = replace(data, shadows=replace(data.shadows, unlearned_forget=unlearned))
+    figures = compute_figures(data)
+    assert figures["ulira.auc"].value > 0.7
+    assert figures["ulira.auc"].flagged
+    assert figures["ulira_edited.auc"].value == pytest.approx(0.5, abs=0.05)
+    assert not any(figures[f"ulira_edited.{name}"].flagged for name in ("auc", "accuracy", "tpr"))
+    assert {row[0] for row in TABLES["membership"](data).rows} >= {"ulira", "ulira_edited"}
 
 
 def test_without_retrained_classifiers_the_share_still_recognised_is_all_there_is(world):

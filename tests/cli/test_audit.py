@@ -102,7 +102,8 @@ def test_pools_are_trained_once_and_compared_with(expunge, job, edited):
     done = expunge("audit", "edited", *pools, *quick)
     assert done.code == 0, done.err
     audit = read_audit(edited / "audit")
-    names = ("retrained.gap", "retrained.tug_of_war", "rmia.auc_after", "ulira.auc", "klom.forget", "klom.test")
+    names = ["retrained.gap", "retrained.tug_of_war", "rmia.auc_after", "ulira.auc", "ulira_edited.auc"]
+    names += ["klom.forget", "klom.test"]
     assert all(audit.figures[name].value is not None for name in names)
     assert audit.figures["rmia.tpr_after"].reason.startswith("a share of 1% takes at least 100")
     assert [row["kind"] for row in audit.table("pools")] == ["shadow"] * 4 + ["retrained"] * 2

@@ -25,7 +25,7 @@ from expunge.task.transforms import noised
 T = TypeVar("T")
 FEATURE_ROWS = 2000
 NOISED_ROWS = 1000
-PERTURBED_ROWS = 100
+PERTURBED_ROWS = 64
 PERTURBED_COPIES = 100
 PERTURBED_DEVIATION = 0.03
 """Standard deviation of the noise as a share of the range of pixels, the largest of arXiv 2601.22359."""
