@@ -41,11 +41,12 @@ QUICK = {
     },
     "l2ul": {"attack": ATTACK, "adversarial_batch": 4, **DESCENT},
     "l2ul-faithful": {"attack": ATTACK, "adversarial_batch": 4, **DESCENT},
-    **dict.fromkeys(("negative-gradient", "correct", "boundary-shrink", "delete"), DESCENT),
+    **dict.fromkeys(("negative-gradient", "correct", "delete"), DESCENT),
+    "boundary-shrink": {"nearest": "other", **DESCENT},
     "amun": {"search": {"steps": 2, "first_radius": 1.0}, **TRAINING},
-    "ruago": {"search": {"steps": 2, "first_radius": 1.0}, "images": 4, "inversion": {"steps": 1}, **TRAINING},
+    "ruago": {"images": 4, "inversion": {"steps": 1}, **TRAINING},
     "jit": {"perturbations": 2, **TRAINING},
-    "mu-mis": TRAINING,
+    "mu-mis": {"training": {"epochs": 1, "algorithm": "adam"}},
 }
 NAMES = [method.name for method in OWN if method.needs is Needs.FORGET_ONLY]
 
