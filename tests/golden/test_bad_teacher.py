@@ -4,8 +4,8 @@ import pytest
 import torch
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_retain, read_golden, spread
 
-from expunge.api import make_method, unlearn
-from expunge.methods import bad_teacher
+from expunge.methods.published import bad_teacher
+from expunge.methods.unlearn import make_method, unlearn
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ image is rounded to 8 bits.
 import pytest
 from golden_net import assert_same_change, make_classifier, make_forget_set, read_golden
 
-from expunge.api import make_method, unlearn
-from expunge.task import Limits
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.task.task import Limits
 
 GOLDEN = read_golden("boundary_shrink")
 

@@ -4,9 +4,9 @@ import pytest
 import torch.nn.functional as F
 from golden_net import assert_same_change, make_classifier, make_forget_set, read_golden
 
-from expunge.api import make_method, unlearn
-from expunge.methods import delete
-from expunge.task import Limits
+from expunge.methods.published import delete
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.task.task import Limits
 from expunge.training import Augmentation
 
 GOLDEN = read_golden("delete")

@@ -6,8 +6,8 @@ Hardness is high, so that images count on which this small network's answers in 
 import pytest
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_pixels, read_golden
 
-from expunge.api import make_method, unlearn
-from expunge.methods import ruago
+from expunge.methods.published import ruago
+from expunge.methods.unlearn import make_method, unlearn
 
 
 @pytest.fixture(autouse=True)

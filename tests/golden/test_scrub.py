@@ -2,7 +2,7 @@
 
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_retain, read_golden
 
-from expunge.api import make_method, unlearn
+from expunge.methods.unlearn import make_method, unlearn
 
 
 def test_three_steps_are_the_authors():
