@@ -49,12 +49,13 @@ QUICK = {
         "learning_rate": 0.01,
     },
     "zs-pag": {"attack": ATTACK, "energy": 0.5},
-    **dict.fromkeys(("negative-gradient", "correct", "boundary-shrink", "delete"), DESCENT),
+    **dict.fromkeys(("negative-gradient", "correct", "delete"), DESCENT),
+    "boundary-shrink": {"nearest": "other", **DESCENT},
     "amun": {"search": {"steps": 2, "first_radius": 1.0}, **TRAINING},
-    "ruago": {"search": {"steps": 2, "first_radius": 1.0}, "images": 4, "inversion": {"steps": 1}, **TRAINING},
+    "ruago": {"images": 4, "inversion": {"steps": 1}, **TRAINING},
     "jit": {"perturbations": 2, **TRAINING},
     "imu": TRAINING,
-    "mu-mis": TRAINING,
+    "mu-mis": {"training": {"epochs": 1, "algorithm": "adam"}},
 }
 NAMES = [method.name for method in OWN if method.needs is Needs.FORGET_ONLY]
 
