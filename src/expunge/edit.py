@@ -16,6 +16,7 @@ from torch import Tensor
 from expunge._version import __version__
 from expunge.classifier import Classifier
 from expunge.cost import Cost
+from expunge.errors import OutputError
 from expunge.files import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
 from expunge.goals import achieved
 from expunge.measurement import (
@@ -142,16 +143,17 @@ class Edit:
             overwrite: replace what an earlier run left in the folder.
 
         Raises:
-            OutputError: the folder is not empty, or a file can't be written.
+            OutputError: the folder is not empty, a file can't be written, or the edit has added layers.
         """
         folder = Path(folder)
+        patch = self.compute_patch()
         prepare_output_folder(folder, overwrite=overwrite)
         (folder / "result.json").unlink(missing_ok=True)
         forget = self.predict_forget_set()
         result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal())
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
         write_tensors(folder / "model.safetensors", self.classifier.network.state_dict(), {"format": "pt", **hashes})
-        write_tensors(folder / "patch.safetensors", self.compute_patch(), {"format": "pt", **hashes})
+        write_tensors(folder / "patch.safetensors", patch, {"format": "pt", **hashes})
         write_text(folder / "predictions.csv", self._to_table(forget))
         write_text(folder / "job.toml", tomli_w.dumps(dict(job or self._to_job())))
         names = ("model.safetensors", "patch.safetensors", "predictions.csv", "job.toml")
@@ -160,8 +162,15 @@ class Edit:
         return result
 
     def compute_patch(self) -> dict[str, Tensor]:
-        """Return after - before for every tensor that changed (integers as their new value)."""
+        """Return after - before for every tensor that changed (integers as their new value).
+
+        Raises:
+            OutputError: the method has added layers, and the given classifier has no place for their weights.
+        """
         before, after = self.task.classifier.network.state_dict(), self.classifier.network.state_dict()
+        added = sorted(after.keys() - before.keys())
+        if added:
+            raise OutputError("patch", "the given classifier's own tensors", f"others, too: {', '.join(added)}")
         changed = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
         return {
             name: tensor - before[name] if tensor.is_floating_point() else tensor for name, tensor in changed.items()

@@ -48,7 +48,7 @@ QUICK = {
         "importance_images": 4,
         "learning_rate": 0.01,
     },
-    "zs-pag": {"attack": ATTACK, "energy": 0.5},
+    "zs-pag": {"attack": ATTACK, "energy": 0.0},
     **dict.fromkeys(("negative-gradient", "correct", "boundary-shrink", "delete"), DESCENT),
     "amun": {"search": {"steps": 2, "first_radius": 1.0}, **TRAINING},
     "ruago": {"search": {"steps": 2, "first_radius": 1.0}, "images": 4, "inversion": {"steps": 1}, **TRAINING},

@@ -177,7 +177,8 @@ def span(moment: Float[Tensor, "g i i"], energy: float) -> Float[Tensor, "g i r"
     values, vectors = values.flip(1).clamp_min(0), vectors.flip(2)
     held = values.cumsum(dim=1) / values.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
     rank = int((held < energy).sum(dim=1).max()) + 1 if energy > 0 else 0
-    return vectors[..., :rank].to(moment.dtype)
+    leading: Tensor = vectors[..., :rank]
+    return leading.to(moment.dtype)
 
 
 def leave_out(gradient: Float[Tensor, "g o i"], basis: Float[Tensor, "g i r"]) -> Float[Tensor, "g o i"]:
