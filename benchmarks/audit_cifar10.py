@@ -33,16 +33,16 @@ from matplotlib import pyplot
 
 from expunge._version import __version__
 from expunge.audit.record import Audit, Figure, Level, read_audit
+from expunge.base.disk import write_bytes, write_text
+from expunge.base.errors import DataError
 from expunge.cli.display import Bars
 from expunge.cli.run import read_job
-from expunge.disk import write_bytes, write_text
-from expunge.errors import DataError
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.jobs.run import run_job
 from expunge.jobs.train import RESULT, WEIGHTS, TrainJob, run_train_job
 from expunge.report import write_comparison
-from expunge.task import Strength
+from expunge.task.task import Strength
 from expunge.training import Augmentation, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent

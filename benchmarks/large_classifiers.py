@@ -23,11 +23,11 @@ from pathlib import Path
 import torch
 
 import expunge
+from expunge.base.tensors import write_json, write_text
 from expunge.cli.display import Bars
-from expunge.files import write_json, write_text
-from expunge.models import ModelSource, load_classifier
-from expunge.probes.procedural import draw_leaves
-from expunge.runtime import Runtime
+from expunge.compute.runtime import Runtime
+from expunge.models.sources import ModelSource, load_classifier
+from expunge.surrogates.procedural import draw_leaves
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs" / "large_classifiers"

@@ -26,25 +26,25 @@ import torch
 from matplotlib import pyplot
 
 from expunge._version import __version__
-from expunge.classifier import Classifier
+from expunge.base.errors import DataError
+from expunge.base.tensors import write_json, write_text
 from expunge.cli.display import Bars
+from expunge.compute.runtime import Runtime
 from expunge.data import forget_set, load_data, random_rows
-from expunge.errors import DataError
-from expunge.files import write_json, write_text
-from expunge.images import Images, Subset
-from expunge.ledger.apply import apply_waiting
-from expunge.ledger.continual import holds
-from expunge.ledger.create import Plan, create_project
-from expunge.ledger.images import load_rows
-from expunge.ledger.project import Ledger
-from expunge.ledger.receive import Wish, receive
-from expunge.ledger.recovery import writing
-from expunge.ledger.state import State
-from expunge.ledger.weights import load_first, rebuild, with_weights
-from expunge.measurement import predict
-from expunge.models import ModelSource
-from expunge.runtime import Runtime
-from expunge.task import Strength
+from expunge.data.images import Images, Subset
+from expunge.models.classifier import Classifier
+from expunge.models.sources import ModelSource
+from expunge.requests.apply import apply_waiting
+from expunge.requests.continual import holds
+from expunge.requests.create import Plan, create_project
+from expunge.requests.images import load_rows
+from expunge.requests.project import Ledger
+from expunge.requests.receive import Wish, receive
+from expunge.requests.recovery import writing
+from expunge.requests.state import State
+from expunge.requests.weights import load_first, rebuild, with_weights
+from expunge.task.evaluation import predict
+from expunge.task.task import Strength
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs" / "requests_cifar10"

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from expunge.data import DataRequest, load_data
-from expunge.images import Images, Subset, batches
-from expunge.measurement import compute_logits
-from expunge.models import ModelSource, load_classifier
+from expunge.data.images import Images, Subset, batches
+from expunge.models.sources import ModelSource, load_classifier
+from expunge.task.evaluation import compute_logits
 
 BATCH, TURNS = 32, 5
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from hypothesis import settings
 from torch import nn
 
-from expunge.classifier import Classifier
-from expunge.forget import ForgetSet
+from expunge.data.forget import ForgetSet
+from expunge.models.classifier import Classifier
 
 settings.register_profile("expunge", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("expunge")

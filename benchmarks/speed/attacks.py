@@ -19,15 +19,15 @@ from setting import clock, keep, load_setting
 from torch import Tensor
 
 from expunge import Attack, Classifier, ForgetSet
-from expunge.adversarial import TargetDraw, draw_targets
-from expunge.cost import CostMeter
-from expunge.goals import Relabel
-from expunge.layout import choose_layout
-from expunge.measurement import compute_logits
-from expunge.methods.l2ul import L2UL
-from expunge.probes.adversarial import make_adversarial_pool
-from expunge.runtime import Runtime
-from expunge.task import Task
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.l2ul.stable import L2UL
+from expunge.models.layout import choose_layout
+from expunge.surrogates.adversarial import make_adversarial_pool
+from expunge.surrogates.attack import TargetDraw, draw_targets
+from expunge.task.evaluation import compute_logits
+from expunge.task.goals import Relabel
+from expunge.task.task import Task
 
 ROWS, TARGETS, AT_ONCE, BATCH = 16, 20, 32, 64
 ALL_STEPS = Attack(targets_per_row=TARGETS, radius=1.0, step_size=0.25, steps=20)

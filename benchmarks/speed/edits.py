@@ -17,13 +17,13 @@ from attacks import ALL_STEPS
 from setting import clock, keep, load_setting, load_test_images
 
 from expunge import Classifier, ForgetSet, unlearn
-from expunge.adversarial import project_to_ball
-from expunge.cost import CostMeter
-from expunge.importance import Averaging, compute_importance, penalty, scale_to_unit
-from expunge.layout import choose_layout
-from expunge.measurement import compute_logits
-from expunge.methods.l2ul import L2UL, L2ULFaithful
-from expunge.runtime import Runtime
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.l2ul.importance import Averaging, compute_importance, penalty, scale_to_unit
+from expunge.methods.l2ul.stable import L2UL, L2ULFaithful
+from expunge.models.layout import choose_layout
+from expunge.surrogates.attack import project_to_ball
+from expunge.task.evaluation import compute_logits
 
 TEST_IMAGES, MOST_STEPS = 5000, 1000
 

@@ -17,11 +17,11 @@ from setting import keep, load_setting
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from expunge.adversarial import Attack
-from expunge.folding import fold_batchnorm
-from expunge.layout import choose_layout
-from expunge.measurement import compute_logits
-from expunge.runtime import Precision, computing_in, has_bfloat16
+from expunge.compute.runtime import Precision, computing_in, has_bfloat16
+from expunge.models.folding import fold_batchnorm
+from expunge.models.layout import choose_layout
+from expunge.surrogates.attack import Attack
+from expunge.task.evaluation import compute_logits
 
 BATCH, ROUNDS = 64, 7
 CPU = torch.device("cpu")

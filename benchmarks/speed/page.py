@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from expunge.disk import write_text
+from expunge.base.disk import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "speed"

@@ -22,11 +22,11 @@ import torch
 from setting import RUNS, clock
 
 from expunge import ExpungeWarning, ForgetSet, Limits, unlearn
-from expunge.files import write_json
-from expunge.methods.l2ul import L2UL
-from expunge.models import ModelSource, load_classifier
-from expunge.probes.procedural import draw_leaves
-from expunge.runtime import Runtime
+from expunge.base.tensors import write_json
+from expunge.compute.runtime import Runtime
+from expunge.methods.l2ul.stable import L2UL
+from expunge.models.sources import ModelSource, load_classifier
+from expunge.surrogates.procedural import draw_leaves
 
 STEPS = 3
 SMALL = {"model": "cifar:resnet20", "classes": 10, "size": 32, "rows": 16, "targets": 20, "processes": 1}

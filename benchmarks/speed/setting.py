@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from expunge import Classifier, ForgetSet
+from expunge.base.tensors import write_json
 from expunge.bench.cells import find_data
-from expunge.files import write_json
+from expunge.compute.runtime import Runtime
 from expunge.jobs.inputs import load_inputs
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
-from expunge.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "speed"

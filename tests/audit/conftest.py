@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from expunge.audit.evidence import Part
-from expunge.audit.gathered import Deep, FeaturePart, Gathered, Noised, Retrained, Shadows
-from expunge.audit.relearning import Relearning
-from expunge.cost import Cost
-from expunge.measurement import RobustGoal
+from expunge.audit.collect.collected import Deep, FeaturePart, Gathered, Noised, Retrained, Shadows
+from expunge.audit.collect.relearning import Relearning
+from expunge.audit.metrics.predicted import Part
+from expunge.compute.context import Cost
+from expunge.task.evaluation import RobustGoal
 
 CLASSES = 5
 SIZES = {"forget": 200, "retain": 300, "test": 400}

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from expunge.audit.archive import read_gathered, write_gathered
-from expunge.audit.features import LayerSimilarity
-from expunge.audit.figures import compute_figures
-from expunge.audit.gathered import Embedding
+from expunge.audit.collect.collected import Embedding
+from expunge.audit.collect.features import LayerSimilarity
+from expunge.audit.figures.table import compute_figures
+from expunge.audit.metrics.weights import Shift
 from expunge.audit.record import Slice
+from expunge.audit.store.archive import read_gathered, write_gathered
 from expunge.audit.tables import TABLES
-from expunge.audit.weights import Shift
-from expunge.errors import DataError
+from expunge.base.errors import DataError
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from expunge.audit import geometry, membership
-from expunge.audit.defined import NotDefinedError
-from expunge.audit.evidence import Part, Predicted, join_predictions
-from expunge.audit.pools import Member, Pool, Unlearning, predict_retrained, predict_shadows
-from expunge.errors import DataError
-from expunge.images import TensorImages
-from expunge.measurement import compute_logits
-from expunge.runtime import Runtime
+from expunge.audit.collect.pools import Member, Pool, Unlearning, predict_retrained, predict_shadows
+from expunge.audit.metrics import geometry, membership
+from expunge.audit.metrics.estimate import NotDefinedError
+from expunge.audit.metrics.predicted import Part, Predicted, join_predictions
+from expunge.base.errors import DataError
+from expunge.compute.runtime import Runtime
+from expunge.data.images import TensorImages
+from expunge.task.evaluation import compute_logits
 
 IDS = ("a", "b", "c")
 LABELS = np.array([0, 1, 1])

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from expunge.audit.defined import Estimate
-from expunge.audit.definitions import misses
-from expunge.audit.figures import FIGURES, choose_headline, compute_figures
+from expunge.audit.figures.definition import misses
+from expunge.audit.figures.table import FIGURES, choose_headline, compute_figures
+from expunge.audit.metrics.estimate import Estimate
 from expunge.audit.record import Direction
 from expunge.audit.verdict import write_verdict
 

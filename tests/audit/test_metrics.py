@@ -13,8 +13,9 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from expunge.audit import answers, auc, geometry, klom, membership, pattern, relearning, retrained, shadows, weights
-from expunge.audit.defined import NotDefinedError
+from expunge.audit.collect import relearning
+from expunge.audit.metrics import answers, auc, geometry, klom, membership, pattern, retrained, shadows, weights
+from expunge.audit.metrics.estimate import NotDefinedError
 
 CLASSES = 4
 SCORES = arrays(np.float64, st.integers(2, 12), elements=st.integers(-3, 3).map(float))

@@ -13,20 +13,22 @@ from PIL import Image
 from torch import nn
 
 import expunge.audit.record
-from expunge.audit import deep, places, tables
-from expunge.audit.features import gather_features, layer_similarity
+from expunge.audit import tables
+from expunge.audit.collect import deep
+from expunge.audit.collect.features import gather_features, layer_similarity
+from expunge.audit.collect.relearning import relearn
+from expunge.audit.collect.slices import cut_slice
 from expunge.audit.record import Level, Subject, read_audit
-from expunge.audit.relearning import relearn
 from expunge.audit.run import Answers, Comparison, Known, recompute_audit, run_audit
-from expunge.audit.slices import cut_slice
-from expunge.classifier import Bounds, Classifier
-from expunge.cost import Cost
-from expunge.errors import ClassifierError, DataError, ForgetSetError
-from expunge.forget import ForgetSet
-from expunge.goals import Misclassify, Relabel
-from expunge.images import Subset, TensorImages
-from expunge.measurement import compute_logits
-from expunge.runtime import Runtime
+from expunge.audit.store import files as places
+from expunge.base.errors import ClassifierError, DataError, ForgetSetError
+from expunge.compute.context import Cost
+from expunge.compute.runtime import Runtime
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Subset, TensorImages
+from expunge.models.classifier import Bounds, Classifier
+from expunge.task.evaluation import compute_logits
+from expunge.task.goals import Misclassify, Relabel
 
 COST = Cost(2.5, {"attack": 1.0, "edit": 1.5}, 240, 1_000_000)
 TABLES = {

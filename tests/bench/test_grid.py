@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from expunge.base.errors import ExpungeError
 from expunge.bench.cells import make_cells
 from expunge.bench.check import check_results
 from expunge.bench.forecast import UNKNOWN_BYTES, Forecast
 from expunge.bench.grid import read_grid
 from expunge.bench.lanes import Budget, fits
-from expunge.errors import ExpungeError
 
 JOB = {"model": {"architecture": "a:b", "weights": "{data}/w"}, "data": {"source": "npz:{arrays}/c.npz"}}
 METHOD = {"label": "L2UL (stable)", "method": "l2ul"}

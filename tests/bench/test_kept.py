@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from expunge.api import make_method
+from expunge.base.errors import DataError
+from expunge.base.settings import to_mapping
 from expunge.bench.cells import make_cells
 from expunge.bench.grid import read_grid
 from expunge.bench.kept import to_lines, with_kept
 from expunge.bench.records import read_records
 from expunge.bench.tables import to_csv
-from expunge.errors import DataError
-from expunge.settings import to_mapping
+from expunge.methods.unlearn import make_method
 
 JOB = {"model": {"architecture": "a:b", "weights": "{data}/w"}, "data": {"source": "npz:{arrays}/c.npz"}}
 ROW = {"label": "L2UL", "method": "l2ul"}

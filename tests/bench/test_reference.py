@@ -13,7 +13,7 @@ from expunge.bench.records import read_records
 from expunge.bench.schedule import Means, run_missing
 from expunge.bench.smoke import make_smoke
 from expunge.bench.tables import summarise
-from expunge.runtime import SILENT
+from expunge.compute.runtime import SILENT
 
 PEERS = Path(__file__).parents[2] / "benchmarks" / "peers_never_seen.toml"
 BEFORE = {"forget": 100.0, "retain": 99.0, "test": 60.0}
@@ -125,7 +125,7 @@ def test_the_plot_has_a_line_for_each_method(cells):
     assert all(f"<!-- {label} -->" in plots["gap"] for label in ("far", "unedited", "retrain", "near", "k = 4"))
 
 
-@pytest.mark.filterwarnings("ignore::expunge.errors.ExpungeWarning")
+@pytest.mark.filterwarnings("ignore::expunge.base.errors.ExpungeWarning")
 def test_the_peers_run_in_small(tmp_path):
     grid = make_smoke(read_grid(PEERS), tmp_path / "smoke")
     cells = make_cells(grid, name=PEERS.stem, runs=tmp_path)

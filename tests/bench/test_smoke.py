@@ -8,7 +8,7 @@ from expunge.bench.lanes import Budget
 from expunge.bench.page import Report, write_results
 from expunge.bench.schedule import Means, run_missing
 from expunge.bench.smoke import make_smoke
-from expunge.runtime import SILENT
+from expunge.compute.runtime import SILENT
 
 PAPER = sorted((Path(__file__).parents[2] / "benchmarks" / "paper").glob("*.toml"))
 
@@ -22,7 +22,7 @@ def test_there_is_a_configuration_for_each_experiment():
     assert len(PAPER) >= 8
 
 
-@pytest.mark.filterwarnings("ignore::expunge.errors.ExpungeWarning")
+@pytest.mark.filterwarnings("ignore::expunge.base.errors.ExpungeWarning")
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
 def test_every_experiment_of_the_paper_runs_in_small(path, runs):
     whole = read_grid(path)

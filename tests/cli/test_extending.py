@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from expunge.api import unlearn
-from expunge.descent import Descent
-from expunge.errors import SettingsError
+from expunge.base.errors import SettingsError
 from expunge.methods import OWN
+from expunge.methods.descent import Descent
 from expunge.methods.table import GROUP, MethodTable
-from expunge.task import StopReason
+from expunge.methods.unlearn import unlearn
+from expunge.task.task import StopReason
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from expunge.demo import DigitNet
+from expunge.jobs.demo import DigitNet
 
 WALKTHROUGH = Path(__file__).parents[2] / "docs" / "requests.md"
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from expunge import engine
+from expunge.methods import engine
 
 FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
 

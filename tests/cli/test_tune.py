@@ -4,12 +4,12 @@ import tomllib
 import numpy as np
 import pytest
 
-from expunge.descent import Descent
-from expunge.errors import SettingsError
+from expunge.base.errors import SettingsError
+from expunge.base.settings import describe_settings
 from expunge.jobs import tune
+from expunge.jobs.search import Search, SearchRange, find_ranges
 from expunge.methods import METHODS
-from expunge.search import Search, SearchRange, find_ranges
-from expunge.settings import describe_settings
+from expunge.methods.descent import Descent
 
 RANGE = SearchRange("rate", 1e-4, 1.0)
 

@@ -4,17 +4,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from expunge.api import make_method, unlearn
-from expunge.cost import CostMeter
-from expunge.errors import ExpungeWarning
-from expunge.forget import ForgetSet
-from expunge.goals import GOALS
+from expunge.base.errors import ExpungeWarning
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.forget import ForgetSet
 from expunge.methods import OWN
 from expunge.methods.protocol import Aim, Needs
-from expunge.models import ModelSource, load_classifier
-from expunge.probes.inverted import Inversion, invert_classifier
-from expunge.runtime import Runtime
-from expunge.task import Limits, StopReason, Strength
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.models.sources import ModelSource, load_classifier
+from expunge.surrogates.inverted import Inversion, invert_classifier
+from expunge.task.goals import GOALS
+from expunge.task.task import Limits, StopReason, Strength
 
 pytest.importorskip("timm")
 pytest.importorskip("torchvision")
@@ -105,7 +105,7 @@ def test_inversion_without_batchnorm_falls_back_and_says_so(networks):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("network", SMALL)
-@pytest.mark.filterwarnings("ignore:the classifier has no BatchNorm statistics:expunge.errors.ExpungeWarning")
+@pytest.mark.filterwarnings("ignore:the classifier has no BatchNorm statistics:expunge.base.errors.ExpungeWarning")
 def test_it_runs(networks, forget_rows, network, name):
     classifier = networks(network)
     rows, before = forget_rows(classifier), classifier.sha256()
@@ -123,7 +123,7 @@ def test_it_runs(networks, forget_rows, network, name):
 
 
 @pytest.mark.parametrize("network", SMALL)
-@pytest.mark.filterwarnings("ignore:the classifier has no BatchNorm statistics:expunge.errors.ExpungeWarning")
+@pytest.mark.filterwarnings("ignore:the classifier has no BatchNorm statistics:expunge.base.errors.ExpungeWarning")
 def test_copies_are_forgotten_too(networks, forget_rows, network):
     classifier = networks(network)
     rows, before = forget_rows(classifier), classifier.sha256()

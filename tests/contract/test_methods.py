@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from expunge.api import make_method, unlearn
-from expunge.classifier import Classifier
-from expunge.errors import SettingsError
-from expunge.forget import ForgetSet
-from expunge.goals import GOALS
-from expunge.images import TensorImages
+from expunge.base.errors import SettingsError
+from expunge.base.settings import Range, describe_settings, from_mapping, merge, to_mapping
+from expunge.compute.runtime import Runtime
+from expunge.data.forget import ForgetSet
+from expunge.data.images import TensorImages
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim, Needs
-from expunge.runtime import Runtime
-from expunge.settings import Range, describe_settings, from_mapping, merge, to_mapping
-from expunge.task import Limits, StopReason, Strength, Task
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.models.classifier import Classifier
+from expunge.task.goals import GOALS
+from expunge.task.task import Limits, StopReason, Strength, Task
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from expunge.adversarial import (
+from expunge.base.errors import ForgetSetError
+from expunge.base.settings import describe_settings
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.forget import ForgetSet
+from expunge.data.images import TensorImages
+from expunge.methods import METHODS
+from expunge.methods.l2ul.importance import Averaging, compute_importance, scale_to_unit
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.models.classifier import Bounds, Classifier
+from expunge.models.modes import BatchNormMode
+from expunge.surrogates.attack import (
     Attack,
     Start,
     TargetDraw,
@@ -22,19 +33,8 @@ from expunge.adversarial import (
     l2_norms,
     project_to_ball,
 )
-from expunge.api import make_method, unlearn
-from expunge.classifier import Bounds, Classifier
-from expunge.cost import CostMeter
-from expunge.errors import ForgetSetError
-from expunge.forget import ForgetSet
-from expunge.goals import GOALS, Misclassify, Relabel, draw_other_labels
-from expunge.images import TensorImages
-from expunge.importance import Averaging, compute_importance, scale_to_unit
-from expunge.methods import METHODS
-from expunge.modes import BatchNormMode
-from expunge.runtime import Runtime
-from expunge.settings import describe_settings
-from expunge.task import Limits, StopReason
+from expunge.task.goals import GOALS, Misclassify, Relabel, draw_other_labels
+from expunge.task.task import Limits, StopReason
 
 ATTACK = {"targets_per_row": 4, "radius": 0.5, "steps": 2}
 DIMENSIONS = 3 * 8 * 6

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from expunge.images import TensorImages
+from expunge.data.images import TensorImages
 
 
 def make_picture(width, height, mode="RGB"):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from expunge.errors import SettingsError
-from expunge.preprocessing import AS_IS, Interpolation, Preprocessing, pixels_of
+from expunge.base.errors import SettingsError
+from expunge.data.preprocessing import AS_IS, Interpolation, Preprocessing, pixels_of
 
 
 def test_default_changes_nothing(picture):

@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.base.errors import DataError, ForgetSetError
 from expunge.data import forget_set, load_data, random_rows, rows_from_numbers, rows_from_table
-from expunge.errors import DataError, ForgetSetError
-from expunge.images import TensorImages
+from expunge.data.images import TensorImages
 
 
 @given(st.integers(1, 30), st.integers(0, 2**31), st.data())

@@ -8,8 +8,8 @@ import torch
 
 pytest.importorskip("lightning_fabric")
 
-from expunge.errors import ExpungeWarning, ProcessError
-from expunge.fabric import FabricProcesses, _interrupt
+from expunge.base.errors import ExpungeWarning, ProcessError
+from expunge.compute.fabric import FabricProcesses, _interrupt
 
 
 class Broken:

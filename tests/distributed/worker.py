@@ -18,15 +18,15 @@ from torch import nn
 
 import expunge
 from expunge import Attack, Classifier, ForgetSet
-from expunge.descent import Descent
-from expunge.errors import ExpungeWarning
-from expunge.methods.constrained import Exact
-from expunge.methods.l2ul import L2UL
-from expunge.methods.least_change import LeastChange
-from expunge.methods.penalised import Robust
-from expunge.probes.mix import ProbeMix
-from expunge.runtime import Runtime
-from expunge.task import Limits, Strength
+from expunge.base.errors import ExpungeWarning
+from expunge.compute.runtime import Runtime
+from expunge.methods.descent import Descent
+from expunge.methods.l2ul.stable import L2UL
+from expunge.methods.least_change.exact import Exact
+from expunge.methods.least_change.method import LeastChange
+from expunge.methods.least_change.robust import Robust
+from expunge.surrogates.mix import ProbeMix
+from expunge.task.task import Limits, Strength
 
 torch.set_num_threads(1)
 SHAPE = (3, 8, 6)

@@ -5,13 +5,13 @@ import torch
 from golden_net import CLASSES, assert_same_change, make_classifier, make_forget_set, make_pixels, read_golden
 from safetensors.torch import save_file
 
-from expunge.adversarial import Attack
-from expunge.api import unlearn
-from expunge.methods import structguard
-from expunge.methods.projector import Projector, drop_projector
-from expunge.methods.structguard import Projection, StructGuard
-from expunge.probes.adversarial import AdversarialPool
-from expunge.task import Limits
+from expunge.methods.published import structguard
+from expunge.methods.published.projector import Projector, drop_projector
+from expunge.methods.published.structguard import Projection, StructGuard
+from expunge.methods.unlearn import unlearn
+from expunge.surrogates.adversarial import AdversarialPool
+from expunge.surrogates.attack import Attack
+from expunge.task.task import Limits
 
 TARGETS = 5
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from expunge.images import TensorImages
+from expunge.data.images import TensorImages
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.jobs.pool import PIXEL_SAMPLE, PoolPlan
 from expunge.jobs.train import TrainJob

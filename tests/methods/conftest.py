@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from expunge.images import TensorImages
-from expunge.methods.training import Augmentation, Training
-from expunge.modes import BatchNormMode
+from expunge.data.images import TensorImages
+from expunge.methods.published.epochs import Augmentation, Training
+from expunge.models.modes import BatchNormMode
 
 
 @pytest.fixture(scope="session")

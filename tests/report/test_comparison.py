@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sample_audit import write_sample_audit
 
-from expunge.errors import DataError
+from expunge.base.errors import DataError
 from expunge.report import write_comparison
 from expunge.report.comparison import differences, figure_groups, headline_lines, read_sides
 from expunge.report.shared_panels import compare_panels

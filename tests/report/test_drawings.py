@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 import pytest
 from sample_audit import HOSTILE, write_sample_audit
 
-from expunge.errors import OutputError
+from expunge.base.errors import OutputError
 from expunge.report import write_comparison_drawings, write_report_drawings
 
 SVG = "{http://www.w3.org/2000/svg}"

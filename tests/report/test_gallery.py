@@ -3,9 +3,9 @@ import base64
 import pytest
 
 from expunge.audit.record import read_audit
-from expunge.errors import DataError
-from expunge.report import gallery
-from expunge.report.gallery import read_rows
+from expunge.base.errors import DataError
+from expunge.report.panels import gallery
+from expunge.report.panels.gallery import read_rows
 
 
 def set_picture(audit, name):

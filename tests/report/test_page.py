@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sample_audit import FILES, HOSTILE, write_sample_audit
 
-from expunge.errors import DataError
+from expunge.base.errors import DataError
 from expunge.report import write_comparison, write_report
 
 LARGEST = 250_000

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.report.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
-from expunge.report.maps import SIDE, Place, Point, draw_class_map, draw_matrix, draw_scatter
-from expunge.report.svg import Scale, draw_named, element, fit_range, label, mark
+from expunge.report.drawing.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
+from expunge.report.drawing.maps import SIDE, Place, Point, draw_class_map, draw_matrix, draw_scatter
+from expunge.report.drawing.svg import Scale, draw_named, element, fit_range, label, mark
 
 FINITE = st.floats(-1e6, 1e6)
 

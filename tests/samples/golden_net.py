@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.classifier import Classifier
-from expunge.forget import ForgetSet
-from expunge.images import TensorImages
+from expunge.data.forget import ForgetSet
+from expunge.data.images import TensorImages
+from expunge.models.classifier import Classifier
 
 CLASSES = 4
 SHAPE = (3, 6, 6)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from expunge.classifier import Bounds
+from expunge.models.classifier import Bounds
 from expunge.training import Algorithm, Augmentation, Schedule, Training
 from expunge.training.augmentation import augment
 from expunge.training.recipe import make_optimiser, set_rate

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.classifier import Classifier
-from expunge.cost import CostMeter
-from expunge.errors import ClassifierError, DataError
-from expunge.images import Subset, TensorImages
-from expunge.measurement import predict
-from expunge.runtime import Runtime
+from expunge.base.errors import ClassifierError, DataError
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.images import Subset, TensorImages
+from expunge.models.classifier import Classifier
+from expunge.task.evaluation import predict
 from expunge.training import Algorithm, Precision, Recipe, train_classifier
 from expunge.training.recipe import MemoryFormat
 

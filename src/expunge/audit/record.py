@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from expunge.errors import DataError
+from expunge.base.errors import DataError
 
 AUDIT_SCHEMA_VERSION = 1
 AUDIT_FILE = "audit.json"

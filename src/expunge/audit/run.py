@@ -9,27 +9,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge._version import __version__
-from expunge.audit.archive import read_gathered, write_gathered
-from expunge.audit.deep import Scene, look_closer
-from expunge.audit.defined import NotDefinedError
-from expunge.audit.evidence import Part
-from expunge.audit.figures import choose_headline, compute_figures
-from expunge.audit.folder import write_audit, write_pictures, write_tables
-from expunge.audit.gathered import Gathered, Retrained, Shadows
-from expunge.audit.places import clear_folder
+from expunge.audit.collect.collected import Gathered, Retrained, Shadows
+from expunge.audit.collect.deep import Scene, look_closer
+from expunge.audit.figures.table import choose_headline, compute_figures
+from expunge.audit.metrics.estimate import NotDefinedError
+from expunge.audit.metrics.predicted import Part
+from expunge.audit.metrics.weights import Shift, weight_shift
 from expunge.audit.record import Audit, Level, Subject, read_audit
+from expunge.audit.store.archive import read_gathered, write_gathered
+from expunge.audit.store.files import clear_folder
+from expunge.audit.store.folder import write_audit, write_pictures, write_tables
 from expunge.audit.verdict import LIMITS, write_verdict
-from expunge.audit.weights import Shift, weight_shift
-from expunge.classifier import Classifier
-from expunge.copies import TRANSFORMS, Transform
-from expunge.cost import Cost
-from expunge.errors import ClassifierError, DataError
-from expunge.forget import ForgetSet
-from expunge.goals import Goal, check_labels
-from expunge.images import Images
-from expunge.measurement import RobustGoal, compute_logits, measure_robust_goal, predict_logits
-from expunge.runtime import Runtime
-from expunge.task import seeded_generator
+from expunge.base.errors import ClassifierError, DataError
+from expunge.compute.context import Cost
+from expunge.compute.runtime import Runtime
+from expunge.compute.seeds import seeded_generator
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images
+from expunge.models.classifier import Classifier
+from expunge.task.evaluation import RobustGoal, compute_logits, measure_robust_goal, predict_logits
+from expunge.task.goals import Goal, check_labels
+from expunge.task.transforms import TRANSFORMS, Transform
 
 
 @dataclass(frozen=True, slots=True)

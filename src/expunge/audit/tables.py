@@ -6,13 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from expunge.audit import answers, auc, pattern
-from expunge.audit.defined import NotDefinedError
-from expunge.audit.figures_of_answers import OTHER_ARCHITECTURE
-from expunge.audit.figures_of_membership import WHEN, rmia_scores, simple_scores, ulira_scores
-from expunge.audit.gathered import Gathered, need
-from expunge.audit.membership import SCORES
-from expunge.edit import escape_cell
+from expunge.audit.collect.collected import Gathered, need
+from expunge.audit.figures.answers import OTHER_ARCHITECTURE
+from expunge.audit.figures.membership import WHEN, rmia_scores, simple_scores, ulira_scores
+from expunge.audit.metrics import answers, auc, pattern
+from expunge.audit.metrics.estimate import NotDefinedError
+from expunge.audit.metrics.membership import SCORES
+from expunge.task.edit import escape_cell
 
 Cell = str | int | float | None
 

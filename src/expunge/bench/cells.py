@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from expunge.api import make_method
-from expunge.audit.places import AUDIT_FOLDER
 from expunge.audit.record import AUDIT_FILE, read_audit
+from expunge.audit.store.files import AUDIT_FOLDER
+from expunge.base.errors import SettingsError
+from expunge.base.settings import from_mapping, merge, to_mapping
 from expunge.bench.grid import ClassifierRow, Grid, MethodRow, StreamPart
-from expunge.errors import SettingsError
 from expunge.jobs.job import DataPart, ForgetPart, GoalChoice, Job, ModelPart
-from expunge.settings import from_mapping, merge, to_mapping
-from expunge.task import StopReason
+from expunge.methods.unlearn import make_method
+from expunge.task.task import StopReason
 
 DATA_VARIABLE = "EXPUNGE_DATA"
 DEFAULT_DATA = Path("../shared/data")

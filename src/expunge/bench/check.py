@@ -5,15 +5,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expunge.api import make_method
+from expunge.base.errors import DataError, OutputError, SettingsError
+from expunge.base.settings import to_mapping
 from expunge.bench.cells import Cell, find_data
+from expunge.compute.runtime import Runtime
 from expunge.data import DataSplits, parse_source
-from expunge.errors import DataError, OutputError, SettingsError
 from expunge.jobs.inputs import load_sources
 from expunge.jobs.job import Job
 from expunge.methods.protocol import Needs
-from expunge.runtime import Runtime
-from expunge.settings import to_mapping
+from expunge.methods.unlearn import make_method
 
 
 def check_cells(cells: Sequence[Cell]) -> None:

@@ -7,12 +7,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from expunge.api import make_method
-from expunge.errors import SettingsError
+from expunge.base.errors import SettingsError
+from expunge.base.settings import check_settings, from_mapping, merge, nest, setting
 from expunge.jobs.job import GoalChoice
 from expunge.methods.protocol import Needs
-from expunge.settings import check_settings, from_mapping, merge, nest, setting
-from expunge.task import Strength
+from expunge.methods.unlearn import make_method
+from expunge.task.task import Strength
 
 
 class Earlier(StrEnum):

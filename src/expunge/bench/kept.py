@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from expunge.base.errors import DataError
 from expunge.bench.cells import Cell, settings_of
-from expunge.errors import DataError
 
 SUFFIX = ".jsonl"
 LEFT_OUT = ("trace", "files")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
+from expunge.base.errors import SettingsError
 from expunge.bench.cells import Cell
 from expunge.bench.forecast import Forecast
 from expunge.bench.run import Report, Share, record_failure, run_cell
-from expunge.errors import SettingsError
-from expunge.runtime import SILENT
+from expunge.compute.runtime import SILENT
 
 BYTES = 2**30
 SPARE = 0.8

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from scipy import stats
 
+from expunge.base.errors import DataError, ExpungeWarning
+from expunge.base.tensors import write_text
 from expunge.bench.cells import Cell
 from expunge.bench.grid import Grid
 from expunge.bench.kept import SUFFIX, to_lines
 from expunge.bench.records import Record, read_records
 from expunge.bench.tables import summarise, to_csv, to_latex, to_markdown
-from expunge.errors import DataError, ExpungeWarning
-from expunge.files import write_text
 
 SINGLE = (
     "`goal` is the share of rows for which the goal holds on the exact pixels, `robust` the share of 32 fresh "

@@ -4,10 +4,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from expunge.base.errors import SettingsError
 from expunge.bench.cells import Cell
 from expunge.bench.run import Report, Share, record_failure, run_cell
-from expunge.errors import SettingsError
-from expunge.runtime import SILENT
+from expunge.compute.runtime import SILENT
 
 LOCAL = "local"
 SECONDS_TO_ANSWER = 5

@@ -11,7 +11,7 @@ from typing import Any
 
 from scipy import stats
 
-from expunge.audit.retrained import gap, tug_of_war
+from expunge.audit.metrics.retrained import gap, tug_of_war
 from expunge.bench.cells import Cell
 from expunge.jobs.job import GoalChoice
 

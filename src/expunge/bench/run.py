@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from expunge._version import __version__
+from expunge.base.errors import ExpungeError, OutputError
+from expunge.base.tensors import write_json
 from expunge.bench.cells import FAILURE, MACHINE, RESULT, Cell
 from expunge.bench.stream import run_stream
-from expunge.errors import ExpungeError, OutputError
-from expunge.files import write_json
+from expunge.compute.runtime import Progress
 from expunge.jobs.run import run_job
-from expunge.runtime import Progress
-from expunge.task import StopReason
+from expunge.task.task import StopReason
 
 Report = Callable[[Cell, str | None], None]
 """Called when a cell has ended, with why it failed or None."""

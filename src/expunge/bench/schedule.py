@@ -9,7 +9,7 @@ from expunge.bench.forecast import Forecast
 from expunge.bench.lanes import Budget, run_in_lanes
 from expunge.bench.ray_cluster import run_on_ray
 from expunge.bench.run import Share, run_cell
-from expunge.runtime import Progress
+from expunge.compute.runtime import Progress
 
 Say = Callable[[str], None]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
+from expunge.base.settings import describe_settings, merge, nest
+from expunge.base.tensors import write_tensors
 from expunge.bench.grid import Grid, MethodRow
-from expunge.classifier import Classifier
-from expunge.cost import CostMeter
-from expunge.demo import DigitNet, load_digit_images, write_digit_arrays
-from expunge.files import write_tensors
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.jobs.demo import DigitNet, load_digit_images, write_digit_arrays
 from expunge.methods import METHODS
-from expunge.runtime import Runtime
-from expunge.settings import describe_settings, merge, nest
+from expunge.models.classifier import Classifier
 from expunge.training import RECIPES, train_classifier
 
 ROWS, REQUESTS, STEPS = 4, 2, 2
@@ -40,7 +40,10 @@ def make_smoke(grid: Grid, folder: Path) -> Grid:
     """
     if not (folder / "weights.safetensors").exists():
         _write_inputs(folder)
-    model: dict[str, Any] = {"architecture": "expunge.demo:DigitNet", "weights": str(folder / "weights.safetensors")}
+    model: dict[str, Any] = {
+        "architecture": "expunge.jobs.demo:DigitNet",
+        "weights": str(folder / "weights.safetensors"),
+    }
     model |= {"mean": [0.0], "std": [1.0]}
     data = {"source": f"npz:{folder / 'images.npz'}", "retain_rows": 50, "test_rows": 50}
     job = {"model": model, "data": data, "max_steps": STEPS, "minimum_right": 0.0, "device": "cpu"}

@@ -9,22 +9,23 @@ from typing import Any
 
 import torch
 
-from expunge.api import make_method, unlearn
+from expunge.base.errors import ExpungeWarning, SettingsError
+from expunge.base.tensors import write_json, write_tensors
 from expunge.bench.grid import Earlier, StreamPart
-from expunge.classifier import Classifier
+from expunge.compute.runtime import Progress, Runtime
+from expunge.compute.seeds import seeded_generator
 from expunge.data import DataSplits, forget_set, random_rows
-from expunge.edit import Edit
-from expunge.errors import ExpungeWarning, SettingsError
-from expunge.files import write_json, write_tensors
-from expunge.forget import ForgetSet
-from expunge.goals import GOALS, achieved
-from expunge.images import Images
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images
 from expunge.jobs.inputs import load_sources, measured_parts, rows_but
 from expunge.jobs.job import GoalChoice, Job
-from expunge.measurement import Predictions, churn, compute_logits, predict
-from expunge.models.weights import fill, read_weights
-from expunge.runtime import Progress, Runtime
-from expunge.task import Limits, StopReason, seeded_generator
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.models.classifier import Classifier
+from expunge.models.sources.weights import fill, read_weights
+from expunge.task.edit import Edit
+from expunge.task.evaluation import Predictions, churn, compute_logits, predict
+from expunge.task.goals import GOALS, achieved
+from expunge.task.task import Limits, StopReason
 
 STREAM_SCHEMA_VERSION = 1
 

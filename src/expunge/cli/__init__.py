@@ -9,7 +9,7 @@ from typing import ClassVar
 import click
 
 from expunge._version import __version__
-from expunge.errors import ExpungeError, ExpungeWarning
+from expunge.base.errors import ExpungeError, ExpungeWarning
 
 COMMANDS = {
     "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import click
 
-from expunge.audit.places import AUDIT_FOLDER
 from expunge.audit.record import Level
+from expunge.audit.store.files import AUDIT_FOLDER
+from expunge.base.errors import SettingsError
+from expunge.base.settings import from_mapping, nest, to_mapping
 from expunge.cli import options
 from expunge.cli.display import Bars, show_audit
 from expunge.cli.run import read_job
 from expunge.cli.train import SETTINGS, read_recipe
-from expunge.errors import SettingsError
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import Job, ModelPart
-from expunge.settings import from_mapping, nest, to_mapping
 from expunge.training import RECIPES
 
 EXAMPLE = """\b

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from expunge.api import DEFAULT_METHOD
 from expunge.cli import EXIT_GOAL_NOT_REACHED
 from expunge.cli.display import Bars, show_result
-from expunge.demo import run_demo, write_digit_files
+from expunge.jobs.demo import run_demo, write_digit_files
 from expunge.methods import METHODS
-from expunge.task import StopReason
+from expunge.methods.unlearn import DEFAULT_METHOD
+from expunge.task.task import StopReason
 
 
 @click.command()

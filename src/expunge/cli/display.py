@@ -10,11 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from expunge.audit.record import Audit
-from expunge.edit import Edit
+from expunge.compute.runtime import Advance
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
-from expunge.runtime import Advance
-from expunge.task import StopReason
+from expunge.task.edit import Edit
+from expunge.task.task import StopReason
 
 NARROWEST = 100
 STOP_WORDS = {

@@ -4,9 +4,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from expunge.errors import SettingsError
+from expunge.base.errors import SettingsError
+from expunge.base.settings import describe_settings
 from expunge.methods import METHODS
-from expunge.settings import describe_settings
 
 
 @click.command()

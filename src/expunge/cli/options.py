@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from expunge.copies import TRANSFORMS
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.jobs.job import GoalChoice
-from expunge.models import SOURCES as MODEL_SOURCES
-from expunge.task import Strength
+from expunge.models.sources import SOURCES as MODEL_SOURCES
+from expunge.task.task import Strength
+from expunge.task.transforms import TRANSFORMS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 MODEL_KINDS = ", ".join(f"{kind}:NAME" for kind in MODEL_SOURCES)

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from expunge.api import DEFAULT_METHOD
 from expunge.audit.record import Level
+from expunge.base.errors import SettingsError
+from expunge.base.settings import from_mapping, merge, nest
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars, show_audit, show_result
-from expunge.errors import SettingsError
 from expunge.jobs.job import Job
 from expunge.jobs.run import run_job
 from expunge.methods import METHODS
-from expunge.settings import from_mapping, merge, nest
-from expunge.task import StopReason
+from expunge.methods.unlearn import DEFAULT_METHOD
+from expunge.task.task import StopReason
 
 EXIT_CODES = {StopReason.GOAL_REACHED: 0, StopReason.INTERRUPTED: EXIT_INTERRUPTED}
 AUDIT_HELP = "Look closer: quick at answers and weights, full at all that the data allow.  [default: none]"

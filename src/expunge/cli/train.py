@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
+from expunge.base.errors import SettingsError
+from expunge.base.settings import describe_settings, from_mapping, nest, to_mapping
 from expunge.cli import EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars
-from expunge.errors import SettingsError
 from expunge.jobs.train import TrainJob, run_train_job
-from expunge.settings import describe_settings, from_mapping, nest, to_mapping
 from expunge.training import RECIPES, Recipe
 
 EXAMPLE = """\b

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from expunge.base.errors import SettingsError
+from expunge.base.settings import from_mapping, nest
 from expunge.cli import EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars
-from expunge.errors import SettingsError
-from expunge.goals import GOALS
 from expunge.jobs.tune import RECIPE, TuneJob, run_tune_job
-from expunge.settings import from_mapping, nest
+from expunge.task.goals import GOALS
 
 EXAMPLE = """\b
 Example:

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from expunge.base.errors import DataError
 from expunge.data.tables import Line, Table
-from expunge.errors import DataError
 
 
 def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int:

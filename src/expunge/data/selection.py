@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
+from expunge.base.errors import DataError, ForgetSetError
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images
 from expunge.data.labels import label_from_text
 from expunge.data.tables import Table, read_table, unique_cells
-from expunge.errors import DataError, ForgetSetError
-from expunge.forget import ForgetSet
-from expunge.images import Images
 
 NUMBER_OR_RANGE = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 
@@ -38,7 +38,7 @@ def rows_from_numbers(text: str, images: Images) -> list[int]:
         ForgetSetError: text of another form, a range that ends before it starts, a row that `images` does not
             have, or one that is listed twice.
 
-    >>> from expunge.images import TensorImages
+    >>> from expunge.data.images import TensorImages
     >>> ten = TensorImages([str(row) for row in range(10)], torch.zeros(10), torch.rand(10, 3, 2, 2))
     >>> rows_from_numbers("7,1-3", ten)
     [7, 1, 2, 3]

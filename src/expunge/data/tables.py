@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expunge.errors import DataError
+from expunge.base.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,28 +7,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from expunge.api import make_method, unlearn
-from expunge.audit.gathered import Retrained, Shadows
-from expunge.audit.pools import Member, Pool, Unlearning, predict_retrained, predict_shadows
+from expunge.audit.collect.collected import Retrained, Shadows
+from expunge.audit.collect.pools import Member, Pool, Unlearning, predict_retrained, predict_shadows
 from expunge.audit.record import AUDIT_FILE, Audit, Level, Subject
 from expunge.audit.run import Comparison, Known, run_audit
-from expunge.classifier import Classifier
-from expunge.copies import find_transforms
-from expunge.cost import Cost
-from expunge.errors import DataError, ExpungeWarning, SettingsError
-from expunge.files import prepare_output_folder
-from expunge.forget import ForgetSet
-from expunge.goals import Goal, Misclassify, Relabel
-from expunge.images import Images, Subset
+from expunge.base.errors import DataError, ExpungeWarning, SettingsError
+from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.tensors import prepare_output_folder
+from expunge.compute.context import Cost
+from expunge.compute.runtime import Progress, Runtime
+from expunge.compute.seeds import seeded_generator
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, model_source, name_classes, rows_but
 from expunge.jobs.job import Job, ModelPart
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
-from expunge.models import LoadedClassifier, load_classifier
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.models.classifier import Classifier
+from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.report import write_report
-from expunge.runtime import Progress, Runtime
-from expunge.settings import check_settings, setting, to_mapping
-from expunge.task import Limits, seeded_generator
+from expunge.task.goals import Goal, Misclassify, Relabel
+from expunge.task.task import Limits
+from expunge.task.transforms import find_transforms
 from expunge.training import Recipe
 
 

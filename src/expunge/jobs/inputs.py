@@ -7,16 +7,24 @@ from typing import Literal, cast
 
 import torch
 
-from expunge.data import DataRequest, DataSplits, forget_set, load_data, random_rows, rows_from_numbers, rows_from_table
-from expunge.forget import ForgetSet
-from expunge.goals import GOALS, Goal
-from expunge.images import Images, Subset
+from expunge.compute.runtime import Runtime
+from expunge.compute.seeds import seeded_generator
+from expunge.data import (
+    DataRequest,
+    DataSplits,
+    forget_set,
+    load_data,
+    random_rows,
+    rows_from_numbers,
+    rows_from_table,
+)
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images, Subset
+from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
-from expunge.measurement import Predictions, predict
-from expunge.models import LoadedClassifier, ModelSource, load_classifier
-from expunge.preprocessing import Preprocessing
-from expunge.runtime import Runtime
-from expunge.task import seeded_generator
+from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
+from expunge.task.evaluation import Predictions, predict
+from expunge.task.goals import GOALS, Goal
 
 
 @dataclass(frozen=True, slots=True)

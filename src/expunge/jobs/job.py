@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from expunge.api import DEFAULT_METHOD
 from expunge.audit.record import Level
-from expunge.copies import TRANSFORMS
-from expunge.errors import SettingsError
-from expunge.settings import check_settings, setting
-from expunge.task import Strength
+from expunge.base.errors import SettingsError
+from expunge.base.settings import check_settings, setting
+from expunge.methods.unlearn import DEFAULT_METHOD
+from expunge.task.task import Strength
+from expunge.task.transforms import TRANSFORMS
 
 
 class GoalChoice(StrEnum):

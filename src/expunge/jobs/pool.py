@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from expunge.audit.pools import Member, Pool
-from expunge.classifier import Classifier
-from expunge.errors import DataError
-from expunge.images import Images
+from expunge.audit.collect.pools import Member, Pool
+from expunge.base.errors import DataError
+from expunge.base.settings import from_mapping, to_mapping
+from expunge.compute.runtime import Progress
+from expunge.compute.seeds import seeded_generator
+from expunge.data.images import Images
 from expunge.jobs.inputs import model_source
 from expunge.jobs.train import RESULT, WEIGHTS, LeaveOutPart, TrainJob, chosen_rows, run_train_job
-from expunge.models import load_classifier
-from expunge.runtime import Progress
-from expunge.settings import from_mapping, to_mapping
-from expunge.task import seeded_generator
+from expunge.models.classifier import Classifier
+from expunge.models.sources import load_classifier
 
 PIXEL_SAMPLE = 64
 

@@ -7,22 +7,22 @@ from typing import Any
 
 from torch import Tensor
 
-from expunge.api import make_method, unlearn
-from expunge.audit.places import AUDIT_FOLDER, clear_folder
 from expunge.audit.record import Audit, Level
-from expunge.classifier import Classifier
-from expunge.copies import find_transforms
-from expunge.edit import Edit, Measured
-from expunge.files import prepare_output_folder
-from expunge.images import Images, Subset
+from expunge.audit.store.files import AUDIT_FOLDER, clear_folder
+from expunge.base.settings import to_mapping
+from expunge.base.tensors import prepare_output_folder
+from expunge.compute.runtime import Progress, Runtime
+from expunge.compute.sharing import Sharing
+from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_classes, rows_but
 from expunge.jobs.job import GoalChoice, Job
-from expunge.layout import choose_layout
-from expunge.measurement import RobustGoal, predict_logits, to_predictions
-from expunge.runtime import Progress, Runtime
-from expunge.settings import to_mapping
-from expunge.sharing import Sharing
-from expunge.task import Limits, StopReason
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.models.classifier import Classifier
+from expunge.models.layout import choose_layout
+from expunge.task.edit import Edit, Measured
+from expunge.task.evaluation import RobustGoal, predict_logits, to_predictions
+from expunge.task.task import Limits, StopReason
+from expunge.task.transforms import find_transforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
 
 def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, runtime: Runtime) -> Audit:
     # scikit-learn takes a second to import, and most jobs have no audit
-    from expunge.audit.of_edit import Origin, compare_edit  # noqa: PLC0415
+    from expunge.audit.edit import Origin, compare_edit  # noqa: PLC0415
     from expunge.audit.run import Answers, Known, run_audit  # noqa: PLC0415
     from expunge.report import write_report  # noqa: PLC0415
 

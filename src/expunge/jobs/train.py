@@ -11,20 +11,20 @@ from typing import Any
 import torch
 
 from expunge._version import __version__
-from expunge.classifier import Classifier
-from expunge.cost import CostMeter
+from expunge.base.errors import ExpungeWarning, ForgetSetError, SettingsError
+from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Progress, Runtime
 from expunge.data import DataRequest, DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
+from expunge.data.images import Images, Subset
 from expunge.data.tables import read_table, unique_cells
-from expunge.edit import FORMULA_STARTS
-from expunge.errors import ExpungeWarning, ForgetSetError, SettingsError
-from expunge.files import prepare_output_folder, sha256_file, write_json, write_tensors
-from expunge.images import Images, Subset
 from expunge.jobs.inputs import model_source, preprocessing
 from expunge.jobs.job import DataPart, ModelPart
-from expunge.measurement import predict
-from expunge.models import LoadedClassifier, load_classifier
-from expunge.runtime import Progress, Runtime
-from expunge.settings import check_settings, setting, to_mapping
+from expunge.models.classifier import Classifier
+from expunge.models.sources import LoadedClassifier, load_classifier
+from expunge.task.edit import FORMULA_STARTS
+from expunge.task.evaluation import predict
 from expunge.training import Recipe, train_classifier
 
 TRAIN_SCHEMA_VERSION = 1

@@ -14,24 +14,24 @@ import tomli_w
 import torch
 
 from expunge._version import __version__
-from expunge.api import make_method, unlearn
-from expunge.classifier import Classifier
+from expunge.base.errors import SettingsError
+from expunge.base.settings import check_settings, describe_settings, nest, setting, to_mapping
+from expunge.base.tensors import prepare_output_folder, write_text
+from expunge.compute.runtime import Progress, Runtime
 from expunge.data import DataRequest, DataSplits, forget_set, load_data, random_rows
-from expunge.edit import Edit
-from expunge.errors import SettingsError
-from expunge.files import prepare_output_folder, write_text
-from expunge.forget import ForgetSet
-from expunge.goals import GOALS
-from expunge.images import Images, Subset
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import model_source, preprocessing
 from expunge.jobs.job import DataPart, ModelPart
-from expunge.measurement import Predictions, predict
+from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
 from expunge.methods.protocol import Aim, Method
-from expunge.models import load_classifier
-from expunge.runtime import Progress, Runtime
-from expunge.search import Search, SearchRange, Trial, find_ranges
-from expunge.settings import check_settings, describe_settings, nest, setting, to_mapping
-from expunge.task import Limits, StopReason, Strength
+from expunge.methods.unlearn import make_method, unlearn
+from expunge.models.classifier import Classifier
+from expunge.models.sources import load_classifier
+from expunge.task.edit import Edit
+from expunge.task.evaluation import Predictions, predict
+from expunge.task.goals import GOALS
+from expunge.task.task import Limits, StopReason, Strength
 
 JOURNAL, TRIALS, RECIPE = "search.log", "trials.csv", "recipe.toml"
 FIRST_SEED = 1_000_000

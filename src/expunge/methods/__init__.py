@@ -1,31 +1,31 @@
 """The methods, one a file, and the one table of them that everything else reads; other packages may add to it."""
 
-from expunge.methods.amun import Amun, AmunRetain
-from expunge.methods.bad_teacher import BadTeacher
-from expunge.methods.boundary_shrink import BoundaryShrink
-from expunge.methods.correct import Correct
-from expunge.methods.delete import Delete
-from expunge.methods.fine_tune import FineTune
-from expunge.methods.imu import IMU
-from expunge.methods.influence import Influence
-from expunge.methods.jit import JiT
-from expunge.methods.l1_sparse import L1Sparse
-from expunge.methods.l2ul import L2UL, L2ULFaithful
-from expunge.methods.least_change import LeastChange
-from expunge.methods.mu_mis import MuMis
-from expunge.methods.negative_gradient import NegativeGradient
-from expunge.methods.neggrad_plus import NegGradPlus
-from expunge.methods.oracle import Oracle
+from expunge.methods.l2ul.stable import L2UL, L2ULFaithful
+from expunge.methods.least_change.method import LeastChange
 from expunge.methods.protocol import Method
-from expunge.methods.random_label import RandomLabel
-from expunge.methods.retrain import Retrain
-from expunge.methods.ruago import Ruago
-from expunge.methods.salun import SalUn
-from expunge.methods.scrub import Scrub
-from expunge.methods.ssd import SSD
-from expunge.methods.structguard import StructGuard
+from expunge.methods.published.amun import Amun, AmunRetain
+from expunge.methods.published.bad_teacher import BadTeacher
+from expunge.methods.published.boundary_shrink import BoundaryShrink
+from expunge.methods.published.correct import Correct
+from expunge.methods.published.delete import Delete
+from expunge.methods.published.fine_tune import FineTune
+from expunge.methods.published.imu import IMU
+from expunge.methods.published.influence import Influence
+from expunge.methods.published.jit import JiT
+from expunge.methods.published.l1_sparse import L1Sparse
+from expunge.methods.published.mu_mis import MuMis
+from expunge.methods.published.negative_gradient import NegativeGradient
+from expunge.methods.published.neggrad_plus import NegGradPlus
+from expunge.methods.published.oracle import Oracle
+from expunge.methods.published.random_label import RandomLabel
+from expunge.methods.published.retrain import Retrain
+from expunge.methods.published.ruago import Ruago
+from expunge.methods.published.salun import SalUn
+from expunge.methods.published.scrub import Scrub
+from expunge.methods.published.ssd import SSD
+from expunge.methods.published.structguard import StructGuard
+from expunge.methods.published.zs_pag import ZSPAG
 from expunge.methods.table import MethodTable
-from expunge.methods.zs_pag import ZSPAG
 
 OWN: tuple[type[Method], ...] = (
     LeastChange,

@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
-from expunge.edit import Edit
-from expunge.runtime import Runtime
-from expunge.task import Strength, Task
+from expunge.compute.runtime import Runtime
+from expunge.task.edit import Edit
+from expunge.task.task import Strength, Task
 
 
 class Needs(StrEnum):
@@ -25,7 +25,7 @@ class Aim(StrEnum):
 
 
 class Method(Protocol):
-    """A frozen dataclass whose fields are the hyper-parameters; see `expunge.settings.setting`.
+    """A frozen dataclass whose fields are the hyper-parameters; see `expunge.base.settings.setting`.
 
     `run` never changes the classifier of the task: weights, buffers and training flags are the same, bit for bit.
     Retain data reach it only if it declares that it needs them.

@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from expunge.errors import SettingsError
+from expunge.base.errors import SettingsError
 from expunge.methods.protocol import Method
 
 GROUP = "expunge.methods"

@@ -1,6 +1,1 @@
-"""Where classifiers come from."""
-
-from expunge.models.load import SOURCES, LoadedClassifier, load_classifier
-from expunge.models.source import ModelSource
-
-__all__ = ["SOURCES", "LoadedClassifier", "ModelSource", "load_classifier"]
+"""Classifiers: what they are, where they come from, how they run faster, how they are exported."""

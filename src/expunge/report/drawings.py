@@ -5,11 +5,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from expunge.disk import write_text
-from expunge.errors import OutputError
+from expunge.base.disk import write_text
+from expunge.base.errors import OutputError
+from expunge.report.drawing.svg import CHARACTER, Drawing, draw_named, element, line, mark, text
 from expunge.report.packaged import packaged
-from expunge.report.panel import Key, Panel
-from expunge.report.svg import CHARACTER, Drawing, draw_named, element, line, mark, text
+from expunge.report.panels.panel import Key, Panel
 from expunge.report.words import shorten
 
 EDGE = 12.0

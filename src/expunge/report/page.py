@@ -16,21 +16,15 @@ from markupsafe import Markup
 
 from expunge._version import __version__
 from expunge.audit.record import AUDIT_FILE, Audit, read_audit
-from expunge.disk import sha256_file, write_text
-from expunge.errors import DataError, ExpungeError
+from expunge.base.disk import sha256_file, write_text
+from expunge.base.errors import DataError, ExpungeError
 from expunge.report import words
-from expunge.report.comparison import (
-    Side,
-    differences,
-    figure_groups,
-    headline_lines,
-    read_sides,
-)
+from expunge.report.comparison import Side, differences, figure_groups, headline_lines, read_sides
+from expunge.report.drawing.svg import draw_named
 from expunge.report.drawings import write_drawings
-from expunge.report.gallery import read_rows
 from expunge.report.packaged import TEMPLATES, packaged
+from expunge.report.panels.gallery import read_rows
 from expunge.report.shared_panels import compare_panels
-from expunge.report.svg import draw_named
 from expunge.report.view import cards_of, find_audit, groups_of, panels_of
 
 REPORT_FILE = "report.html"

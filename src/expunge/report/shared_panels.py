@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from expunge.audit.record import Audit
-from expunge.report.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
 from expunge.report.comparison import Side
-from expunge.report.inside import SLICES, draw_slice, style_areas, tsne_panel
-from expunge.report.outcome import pattern_panel
-from expunge.report.panel import Key, Numbers, Panel, class_name, number_of
-from expunge.report.svg import Drawing
-from expunge.report.traces import ATTACKS, DIAGONAL, relearning_points, roc_points, say_course
+from expunge.report.drawing.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
+from expunge.report.drawing.svg import Drawing
+from expunge.report.panels.inside import SLICES, draw_slice, style_areas, tsne_panel
+from expunge.report.panels.outcome import pattern_panel
+from expunge.report.panels.panel import Key, Numbers, Panel, class_name, number_of
+from expunge.report.panels.traces import ATTACKS, DIAGONAL, relearning_points, roc_points, say_course
 from expunge.report.words import say_value, shorten, visible
 
 MOST_CLASSES = 25

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.audit.record import AUDIT_FILE, HEADLINES, Audit, Figure
-from expunge.report.inside import cka_panel, layers_panel, slices_panel, tsne_panel
-from expunge.report.outcome import classes_panel, copies_panel, cost_panel, pattern_panel
-from expunge.report.panel import Panel
-from expunge.report.reference import reference_panel
+from expunge.report.panels.inside import cka_panel, layers_panel, slices_panel, tsne_panel
+from expunge.report.panels.outcome import classes_panel, copies_panel, cost_panel, pattern_panel
+from expunge.report.panels.panel import Panel
+from expunge.report.panels.reference import reference_panel
+from expunge.report.panels.traces import membership_panel, relearning_panel
 from expunge.report.topics import TOPICS, Topic, topic_of
-from expunge.report.traces import membership_panel, relearning_panel
 
 AUDIT_FOLDER = "audit"
 HEADLINE_WORDS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from expunge.errors import ClassifierError
-from expunge.files import write_tensors
+from expunge.base.errors import ClassifierError
+from expunge.base.tensors import write_tensors
 
 
 @dataclass(frozen=True, slots=True)

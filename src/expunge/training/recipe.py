@@ -6,9 +6,9 @@ from math import cos, pi
 
 import torch
 
-from expunge.classifier import Classifier
-from expunge.modes import BatchNormMode
-from expunge.settings import check_settings, setting
+from expunge.base.settings import check_settings, setting
+from expunge.models.classifier import Classifier
+from expunge.models.modes import BatchNormMode
 from expunge.training.augmentation import Augmentation
 
 FIRST_RATE = 0.1

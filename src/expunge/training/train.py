@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from expunge.classifier import Classifier, check_logits
-from expunge.cost import CostMeter
-from expunge.errors import ClassifierError, DataError
-from expunge.images import Images
-from expunge.modes import evaluating
-from expunge.settings import to_mapping
-from expunge.task import seeded_generator
+from expunge.base.errors import ClassifierError, DataError
+from expunge.base.settings import to_mapping
+from expunge.compute.context import CostMeter
+from expunge.compute.seeds import seeded_generator
+from expunge.data.images import Images
+from expunge.models.classifier import Classifier, check_logits
+from expunge.models.modes import evaluating
 from expunge.training.checkpoint import Checkpoint, read_checkpoint
 from expunge.training.recipe import MemoryFormat, Precision, Recipe
 from expunge.training.trainer import Batch, Trainer

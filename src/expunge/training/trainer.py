@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.classifier import Classifier
-from expunge.cost import CostMeter
-from expunge.images import Images, load_ahead
-from expunge.modes import BatchNormMode, editing
+from expunge.compute.context import CostMeter
+from expunge.data.images import Images, load_ahead
+from expunge.models.classifier import Classifier
+from expunge.models.modes import BatchNormMode, editing
 from expunge.training.augmentation import augment
 from expunge.training.recipe import Training, make_optimiser, set_rate
 

@@ -8,24 +8,24 @@ from typing import Any
 import click
 import torch
 
+from expunge.base.errors import DataError
+from expunge.base.settings import nest
 from expunge.cli.requests import options
 from expunge.cli.requests.init import read_pairs
 from expunge.data import DataRequest, forget_set, load_data, rows_from_numbers, rows_from_table
-from expunge.data.file_images import FileImages
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images
 from expunge.data.labels import label_from_text
-from expunge.errors import DataError
-from expunge.forget import ForgetSet
-from expunge.goals import GOALS
-from expunge.images import Images
-from expunge.ledger.duplicates import TRAINING, Duplicate, find_duplicates
-from expunge.ledger.project import Ledger
-from expunge.ledger.receive import Wish, receive, supply
-from expunge.ledger.recovery import writing
-from expunge.ledger.weights import load_first
+from expunge.data.sources.file_images import FileImages
 from expunge.methods import METHODS
-from expunge.models import LoadedClassifier
-from expunge.settings import nest
-from expunge.task import Strength
+from expunge.models.sources import LoadedClassifier
+from expunge.requests.duplicates import TRAINING, Duplicate, find_duplicates
+from expunge.requests.project import Ledger
+from expunge.requests.receive import Wish, receive, supply
+from expunge.requests.recovery import writing
+from expunge.requests.weights import load_first
+from expunge.task.goals import GOALS
+from expunge.task.task import Strength
 
 SHOWN = 20
 EXAMPLE = """\b

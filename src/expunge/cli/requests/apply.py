@@ -7,10 +7,10 @@ import click
 from expunge.cli.display import Bars
 from expunge.cli.requests import options
 from expunge.cli.requests.report import show_report
-from expunge.ledger.apply import apply_waiting
-from expunge.ledger.recovery import writing
-from expunge.ledger.versions import Start
-from expunge.runtime import Runtime
+from expunge.compute.runtime import Runtime
+from expunge.requests.apply import apply_waiting
+from expunge.requests.recovery import writing
+from expunge.requests.versions import Start
 
 
 @click.command()

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
+from expunge.base.disk import prepare_output_folder
+from expunge.base.errors import LedgerError
 from expunge.cli.requests import options
-from expunge.disk import prepare_output_folder
-from expunge.errors import LedgerError
-from expunge.export import FORMATS, export_classifier
-from expunge.ledger.card import write_card
-from expunge.ledger.project import Ledger
-from expunge.ledger.receive import image_shape
-from expunge.ledger.weights import load_first, read_current, with_weights
+from expunge.models.export import FORMATS, export_classifier
+from expunge.requests.card import write_card
+from expunge.requests.project import Ledger
+from expunge.requests.receive import image_shape
+from expunge.requests.weights import load_first, read_current, with_weights
 
 
 @click.command()

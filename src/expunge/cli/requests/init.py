@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from expunge.api import DEFAULT_METHOD
-from expunge.ledger.create import DEFAULT_BUDGET, Plan, create_project
-from expunge.ledger.project import DEFAULT_DATABASE, DEFAULT_KEY
+from expunge.base.settings import nest
 from expunge.methods import METHODS
-from expunge.models import ModelSource
-from expunge.models.source import PRETRAINED
-from expunge.settings import nest
-from expunge.task import Strength
+from expunge.methods.unlearn import DEFAULT_METHOD
+from expunge.models.sources import ModelSource
+from expunge.models.sources.source import PRETRAINED
+from expunge.requests.create import DEFAULT_BUDGET, Plan, create_project
+from expunge.requests.project import DEFAULT_DATABASE, DEFAULT_KEY
+from expunge.task.task import Strength
 
 
 @click.command(context_settings={"max_content_width": 110})

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from expunge.cli.requests import options
-from expunge.ledger.project import Ledger
-from expunge.ledger.state import LedgerState, Request, State
+from expunge.requests.project import Ledger
+from expunge.requests.state import LedgerState, Request, State
 
 COLUMNS = ("request", "state", "instances", "goal", "version", "images", "received", "reference")
 

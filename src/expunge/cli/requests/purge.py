@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from expunge.cli.requests import options
-from expunge.ledger.purge import purge_due, purge_fingerprints, purge_images
-from expunge.ledger.recovery import writing
-from expunge.ledger.state import State
+from expunge.requests.purge import purge_due, purge_fingerprints, purge_images
+from expunge.requests.recovery import writing
+from expunge.requests.state import State
 
 
 @click.command()

@@ -3,8 +3,8 @@
 import click
 
 from expunge.cli import EXIT_GOAL_NOT_REACHED
-from expunge.ledger.apply import Report
-from expunge.ledger.state import Version
+from expunge.requests.apply import Report
+from expunge.requests.state import Version
 
 
 def show_report(report: Report) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from expunge.cli.requests import options
-from expunge.ledger.project import Ledger
+from expunge.requests.project import Ledger
 
 
 @click.command()

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from expunge.cli.requests import options
-from expunge.ledger.recovery import writing
-from expunge.ledger.rewind import undo
+from expunge.requests.recovery import writing
+from expunge.requests.rewind import undo
 
 
 @click.command()

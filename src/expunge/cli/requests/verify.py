@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
+from expunge.base.errors import LedgerError
 from expunge.cli import EXIT_BAD_INPUT
 from expunge.cli.requests import options
-from expunge.errors import LedgerError
-from expunge.ledger.project import Ledger
-from expunge.ledger.verify import verify_project
+from expunge.requests.project import Ledger
+from expunge.requests.verify import verify_project
 
 
 @click.command()

@@ -7,9 +7,9 @@ import click
 from expunge.cli.display import Bars
 from expunge.cli.requests import options
 from expunge.cli.requests.report import show_report
-from expunge.ledger.recovery import writing
-from expunge.ledger.rewind import withdraw
-from expunge.runtime import Runtime
+from expunge.compute.runtime import Runtime
+from expunge.requests.recovery import writing
+from expunge.requests.rewind import withdraw
 
 
 @click.command()

@@ -1,0 +1,216 @@
+"""Everything that the figures of one audit are computed from; what is missing says why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from expunge.audit.collect.features import LayerSimilarity
+from expunge.audit.collect.relearning import Relearning
+from expunge.audit.metrics.estimate import NotDefinedError
+from expunge.audit.metrics.predicted import Labels, Logits, Part
+from expunge.audit.metrics.shadows import Stack
+from expunge.audit.metrics.weights import Shift
+from expunge.audit.record import Slice
+from expunge.compute.context import Cost
+from expunge.task.evaluation import RobustGoal
+
+T = TypeVar("T")
+ONLY_FULL = "only a full audit measures this"
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturePart:
+    """Features of some rows of a part, before and after; and of a retrained classifier, if there is one.
+
+    Args:
+        rows: row numbers within the part.
+        before: (n, d) features of the original classifier.
+        after: (n, e) features of the edited one.
+        retrained: (n, f) features of the first retrained classifier.
+    """
+
+    rows: Int[np.ndarray, " n"]
+    before: Float[np.ndarray, "n d"]
+    after: Float[np.ndarray, "n e"]
+    retrained: Float[np.ndarray, "n f"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shadows:
+    """Logits of shadow classifiers, each trained on some of the rows.
+
+    Args:
+        seen: which classifier was trained on which forgotten row.
+        forget: logits on the forgotten rows, as trained.
+        test_rows: row numbers of the test part that were asked.
+        test: logits on those.
+        unlearned_forget: logits on the forgotten rows after each unlearned those of them that it was trained on.
+        unlearned_test: the same on the test rows.
+        how: how they were trained, in words.
+    """
+
+    seen: Bool[np.ndarray, "s k"]
+    forget: Stack
+    test_rows: Int[np.ndarray, " n"]
+    test: Stack
+    unlearned_forget: Stack | None
+    unlearned_test: Stack | None
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrained:
+    """Logits of classifiers that were trained without the forgotten rows, one array a classifier, by part."""
+
+    logits: tuple[Mapping[str, Logits], ...]
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noised:
+    """Answers on noised copies of test rows, before and after."""
+
+    before: Labels
+    after: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Where some rows of a part lie on the map of the features.
+
+    Args:
+        rows: (n,) numbers of the rows.
+        before: (n, 2) positions by the original classifier's features.
+        after: (n, 2) the same by those of the edited one.
+    """
+
+    rows: Int[np.ndarray, " n"]
+    before: Float[np.ndarray, "n 2"]
+    after: Float[np.ndarray, "n 2"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deep:
+    """What only a full audit gathers.
+
+    Args:
+        features: by part.
+        noised: answers on noised copies of test rows.
+        layers: similarity of each layer, by part.
+        relearning: one curve a classifier.
+        embeddings: by part.
+        slices: through decision boundaries.
+        reasons: why a piece of that name is missing.
+    """
+
+    features: Mapping[str, FeaturePart] = field(default_factory=dict)
+    noised: Noised | None = None
+    layers: Sequence[LayerSimilarity] = ()
+    relearning: Sequence[Relearning] = ()
+    embeddings: Mapping[str, Embedding] = field(default_factory=dict)
+    slices: Sequence[Slice] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """The inputs of every figure.
+
+    Args:
+        goal: a name of `GOALS`.
+        goal_labels: the labels that the goal speaks of.
+        parts: forget, and retain and test where there are any.
+        copies: how well the goal holds on transformed copies.
+        seed: of resampling.
+        shifts: of the weights; None if the architectures differ.
+        cost: what the edit took, if that is known.
+        deep: of a full audit.
+        shadows: of a pool of shadow classifiers.
+        retrained: of a pool of retrained ones.
+        pictures: whether the forgotten images are part of the folder.
+    """
+
+    goal: str
+    goal_labels: Labels
+    parts: Mapping[str, Part]
+    copies: RobustGoal
+    seed: int
+    shifts: tuple[Shift, ...] | None = None
+    cost: Cost | None = None
+    deep: Deep | None = None
+    shadows: Shadows | None = None
+    retrained: Retrained | None = None
+    pictures: bool = False
+
+    @property
+    def forget(self) -> Part:
+        """Return the forgotten rows."""
+        return self.parts["forget"]
+
+    def part(self, name: str) -> Part:
+        """Return a part by name.
+
+        Raises:
+            NotDefinedError: there are no such images.
+        """
+        return need(self.parts.get(name), f"there are no {name} images")
+
+    def need_deep(self) -> Deep:
+        """Return what a full audit gathers.
+
+        Raises:
+            NotDefinedError: this is a quick one.
+        """
+        return need(self.deep, ONLY_FULL)
+
+    def features(self, name: str) -> FeaturePart:
+        """Return the features of a part.
+
+        Raises:
+            NotDefinedError: there are none.
+        """
+        deep = self.need_deep()
+        return need(deep.features.get(name), deep.reasons.get("features", f"there are no {name} images"))
+
+    def need_shadows(self) -> Shadows:
+        """Return the shadow classifiers' logits.
+
+        Raises:
+            NotDefinedError: there are none.
+        """
+        return need(self.shadows, "there are no shadow classifiers")
+
+    def need_retrained(self) -> Retrained:
+        """Return the retrained classifiers' logits.
+
+        Raises:
+            NotDefinedError: there are none.
+        """
+        return need(self.retrained, "there is no retrained classifier")
+
+    def curve(self, name: str) -> Relearning:
+        """Return the relearning curve of a classifier.
+
+        Raises:
+            NotDefinedError: there is none.
+        """
+        deep = self.need_deep()
+        found = [curve for curve in deep.relearning if curve.classifier == name]
+        if not found:
+            reason = "there is no retrained classifier" if name.startswith("retrained") and deep.relearning else ""
+            raise NotDefinedError(reason or deep.reasons.get("relearning", "it was not measured"))
+        return found[0]
+
+
+def need(value: T | None, reason: str) -> T:
+    """Return a value that is there.
+
+    Raises:
+        NotDefinedError: it is not.
+    """
+    if value is None:
+        raise NotDefinedError(reason)
+    return value

@@ -1,0 +1,1 @@
+"""Which figures an audit has: definition, target and direction of each."""

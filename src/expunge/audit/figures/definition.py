@@ -1,0 +1,88 @@
+"""The form in which figures are declared; the tables of them are in the files named after what they speak of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from expunge.audit.collect.collected import Gathered
+from expunge.audit.metrics.estimate import Estimate
+from expunge.audit.record import Direction, Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An estimate whose target, or tolerance, is only known with it."""
+
+    estimate: Estimate
+    target: float | None
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One figure.
+
+    Args:
+        title: what it is, in a few plain words.
+        unit: see `record.Figure`.
+        direction: which way is better.
+        measured_on: in words; {forget}, {retain} and {test} stand for numbers of images.
+        compute: the figure; raises NotDefinedError with the reason where there is none.
+        target: what it should be; None if it only describes.
+        tolerance: how far beyond the target it may be without being flagged, in its own unit.
+    """
+
+    title: str
+    unit: str
+    direction: Direction
+    measured_on: str
+    compute: Callable[[Gathered], Estimate | Judged | float]
+    target: float | None = None
+    tolerance: float = 0.0
+
+
+def to_figure(definition: Definition, computed: Estimate | Judged | float, measured_on: str) -> Figure:
+    """Return the figure that was computed, flagged if it misses its target."""
+    if not isinstance(computed, Judged):
+        plain = computed if isinstance(computed, Estimate) else Estimate(computed)
+        computed = Judged(plain, definition.target, definition.tolerance)
+    estimate, target = computed.estimate, computed.target
+    return Figure(
+        title=definition.title,
+        value=_short(estimate.value),
+        unit=definition.unit,
+        direction=definition.direction,
+        target=None if target is None else _short(target),
+        measured_on=measured_on,
+        flagged=None if target is None else misses(estimate, definition.direction, target, computed.tolerance),
+        interval=None if estimate.interval is None else (_short(estimate.interval[0]), _short(estimate.interval[1])),
+    )
+
+
+def misses(estimate: Estimate, direction: Direction, target: float, tolerance: float) -> bool | None:
+    """Return whether a value is beyond its target by more than the tolerance; None where no side is better.
+
+    A value that should be near its target must also exclude it from its interval, since few rows scatter.
+
+    >>> misses(Estimate(0.6, (0.48, 0.7)), Direction.NEAR, 0.5, 0.05)
+    False
+    """
+    if direction is Direction.NONE:
+        return None
+    if direction is Direction.HIGHER:
+        return estimate.value < target - tolerance
+    if direction is Direction.LOWER:
+        return estimate.value > target + tolerance
+    excluded = estimate.interval is None or not estimate.interval[0] <= target <= estimate.interval[1]
+    return abs(estimate.value - target) > tolerance and excluded
+
+
+def generator(data: Gathered, purpose: str) -> np.random.Generator:
+    """Return a generator that depends on the seed and on what it is for."""
+    return np.random.default_rng([data.seed, *purpose.encode()])
+
+
+def _short(value: float) -> float:
+    """Return six digits, which are more than any of these figures is good for."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,191 @@
+"""The figures of distance to a classifier that never saw the rows, and of what goes on inside."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from expunge.audit.collect import relearning
+from expunge.audit.collect.collected import FeaturePart, Gathered, need
+from expunge.audit.figures.definition import Definition, Judged
+from expunge.audit.metrics import answers, geometry, retrained
+from expunge.audit.metrics.estimate import Estimate, NotDefinedError
+from expunge.audit.record import Direction
+
+RETRAINED_CURVE = "retrained 1"
+THRESHOLDS = {"half": 0.5, "full": 1.0}
+
+
+def _edited_accuracies(data: Gathered) -> dict[str, float]:
+    return {name: answers.accuracy(part.after, part.labels).value for name, part in data.parts.items()}
+
+
+def _retrained_accuracies(data: Gathered) -> list[dict[str, float]]:
+    return [
+        {name: answers.accuracy(one[name], part.labels).value for name, part in data.parts.items()}
+        for one in data.need_retrained().logits
+    ]
+
+
+def _of_retrained(
+    figure: Callable[[Mapping[str, float], list[Mapping[str, float]]], Estimate], best: float, tolerance: float
+) -> Callable[[Gathered], Judged]:
+    """Return a comparison whose target is what retrained classifiers score against each other."""
+
+    def compute(data: Gathered) -> Judged:
+        others: list[Mapping[str, float]] = [*_retrained_accuracies(data)]
+        target = best
+        if len(others) > 1:
+            among = [figure(one, others[:number] + others[number + 1 :]).value for number, one in enumerate(others)]
+            target = float(np.mean(among))
+        return Judged(figure(_edited_accuracies(data), others), target, tolerance)
+
+    return compute
+
+
+def _neighbours(data: Gathered) -> Estimate:
+    asked, others = data.features("forget"), data.features("retain")
+    nearest = np.unique(geometry.nearest_rows(asked.before, others.before))
+    rows, retain = others.rows[nearest], data.part("retain")
+    return answers.churn(retain.predicted_before[rows], retain.predicted_after[rows])
+
+
+def _noised(data: Gathered) -> Estimate:
+    noised = need(data.need_deep().noised, "there are no test images")
+    return answers.churn(noised.before, noised.after)
+
+
+def _relearned(share: str, classifier: str) -> Callable[[Gathered], Judged]:
+    def compute(data: Gathered) -> Judged:
+        old = answers.accuracy(data.forget.before, data.forget.labels).value
+        if old == 0:
+            raise NotDefinedError("no row was right before")
+        wanted = THRESHOLDS[share] * old
+        steps = relearning.steps_until(data.curve(classifier), wanted)
+        target = None
+        if classifier == "edited":
+            try:
+                target = float(relearning.steps_until(data.curve(RETRAINED_CURVE), wanted))
+            except NotDefinedError:
+                target = None
+        return Judged(Estimate(steps), target, 0.0)
+
+    return compute
+
+
+def _probe(which: str) -> Callable[[Gathered], Judged]:
+    """Return the probe's accuracy on forgotten rows; the target is its accuracy on test rows, which nobody saw."""
+
+    def compute(data: Gathered) -> Judged:
+        if which == "retrained":
+            data.need_retrained()
+        parts = {name: data.features(name) for name in ("forget", "retain")}
+        labels = {name: data.part(name).labels[part.rows] for name, part in parts.items()}
+        probe = geometry.Probe(_features(parts["retain"], which), labels["retain"])
+        value = answers.share(probe.predict(_features(parts["forget"], which)) == labels["forget"])
+        target = None
+        if "test" in data.need_deep().features:
+            unseen = data.features("test")
+            right = probe.predict(_features(unseen, which)) == data.part("test").labels[unseen.rows]
+            target = answers.share(right).value
+        return Judged(value, target, 5.0)
+
+    return compute
+
+
+def _features(part: FeaturePart, which: str) -> np.ndarray:
+    features = {"before": part.before, "after": part.after, "retrained": part.retrained}[which]
+    return need(features, "there is no retrained classifier")
+
+
+def _cka(forgotten: str) -> Callable[[Gathered], float]:
+    def compute(data: Gathered) -> float:
+        name = forgotten if forgotten == "forget" else _other_part(data)
+        part = data.features(name)
+        return geometry.linear_cka(part.before, part.after)
+
+    return compute
+
+
+def _other_part(data: Gathered) -> str:
+    return "test" if "test" in data.need_deep().features else "retain"
+
+
+RETRAINED = {
+    "retrained.gap": Definition(
+        "Difference of accuracies to retrained classifiers",
+        "points",
+        Direction.LOWER,
+        "{parts} images, {retrained} retrained classifiers; the target is what they differ by among themselves",
+        _of_retrained(retrained.gap, 0.0, 1.0),
+    ),
+    "retrained.tug_of_war": Definition(
+        "Tug of war with retrained classifiers",
+        "share",
+        Direction.HIGHER,
+        "{parts} images, {retrained} retrained classifiers; the target is their own among themselves",
+        _of_retrained(retrained.tug_of_war, 1.0, 0.03),
+    ),
+}
+
+NEIGHBOURS = {
+    "neighbours.retain": Definition(
+        "Answers that changed on images like the forgotten ones",
+        "percent",
+        Direction.LOWER,
+        f"the {geometry.NEIGHBOURS} nearest retain images of each forgotten row, in the original's features",
+        _neighbours,
+        0.0,
+        1.0,
+    ),
+    "neighbours.noised": Definition(
+        "Answers that changed on noised copies of test images",
+        "percent",
+        Direction.LOWER,
+        "at most 1,000 test images with Gaussian noise",
+        _noised,
+        0.0,
+        1.0,
+    ),
+}
+
+RELEARNING = {
+    f"relearning.{share}_{name}": Definition(
+        f"Steps until {share if share == 'half' else 'all'} of the forgotten accuracy is back, {name} classifier",
+        "steps",
+        Direction.HIGHER if name == "edited" else Direction.NONE,
+        "fine-tuning on retain images; the target is what a retrained classifier takes",
+        _relearned(share, RETRAINED_CURVE if name == "retrained" else name),
+    )
+    for share in THRESHOLDS
+    for name in ("original", "edited", "retrained")
+}
+
+PROBE = {
+    f"probe.{which}": Definition(
+        f"Forgotten rows that a linear probe gets right, {which}",
+        "percent",
+        Direction.LOWER,
+        "{forget} forgotten rows, fitted on features of retain images; the target is its accuracy on test images",
+        _probe(which),
+    )
+    for which in ("before", "after", "retrained")
+}
+
+CKA = {
+    "cka.forget": Definition(
+        "Likeness of features before and after, forgotten rows",
+        "share",
+        Direction.NONE,
+        "linear CKA of what goes into the last layer",
+        _cka("forget"),
+    ),
+    "cka.other": Definition(
+        "Likeness of features before and after, other images",
+        "share",
+        Direction.NONE,
+        "linear CKA of what goes into the last layer",
+        _cka("other"),
+    ),
+}
+
+FIGURES = {**RETRAINED, **NEIGHBOURS, **RELEARNING, **PROBE, **CKA}

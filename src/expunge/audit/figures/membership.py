@@ -1,0 +1,231 @@
+"""The figures of membership: can forgotten rows be told from rows that were never seen?"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from expunge.audit.collect.collected import Gathered, Shadows, need
+from expunge.audit.figures.definition import Definition, Judged, generator
+from expunge.audit.metrics import auc, klom, membership, shadows
+from expunge.audit.metrics.estimate import Estimate, NotDefinedError
+from expunge.audit.metrics.predicted import Part
+from expunge.audit.record import Direction
+
+WHEN = ("before", "after")
+CHANCE = 0.5
+AUC_TOLERANCE = 0.05
+POINTS = 5.0
+NOT_UNLEARNED = "the shadow classifiers did not unlearn the rows"
+
+
+def simple_scores(data: Gathered, score: str, when: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return an attack's scores of forget and of test rows.
+
+    Raises:
+        NotDefinedError: there are no test images, or the classifier gives all rows one answer.
+    """
+    forget, test = data.forget, data.part("test")
+    _require_answers(data, when)
+    function = membership.SCORES[score]
+    return function(_logits(forget, when), forget.labels), function(_logits(test, when), test.labels)
+
+
+def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
+    """Return RMIA's scores of the forget rows and of half of the test rows; the other half is its population.
+
+    Raises:
+        NotDefinedError: there are no shadow classifiers, or too few test rows.
+    """
+    pool, test = data.need_shadows(), data.part("test")
+    _require_answers(data, when)
+    rows = generator(data, "rmia population").permutation(len(pool.test_rows))
+    if len(rows) < 2:
+        raise NotDefinedError("it takes at least two test rows")
+    population, others = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    unseen = np.ones((len(pool.test), len(rows)), dtype=bool)
+    logits, labels = _logits(test, when)[pool.test_rows], test.labels[pool.test_rows]
+    ratios = shadows.likelihood_ratio(
+        logits[population], labels[population], pool.test[:, population], unseen[:, population]
+    )
+    return shadows.Scores(
+        shadows.rmia_scores(_logits(data.forget, when), data.forget.labels, pool.forget, ~pool.seen, ratios),
+        shadows.rmia_scores(logits[others], labels[others], pool.test[:, others], unseen[:, others], ratios),
+    )
+
+
+def ulira_scores(data: Gathered) -> shadows.Scores:
+    """Return U-LiRA's scores, by row and shadow classifier.
+
+    Raises:
+        NotDefinedError: there are no shadow classifiers, or they did not unlearn.
+    """
+    pool = data.need_shadows()
+    return shadows.ulira_scores(pool.forget, need(pool.unlearned_forget, NOT_UNLEARNED), pool.seen, data.forget.labels)
+
+
+def _simple(score: str, when: str) -> Callable[[Gathered], Estimate]:
+    return lambda data: auc.area(*simple_scores(data, score, when), generator(data, f"{score} {when}"))
+
+
+def _svc(when: str) -> Callable[[Gathered], Judged]:
+    def compute(data: Gathered) -> Judged:
+        forget, retain, test = data.forget, data.part("retain"), data.part("test")
+        _require_answers(data, when)
+        rng = generator(data, f"svc {when}")
+        chances = {
+            part.name: membership.label_probability(_logits(part, when), part.labels) for part in (forget, retain, test)
+        }
+        unseen = rng.permutation(chances["test"])
+        fitted, asked = unseen[: len(unseen) // 2], unseen[len(unseen) // 2 :]
+        flags = membership.svc_unseen(chances["retain"], fitted, np.concatenate([chances["forget"], asked]), rng)
+        count = len(forget.ids)
+        return Judged(Estimate(100 * float(flags[:count].mean())), 100 * float(flags[count:].mean()), POINTS)
+
+    return compute
+
+
+def _of_rmia(figure: str, when: str) -> Callable[[Gathered], Estimate | float]:
+    def compute(data: Gathered) -> Estimate | float:
+        return _summarise(rmia_scores(data, when), figure, generator(data, f"rmia {when}"))
+
+    return compute
+
+
+def _of_ulira(figure: str) -> Callable[[Gathered], Estimate | float]:
+    def compute(data: Gathered) -> Estimate | float:
+        scores = ulira_scores(data)
+        if figure == "accuracy":
+            return shadows.balanced_accuracy(scores)
+        return _summarise(scores, figure, generator(data, "ulira"))
+
+    return compute
+
+
+def _summarise(scores: shadows.Scores, figure: str, rng: np.random.Generator) -> Estimate | float:
+    if figure == "auc":
+        return auc.area(scores.positive, scores.negative, rng)
+    if figure == "tpr":
+        return auc.tpr_at(scores.positive, scores.negative)
+    return auc.best_accuracy(scores.positive, scores.negative)
+
+
+def _klom(part: str) -> Callable[[Gathered], Judged]:
+    def compute(data: Gathered) -> Judged:
+        pool = data.need_shadows()
+        edited, never = _margins(data, pool, part)
+        found = klom.klom(edited, never, generator(data, f"klom {part}"))
+        return Judged(found.estimate, found.chance, found.chance_high - found.chance)
+
+    return compute
+
+
+def _margins(data: Gathered, pool: Shadows, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return margins of edited classifiers and of those that stand for never-seen ones, NaN where none."""
+    if part == "forget":
+        labels, unlearned = data.forget.labels, need(pool.unlearned_forget, NOT_UNLEARNED)
+        return (
+            np.where(pool.seen, shadows.log_odds(unlearned, labels), np.nan),
+            np.where(pool.seen, np.nan, shadows.log_odds(pool.forget, labels)),
+        )
+    labels, unlearned = data.part("test").labels[pool.test_rows], need(pool.unlearned_test, NOT_UNLEARNED)
+    return shadows.log_odds(unlearned, labels), shadows.log_odds(pool.test, labels)
+
+
+def _require_answers(data: Gathered, when: str) -> None:
+    """Check that the classifier tells anything apart: attacks on one that doesn't find nothing, whatever it saw."""
+    answers = np.concatenate([_logits(part, when).argmax(axis=1) for part in (data.forget, data.part("test"))])
+    if len(np.unique(answers)) < 2:
+        raise NotDefinedError("the classifier gives every image the same answer")
+
+
+def _logits(part: Part, when: str) -> np.ndarray:
+    return part.before if when == "before" else part.after
+
+
+SIMPLE_TITLES = {
+    "loss": "Membership by loss",
+    "confidence": "Membership by confidence",
+    "entropy": "Membership by entropy",
+    "modified_entropy": "Membership by modified entropy",
+}
+
+SIMPLE = {
+    f"membership.{score}_{when}": Definition(
+        f"{title}, {when}",
+        "AUC",
+        Direction.NEAR,
+        "{forget} forgotten rows against {test} test images; a weak attack on the population",
+        _simple(score, when),
+        CHANCE,
+        AUC_TOLERANCE,
+    )
+    for score, title in SIMPLE_TITLES.items()
+    for when in WHEN
+} | {
+    f"membership.svc_{when}": Definition(
+        f"Forgotten rows taken for unseen by a support vector classifier, {when}",
+        "percent",
+        Direction.NEAR,
+        "{forget} forgotten rows, fitted on retain and test images; the target is what other test images get",
+        _svc(when),
+    )
+    for when in WHEN
+}
+
+ON_RMIA = "{forget} forgotten rows against test images, {shadows} shadow classifiers"
+RMIA = {
+    "rmia.auc_before": Definition(
+        "RMIA, before", "AUC", Direction.NEAR, ON_RMIA, _of_rmia("auc", "before"), CHANCE, AUC_TOLERANCE
+    ),
+    "rmia.auc_after": Definition(
+        "RMIA, after", "AUC", Direction.NEAR, ON_RMIA, _of_rmia("auc", "after"), CHANCE, AUC_TOLERANCE
+    ),
+    "rmia.tpr_after": Definition(
+        "RMIA: forgotten rows found at 1% false alarms",
+        "percent",
+        Direction.LOWER,
+        ON_RMIA,
+        _of_rmia("tpr", "after"),
+        1.0,
+        POINTS,
+    ),
+    "rmia.accuracy_after": Definition(
+        "RMIA: told apart at the best threshold",
+        "percent",
+        Direction.LOWER,
+        ON_RMIA + "; the threshold is chosen on them",
+        _of_rmia("accuracy", "after"),
+        50.0,
+        10.0,
+    ),
+}
+
+ON_ULIRA = "{forget} rows in {shadows} shadow classifiers: unlearned against never seen; judges the method"
+ULIRA = {
+    "ulira.auc": Definition("U-LiRA", "AUC", Direction.NEAR, ON_ULIRA, _of_ulira("auc"), CHANCE, AUC_TOLERANCE),
+    "ulira.accuracy": Definition(
+        "U-LiRA: told apart", "percent", Direction.LOWER, ON_ULIRA, _of_ulira("accuracy"), 50.0, POINTS
+    ),
+    "ulira.tpr": Definition(
+        "U-LiRA: found at 1% false alarms", "percent", Direction.LOWER, ON_ULIRA, _of_ulira("tpr"), 1.0, POINTS
+    ),
+}
+
+KLOM = {
+    "klom.forget": Definition(
+        "Margins of forgotten rows, edited against never seen",
+        "nats",
+        Direction.LOWER,
+        "KL(never seen || edited), {shadows} shadow classifiers; the target is its value by chance",
+        _klom("forget"),
+    ),
+    "klom.test": Definition(
+        "Margins of test images, edited against unedited",
+        "nats",
+        Direction.LOWER,
+        "KL(unedited || edited), {shadows} shadow classifiers; the target is its value by chance",
+        _klom("test"),
+    ),
+}
+
+FIGURES = {**SIMPLE, **RMIA, **ULIRA, **KLOM}

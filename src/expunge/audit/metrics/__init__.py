@@ -1,0 +1,1 @@
+"""Figures as pure functions over stored answers, without torch."""

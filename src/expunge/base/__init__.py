@@ -1,0 +1,1 @@
+"""What knows neither images nor models: errors, settings, whole-or-nothing files, user functions by name."""

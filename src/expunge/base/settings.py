@@ -1,0 +1,248 @@
+"""Hyper-parameters as frozen dataclasses: ranges checked at construction, read from flags or a file.
+
+A method's fields are declared with `setting`, which keeps default, range and meaning in one place; the command line's
+help, the tables and the checks all read them from there.
+"""
+
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from math import isfinite
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from expunge.base.errors import SettingsError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values that a setting may take; None is no limit."""
+
+    above: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __str__(self) -> str:
+        parts = [
+            text
+            for limit, text in (
+                (self.above, f"above {self.above}"),
+                (self.at_least, f"at least {self.at_least}"),
+                (self.at_most, f"at most {self.at_most}"),
+            )
+            if limit is not None
+        ]
+        return " and ".join(parts) or "any value"
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One hyper-parameter, for tables and help texts; `name` is dotted where it is nested.
+
+    `spread` is by which factor `expunge tune` goes below and above the default; None: it leaves the setting alone.
+    """
+
+    name: str
+    default: Any
+    meaning: str
+    range: Range
+    spread: float | None = None
+
+
+def setting(
+    default: Any,  # noqa: ANN401 - any type of setting
+    meaning: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    spread: float | None = None,
+) -> Any:  # noqa: ANN401 - what dataclasses.field returns, too
+    """Return a dataclass field with a default, a meaning in words, a range, and the factor by which it is tuned."""
+    metadata = {"meaning": meaning, "range": Range(above, at_least, at_most), "spread": spread}
+    return field(default=default, metadata=metadata)
+
+
+def check_settings(settings: Any) -> None:  # noqa: ANN401 - any dataclass of settings
+    """Check every field against its type and range; call it in `__post_init__`.
+
+    Raises:
+        SettingsError: a value is of the wrong type, not finite, or out of range.
+    """
+    hints = get_type_hints(type(settings))
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        _check_type(item.name, value, hints[item.name])
+        allowed: Range = item.metadata.get("range", Range())
+        if isinstance(value, (int, float)) and value not in allowed:
+            raise SettingsError(item.name, str(allowed), str(value))
+
+
+def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:  # noqa: ANN401 - a dataclass, or its type
+    """Return the settings of a dataclass, nested ones with dotted names, defaults as JSON-ready values."""
+    found = []
+    for item in fields(settings):
+        value = _default(item) if isinstance(settings, type) else getattr(settings, item.name)
+        name = prefix + item.name
+        if is_dataclass(value):
+            found += describe_settings(value, name + ".")
+        else:
+            meaning, allowed = item.metadata.get("meaning", ""), item.metadata.get("range", Range())
+            found.append(Setting(name, _plain(value), meaning, allowed, item.metadata.get("spread")))
+    return found
+
+
+def to_mapping(settings: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass of settings
+    """Return the settings as nested plain values, for JSON and TOML.
+
+    None is left out, or "none" where a table's default is something else.
+    """
+    return _to_mapping(settings, type(settings))
+
+
+def _to_mapping(settings: Any, default: Any) -> dict[str, Any]:  # noqa: ANN401
+    mapping: dict[str, Any] = {}
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if is_dataclass(value):
+            mapping[item.name] = _to_mapping(value, _default(item))
+        elif value is not None:
+            mapping[item.name] = _plain(value)
+        elif getattr(default, item.name, None) is not None and not isinstance(default, type):
+            mapping[item.name] = "none"
+    return mapping
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """Return settings of `kind` from nested values; what is not named keeps its default.
+
+    Strings are read as the type of their field, so that flags and files go the same way.
+
+    Raises:
+        SettingsError: a name is unknown (the known ones are listed), or a value doesn't fit.
+    """
+    hints = get_type_hints(kind)
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise SettingsError(prefix + name, f"one of {', '.join(known) or 'no settings'}", "an unknown setting")
+        default = _default(known[name])
+        if is_dataclass(default):
+            if not isinstance(value, Mapping):
+                raise SettingsError(prefix + name, "a table of settings", repr(value))
+            given[name] = from_mapping(type(default), {**to_mapping(default), **value}, f"{prefix}{name}.")
+        else:
+            given[name] = _read(prefix + name, value, hints[name])
+    return kind(**given)
+
+
+def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested tables for dotted names.
+
+    >>> nest({"attack.radius": 2, "rate": 1})
+    {'attack': {'radius': 2}, 'rate': 1}
+    """
+    nested: dict[str, Any] = {}
+    for name, value in dotted.items():
+        *tables, last = name.split(".")
+        place = nested
+        for table in tables:
+            place = place.setdefault(table, {})
+            if not isinstance(place, dict):
+                raise SettingsError(name, "a table of settings", "a value with the same name")
+        place[last] = value
+    return nested
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested tables with the values of `above` over those of `below`.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    """
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _default(item: "Field[Any]") -> Any:  # noqa: ANN401
+    return item.default_factory() if item.default_factory is not MISSING else item.default
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, StrEnum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:  # noqa: ANN401
+    for choice in _choices(hint):
+        plain = get_origin(choice) or choice
+        if plain is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not isfinite(value):
+                raise SettingsError(name, "a finite number", str(value))
+            return
+        if isinstance(value, plain) and not (plain is int and isinstance(value, bool)):
+            return
+    raise SettingsError(name, _name_type(hint), repr(value))
+
+
+def _read(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401
+    for choice in _choices(hint):
+        plain = get_origin(choice) or choice
+        if plain is type(None):
+            if value is None or value in ("none", ""):
+                return None
+        elif plain is tuple and isinstance(value, (str, list, tuple)):
+            items = value.split(",") if isinstance(value, str) else value
+            return tuple(_read(name, item, get_args(choice)[0]) for item in items)
+        elif isinstance(plain, type) and issubclass(plain, StrEnum):
+            if value in list(plain):
+                return plain(value)
+        elif plain in (int, float) and isinstance(value, str):
+            number = _number(value)
+            if number is not None and (plain is float or isinstance(number, int)):
+                return number
+        elif isinstance(value, plain) or (plain is float and isinstance(value, int)):
+            return value
+    raise SettingsError(name, _name_type(hint), repr(value))
+
+
+def _number(text: str) -> int | float | None:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _name_type(hint: Any) -> str:  # noqa: ANN401
+    names = {int: "a whole number", float: "a number", str: "text", tuple: "a list", type(None): "none"}
+    words = []
+    for choice in _choices(hint):
+        plain = get_origin(choice) or choice
+        if isinstance(plain, type) and issubclass(plain, StrEnum):
+            words.append("one of " + ", ".join(plain))
+        else:
+            words.append(names.get(plain, getattr(plain, "__name__", str(plain))))
+    return " or ".join(words)

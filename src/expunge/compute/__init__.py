@@ -1,0 +1,1 @@
+"""How work over images runs: device, batches, processes, seeds, time and cost."""

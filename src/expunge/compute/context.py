@@ -1,0 +1,103 @@
+"""What an edit costs: seconds by phase, gradient evaluations, memory."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import torch
+
+from expunge.base.errors import ProcessError
+from expunge.compute.runtime import Advance, Runtime
+from expunge.compute.sharing import Sharing
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an edit took.
+
+    Args:
+        seconds: wall time from the first phase to the end.
+        seconds_by_phase: the same by phase; what is left is set-up.
+        gradient_evaluations: images through one forward and one backward pass.
+        peak_memory_bytes: of the GPU during the edit, or of the whole process so far on a CPU.
+        examples: adversarial examples made.
+        examples_reached: how many of them the classifier takes for their target.
+        batch_size: images in one pass at the end, fewer than at the start where memory did not suffice.
+    """
+
+    seconds: float
+    seconds_by_phase: dict[str, float]
+    gradient_evaluations: int
+    peak_memory_bytes: int
+    examples: int = 0
+    examples_reached: int = 0
+    batch_size: int = 0
+
+
+class CostMeter:
+    """Adds up what an edit takes, phase by phase; one meter an edit."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.sharing = Sharing(runtime.batch_size, runtime.processes)
+        self._started = time.perf_counter()
+        self._by_phase: dict[str, float] = {}
+        self._gradients = 0
+        self._examples = self._reached = 0
+        if runtime.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(runtime.device)
+
+    @contextmanager
+    def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        """Time the block as `name` and show its progress."""
+        started = time.perf_counter()
+        try:
+            with self.runtime.progress.phase(name, total) as advance:
+                yield advance
+        finally:
+            if self.runtime.device.type == "cuda":
+                torch.cuda.synchronize(self.runtime.device)
+            self._by_phase[name] = self._by_phase.get(name, 0.0) + time.perf_counter() - started
+
+    def add_gradients(self, images: int) -> None:
+        """Count `images` that went through one forward and one backward pass."""
+        self._gradients += images
+
+    def add_examples(self, made: int, reached: int) -> None:
+        """Count adversarial examples, and how many of them reached their target."""
+        self._examples += made
+        self._reached += reached
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the meter was made."""
+        return time.perf_counter() - self._started
+
+    def cost(self) -> Cost:
+        """Return what has been spent so far."""
+        memory = _peak_memory_bytes(self.runtime.device)
+        return Cost(
+            self.seconds,
+            dict(self._by_phase),
+            self._count_all_gradients(),
+            memory,
+            self._examples,
+            self._reached,
+            self.sharing.batch_size,
+        )
+
+    def _count_all_gradients(self) -> int:
+        total = torch.tensor(self._gradients, device=self.runtime.device)
+        with suppress(ProcessError):
+            self.runtime.processes.sum([total])
+        return int(total)
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

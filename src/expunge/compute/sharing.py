@@ -1,0 +1,95 @@
+"""Work over many images: in batches that fit into memory, divided among processes, results put together again."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from expunge.base.errors import ExpungeWarning
+from expunge.compute.processes import ALONE, Processes, share_of
+
+Work = Callable[[slice], Sequence[Tensor]]
+"""Images from..to -> tensors."""
+
+SIGNS_OF_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation", "bad_alloc")
+
+
+class Sharing:
+    """Divides work over images; `batch_size`, what goes through at once, is halved where memory does not suffice."""
+
+    def __init__(self, batch_size: int, processes: Processes = ALONE) -> None:
+        self.batch_size, self.processes = batch_size, processes
+
+    def gather(self, count: int, work: Work, *, at_once: int | None = None) -> list[Tensor]:
+        """Return the tensors of all images, where `work` returns a row for each of its own, at most `at_once`.
+
+        What is held at a time is the whole and one piece of it.
+
+        >>> [doubled] = Sharing(2).gather(5, lambda part: [2 * torch.arange(5)[part]])
+        >>> doubled.tolist()
+        [0, 2, 4, 6, 8]
+        """
+        own, whole = share_of(self.processes, count), list[Tensor]()
+        start = own.start
+        for pieces in self._run(own, work, at_once):
+            if len(pieces[0]) == count:
+                return list(pieces)
+            whole = whole or [piece.new_zeros(count, *piece.shape[1:]) for piece in pieces]
+            stop = start + len(pieces[0])
+            for column, piece in zip(whole, pieces, strict=True):
+                column[start:stop] = piece
+            start = stop
+        if own != slice(0, count):
+            self.processes.sum(whole)
+        return whole
+
+    def sum(self, count: int, work: Work) -> list[Tensor]:
+        """Return the sums over all images of the tensors that `work` sums over its own.
+
+        >>> [total] = Sharing(2).sum(5, lambda part: [torch.arange(5)[part].sum()])
+        >>> total.item()
+        10
+        """
+        own = share_of(self.processes, count)
+        totals: list[Tensor] = []
+        for tensors in self._run(own, work):
+            totals = [old + new for old, new in zip(totals, tensors, strict=True)] if totals else list(tensors)
+        if own != slice(0, count):
+            self.processes.sum(totals)
+        return totals
+
+    def halve(self, error: BaseException) -> None:
+        """Halve the batch if `error` says that memory did not suffice, otherwise raise it again.
+
+        Warns:
+            ExpungeWarning: the new size.
+        """
+        if self.batch_size == 1 or not is_out_of_memory(error):
+            raise error
+        self.batch_size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        warnings.warn(f"out of memory: going on with batches of {self.batch_size} images", ExpungeWarning, stacklevel=2)
+
+    def _run(self, own: slice, work: Work, at_once: int | None = None) -> Iterator[Sequence[Tensor]]:
+        start = own.start
+        while True:
+            size = self.batch_size if at_once is None else min(at_once, self.batch_size)
+            part = slice(start, min(start + size, own.stop))
+            try:
+                done = work(part)
+            except (RuntimeError, MemoryError) as error:
+                self.halve(error)
+                continue
+            yield done
+            start = part.stop
+            if start >= own.stop:
+                return
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` says that an allocation failed, on a GPU or a CPU."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS_OF_NO_MEMORY)
+    )

@@ -1,0 +1,93 @@
+"""Labelled images that are in memory as bytes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from expunge.base.errors import DataError, SettingsError
+from expunge.data.images import Images, TensorImages
+from expunge.data.preprocessing import AS_IS, Preprocessing, pixels_of
+
+CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessedImages:
+    """Images in memory that are resized or cropped, one by one, when they are asked for."""
+
+    ids: Sequence[str]
+    labels: Int[Tensor, " n"]
+    pixels: UInt8[Tensor, "n c h w"]
+    preprocessing: Preprocessing
+
+    def load(self, rows: Sequence[int]) -> Float[Tensor, "b c h w"]:
+        """Return the preprocessed pixels of these rows, float32 within 0..1.
+
+        Raises:
+            DataError: no rows, or images smaller than the crop.
+        """
+        if len(rows) == 0:
+            raise DataError("rows", "at least one row to load", "none")
+        return torch.stack([self._load_one(row) for row in rows])
+
+    def _load_one(self, row: int) -> Tensor:
+        array = self.pixels[row].permute(1, 2, 0).numpy()
+        image = Image.fromarray(array if array.shape[2] == 3 else array[:, :, 0])
+        try:
+            return pixels_of(self.preprocessing.apply(image))
+        except SettingsError as error:
+            raise DataError(
+                f"image {self.ids[row]}", "one as large as the crop", "a smaller one", f"{error}"
+            ) from error
+
+
+def images_from_arrays(
+    x: NDArray[np.generic], y: NDArray[np.generic], *, place: str, preprocessing: Preprocessing = AS_IS
+) -> Images:
+    """Return images whose ids are their row numbers, "0", "1", ...
+
+    Args:
+        x: uint8 (n, h, w, c), (n, c, h, w) or (n, h, w), with 1 or 3 channels; a single channel stays single.
+        y: n labels, whole numbers from 0.
+        place: where the arrays come from, for messages.
+        preprocessing: what is done to every image.
+
+    Raises:
+        DataError: any of these does not hold.
+
+    >>> x, y = np.zeros((2, 4, 5, 3), dtype=np.uint8), np.array([0, 1])
+    >>> images_from_arrays(x, y, place="here").load([1]).shape
+    torch.Size([1, 3, 4, 5])
+    """
+    pixels = _channels_first(x, place)
+    if len(pixels) == 0:
+        raise DataError(place, "at least one image", "none")
+    if not np.issubdtype(y.dtype, np.integer) or y.shape != (len(pixels),):
+        raise DataError(f"{place}: labels", f"{len(pixels)} whole numbers, one an image", f"{y.dtype} {y.shape}")
+    if int(y.min()) < 0:
+        raise DataError(f"{place}: labels", "numbers from 0", str(int(y.min())))
+    ids = tuple(str(row) for row in range(len(pixels)))
+    labels = torch.from_numpy(y.astype(np.int64))
+    if preprocessing == AS_IS:
+        return TensorImages(ids, labels, pixels)
+    return PreprocessedImages(ids, labels, pixels, preprocessing)
+
+
+def _channels_first(x: NDArray[np.generic], place: str) -> Tensor:
+    if x.dtype != np.uint8:
+        raise DataError(
+            f"{place}: images", "uint8 values, 0..255", str(x.dtype), "multiply by 255 where they are 0..1, and round"
+        )
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.ndim == 4 and x.shape[3] in CHANNELS:
+        x = x.transpose(0, 3, 1, 2)
+    if x.ndim != 4 or x.shape[1] not in CHANNELS:
+        raise DataError(f"{place}: images", "shape (n, h, w, c) or (n, c, h, w) with 1 or 3 channels", str(x.shape))
+    return torch.from_numpy(np.ascontiguousarray(x))

@@ -1,0 +1,105 @@
+"""One image file turned into upright RGB pixels, or an error that names the file."""
+
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from expunge.base.errors import DataError
+
+MODE_NAMES = {"1": "black-and-white", "L": "greyscale", "LA": "greyscale", "P": "palette", "PA": "palette"}
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+ORIENTATION = 0x0112
+LISTENING = threading.Lock()
+"""Held while Pillow's warnings are caught: Python has one set of warning filters for all threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An RGB image, and what had to be done to it beyond reading (empty for a plain RGB file)."""
+
+    image: Image.Image
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The content of an image file that is no file, and what to call it."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def decode(path: Path | Encoded) -> Decoded:
+    """Return the image in `path` as upright 8-bit RGB.
+
+    Greyscale (8 and 16 bits), palette and CMYK images are converted, transparency is dropped (the colours below
+    it stay, as in torchvision), and the orientation that a camera noted in the EXIF data is applied. Torchvision's
+    loaders do not turn images: a classifier that was trained on photographs lying on their side saw them so.
+    What Pillow warns of, such as damaged EXIF data, becomes one of the changes.
+
+    Raises:
+        DataError: the file cannot be read or is cut off, holds more pixels than Pillow takes for safe
+            (a decompression bomb), or has a pixel type that is no picture (32-bit integers or floats).
+    """
+    complaints: list[str] = []
+    try:
+        with _listening(complaints):
+            opened = Image.open(BytesIO(path.content) if isinstance(path, Encoded) else path)
+        with opened as image:
+            image.load()  # the slow part, which may run in many threads at once
+            with _listening(complaints):
+                decoded = _upright_rgb(image, path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            str(path), f"at most {Image.MAX_IMAGE_PIXELS} pixels", "more: a decompression bomb?", "make it smaller"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise DataError(str(path), "an image that Pillow can read", "something else, or a damaged header") from error
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise DataError(str(path), "a whole image", f"{error}", "the file is damaged; fetch it anew") from error
+    said = tuple(f"read although Pillow warned: {complaint}" for complaint in complaints[:1])
+    return Decoded(decoded.image, said + decoded.changes)
+
+
+@contextmanager
+def _listening(complaints: list[str]) -> Iterator[None]:
+    """Append what Pillow warns of in the block to `complaints`; a decompression bomb is raised."""
+    with LISTENING, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+    complaints += [str(warning.message) for warning in caught]
+
+
+def _upright_rgb(image: Image.Image, path: Path | Encoded) -> Decoded:
+    changes = []
+    if image.getexif().get(ORIENTATION, 1) in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+        changes.append("turned upright as its EXIF data say")
+    if image.mode != "RGB":
+        changes.append(f"converted from {MODE_NAMES.get(image.mode, image.mode)} to RGB")
+    return Decoded(_rgb(image, path), tuple(changes))
+
+
+def _rgb(image: Image.Image, path: Path | Encoded) -> Image.Image:
+    if image.mode in SIXTEEN_BITS:
+        eight_bits = np.asarray(image).astype(np.float64) / 257
+        return Image.fromarray(eight_bits.round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise DataError(str(path), "8 or 16 bits a channel", f"32 (Pillow mode {image.mode})", "save it as PNG or JPEG")
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,65 @@
+"""Images named in a table."""
+
+import os
+from pathlib import Path
+
+from expunge.base.errors import DataError
+from expunge.data.labels import labels_of_table
+from expunge.data.sources.file_images import FileImages
+from expunge.data.sources.splits import DataRequest, DataSplits
+from expunge.data.tables import Table, read_table, unique_cells
+
+TABLE_NAMES = ("table.csv", "labels.csv")
+
+
+def load_folder(folder: Path, request: DataRequest) -> DataSplits:
+    """Return the images that a table names, all of them training images.
+
+    The table is `request.table`, or table.csv or labels.csv in the folder. Its columns:
+
+    - path: the image file, from the folder; never outside of it;
+    - label: a number from 0, or a class name;
+    - id (optional): what the image is called; its path as written if there is no such column;
+    - name (optional): the class name of a label that is a number.
+
+    Other columns are left alone, so that `rows_from_table` may read `new_label` from the same table.
+
+    Raises:
+        DataError: no table; a path or an id that stands in two lines; a path that is absolute or leads out of the
+            folder; a file that is not there; a label that is no class. Each names the file and the line.
+    """
+    table = read_table(request.table or _find_table(folder), ("path", "label"))
+    paths = unique_cells(table, "path")
+    names = unique_cells(table, "id") if "id" in table.columns else paths
+    labels, class_names = labels_of_table(table, request.class_names)
+    if class_names and not request.class_names and "name" not in table.columns:
+        request.check_class_count(len(class_names), str(table.path))
+    return DataSplits(FileImages(names, labels, _paths(folder, table), request.preprocessing), None, class_names)
+
+
+def _find_table(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise DataError(str(folder), "a folder", "none there")
+    for name in TABLE_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(
+        str(folder),
+        f"a table of the images: {' or '.join(TABLE_NAMES)}",
+        "neither",
+        "write one with the columns path,label; for one folder a class, use imagefolder:",
+    )
+
+
+def _paths(folder: Path, table: Table) -> list[Path]:
+    paths = []
+    for line in table.lines:
+        written = line.cells["path"]
+        inner = os.path.normpath(written)
+        if Path(written).is_absolute() or Path(inner).parts[0] == os.pardir:
+            raise DataError(line.place, f"a path inside {folder}", written)
+        path = folder / inner
+        if not path.is_file():
+            raise DataError(line.place, "an image file", f"{written}, which is not in {folder}")
+        paths.append(path)
+    return paths

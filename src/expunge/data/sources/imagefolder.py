@@ -1,0 +1,77 @@
+"""Images sorted into one folder a class."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from expunge.base.errors import DataError
+from expunge.data.sources.file_images import FileImages
+from expunge.data.sources.splits import DataRequest, DataSplits
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+TEST_NAMES = ("test", "val")
+
+
+def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
+    """Return the images of torchvision's layout: folder/class/image.jpg, or folder/train/class/image.jpg.
+
+    Where there is a folder `train`, its images are the training images and those of `test`, or else `val`, the
+    test images. Folders below a class folder belong to the class. Ids are paths from the folder of the split.
+
+    Classes are numbered in the alphabetical order of their folders. Where the classifier's class names are known
+    and each folder bears one of them, a folder has the number of its name instead.
+
+    Raises:
+        DataError: no folder, no class folders, a class without images, test classes that the training images lack,
+            or another number of classes than the classifier's.
+    """
+    if not folder.is_dir():
+        raise DataError(str(folder), "a folder", "none there")
+    train_folder = folder / "train" if (folder / "train").is_dir() else folder
+    found = _class_folders(train_folder)
+    class_names, remarks = _numbered(train_folder, found, request)
+    train = _images(train_folder, found, class_names, request)
+    if train_folder == folder:
+        return DataSplits(train, None, class_names, remarks)
+    test_folder = next((folder / name for name in TEST_NAMES if (folder / name).is_dir()), None)
+    if test_folder is None:
+        return DataSplits(train, None, class_names, remarks)
+    tested = _class_folders(test_folder)
+    unknown = [name for name in tested if name not in class_names]
+    if unknown:
+        raise DataError(str(test_folder), f"classes of {train_folder}", ", ".join(unknown[:5]))
+    return DataSplits(train, _images(test_folder, tested, class_names, request), class_names, remarks)
+
+
+def _class_folders(folder: Path) -> list[str]:
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if not names:
+        raise DataError(str(folder), "one folder a class", "no folders", "for images in a table, use folder:")
+    return names
+
+
+def _numbered(folder: Path, found: Sequence[str], request: DataRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the class names in order of their labels, and a remark where the order had to be assumed."""
+    wanted = request.class_names
+    if not wanted:
+        request.check_class_count(len(found), str(folder))
+        return tuple(found), ()
+    if all(list(wanted).count(name) == 1 for name in found):
+        return tuple(wanted), ()
+    if len(wanted) == len(found):
+        return tuple(found), ("classes are numbered as their folders sort: their names are not the classifier's",)
+    raise DataError(str(folder), f"folders named as the classifier's {len(wanted)} classes", f"{len(found)} others")
+
+
+def _images(folder: Path, found: Sequence[str], class_names: Sequence[str], request: DataRequest) -> FileImages:
+    ids, labels, paths = [], [], []
+    for name in found:
+        files = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not files:
+            raise DataError(str(folder / name), f"images ({', '.join(SUFFIXES)})", "none")
+        paths += files
+        ids += [path.relative_to(folder).as_posix() for path in files]
+        labels += [class_names.index(name)] * len(files)
+    return FileImages(ids, torch.tensor(labels), paths, request.preprocessing)

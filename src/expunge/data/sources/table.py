@@ -1,0 +1,90 @@
+"""Where images come from: the table of data sources."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from expunge.base.errors import DataError
+from expunge.data.sources.cifar import load_cifar10, load_cifar100
+from expunge.data.sources.folder import load_folder
+from expunge.data.sources.huggingface import load_huggingface
+from expunge.data.sources.imagefolder import load_imagefolder
+from expunge.data.sources.imagenet import load_imagenet, load_imagenet_a
+from expunge.data.sources.npz import load_npz
+from expunge.data.sources.splits import DataRequest, DataSplits
+from expunge.data.sources.utkface import load_utkface
+
+SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
+    "npz": load_npz,
+    "folder": load_folder,
+    "imagefolder": load_imagefolder,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "imagenet": load_imagenet,
+    "imagenet-a": load_imagenet_a,
+    "utkface": load_utkface,
+    "hf": load_huggingface,
+}
+OPTIONS = {"npz": ("first",), "utkface": ("ages", "test"), "hf": ("image", "label", "train", "test", "config")}
+"""What may be said after a question mark, by kind of source; elsewhere one belongs to the path."""
+
+
+def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  # noqa: B008 - frozen
+    """Return the images that `spec` names.
+
+    Args:
+        spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT, imagenet-a:DIR,
+            utkface:DIR or hf:NAME-or-folder; some take options, as in utkface:DIR?ages=mfd.
+        request: how they are wanted.
+
+    Raises:
+        DataError: an unknown kind of source or option, a table for a source that takes none, a label beyond the
+            classifier's classes, or whatever the source's own function finds wrong.
+
+    >>> load_data("folder:nowhere")
+    Traceback (most recent call last):
+    ...
+    expunge.base.errors.DataError: `nowhere`: expected a folder, got none there
+    """
+    kind, place, options = parse_source(spec)
+    if request.table is not None and kind != "folder":
+        raise DataError("table", "a table only with folder:", f"{request.table} with {kind}:")
+    splits = SOURCES[kind](place, replace(request, options=options))
+    for name, images in (("training", splits.train), ("test", splits.test)):
+        highest = -1 if images is None else int(images.labels.max())
+        if request.num_classes is not None and highest >= request.num_classes:
+            rule = f"{name} labels in 0..{request.num_classes - 1}, the classifier's classes"
+            raise DataError(spec, rule, str(highest), "are these the images that it was trained on?")
+    return splits
+
+
+def parse_source(spec: str) -> tuple[str, Path, dict[str, str]]:
+    """Return the kind of source that `spec` names, its place, and its options.
+
+    Raises:
+        DataError: an unknown kind or option, or no place.
+
+    >>> parse_source("npz:some.npz?first=100")
+    ('npz', ...Path('some.npz'), {'first': '100'})
+    """
+    kind, colon, place = spec.partition(":")
+    if kind not in SOURCES or not colon or not place:
+        known = ", ".join(f"{name}:PATH" for name in SOURCES)
+        raise DataError("data", f"one of {known}", repr(spec))
+    place, options = _read_options(kind, place)
+    return kind, Path(place).expanduser(), options
+
+
+def _read_options(kind: str, place: str) -> tuple[str, dict[str, str]]:
+    """Return the place without its options, and those."""
+    if kind not in OPTIONS or "?" not in place:
+        return place, {}
+    place, _, query = place.rpartition("?")
+    options: dict[str, str] = {}
+    for part in query.split("&"):
+        name, equals, value = part.partition("=")
+        if name not in OPTIONS[kind] or not equals or not value or name in options:
+            known = ", ".join(f"{option}=..." for option in OPTIONS[kind])
+            raise DataError(f"options of {kind}:", f"{known}, joined by &, each once", part or "nothing")
+        options[name] = value
+    return place, options

@@ -1,0 +1,238 @@
+"""The loop that every method runs: step, look, stop."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from expunge.base.errors import ExpungeWarning, ProcessError
+from expunge.compute.context import CostMeter
+from expunge.compute.processes import Processes
+from expunge.models.classifier import Classifier
+from expunge.task.edit import Edit, TracePoint
+from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits, measure_robust_goal
+from expunge.task.goals import achieved
+from expunge.task.task import StopReason, Strength, Task
+
+COPIES_OF_A_LOOK = 30
+ROWS_OF_A_LOOK = 32
+BATCH_OF_ALL = 256
+
+Step = Callable[[], Mapping[str, float]]
+"""Changes the working classifier once and returns its losses by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one method's edit is run.
+
+    Args:
+        method: its name.
+        settings: its hyper-parameters as plain nested values.
+        working: the copy of the classifier that `step` changes.
+        step: changes it once.
+        step_limit: how many steps to take at most, if the task sets no limit.
+        least_steps: how many to take at least; a method that refines a reached goal needs them.
+        completed: a method's own stop rule: whether it has run its course after so many steps. Where there is one, the
+            goal does not end the edit, and the last finite state is kept instead of the best.
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+    working: Classifier
+    step: Step
+    step_limit: int
+    least_steps: int = 0
+    completed: Callable[[int], bool] | None = None
+
+
+@dataclass(slots=True)
+class _Best:
+    """The state that comes nearest to the goal: most rows first, then the largest share of fresh copies.
+
+    Of equals it is the first, since it is the least changed; but the last while a method refines, or of those that
+    reach the goal. Of a method with a stop rule of its own it is always the last.
+    """
+
+    rank: tuple[int, float] = (-1, 0.0)
+    achieved: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    state: dict[str, Tensor] = field(default_factory=dict)
+    reached: bool = False
+
+    def offer(self, look: "_Look", steps: int, plan: Plan) -> None:
+        rank = (int(look.achieved.sum()), look.copies_held)
+        refining = steps <= plan.least_steps and rank == self.rank
+        if plan.completed is not None or look.reached or rank > self.rank or refining:
+            self.rank, self.achieved, self.reached = rank, look.achieved, look.reached
+            self.state = {name: tensor.clone() for name, tensor in plan.working.module.state_dict().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """For which rows the goal holds, on which share of fresh copies, and whether that is enough.
+
+    Where it is not `complete`, some rows were not looked at, since others showed that the goal is not reached.
+    """
+
+    achieved: Tensor
+    copies_held: float
+    reached: bool
+    complete: bool = True
+
+
+class _Watch:
+    """Looks at as few rows as tell whether the goal holds for all: those first for which it did not hold last time.
+
+    A look at all rows comes every so many steps as batches of rows there are, so looks cost no more than two batches
+    of rows a step, however many rows there are.
+    """
+
+    def __init__(self, task: Task, working: Classifier, processes: Processes) -> None:
+        self._task, self._working, self._processes = task, working, processes
+        self._rows, self._labels = task.forget_set.x.to(working.device), task.labels.to(working.device)
+        self._achieved = torch.zeros(len(self._rows), dtype=torch.bool, device=working.device)
+        self._partial_looks = 0
+
+    def look(self, *, at_all: bool) -> tuple[Tensor, bool] | None:
+        """Return which rows hold the goal, as last seen, and whether all were seen; None if an answer is not finite."""
+        order = self._achieved.int().argsort(stable=True)
+        at_all = at_all or (self._partial_looks + 1) * ROWS_OF_A_LOOK >= len(order)
+        for chosen in order.split(BATCH_OF_ALL if at_all else ROWS_OF_A_LOOK):
+            logits = compute_logits(self._working, self._rows[chosen])
+            flags = achieved(self._task.goal, logits, self._labels[chosen])
+            seen = self._processes.agree(torch.cat([torch.isfinite(logits).all().view(1), flags]))
+            if not bool(seen[0]):
+                return None
+            self._achieved[chosen] = seen[1:]
+            if not at_all and not bool(self._achieved[chosen].all()):
+                self._partial_looks += 1
+                return self._achieved.clone(), False
+        self._partial_looks = 0
+        return self._achieved.clone(), True
+
+
+def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
+    """Step until the goal holds for every row in eval mode, or a limit is met, or the weights diverge.
+
+    With `Strength.ROBUST` it must also hold on copies of the rows that no step has seen. Whatever ends it, the edit
+    returned holds the best state seen and says why it ended. Ctrl-C ends it like a limit. A method with a stop rule of
+    its own runs its course whether the goal holds or not.
+
+    Args:
+        task: the job.
+        plan: the method's working copy and its step.
+        meter: started before the method's first phase; its time counts against `task.limits.seconds`.
+    """
+    best, trace, steps = _Best(), list[TracePoint](), 0
+    judge = _Judge(task, plan, best, meter.runtime.processes)
+    limit = task.limits.steps or plan.step_limit
+    reason, _ = judge.look(steps)
+    try:
+        with meter.phase("edit", total=limit) as advance, _own_global_generator(task):
+            while reason is None:
+                losses = plan.step()
+                steps += 1
+                stop = _limit_met(task, meter, steps, limit)
+                reason, count = judge.look(steps, last=stop is not None)
+                if reason in (None, StopReason.COMPLETED) and not all(map(isfinite, losses.values())):
+                    reason = StopReason.DIVERGED
+                trace.append(TracePoint(steps, meter.seconds, _finite(losses), count))
+                advance(1)
+                reason = reason or stop
+    except KeyboardInterrupt:
+        reason = StopReason.INTERRUPTED
+    except ProcessError as error:
+        warnings.warn(f"{error}; the best state until then is kept", ExpungeWarning, stacklevel=2)
+        reason = StopReason.INTERRUPTED
+    if best.reached and reason in (StopReason.STEP_LIMIT, StopReason.TIME_LIMIT):
+        reason = StopReason.GOAL_REACHED
+    plan.working.module.load_state_dict(best.state)
+    edited = _on_device_of(plan.working, task.classifier)
+    return Edit(
+        task, edited, plan.method, plan.settings, reason, steps, tuple(trace), meter.cost(), best.achieved.cpu()
+    )
+
+
+class _Judge:
+    """Looks after each step, keeps the best state, and says whether to stop."""
+
+    def __init__(self, task: Task, plan: Plan, best: _Best, processes: Processes) -> None:
+        self._task, self._plan, self._best, self._processes = task, plan, best, processes
+        self._watch = _Watch(task, plan.working, processes)
+        self._copies = task.generator("copies of the stop rule")
+
+    def look(self, steps: int, *, last: bool = True) -> tuple[StopReason | None, int]:
+        """Return whether to stop, and for how many rows the goal holds on the exact pixels, as last seen."""
+        plan = self._plan
+        completed = plan.completed is not None and plan.completed(steps)
+        going_on = not completed if plan.completed is not None else steps < plan.least_steps
+        look = self._look(only_rows=going_on, at_all=last or plan.completed is not None or plan.least_steps > 0)
+        if look is None:
+            return StopReason.DIVERGED, 0
+        if look.complete:
+            self._best.offer(look, steps, plan)
+        count = int(look.achieved.sum())
+        if look.reached and not going_on:
+            return StopReason.GOAL_REACHED, count
+        return StopReason.COMPLETED if completed else None, count
+
+    def _look(self, *, only_rows: bool, at_all: bool) -> _Look | None:
+        """Return what the rows answer, or None if a weight or an answer is not finite."""
+        task, working = self._task, self._plan.working
+        seen = self._watch.look(at_all=at_all) if _all_finite(*working.module.state_dict().values()) else None
+        if seen is None:
+            return None
+        flags, complete = seen
+        holds = complete and bool(flags.all())
+        if task.strength is Strength.EXACT or only_rows or not holds:
+            return _Look(flags, 0.0, task.strength is Strength.EXACT and holds, complete)
+        robust = measure_robust_goal(
+            working,
+            task.forget_set.x,
+            task.labels,
+            task.goal,
+            generator=self._copies,
+            copies=COPIES_OF_A_LOOK,
+            transforms=task.transforms,
+        )
+        drawn = COPIES_OF_A_LOOK * len(flags)
+        error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
+        share = float(self._processes.agree(torch.tensor(robust.share, device=flags.device)))
+        return _Look(flags, share, share - error >= SHARE_OF_COPIES)
+
+
+@contextmanager
+def _own_global_generator(task: Task) -> Iterator[None]:
+    """Seed torch's global generators for the block and put them back: dropout layers know no other."""
+    with torch.random.fork_rng():
+        torch.manual_seed(task.generator("dropout").initial_seed())
+        yield
+
+
+def _limit_met(task: Task, meter: CostMeter, steps: int, limit: int) -> StopReason | None:
+    if steps >= limit:
+        return StopReason.STEP_LIMIT
+    if task.limits.seconds is None:
+        return None
+    over = torch.tensor(meter.seconds >= task.limits.seconds, device=meter.runtime.device)
+    return StopReason.TIME_LIMIT if bool(meter.runtime.processes.agree(over)) else None
+
+
+def _all_finite(*tensors: Tensor) -> bool:
+    """Weights are looked at too: a ReLU can turn an infinite one into a finite answer."""
+    return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
+
+
+def _finite(losses: Mapping[str, float]) -> dict[str, float]:
+    return {name: loss for name, loss in losses.items() if isfinite(loss)}
+
+
+def _on_device_of(edited: Classifier, original: Classifier) -> Classifier:
+    edited.module.zero_grad(set_to_none=True)
+    return edited.to(original.device)

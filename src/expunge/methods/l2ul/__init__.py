@@ -1,0 +1,1 @@
+"""L2UL: the stable variant, the released loop, and weight importance."""

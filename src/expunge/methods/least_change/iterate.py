@@ -1,0 +1,164 @@
+"""An edit's way through the weights, in coordinates in which a short way is a small change of the answers."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Precision, computing_in
+from expunge.methods.least_change.curvature import Whitening
+from expunge.methods.least_change.jacobian import Step
+from expunge.methods.least_change.layers import Layer, differentiate
+from expunge.models.classifier import Classifier
+from expunge.models.modes import evaluating
+from expunge.task.evaluation import compute_logits
+from expunge.task.task import Task
+
+FINITE_STEP = 0.05
+CURVATURE_EVERY = 10
+FADE = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """1/2 E|f(x) - f0(x)|^2 over probes, logits with their mean over the classes taken out.
+
+    Gradients are computed in `precision`; changes of the answers, which are small, in float32.
+    """
+
+    classifier: Classifier
+    layers: tuple[Layer, ...]
+    whitening: Whitening
+    meter: CostMeter
+    precision: Precision = Precision.FLOAT32
+
+    def change(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """Return f - f0 on these probes, f0 being `logits`."""
+        [found] = self.meter.sharing.gather(len(x), lambda part: [compute_logits(self.classifier, x[part])])
+        return centred(found - logits)
+
+    def gradient(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> tuple[float, Step]:
+        """Return the objective on these probes and its gradient in whitened coordinates."""
+        return self.pull(x, lambda found, part: 0.5 * centred(found - logits[part]).square().sum() / len(x))
+
+    def pull(
+        self, x: Float[Tensor, "b c h w"], loss: Callable[[Tensor, slice], Float[Tensor, ""]]
+    ) -> tuple[float, Step]:
+        """Return a sum of losses over images, and its gradient in whitened coordinates.
+
+        Args:
+            x: the images.
+            loss: logits of some images and which they are -> their share of the sum.
+        """
+
+        def differentiate_part(part: slice) -> list[Tensor]:
+            with evaluating(self.classifier.module), computing_in(self.precision, x.device):
+                logits = self.classifier(x[part])
+            value = loss(logits.to(x.dtype), part)
+            self.meter.add_gradients(len(x[part]))
+            return [value.detach(), *differentiate(value, self.layers)]
+
+        value, *gradient = self.meter.sharing.sum(len(x), differentiate_part)
+        return value.item(), [self.whitening.pull(number, part) for number, part in enumerate(gradient)]
+
+
+class Way:
+    """Where the weights are, how they move, and how steep the answers are along the way."""
+
+    def __init__(self, objective: Objective, momentum: float) -> None:
+        self._objective, self._momentum = objective, momentum
+        self._original = [layer.read() for layer in objective.layers]
+        self.place: Step = [torch.zeros_like(weights) for weights in self._original]
+        self.velocity: Step = [torch.zeros_like(weights) for weights in self._original]
+        self.mean: Step = self.place
+        self.curvature, self._averaged = 0.0, 0
+
+    def push(self, gradient: Step, rate: float, *, largest: float = math.inf) -> None:
+        """Set the velocity: a share of the last one, and `rate` / curvature down the gradient.
+
+        Args:
+            gradient: of the loss, at this place.
+            rate: in units of 1 / curvature.
+            largest: root mean square change of the answers, in logits, that a step may make as far as curvature tells.
+        """
+        length = rate / max(self.curvature, 1e-12)
+        velocity = [self._momentum * old - length * part for old, part in zip(self.velocity, gradient, strict=True)]
+        shorter = min(1.0, largest / max(norm(velocity) * math.sqrt(self.curvature), 1e-12))
+        self.velocity = [shorter * part for part in velocity]
+
+    def halt(self) -> None:
+        """Forget the velocity."""
+        self.velocity = [torch.zeros_like(part) for part in self.velocity]
+
+    def advance(self, correction: Step | None = None) -> None:
+        """Go on by the velocity, less a correction."""
+        self.place = [old + step for old, step in zip(self.place, self.velocity, strict=True)]
+        if correction is not None:
+            self.place = [old - part for old, part in zip(self.place, correction, strict=True)]
+
+    def average(self) -> None:
+        """Add this place to the mean of those that were added since `forget_mean`."""
+        self._averaged += 1
+        self.mean = [old + (new - old) / self._averaged for old, new in zip(self.mean, self.place, strict=True)]
+
+    def forget_mean(self) -> None:
+        """Begin a new mean with the next place."""
+        self._averaged, self.mean = 0, self.place
+
+    def write(self, place: Step) -> None:
+        """Set the classifier's weights to those of a place."""
+        objective = self._objective
+        for number, (layer, original) in enumerate(zip(objective.layers, self._original, strict=True)):
+            layer.write(original + objective.whitening.apply(number, place[number]))
+
+    def measure_curvature(self, gradient: Step, x: Tensor, logits: Tensor) -> None:
+        """Set the curvature to |df|^2 / |dz|^2 along the gradient, by a finite difference; it falls slowly only."""
+        length = FINITE_STEP * (norm(self.place) or 1.0) / max(norm(gradient), 1e-12)
+        before = self._objective.change(x, logits)
+        self.write([old + length * part for old, part in zip(self.place, gradient, strict=True)])
+        change = self._objective.change(x, logits) - before
+        self.write(self.place)
+        found = float(change.square().sum(dim=1).mean()) / max((length * norm(gradient)) ** 2, 1e-20)
+        self.curvature = max(found, FADE * self.curvature)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What an edit starts from.
+
+    Args:
+        task: rows, goal and randomness.
+        meter: counts gradient evaluations.
+        objective: what is to stay small.
+        way: starts at the weights as they were.
+        probes: the pool that steps draw from.
+        logits: what the classifier answered to them before the edit.
+        rate: step size, in units of 1 / curvature.
+    """
+
+    task: Task
+    meter: CostMeter
+    objective: Objective
+    way: Way
+    probes: Float[Tensor, "n c h w"]
+    logits: Float[Tensor, "n k"]
+    rate: float
+
+
+def centred(logits: Tensor) -> Tensor:
+    """Return logits less their mean over the classes."""
+    return logits - logits.mean(dim=1, keepdim=True)
+
+
+def norm(step: Iterable[Tensor]) -> float:
+    """Return the length of a step."""
+    return math.sqrt(sum(float(part.square().sum()) for part in step))
+
+
+def remaining(count: int, steps: int) -> float:
+    """Return 1 for the first half of the steps, then less and less, 0 after the last."""
+    return min(1.0, max(0.0, 2 * (1 - count / steps)))

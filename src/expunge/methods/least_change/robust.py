@@ -1,0 +1,193 @@
+"""Robust forgetting: fresh copies of the rows are pushed over their boundaries with as much weight as it takes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+
+from expunge.base.settings import check_settings, setting
+from expunge.methods.least_change.iterate import CURVATURE_EVERY, Ground, norm, remaining
+from expunge.methods.least_change.jacobian import Step
+from expunge.methods.least_change.layers import Layer
+from expunge.models.classifier import Classifier
+from expunge.surrogates.joined import draw_joined
+from expunge.surrogates.mix import SMALL_IMAGE
+from expunge.task.evaluation import compute_logits
+from expunge.task.transforms import draw_copies
+
+FEW_ROWS, SOME_ROWS = 32, 128
+LEAST_LAYERS = 6
+SLOWEST = 0.1
+STEERING_STARTS = 0.15
+LARGEST_MISS = 0.1
+LARGEST_STEP = 3.0
+FADE = 0.8
+PLAIN_SHARE = 1 / 8
+CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
+CLOSING_RISE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robust:
+    """Settings of robust forgetting, where copies of the rows, drawn anew in each step, are to be forgotten."""
+
+    steps: int | None = setting(None, "steps; 80, 120 for over 32 rows, 160 for over 128", at_least=1)
+    probe_batch: int | None = setting(None, "probes in a step; 128, 192 or 256 likewise, half if large", at_least=1)
+    copies: int | None = setting(None, "copies in a step; 96, 128 or 256 likewise, half if large", at_least=1)
+    joined: float | None = setting(
+        None, "share of the probes that are joined rows, drawn anew; 0.4, 0.6 or 0.8 likewise", at_least=0, at_most=1
+    )
+    depth: float = setting(0.35, "share of the layers that are edited, the last ones; six at least", above=0, at_most=1)
+    share: float | None = setting(
+        None, "share of fresh copies that steers their weight; 0.975, 0.94 or 0.915 likewise", above=0, at_most=1
+    )
+    gain: float = setting(0.5, "how fast their weight grows or shrinks with what is missing or spare", at_least=0)
+    margin: float = setting(0.5, "logits by which a copy is to be over its boundary", at_least=0)
+    temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
+    averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def resolve(self, rows: int, pixels: int) -> "Robust":
+        """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
+
+        >>> Robust(copies=7).resolve(16, 224 * 224).probe_batch
+        64
+        """
+        size, split = (rows > FEW_ROWS) + (rows > SOME_ROWS), 1 + (pixels > SMALL_IMAGE)
+        return replace(
+            self,
+            steps=self.steps or (80, 120, 160)[size],
+            probe_batch=self.probe_batch or (128, 192, 256)[size] // split,
+            copies=self.copies or (96, 128, 256)[size] // split,
+            joined=(0.4, 0.6, 0.8)[size] if self.joined is None else self.joined,
+            share=self.share or (0.975, 0.94, 0.915)[size],
+        )
+
+    def deepest(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Return the layers that are edited: the last ones."""
+        return layers[-max(LEAST_LAYERS, math.ceil(self.depth * len(layers))) :]
+
+
+class PenalisedCourse:
+    """Each step goes down objective + weight * mean softplus of the copies' gaps; the weight follows what holds.
+
+    The copies contradict each other a little, and some can be had only at the cost of much else. A soft margin leaves
+    those out: its dual is that of a support vector machine, whose multipliers are bounded by the weight. The weight
+    starts at what would carry the copies over if gaps and objective were linear and quadratic, and is set so again
+    while no copy holds.
+    """
+
+    closing_steps = CLOSING_STEPS
+
+    def __init__(self, settings: Robust, ground: Ground, reference: Classifier) -> None:
+        self._settings, self._ground, self._reference = settings, ground, reference
+        self._way, self._objective, self._task = ground.way, ground.objective, ground.task
+        self._rows, self._labels = (
+            each.to(ground.probes.device) for each in (ground.task.forget_set.x, ground.task.labels)
+        )
+        self._drawn, self._copies, self._joins = (
+            ground.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
+        )
+        self._count, self._weight, self._held = 0, 0.0, 0.0
+        self._wanted = settings.share or 1.0
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps there are before the weights are averaged; those after them come in tens."""
+        return self._settings.steps or 0
+
+    def take_step(self) -> Mapping[str, float]:
+        """Lower the loss and set the weights: from the last of the planned steps on, to the mean of the latest.
+
+        Steps after the planned ones are there because too few copies hold: each wants some more of them.
+        """
+        way = self._way
+        if self._count < self.steps:
+            losses = self._move()
+            if self._count >= self.steps * (1 - self._settings.averaged):
+                way.average()
+        else:
+            self._wanted = min(1.0, self._wanted + CLOSING_RISE)
+            way.forget_mean()
+            way.write(way.place)
+            for _ in range(STEPS_AT_ONCE):
+                losses = self._move()
+                way.average()
+        if self._count >= self.steps:
+            way.write(way.mean)
+        return losses
+
+    def _move(self) -> dict[str, float]:
+        way, objective = self._way, self._objective
+        x, logits = self._draw_probes()
+        copies, labels, fresh = self._draw_copies()
+        pushed, held, push = self._push(copies, labels, fresh)
+        if self._count == 0:
+            way.measure_curvature(push, x, logits)
+            value, gradient = 0.0, [torch.zeros_like(part) for part in push]
+        else:
+            value, gradient = objective.gradient(x, logits)
+        if self._count == 0 or (held == 0 and self._held == 0):
+            self._weight = max(self._weight, pushed * way.curvature / max(norm(push) ** 2, 1e-12))
+        gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
+        if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
+            way.measure_curvature(gradient, x, logits)
+        rate = self._ground.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
+        way.push(gradient, rate, largest=LARGEST_STEP)
+        way.advance()
+        self._steer(held)
+        self._count += 1
+        way.write(way.place)
+        return {"cost": value, "push": pushed, "copies that hold": held, "weight": self._weight}
+
+    def _push(self, copies: Tensor, labels: Int[Tensor, " m"], fresh: slice) -> tuple[float, float, Step]:
+        """Return the copies' mean loss, the share of fresh ones that hold, and the gradient of the loss."""
+        settings, goal = self._settings, self._task.goal
+        gaps = torch.zeros(len(copies), device=copies.device)
+
+        def loss(logits: Tensor, part: slice) -> Tensor:
+            gap = goal.gap(logits, labels[part])
+            gaps[part] = gap.detach()
+            return settings.temperature * F.softplus((gap + settings.margin) / settings.temperature).sum() / len(copies)
+
+        value, gradient = self._objective.pull(copies, loss)
+        [gaps] = self._ground.meter.sharing.gather(len(copies), lambda part: [gaps[part]])
+        return value, float((gaps[fresh] < 0).double().mean()), gradient
+
+    def _steer(self, held: float) -> None:
+        """Let the copies weigh more while too few fresh ones hold, less while more do than are wanted."""
+        self._held = held if self._count == 0 else FADE * self._held + (1 - FADE) * held
+        if self._count >= STEERING_STARTS * self.steps:
+            missing = self._wanted - self._held
+            self._weight *= math.exp(self._settings.gain * max(-LARGEST_MISS, min(LARGEST_MISS, missing)))
+
+    def _draw_probes(self) -> tuple[Tensor, Tensor]:
+        """Return joined rows and probes of the pool, with what the classifier answered before the edit."""
+        settings = self._settings
+        count = settings.probe_batch or 1
+        joined = round((settings.joined or 0.0) * count)
+        pool, answers = self._ground.probes, self._ground.logits
+        chosen = torch.randint(len(pool), (count - joined,), generator=self._drawn).to(pool.device)
+        if not joined:
+            return pool[chosen], answers[chosen]
+        x = draw_joined(self._rows, joined, self._task.classifier.bounds, self._joins)
+        [logits] = self._ground.meter.sharing.gather(joined, lambda part: [compute_logits(self._reference, x[part])])
+        return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
+
+    def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
+        """Return untouched rows and fresh copies, their labels, and which are the copies."""
+        count = self._settings.copies or 1
+        plain = max(1, round(PLAIN_SHARE * count))
+        drawn = torch.randint(len(self._rows), (plain + count,), generator=self._copies).to(self._labels.device)
+        if self._count >= self.steps:
+            gaps = self._task.goal.gap(compute_logits(self._objective.classifier, self._rows), self._labels)
+            drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
+        bounds, transforms = self._task.classifier.bounds, self._task.transforms
+        fresh = draw_copies(self._rows[drawn[plain:]], bounds, self._copies, transforms)
+        return torch.cat([self._rows[drawn[:plain]], fresh]), self._labels[drawn], slice(plain, None)

@@ -1,0 +1,1 @@
+"""The methods of other authors, one a file."""

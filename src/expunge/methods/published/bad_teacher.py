@@ -1,0 +1,70 @@
+"""Bad teacher: a student that learns the rows to forget from a network that knows nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.base.settings import check_settings, setting
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.images import Images, Joined, Subset
+from expunge.methods.protocol import Aim, Needs
+from expunge.methods.published.epochs import Algorithm, Batch, Trainer, Training, require_retain, to_images, train
+from expunge.methods.published.fresh import reinitialise
+from expunge.methods.published.scrub import distillation_loss
+from expunge.task.edit import Edit
+from expunge.task.task import Strength, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadTeacher:
+    """Descend KL(random network || student) on D_f and KL(f0 || student) on a part of D_r, drawn together.
+
+    Chundawat et al. 2023 (arXiv 2205.08096): Adam, one pass, 30% of D_r.
+
+    Differs from the paper: KL is times T^2, so that the temperature doesn't change the size of a step.
+    """
+
+    name: ClassVar[str] = "bad-teacher"
+    summary: ClassVar[str] = "learn the rows from an untrained network, the rest from the old one"
+    source: ClassVar[str] = "Chundawat et al., AAAI 2023, arXiv 2205.08096"
+    aim: ClassVar[Aim] = Aim.NEVER_SEEN
+    needs: ClassVar[Needs] = Needs.FORGET_AND_RETAIN
+    goals: ClassVar[tuple[str, ...]] = ("misclassify",)
+    strength: ClassVar[Strength] = Strength.EXACT
+
+    temperature: float = setting(1.0, "temperature of both softmaxes (T)", above=0, spread=4)
+    retain_share: float = setting(0.3, "share of the retain data that is used, drawn at random", above=0, at_most=1)
+    training: Training = field(
+        default_factory=lambda: Training(
+            epochs=1, learning_rate=1e-4, weight_decay=0.0, batch_size=256, algorithm=Algorithm.ADAM
+        )
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
+        good, bad = (task.classifier.to(runtime.device).frozen_copy() for _ in range(2))
+        reinitialise(bad, task.generator("bad teacher"))
+        student = task.classifier.to(runtime.device).copy()
+        images = Joined(to_images(task.forget_set, task.forget_set.y), self._draw_retain(task))
+        forgotten = len(task.forget_set)
+
+        def losses(batch: Batch) -> Mapping[str, Tensor]:
+            to_forget = (batch.rows < forgotten).unsqueeze(1)
+            wanted = torch.where(to_forget, bad(batch.x), good(batch.x))
+            return {"distillation": distillation_loss(student(batch.x), wanted, self.temperature)}
+
+        return train(self, Trainer(task, student, self.training, meter), images=images, losses=losses)
+
+    def _draw_retain(self, task: Task) -> Images:
+        retain = require_retain(task)
+        total = len(retain.labels)
+        order = torch.randperm(total, generator=task.generator("retain part"))
+        return Subset(retain, sorted(order[: max(1, round(self.retain_share * total))].tolist()))

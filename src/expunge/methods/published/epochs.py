@@ -1,0 +1,87 @@
+"""Epochs of training for the methods that run so many of them and then stop."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from expunge import training
+from expunge.base.errors import SettingsError
+from expunge.base.settings import to_mapping
+from expunge.compute.context import CostMeter
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images, TensorImages
+from expunge.methods.engine import Plan, edit_until_goal
+from expunge.methods.protocol import Method
+from expunge.models.classifier import Classifier
+from expunge.task.edit import Edit
+from expunge.task.task import Task
+from expunge.training import Algorithm, Augmentation, Batch, BatchLosses, Schedule, Training
+from expunge.training.trainer import do_nothing
+
+__all__ = [
+    "Algorithm",
+    "Augmentation",
+    "Batch",
+    "BatchLosses",
+    "Schedule",
+    "Trainer",
+    "Training",
+    "require_retain",
+    "run_epochs",
+    "to_images",
+    "train",
+]
+
+
+class Trainer(training.Trainer):
+    """Trains the working copy of a task."""
+
+    def __init__(self, task: Task, working: Classifier, training: Training, meter: CostMeter) -> None:
+        order, moves = task.generator("training order"), task.generator("augmentation")
+        super().__init__(working, training, meter, order=order, moves=moves)
+        self.task = task
+
+
+def run_epochs(method: Method, trainer: Trainer, run_epoch: Callable[[int], Mapping[str, float]]) -> Edit:
+    """Return the edit of `method` that runs its number of epochs and stops; a step of the engine is an epoch."""
+    length = trainer.training.epochs
+    epochs = iter(range(length))
+    plan = Plan(
+        method.name,
+        to_mapping(method),
+        trainer.working,
+        lambda: run_epoch(next(epochs)),
+        length,
+        completed=lambda steps: steps >= length,
+    )
+    return edit_until_goal(trainer.task, plan, trainer.meter)
+
+
+def train(
+    method: Method,
+    trainer: Trainer,
+    *,
+    images: Images,
+    losses: BatchLosses,
+    after_step: Callable[[], None] = do_nothing,
+) -> Edit:
+    """Return the edit of `method` whose epochs go through `images` once each; see `Trainer.run_pass`."""
+    return run_epochs(
+        method, trainer, lambda epoch: trainer.run_pass(images, losses, epoch=epoch, after_step=after_step)
+    )
+
+
+def to_images(rows: ForgetSet, labels: Tensor) -> TensorImages:
+    """Return the rows to forget as images to train on, with labels of the method's choice."""
+    return TensorImages(rows.ids, labels.cpu(), rows.x.cpu())
+
+
+def require_retain(task: Task) -> Images:
+    """Return the retain data of a task whose method needs them.
+
+    Raises:
+        SettingsError: there are none.
+    """
+    if task.retain is None:
+        raise SettingsError("retain", "the rest of the training data", "none", "this method trains on them")
+    return task.retain

@@ -1,0 +1,69 @@
+"""Retrain: from scratch, without the rows to forget. The reference for "as if never seen"."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.protocol import Aim, Needs
+from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training, require_retain, run_epochs
+from expunge.methods.published.fresh import reinitialise
+from expunge.models.classifier import Classifier
+from expunge.task.edit import Edit
+from expunge.task.task import Strength, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrain:
+    """New weights, then SGD on CE(D_r) with a cosine from rate 0.1, flips and crops: nothing is left of the old ones.
+
+    The recipe is the usual one of CIFAR (He et al. 2016, arXiv 1512.03385, with a cosine in place of the steps). It is
+    a fair reference only if it reaches the accuracy of the classifier that was given. Weights that require no
+    gradients stay as they were, and whatever they know of the rows with them. Until the first epoch is over, the state
+    that an interruption keeps is the classifier as it was given.
+    """
+
+    name: ClassVar[str] = "retrain"
+    summary: ClassVar[str] = "train from scratch on the retain data: the reference"
+    source: ClassVar[str] = "He et al., CVPR 2016, arXiv 1512.03385 (recipe)"
+    aim: ClassVar[Aim] = Aim.NEVER_SEEN
+    needs: ClassVar[Needs] = Needs.FORGET_AND_RETAIN
+    goals: ClassVar[tuple[str, ...]] = ("misclassify",)
+    strength: ClassVar[Strength] = Strength.EXACT
+
+    training: Training = field(
+        default_factory=lambda: Training(epochs=200, learning_rate=0.1, schedule=Schedule.COSINE)
+    )
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
+        working = task.classifier.to(runtime.device).copy()
+        retain, trainer = require_retain(task), Trainer(task, working, self.training, meter)
+        fresh = task.classifier.to(runtime.device).copy()
+        reinitialise(fresh, task.generator("new weights"))
+
+        def losses(batch: Batch) -> Mapping[str, Tensor]:
+            return {"retain": F.cross_entropy(working(batch.x), batch.y)}
+
+        def run_epoch(epoch: int) -> Mapping[str, float]:
+            if epoch == 0:
+                _take_over(working, fresh)
+            return trainer.run_pass(retain, losses, epoch=epoch)
+
+        return run_epochs(self, trainer, run_epoch)
+
+
+def _take_over(working: Classifier, fresh: Classifier) -> None:
+    """Copy weights and buffers, except for weights that require no gradients."""
+    with torch.no_grad():
+        for weight, drawn in zip(working.module.parameters(), fresh.module.parameters(), strict=True):
+            if weight.requires_grad:
+                weight.copy_(drawn)
+        for buffer, new in zip(working.module.buffers(), fresh.module.buffers(), strict=True):
+            buffer.copy_(new)

@@ -1,0 +1,87 @@
+"""SSD: dampen the weights that matter far more for the rows than for the rest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.images import Images, Joined
+from expunge.methods.engine import Plan, edit_until_goal
+from expunge.methods.protocol import Aim, Needs
+from expunge.methods.published.epochs import require_retain, to_images
+from expunge.methods.published.row_gradients import draw_rows, iterate_gradients, trainable
+from expunge.models.classifier import Classifier
+from expunge.task.edit import Edit
+from expunge.task.task import Strength, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SSD:
+    """Where I_f > a I_D, theta becomes theta min(l I_D / I_f, 1); I is the mean squared gradient of a row.
+
+    Foster et al. 2024 (arXiv 2308.07707). D is all of the training data.
+
+    Differs from the paper: I is the mean over rows of their squared gradients, as defined, and not the squared gradient
+    of batches, in which rows cancel; I_D is measured on rows drawn at random.
+    """
+
+    name: ClassVar[str] = "ssd"
+    summary: ClassVar[str] = "dampen the weights that matter more for the rows than for the rest"
+    source: ClassVar[str] = "Foster et al., AAAI 2024, arXiv 2308.07707"
+    aim: ClassVar[Aim] = Aim.NEVER_SEEN
+    needs: ClassVar[Needs] = Needs.FORGET_AND_RETAIN
+    goals: ClassVar[tuple[str, ...]] = ("misclassify",)
+    strength: ClassVar[Strength] = Strength.EXACT
+
+    selection: float = setting(10.0, "how many times I_D a weight's I_f must be (alpha)", above=0, spread=30)
+    dampening: float = setting(1.0, "factor of I_D / I_f that the weight is scaled with (lambda)", above=0, spread=10)
+    rows: int = setting(2000, "training rows that I_D is measured on, drawn at random", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier; see `Method`."""
+        meter = CostMeter(runtime)
+        working = task.classifier.to(runtime.device).copy()
+        forget = to_images(task.forget_set, task.forget_set.y)
+        everything = draw_rows(Joined(forget, require_retain(task)), self.rows, task.generator("importance rows"))
+
+        def step() -> Mapping[str, float]:
+            weights = trainable(working)
+            on_rows = mean_squared_gradients(working, forget, meter)
+            on_all = mean_squared_gradients(working, everything, meter)
+            chosen = 0
+            with torch.no_grad():
+                for weight, rows, rest in zip(weights, on_rows, on_all, strict=True):
+                    factor = dampening_factors(rows, rest, selection=self.selection, dampening=self.dampening)
+                    chosen += int((factor < 1).sum())
+                    weight.mul_(factor)
+            return {"share dampened": chosen / sum(weight.numel() for weight in weights)}
+
+        plan = Plan(self.name, to_mapping(self), working, step, 1, completed=lambda steps: steps >= 1)
+        return edit_until_goal(task, plan, meter)
+
+
+def mean_squared_gradients(classifier: Classifier, images: Images, meter: CostMeter) -> list[Tensor]:
+    """Return I: for each weight that requires gradients, the mean over images of its squared gradient."""
+    total = [torch.zeros_like(weight) for weight in trainable(classifier)]
+    for gradients in iterate_gradients(classifier, images, meter):
+        for so_far, gradient in zip(total, gradients, strict=True):
+            so_far.add_(gradient.square())
+    return [each / len(images.labels) for each in total]
+
+
+def dampening_factors(on_rows: Tensor, on_all: Tensor, *, selection: float, dampening: float) -> Tensor:
+    """Return min(dampening on_all / on_rows, 1) where on_rows > selection on_all, and 1 elsewhere.
+
+    >>> dampening_factors(torch.tensor([4.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 0.0]), selection=2, dampening=1)
+    tensor([0.2500, 1.0000, 1.0000])
+    """
+    ratio = (dampening * on_all / on_rows).clamp_max(1.0)
+    return torch.where(on_rows > selection * on_all, ratio, 1.0)

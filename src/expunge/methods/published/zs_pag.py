@@ -1,0 +1,187 @@
+"""ZS-PAG: relabel the rows as helps the others most, by steps that leave adversarial stand-ins' subspaces alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from expunge.base.errors import SettingsError
+from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.descent import endless_batches, present_rows
+from expunge.methods.engine import Plan, edit_until_goal
+from expunge.methods.least_change.layers import Layer, differentiate, find_layers, images_at_once, trace_rows
+from expunge.methods.protocol import Aim, Needs
+from expunge.models.classifier import Classifier
+from expunge.models.modes import evaluating
+from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool
+from expunge.surrogates.attack import Attack
+from expunge.task.edit import Edit
+from expunge.task.task import Strength, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZSPAG:
+    """SGD on CE(f(x), c) in which each layer's gradient G becomes G - G U U', until no row answers with its label.
+
+    Three steps, as the abstract and figure 1 of Chen, Zhu, Yu and Zhou 2025 (IJCAI, arXiv 2507.21738) name them:
+    adversarial examples of the rows stand in for the data that is not there; each row gets the wrong label c of whose
+    learning the stand-ins gain most; steps stay orthogonal to U, the subspace of the stand-ins' inputs to the layer.
+
+    No code is released, and no more of the text than that was at hand. So these are ours: targeted L2 attacks with the
+    settings of Cha et al. 2024 (arXiv 2301.11578); the gain as the influence function has it, with the identity for the
+    inverse Hessian, which makes c the wrong label whose logit falls most along the gradient of the stand-ins' loss; one
+    subspace for all classes together, of the leading directions that hold `energy` of the inputs' second moment, biases
+    counted as one more input; weights of other layers and BatchNorm statistics stay as they are. The share, the rate
+    and plain SGD are those that the same authors released for the predecessor, UNSC (arXiv 2404.13588), with all of
+    the other classes' data in the place of the stand-ins.
+
+    Differs from the paper: it stops when no row answers with its label; the authors forget classes.
+    """
+
+    name: ClassVar[str] = "zs-pag"
+    summary: ClassVar[str] = "relabel the rows by steps orthogonal to adversarial stand-ins' inputs"
+    source: ClassVar[str] = "Chen et al., IJCAI 2025, arXiv 2507.21738"
+    aim: ClassVar[Aim] = Aim.MISCLASSIFY
+    needs: ClassVar[Needs] = Needs.FORGET_ONLY
+    goals: ClassVar[tuple[str, ...]] = ("misclassify",)
+    strength: ClassVar[Strength] = Strength.EXACT
+
+    attack: Attack = field(default_factory=Attack)
+    energy: float = setting(0.97, "share of the stand-ins' second moment that no step touches", at_least=0, at_most=1)
+    learning_rate: float = setting(0.04, "SGD step size", above=0, spread=30)
+    forget_batch: int = setting(512, "forget rows in a step", at_least=1)
+    passes: int = setting(1000, "passes over the forget set at most", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def run(self, task: Task, runtime: Runtime) -> Edit:
+        """Return the edit of a copy of the task's classifier; see `Method`."""
+        if self.attack.targets_per_row == 0:
+            raise SettingsError("attack.targets_per_row", "at least 1 with zs-pag", "0")
+        meter = CostMeter(runtime)
+        working = task.classifier.to(runtime.device).copy()
+        rows = task.forget_set.to(runtime.device)
+        pool = make_adversarial_pool(working.frozen_copy(), task, self.attack, meter)
+        layers = find_layers(working, rows.x[:1])
+        with meter.phase("pseudo-labels"):
+            gradient = differentiate_pool(working, pool, meter)
+            labels = choose_labels(rate_labels(working, rows.x, gradient, runtime.batch_size), rows.y)
+        with meter.phase("subspaces"):
+            subspaces = find_subspaces(working, layers, pool, self.energy)
+        batches = endless_batches(len(rows), self.forget_batch, task.generator("forget batches"))
+        copies = task.generator("pushed copies")
+
+        def step() -> Mapping[str, float]:
+            chosen = next(batches)
+            x, wanted = present_rows(task, rows.x[chosen], labels[chosen], copies)
+            meter.add_gradients(len(x))
+            with evaluating(working.module):
+                loss = F.cross_entropy(working(x), wanted)
+            gradients = differentiate(loss, layers)
+            for layer, direction, basis in zip(layers, gradients, subspaces, strict=True):
+                layer.write(layer.read() - self.learning_rate * leave_out(direction, basis))
+            return {"pseudo-labels": loss.item()}
+
+        limit = self.passes * -(-len(rows) // self.forget_batch)
+        return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), meter)
+
+
+def differentiate_pool(classifier: Classifier, pool: AdversarialPool, meter: CostMeter) -> dict[str, Tensor]:
+    """Return the gradient of the stand-ins' mean cross-entropy to the labels they answer, by each weight's name."""
+    named = {name: weight for name, weight in classifier.module.named_parameters() if weight.requires_grad}
+    total = {name: torch.zeros_like(weight) for name, weight in named.items()}
+    labels = pool.logits.argmax(dim=1)
+    for chosen in torch.arange(len(labels), device=labels.device).split(meter.runtime.batch_size):
+        with evaluating(classifier.module):
+            loss = F.cross_entropy(classifier(pool.x[chosen]), labels[chosen], reduction="sum") / len(labels)
+        gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+        for name, gradient in zip(named, gradients, strict=True):
+            if gradient is not None:
+                total[name] += gradient
+        meter.add_gradients(len(chosen))
+    return total
+
+
+def rate_labels(
+    classifier: Classifier, x: Float[Tensor, "k c h w"], gradient: Mapping[str, Tensor], batch_size: int
+) -> Float[Tensor, "k classes"]:
+    """Return by how much each logit of each row grows along `gradient`: the derivative of f(x) in that direction.
+
+    A step down CE(f(x), c) changes the loss whose gradient that is by -rate * (p v - v_c), p the softmax of f(x) and v
+    what is returned here; so the label of the smallest v_c lowers it most.
+
+    Args:
+        classifier: f.
+        x: the rows.
+        gradient: one tensor for each weight that moves, by name.
+        batch_size: rows in one pass.
+    """
+    named = {name: weight for name, weight in classifier.module.named_parameters() if name in gradient}
+    rated = []
+    for part in x.split(batch_size):
+        with evaluating(classifier.module), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            logits = classifier(part)
+        dual = torch.zeros_like(logits, requires_grad=True)
+        pulled = torch.autograd.grad(logits, list(named.values()), dual, create_graph=True, allow_unused=True)
+        along = [(back * gradient[name]).sum() for name, back in zip(named, pulled, strict=True) if back is not None]
+        rated.append(torch.autograd.grad(torch.stack(along).sum(), dual)[0])
+    return torch.cat(rated)
+
+
+def choose_labels(ratings: Float[Tensor, "k classes"], y: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
+    """Return the label with the lowest rating of each row, its own left out.
+
+    >>> choose_labels(torch.tensor([[-3.0, 1.0, 0.0]]), torch.tensor([0])).tolist()
+    [2]
+    """
+    return ratings.scatter(1, y.unsqueeze(1), torch.inf).argmin(dim=1)
+
+
+def find_subspaces(
+    classifier: Classifier, layers: tuple[Layer, ...], pool: AdversarialPool, energy: float
+) -> list[Float[Tensor, "g i r"]]:
+    """Return for each layer an orthonormal basis of its inputs' leading directions; the same number in all its groups.
+
+    Args:
+        classifier: holds `layers`.
+        layers: see `find_layers`.
+        pool: the stand-ins.
+        energy: share of the second moment that the directions hold, 0..1.
+    """
+    moments = [pool.logits.new_zeros(layer.shape[0], layer.shape[2], layer.shape[2]) for layer in layers]
+    count = len(pool.logits)
+    at_once = images_at_once(pool.x[torch.arange(min(1, count))])
+    for chosen in torch.arange(count, device=pool.logits.device).split(at_once):
+        _, flows = trace_rows(classifier, layers, pool.x[chosen], torch.zeros_like)
+        for moment, flow in zip(moments, flows, strict=True):
+            for inputs, _ in flow.unrolled():
+                moment.add_(torch.einsum("bgil,bgjl->gij", inputs, inputs), alpha=1 / (count * inputs.shape[-1]))
+    return [span(moment, energy) for moment in moments]
+
+
+def span(moment: Float[Tensor, "g i i"], energy: float) -> Float[Tensor, "g i r"]:
+    """Return the fewest leading eigenvectors that hold `energy` of the trace in every group.
+
+    >>> span(torch.diag(torch.tensor([1.0, 3.0])).unsqueeze(0), 0.7).abs().flatten().tolist()
+    [0.0, 1.0]
+    """
+    values, vectors = torch.linalg.eigh(moment.double())
+    values, vectors = values.flip(1).clamp_min(0), vectors.flip(2)
+    held = values.cumsum(dim=1) / values.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
+    rank = int((held < energy).sum(dim=1).max()) + 1 if energy > 0 else 0
+    leading: Tensor = vectors[..., :rank]
+    return leading.to(moment.dtype)
+
+
+def leave_out(gradient: Float[Tensor, "g o i"], basis: Float[Tensor, "g i r"]) -> Float[Tensor, "g o i"]:
+    """Return the part of a layer's gradient that no input within the subspace sees: G - G U U'."""
+    seen: Tensor = gradient @ basis @ basis.mT
+    return gradient - seen

@@ -1,0 +1,125 @@
+"""What the user says about a classifier, and what a model source finds."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from expunge.base.errors import ClassifierError
+from expunge.data.preprocessing import AS_IS, Preprocessing
+
+PRETRAINED: Literal["pretrained"] = "pretrained"
+RESERVED_OPTIONS = ("num_classes", "pretrained", "weights")
+
+OptionValue = str | int | float | bool | None | tuple[object, ...] | list[object] | dict[object, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Which classifier to load.
+
+    Args:
+        architecture: timm:NAME, torchvision:NAME, transformers:NAME-or-folder, cifar:NAME or package.module:function.
+            The first two take keyword arguments of the model as in timm:mobilenetv2_100?pad_type=same.
+        weights: a .safetensors file or a .pt/.pth checkpoint; "pretrained" for the library's own weights, which it
+            may download; None for a random network, or for what transformers or the function bring along.
+        num_classes: None for what the weights say.
+        mean: what is subtracted from pixels in 0..1, one value or one a channel; None for the library's value.
+        std: what pixels are then divided by; given if and only if `mean` is.
+        class_names: names in order of the labels; empty for the library's, or none.
+
+    Raises:
+        ClassifierError: mean without std or std without mean, different lengths, or fewer than two classes.
+
+    >>> ModelSource("cifar:resnet20", mean=(0.5,))
+    Traceback (most recent call last):
+    ...
+    expunge.base.errors.ClassifierError: `mean and std`: expected both or neither, got only mean; ...
+    """
+
+    architecture: str
+    weights: Path | Literal["pretrained"] | None = None
+    num_classes: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            given = "std" if self.mean is None else "mean"
+            raise ClassifierError("mean and std", "both or neither", f"only {given}", "pass --mean and --std")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ClassifierError("std", f"{len(self.mean)} values as in mean", str(len(self.std)))
+        if self.num_classes is not None and self.num_classes < 2:
+            raise ClassifierError("num_classes", "at least 2", str(self.num_classes))
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A model's name and the keyword arguments after its question mark."""
+
+    name: str
+    options: Mapping[str, OptionValue]
+
+    def refuse_options(self, prefix: str) -> None:
+        """Check that there are no keyword arguments.
+
+        Raises:
+            ClassifierError: there are some, and `prefix` takes none.
+        """
+        if self.options:
+            raise ClassifierError(
+                f"{prefix}:{self.name}",
+                "no options",
+                "?" + "&".join(self.options),
+                "only timm: and torchvision: have them",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A network with its weights, and what its library knows about it; None and () for what it doesn't."""
+
+    network: nn.Module
+    num_classes: int
+    preprocessing: Preprocessing = AS_IS
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def parse_architecture(text: str) -> Architecture:
+    """Return the name and the options of NAME or NAME?key=value&key=value.
+
+    Values are Python literals (`3`, `0.1`, `True`, `(7, 7)`), or else strings.
+
+    Raises:
+        ClassifierError: no name, an option that is not key=value or stands twice, or one that has a setting of its own.
+
+    >>> parse_architecture("mobilenetv2_100?pad_type=same&drop_rate=0.1")
+    Architecture(name='mobilenetv2_100', options={'pad_type': 'same', 'drop_rate': 0.1})
+    """
+    name, _, query = text.partition("?")
+    if not name:
+        raise ClassifierError("architecture", "a name after the colon", "none")
+    options: dict[str, OptionValue] = {}
+    for part in query.split("&") if query else ():
+        key, equals, value = part.partition("=")
+        if not key.isidentifier() or not equals:
+            raise ClassifierError(f"options of {name}", "key=value, joined by &", part or "nothing")
+        if key in RESERVED_OPTIONS or key in options:
+            rule = "each option once" if key in options else "the weights and the class count as settings of their own"
+            raise ClassifierError(f"options of {name}", rule, part)
+        options[key] = _literal_or_text(value)
+    return Architecture(name, options)
+
+
+def _literal_or_text(text: str) -> OptionValue:
+    try:
+        value: OptionValue = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value

@@ -1,0 +1,83 @@
+"""Classifiers of timm: timm:NAME."""
+
+import difflib
+import math
+from typing import Any
+
+from torch import Tensor
+
+from expunge.base.errors import ClassifierError
+from expunge.data.preprocessing import Interpolation, Preprocessing
+from expunge.models.sources.extras import explained_download, explained_options, import_extra
+from expunge.models.sources.random_weights import warn_random
+from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
+from expunge.models.sources.weights import fill, last_length, length_of, read_weights
+
+
+def load_timm(architecture: Architecture, source: ModelSource) -> FoundModel:
+    """Return a network of timm, with mean, std and preprocessing from its data configuration.
+
+    Raises:
+        ClassifierError: timm is not installed, an unknown name, options the model does not take, weights that do
+            not fit, a failed download, or a preprocessing that cannot be expressed here.
+    """
+    timm = import_extra("timm")
+    if not timm.is_model(architecture.name):
+        close = difflib.get_close_matches(architecture.name, timm.list_models(), n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
+        raise ClassifierError("architecture", "a model of timm", architecture.name, hint)
+    network = _network(timm, architecture, source)
+    data = timm.data.resolve_model_data_config(network)
+    return FoundModel(
+        network,
+        network.num_classes,
+        preprocessing_of(data),
+        tuple(map(float, data["mean"])),
+        tuple(map(float, data["std"])),
+    )
+
+
+def preprocessing_of(data: dict[str, Any]) -> Preprocessing:
+    """Return what timm's evaluation transform does for its data configuration.
+
+    Source: timm 1.0, timm/data/transforms_factory.py, transforms_imagenet_eval.
+
+    Raises:
+        ClassifierError: the crop mode is neither `center` nor `squash`.
+    """
+    height, width = data["input_size"][1:]
+    scaled = (math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"]))
+    if data["crop_mode"] not in ("center", "squash"):
+        raise ClassifierError("crop_mode", "center or squash", data["crop_mode"], "this model cannot be used yet")
+    shorter_side = data["crop_mode"] == "center" and height == width
+    interpolation = "bilinear" if data["interpolation"] == "random" else data["interpolation"]
+    return Preprocessing(scaled[0] if shorter_side else scaled, (height, width), Interpolation(interpolation))
+
+
+def _network(timm: Any, architecture: Architecture, source: ModelSource) -> Any:  # noqa: ANN401 - timm has no types
+    options = dict(architecture.options)
+    if source.num_classes is not None:
+        options["num_classes"] = source.num_classes
+    if source.weights == PRETRAINED:
+        with explained_download(source.architecture):
+            return timm.create_model(architecture.name, pretrained=True, **options)
+    with explained_options(source.architecture):
+        network = timm.create_model(architecture.name, pretrained=False, **options)
+    if source.weights is None:
+        warn_random(source.architecture)
+        return network
+    weights = read_weights(source.weights)
+    num_classes = _classes_in(network, weights) if source.num_classes is None else source.num_classes
+    if num_classes != network.num_classes:
+        options["num_classes"] = num_classes
+        network = timm.create_model(architecture.name, pretrained=False, **options)
+    fill(network, weights, place=str(source.weights))
+    return network
+
+
+def _classes_in(network: Any, weights: dict[str, Tensor]) -> int:  # noqa: ANN401 - timm has no types
+    """Return the class count in `weights`, read off the layer that timm's configuration calls the classifier."""
+    names = network.pretrained_cfg.get("classifier")
+    name = names[0] if isinstance(names, tuple | list) and names else names
+    tensor = weights.get(f"{name}.weight")
+    return last_length(network, weights) if tensor is None else length_of(tensor)

@@ -1,0 +1,64 @@
+"""Classifiers of torchvision: torchvision:NAME."""
+
+import difflib
+from typing import Any
+
+from torch import nn
+
+from expunge.base.errors import ClassifierError
+from expunge.data.preprocessing import Interpolation, Preprocessing
+from expunge.models.sources.extras import explained_download, explained_options, import_extra
+from expunge.models.sources.random_weights import warn_random
+from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
+from expunge.models.sources.weights import fill, last_length, read_weights
+
+
+def load_torchvision(architecture: Architecture, source: ModelSource) -> FoundModel:
+    """Return a classifier of torchvision, with mean, std and preprocessing as its default weights want them.
+
+    Class names are known with "pretrained" only: a file may have been trained on other classes.
+
+    Raises:
+        ClassifierError: torchvision is not installed, an unknown name, options the model does not take, weights
+            that do not fit, or a failed download.
+    """
+    models = import_extra("torchvision.models")
+    known = models.list_models(module=models)
+    if architecture.name not in known:
+        close = difflib.get_close_matches(architecture.name, known, n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else "see torchvision.models.list_models()"
+        raise ClassifierError("architecture", "a classifier of torchvision", architecture.name, hint)
+    default = models.get_model_weights(architecture.name).DEFAULT
+    preset = default.transforms()
+    network = _network(models, architecture, source)
+    return FoundModel(
+        network,
+        last_length(network),
+        Preprocessing(
+            preset.resize_size[0], (preset.crop_size[0], preset.crop_size[0]), Interpolation(preset.interpolation.value)
+        ),
+        tuple(preset.mean),
+        tuple(preset.std),
+        tuple(default.meta["categories"]) if source.weights == PRETRAINED else (),
+    )
+
+
+def _network(models: Any, architecture: Architecture, source: ModelSource) -> nn.Module:  # noqa: ANN401 - no types
+    options = dict(architecture.options)
+    if source.weights == PRETRAINED:
+        with explained_download(source.architecture):
+            pretrained: nn.Module = models.get_model(architecture.name, weights="DEFAULT", **options)
+        return pretrained
+    if source.num_classes is not None:
+        options["num_classes"] = source.num_classes
+    with explained_options(source.architecture):
+        network: nn.Module = models.get_model(architecture.name, weights=None, **options)
+    if source.weights is None:
+        warn_random(source.architecture)
+        return network
+    weights = read_weights(source.weights)
+    num_classes = source.num_classes or last_length(network, weights)
+    if num_classes != last_length(network):
+        network = models.get_model(architecture.name, weights=None, **{**options, "num_classes": num_classes})
+    fill(network, weights, place=str(source.weights))
+    return network

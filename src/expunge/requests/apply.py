@@ -1,0 +1,122 @@
+"""Waiting requests become the next versions of the classifier."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from expunge.base.errors import LedgerError
+from expunge.compute.runtime import Runtime
+from expunge.requests.project import Ledger
+from expunge.requests.purge import purge_due
+from expunge.requests.state import FORGOTTEN, Request, State, StoredFile, Version
+from expunge.requests.versions import Bench, Made, Start, make_version, same_how, verify_applied
+from expunge.requests.weights import read_current, write_current
+
+RETRIABLE = (State.VALIDATED, State.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a command did.
+
+    Args:
+        versions: made, in order.
+        verified: names of the requests that hold in the weights on the disk.
+        failed: why, by request; they left the classifier as it was.
+        without_images: names of waiting requests that need their images once more.
+        deleted: files that were purged.
+    """
+
+    versions: tuple[Version, ...]
+    verified: tuple[str, ...]
+    failed: dict[str, str]
+    without_images: tuple[str, ...]
+    deleted: tuple[StoredFile, ...]
+
+
+def apply_waiting(
+    ledger: Ledger,
+    runtime: Runtime,
+    *,
+    names: Sequence[str] = (),
+    batch: int | None = None,
+    start: Start = Start.NEWEST,
+) -> Report:
+    """Apply what is waiting, verify it in the weights on the disk, and delete the images nothing keeps.
+
+    Requests that share method and settings are applied together, as one version. A request that cannot be forgotten
+    is noted as failed and left out, and the others are tried again without it.
+
+    Args:
+        ledger: open for writing.
+        runtime: where to compute.
+        names: these requests only, failed ones too; empty for all that wait.
+        batch: at most so many requests in one version; None for all together.
+        start: which weights each edit goes on from.
+
+    Raises:
+        LedgerError: a named request is not waiting, or its images are gone; or the edits are to start from the first
+            classifier, and an earlier request has no images.
+    """
+    waiting = _choose(ledger, names)
+    ready = [request for request in waiting if request.images is not None]
+    lacking = tuple(request.name for request in waiting if request.images is None)
+    bench = Bench.open(ledger, runtime)
+    verify_applied(bench)
+    versions: list[Version] = []
+    failed: dict[str, str] = {}
+    for group in same_how(ready):
+        size = batch or len(group)
+        for place in range(0, len(group), size):
+            made, reasons = _apply_group(bench, group[place : place + size], start)
+            failed |= reasons
+            versions += made
+    deleted = purge_due(ledger)
+    return Report(
+        tuple(versions),
+        tuple(name for version in versions for name in version.requests),
+        failed,
+        lacking,
+        tuple(deleted),
+    )
+
+
+def _choose(ledger: Ledger, names: Sequence[str]) -> list[Request]:
+    if not names:
+        return ledger.state.in_state(State.VALIDATED)
+    chosen = [ledger.state.find(name) for name in dict.fromkeys(names)]
+    for request in chosen:
+        if request.state not in RETRIABLE:
+            raise LedgerError(request.name, "a request that waits or has failed", request.state.value)
+        if request.images is None:
+            raise LedgerError(
+                request.name,
+                "its images",
+                "none: they were deleted",
+                f"give them once more: expunge requests add --again {request.name}",
+            )
+    return chosen
+
+
+def _apply_group(bench: Bench, group: list[Request], start: Start) -> tuple[list[Version], dict[str, str]]:
+    """Make one version of the group, or of what is left of it when those that fail are out."""
+    ledger, failed = bench.ledger, dict[str, str]()
+    while group:
+        state = ledger.state
+        made = make_version(
+            bench,
+            read_current(ledger),
+            group,
+            state.in_state(*FORGOTTEN),
+            number=state.next_version(),
+            parent=state.newest,
+            start=start,
+        )
+        if isinstance(made, Made):
+            ledger.append([("applied", made.entry)])
+            write_current(ledger, made.weights)
+            verify_applied(bench)
+            return [state.versions[made.entry["version"]]], failed
+        ledger.append([("failed", {"request": name, "reason": reason}) for name, reason in made.failed.items()])
+        failed |= made.failed
+        group = [request for request in group if request.name not in made.failed]
+    return [], failed

@@ -1,0 +1,84 @@
+"""The section of a model card that says what the classifier was made to forget, and what that does not mean."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from expunge.base.disk import write_text
+from expunge.models.export import Exported
+from expunge.requests.project import Ledger
+from expunge.requests.state import FORGOTTEN, LedgerState
+
+CARD_FILE = "MODEL_CARD.md"
+
+
+def write_card(ledger: Ledger, exported: Sequence[Exported], folder: Path) -> Path:
+    """Write the section beside the exported files and return its path."""
+    path = folder / CARD_FILE
+    write_text(path, make_card(ledger, exported))
+    return path
+
+
+def make_card(ledger: Ledger, exported: Sequence[Exported]) -> str:
+    """Return the section as Markdown; no reference and no id of a request stands in it."""
+    state = ledger.state
+    forgotten = state.in_state(*FORGOTTEN)
+    rows = sum(len(request.instances) for request in forgotten)
+    lines = [
+        "## Unlearned instances",
+        "",
+        f"This classifier was made to forget {rows} training instances in {len(forgotten)} requests, without "
+        "retraining, by instance-wise unlearning (expunge).",
+        "",
+        "| request | received | instances | goal | method | version | exact pixels | fresh copies |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for request in forgotten:
+        figures = request.figures
+        held = [f"{100 * figures[name]:.1f}%" if name in figures else "" for name in FIGURES]
+        lines.append(
+            f"| {request.name} | {request.received[:10]} | {len(request.instances)} | {request.goal} | "
+            f"{request.how['method']} | {request.version} | {' | '.join(held)} |"
+        )
+    lines += ["", *_drift(state), "", *_limits(state), "", *_files(ledger, exported), ""]
+    return "\n".join(lines)
+
+
+FIGURES = ("goal_achieved", "goal_achieved_robust")
+
+
+def _drift(state: LedgerState) -> list[str]:
+    lineage = state.lineage()
+    if not lineage:
+        return ["The weights are those of the first classifier."]
+    drift = lineage[-1].figures["drift"]
+    accuracy = (
+        ""
+        if drift["accuracy"] is None
+        else (f"; accuracy {drift['accuracy_first']:.2f}% before all requests, {drift['accuracy']:.2f}% now")
+    )
+    return [
+        f"Against the first classifier, {drift['churn']:.2f}% of {drift['images']} images ({drift['measured_on']}) are "
+        f"answered otherwise{accuracy}."
+    ]
+
+
+def _limits(state: LedgerState) -> list[str]:
+    unchecked = [request.name for request in state.in_state(*FORGOTTEN) if request.images is None]
+    lines = [
+        "Forgotten means misclassified, or answered with a given label, on the exact pixels; the last column says on "
+        "what share of transformed copies it held when the request was verified. It is no proof of erasure."
+    ]
+    if unchecked:
+        lines.append(
+            f"The images of {len(unchecked)} requests were deleted after verification, so it is not known whether "
+            "later edits brought them back."
+        )
+    return lines
+
+
+def _files(ledger: Ledger, exported: Sequence[Exported]) -> list[str]:
+    lines = [f"Weights SHA-256 `{ledger.state.weights_sha256}`, ledger head `{ledger.entries[-1].hash}`."]
+    for one in exported:
+        if one.largest_difference is not None:
+            lines.append(f"`{one.path.name}` gives logits equal within {one.largest_difference:.1e}.")
+    return lines

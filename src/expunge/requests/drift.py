@@ -1,0 +1,94 @@
+"""How far the newest classifier has drifted from the first, and whether it is time to retrain."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expunge.compute.runtime import Runtime
+from expunge.compute.seeds import seeded_generator
+from expunge.data import DataRequest, load_data
+from expunge.data.images import Images, TensorImages
+from expunge.models.classifier import Classifier
+from expunge.models.sources import LoadedClassifier
+from expunge.requests.project import Ledger
+from expunge.requests.receive import image_shape
+from expunge.surrogates.procedural import draw_leaves
+from expunge.task.evaluation import churn, predict
+
+LEAVES = 512
+PROGRESS_NAME = "drift"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What became of the first classifier.
+
+    Args:
+        measured_on: "test data", or "probes" (dead leaves) where there is none.
+        images: how many.
+        accuracy_first: of the first classifier, in percent; None on probes.
+        accuracy: of this one.
+        churn: percent of images that are answered otherwise than by the first.
+        spent: what counts against the budget: points of accuracy lost, or on probes the churn.
+        budget: points from which on the tool says that it is time to retrain.
+    """
+
+    measured_on: str
+    images: int
+    accuracy_first: float | None
+    accuracy: float | None
+    churn: float
+    spent: float
+    budget: float
+
+    @property
+    def over_budget(self) -> bool:
+        """Return whether it is time to retrain."""
+        return self.spent > self.budget
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain values for the ledger."""
+        return {**asdict(self), "over_budget": self.over_budget}
+
+
+def measure_drift(ledger: Ledger, first: LoadedClassifier, edited: Classifier, runtime: Runtime) -> Drift:
+    """Return the drift of `edited`, on the project's test data or, without any, on dead leaves."""
+    test = _load_test(ledger, first)
+    images = test or _draw_probes(ledger, first.classifier)
+    before, after = (
+        predict(
+            classifier.to(runtime.device),
+            images,
+            batch_size=runtime.batch_size,
+            progress=runtime.progress,
+            name=PROGRESS_NAME,
+        )
+        for classifier in (first.classifier, edited)
+    )
+    moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(images.labels)
+    if test is None:
+        return Drift("probes", count, None, None, moved, moved, budget)
+    return Drift("test data", count, before.accuracy, after.accuracy, moved, before.accuracy - after.accuracy, budget)
+
+
+def _load_test(ledger: Ledger, first: LoadedClassifier) -> Images | None:
+    source = ledger.state.created["data"]
+    if source is None:
+        return None
+    kind, _, place = source.partition(":")
+    request = DataRequest(
+        preprocessing=first.preprocessing,
+        class_names=first.classifier.class_names,
+        num_classes=first.classifier.num_classes,
+    )
+    return load_data(f"{kind}:{Path(place).expanduser()}", request).test
+
+
+def _draw_probes(ledger: Ledger, classifier: Classifier) -> TensorImages:
+    """Return dead leaves, the same each time; their labels mean nothing."""
+    shape = image_shape(ledger)
+    assert shape is not None  # noqa: S101 - there is a request whenever there is an edit
+    leaves = draw_leaves(LEAVES, shape, classifier.bounds, seeded_generator(0, "drift"))
+    return TensorImages([str(row) for row in range(LEAVES)], torch.zeros(LEAVES, dtype=torch.int64), leaves)

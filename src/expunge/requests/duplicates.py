@@ -1,0 +1,107 @@
+"""Other copies of the pictures of a request: the usual reason why a deletion fails."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images, batches
+from expunge.requests.fingerprints import BYTES, fingerprint, near_pairs
+from expunge.requests.images import hash_images
+from expunge.requests.project import Ledger
+from expunge.requests.state import State
+
+BATCH = 1024
+HERE = "this request"
+TRAINING = "training data"
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Two pictures that are the same or look alike.
+
+    Args:
+        id: the row of the request.
+        place: `HERE`, `TRAINING`, or the name of an earlier request.
+        other: what it is called there.
+        bits: bits in which the perceptual hashes differ; None if the pixels are the same.
+        row: its row in the training data; None elsewhere.
+    """
+
+    id: str
+    place: str
+    other: str
+    bits: int | None
+    row: int | None = None
+
+
+def find_duplicates(ledger: Ledger, rows: ForgetSet, training: Images | None = None) -> list[Duplicate]:
+    """Return pairs within the request, against earlier requests and, where given, against the training images.
+
+    Rows of the training images that have the id of a row of the request are that row, not a copy of it.
+    """
+    found = _within(ledger, rows) + _against_requests(ledger, rows)
+    return found if training is None else found + _against_images(ledger, rows, training)
+
+
+def _within(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
+    contents, prints = hash_images(ledger, rows), fingerprint(rows.x)
+    pairs = [(row, other, bits) for row, other, bits in near_pairs(prints, prints) if row < other]
+    near = {(row, other): bits for row, other, bits in pairs if contents[row] != contents[other]}
+    first: dict[str, int] = {}
+    same = [(first.setdefault(content, row), row) for row, content in enumerate(contents)]
+    found = [Duplicate(rows.ids[row], HERE, rows.ids[other], None) for other, row in same if row != other]
+    return found + [Duplicate(rows.ids[row], HERE, rows.ids[other], bits) for (row, other), bits in near.items()]
+
+
+def _against_requests(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
+    active = {name: request for name, request in ledger.state.requests.items() if request.state is not State.WITHDRAWN}
+    places: dict[str, list[tuple[str, str]]] = {}
+    for name, request in active.items():
+        for instance in request.instances:
+            places.setdefault(instance.content, []).append((name, instance.id))
+    found = [
+        Duplicate(rows.ids[row], name, other, None)
+        for row, content in enumerate(hash_images(ledger, rows))
+        for name, other in places.get(content, ())
+    ]
+    known = {(match.id, match.place, match.other) for match in found}
+    stored = [item for item in ledger.database.read_fingerprints() if item[0] in active]
+    opened = b"".join(ledger.keys.open(sealed, name) for name, _, sealed in stored)
+    prints = np.frombuffer(opened, dtype=np.uint8).reshape(-1, BYTES)
+    for row, place, bits in _pairs_of_both_sides(rows, prints):
+        name, number, _ = stored[place]
+        match = Duplicate(rows.ids[row], name, active[name].instances[number].id, bits)
+        if (match.id, match.place, match.other) not in known:
+            found.append(match)
+    return found
+
+
+def _against_images(ledger: Ledger, rows: ForgetSet, training: Images) -> list[Duplicate]:
+    contents = {content: row for row, content in enumerate(hash_images(ledger, rows))}
+    parts, found = [], []
+    start = 0
+    for x, labels in batches(training, BATCH):
+        ids = tuple(training.ids[start : start + len(x)])
+        for number, content in enumerate(hash_images(ledger, ForgetSet(ids, x, labels))):
+            if content in contents and ids[number] not in rows.ids:
+                row = contents[content]
+                found.append(Duplicate(rows.ids[row], TRAINING, ids[number], None, start + number))
+        parts.append(fingerprint(x))
+        start += len(x)
+    exact = {match.row for match in found}
+    for row, number, bits in _pairs_of_both_sides(rows, np.concatenate(parts)):
+        if number not in exact and training.ids[number] not in rows.ids:
+            found.append(Duplicate(rows.ids[row], TRAINING, training.ids[number], bits, number))
+    return found
+
+
+def _pairs_of_both_sides(rows: ForgetSet, prints: NDArray[np.uint8]) -> Sequence[tuple[int, int, int]]:
+    """Return near pairs of the rows, or their mirror images, with stored hashes."""
+    pairs: dict[tuple[int, int], int] = {}
+    for x in (rows.x, rows.x.flip(-1)):
+        for row, other, bits in near_pairs(fingerprint(x), prints):
+            pairs[row, other] = min(bits, pairs.get((row, other), bits))
+    return [(row, other, bits) for (row, other), bits in sorted(pairs.items())]

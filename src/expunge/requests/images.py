@@ -1,0 +1,55 @@
+"""Images of requests, encrypted, until they are no longer needed."""
+
+import hashlib
+
+import torch
+from safetensors.torch import load, save
+
+from expunge.base.disk import write_bytes
+from expunge.base.errors import LedgerError
+from expunge.data.forget import ForgetSet
+from expunge.requests.project import IMAGES_FOLDER, Ledger
+from expunge.requests.state import Request, StoredFile
+
+
+def store_images(ledger: Ledger, request: str, rows: ForgetSet) -> StoredFile:
+    """Write the pixels of a request, encrypted, and return the file for the ledger to name."""
+    sealed = ledger.keys.seal(save({"x": rows.x.cpu().contiguous()}), request)
+    digest = hashlib.sha256(sealed).hexdigest()
+    path = f"{IMAGES_FOLDER}/{request}-{digest[:12]}.sealed"
+    write_bytes(ledger.folder / path, sealed)
+    return StoredFile(path, digest, len(sealed))
+
+
+def load_rows(ledger: Ledger, request: Request) -> ForgetSet:
+    """Return the rows of a request whose images are there; ids are request/id.
+
+    Raises:
+        LedgerError: the images are gone, were changed, or sealed with another key.
+    """
+    if request.images is None:
+        raise LedgerError(
+            request.name,
+            "its images",
+            "none: they were deleted",
+            f"give them once more: expunge requests add --again {request.name}",
+        )
+    path = ledger.folder / request.images.path
+    if not path.is_file():
+        raise LedgerError(str(path), "the images of a request", "no file", "restore it, or give them with --again")
+    x = load(ledger.keys.open(path.read_bytes(), request.name))["x"]
+    new = [instance.new_label for instance in request.instances]
+    return ForgetSet(
+        tuple(f"{request.name}/{instance.id}" for instance in request.instances),
+        x,
+        torch.tensor([instance.label for instance in request.instances]),
+        torch.tensor(new) if request.goal == "relabel" else None,
+    )
+
+
+def hash_images(ledger: Ledger, rows: ForgetSet) -> list[str]:
+    """Return the salted hash of each image, over its size and its pixels at 8 bits."""
+    bounds = (ledger.state.created["bounds"][0], ledger.state.created["bounds"][1])
+    levels = ((rows.x - bounds[0]) / (bounds[1] - bounds[0]) * 255).round().to(torch.uint8).cpu()
+    shape = f"{tuple(rows.x.shape[1:])}:".encode()
+    return [ledger.keys.hash_content(shape + image.numpy().tobytes()) for image in levels]

@@ -1,0 +1,183 @@
+"""The next version of the classifier: its edit, its patch on the disk, and the entry that is to name it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from torch import Tensor
+
+from expunge.base.disk import write_bytes
+from expunge.base.errors import LedgerError
+from expunge.base.tensors import sha256_tensors
+from expunge.compute.runtime import Runtime
+from expunge.compute.seeds import seeded_generator
+from expunge.models.classifier import Classifier
+from expunge.models.sources import LoadedClassifier
+from expunge.requests.chain import Body
+from expunge.requests.continual import Continued, forget_more, goal_of, holds
+from expunge.requests.drift import measure_drift
+from expunge.requests.images import load_rows
+from expunge.requests.patches import make_patch
+from expunge.requests.project import VERSIONS_FOLDER, Ledger
+from expunge.requests.state import Request, State, StoredFile
+from expunge.requests.weights import load_first, read_current, with_weights
+from expunge.task.evaluation import measure_robust_goal
+
+
+class Start(StrEnum):
+    """Which weights the edit of a request goes on from."""
+
+    NEWEST = "newest"
+    """The newest version: only what is new has to move, but the damage of one request after another adds up."""
+    FIRST = "first"
+    """The first classifier: all rows forgotten so far move together, whose images must be there, for less damage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every version of one command is made with."""
+
+    ledger: Ledger
+    first: LoadedClassifier
+    runtime: Runtime
+
+    @classmethod
+    def open(cls, ledger: Ledger, runtime: Runtime) -> "Bench":
+        """Return the first classifier of the project beside its ledger."""
+        return cls(ledger, load_first(ledger), runtime)
+
+    def classifier(self, weights: Mapping[str, Tensor]) -> Classifier:
+        """Return the classifier with these weights, on the runtime's device."""
+        return with_weights(self.first.classifier, weights).to(self.runtime.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A version that is on the disk, but in no ledger yet: its weights and its entry."""
+
+    weights: dict[str, Tensor]
+    entry: Body
+
+
+def make_version(  # noqa: PLR0913 - what, on top of what, and under which number
+    bench: Bench,
+    base: Mapping[str, Tensor],
+    requests: Sequence[Request],
+    earlier: Sequence[Request],
+    *,
+    number: int,
+    parent: int,
+    start: Start = Start.NEWEST,
+) -> Made | Continued:
+    """Return the version that forgets `requests`, or the failed edit.
+
+    Args:
+        bench: the project and where to compute.
+        base: the parent's weights.
+        requests: they share one `how`.
+        earlier: requests that are to stay forgotten; those without images cannot be checked.
+        number: of the new version.
+        parent: number of the version that `base` belongs to.
+        start: which weights the edit goes on from.
+
+    Raises:
+        LedgerError: the edit is to start from the first classifier, and an earlier request has no images.
+    """
+    ledger = bench.ledger
+    checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
+    new = {request.name: load_rows(ledger, request) for request in requests}
+    if start is Start.FIRST:
+        _require_images(earlier)
+        first = bench.first.classifier.to(bench.runtime.device)
+        outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, bench.runtime)
+        outcome.failed = _blame_new(outcome.failed, new)
+    else:
+        outcome = forget_more(bench.classifier(base), new, checked, requests[0].how, bench.runtime)
+    if outcome.failed:
+        return outcome
+    weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
+    entry = {
+        "version": number,
+        "parent": parent,
+        "base_sha256": sha256_tensors(base),
+        "result_sha256": sha256_tensors(weights),
+        "patch": asdict(_write_patch(ledger, number, base, weights)),
+        "requests": [request.name for request in requests],
+        "figures": {
+            "start": start.value,
+            "drift": measure_drift(ledger, bench.first, outcome.classifier, bench.runtime).to_mapping(),
+            "repaired": list(outcome.repaired),
+            "checked": sum(len(rows) for rows in checked.values()),
+            "uncheckable": [request.name for request in earlier if request.images is None],
+            "steps": outcome.steps,
+            "rounds": outcome.rounds,
+            "seconds": round(outcome.seconds, 3),
+        },
+    }
+    return Made(weights, entry)
+
+
+def verify_applied(bench: Bench) -> list[Request]:
+    """Check in the weights as they are on the disk what was applied, note it, and return the requests.
+
+    A request whose images are gone meanwhile stays applied; one that does not hold is noted as failed.
+    """
+    ledger = bench.ledger
+    waiting = [request for request in ledger.state.in_state(State.APPLIED) if request.images is not None]
+    if not waiting:
+        return []
+    classifier = bench.classifier(read_current(ledger))
+    events: list[tuple[str, dict[str, Any]]] = []
+    for request in waiting:
+        rows = load_rows(ledger, request)
+        held = holds(classifier, rows)
+        if bool(held.all()):
+            goal, labels = goal_of(rows)
+            generator = seeded_generator(request.how["seed"], "robust goal")
+            robust = measure_robust_goal(classifier, rows.x, labels, goal, generator=generator)
+            figures = {"goal_achieved": 1.0, "goal_achieved_robust": round(robust.share, 6)}
+            events.append(("verified", {"request": request.name, "version": request.version, "figures": figures}))
+        else:
+            reason = f"{int(held.sum())} of {len(held)} rows hold in the weights on the disk"
+            events.append(("failed", {"request": request.name, "reason": reason}))
+    ledger.append(events)
+    return waiting
+
+
+def same_how(requests: Sequence[Request]) -> list[list[Request]]:
+    """Return the requests in groups that share method, settings, strength and seed, oldest first."""
+    groups: list[list[Request]] = []
+    for request in requests:
+        group = next((group for group in groups if group[0].how == request.how), None)
+        if group is None:
+            groups.append([request])
+        else:
+            group.append(request)
+    return groups
+
+
+def _require_images(earlier: Sequence[Request]) -> None:
+    missing = [request.name for request in earlier if request.images is None]
+    if missing:
+        raise LedgerError(
+            "--from",
+            "the images of all earlier requests, to go on from the first classifier",
+            f"none for {', '.join(missing)}",
+            f"start from the newest, or give them once more: expunge requests add --again {missing[0]}",
+        )
+
+
+def _blame_new(failed: Mapping[str, str], new: Iterable[str]) -> dict[str, str]:
+    """Return why the new requests failed; if it was only for earlier ones, all of the new ones did."""
+    blamed = {name: failed[name] for name in new if name in failed}
+    return blamed or dict.fromkeys(new if failed else (), next(iter(failed.values()), ""))
+
+
+def _write_patch(ledger: Ledger, number: int, base: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> StoredFile:
+    content = make_patch(base, weights)
+    digest = hashlib.sha256(content).hexdigest()
+    path = f"{VERSIONS_FOLDER}/{number:04d}-{digest[:12]}.patch.safetensors"
+    write_bytes(ledger.folder / path, content)
+    return StoredFile(path, digest, len(content))

@@ -1,0 +1,67 @@
+"""Adversarial examples of the forget rows as probes: the paper's ADV set (Cha et al. 2024, arXiv 2301.11578)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expunge.compute.context import CostMeter
+from expunge.compute.processes import share_of
+from expunge.compute.sharing import Sharing
+from expunge.compute.spilled import FileImages, allocate_images
+from expunge.models.classifier import Classifier
+from expunge.surrogates.attack import Attack, attack_targets, draw_targets
+from expunge.task.evaluation import compute_logits
+from expunge.task.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class AdversarialPool:
+    """Adversarial examples with their targets and the logits that the classifier gave them before the edit."""
+
+    x: Float[Tensor, "n c h w"] | FileImages
+    targets: Int[Tensor, " n"]
+    logits: Float[Tensor, "n classes"]
+
+
+def make_adversarial_pool(classifier: Classifier, task: Task, attack: Attack, meter: CostMeter) -> AdversarialPool:
+    """Return `attack.targets_per_row` adversarial examples of each row of the task; with 0 the pool is empty.
+
+    Args:
+        classifier: f0 on the meter's device, in eval mode with frozen weights.
+        task: the forget rows and the seed.
+        attack: the settings.
+        meter: counts gradient evaluations.
+    """
+    runtime, sharing = meter.runtime, meter.sharing
+    rows = task.forget_set.to(runtime.device)
+    targets = draw_targets(
+        rows.y, classifier.num_classes, attack.targets_per_row, attack.targets, task.generator("targets")
+    )
+    wanted, count = targets.flatten(), targets.numel()
+    x = allocate_images(rows.x, count, memory_bytes=runtime.pool_bytes, folder=runtime.scratch)
+    if count == 0:
+        return AdversarialPool(x, wanted, rows.x.new_zeros(0, classifier.num_classes))
+    made = attack_targets(classifier, rows.x, targets, attack, generator=task.generator("attack"), meter=meter)
+    for numbers, examples in made:
+        x[numbers] = examples
+    _exchange(x, sharing)
+    [logits] = sharing.gather(count, lambda part: [compute_logits(classifier, x[_numbers(part, wanted.device)])])
+    meter.add_examples(count, int((logits.argmax(dim=1) == wanted).sum()))
+    return AdversarialPool(x, wanted, logits)
+
+
+def _exchange(x: Tensor | FileImages, sharing: Sharing) -> None:
+    """Give every process the examples that the others have made; those that are not its own are still 0."""
+    if sharing.processes.count == 1 or share_of(sharing.processes, len(x)) == slice(0, len(x)):
+        return
+    for start in range(0, len(x), sharing.batch_size):
+        numbers = torch.arange(start, min(start + sharing.batch_size, len(x)))
+        examples = x[numbers]
+        sharing.processes.sum([examples])
+        x[numbers] = examples
+
+
+def _numbers(part: slice, device: torch.device) -> Tensor:
+    return torch.arange(part.start, part.stop, device=device)

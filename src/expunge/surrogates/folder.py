@@ -1,0 +1,39 @@
+"""Unlabelled images of the user's own as probes: the nearer to the training data, the better."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from expunge.base.errors import DataError
+from expunge.data.preprocessing import Preprocessing, pixels_of
+from expunge.models.classifier import Bounds
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def load_probe_folder(folder: str, shape: tuple[int, int, int], bounds: Bounds) -> Float[Tensor, "n c h w"]:
+    """Return every image in `folder` and below, its centre resized to `shape` (c, h, w), within bounds.
+
+    Raises:
+        DataError: no image there, or one that can't be read.
+    """
+    root = Path(folder)
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError(folder, "a folder with images", "none there")
+    pixels = torch.stack([_load(path, shape) for path in paths])
+    return bounds.lower + pixels * bounds.width
+
+
+def _load(path: Path, shape: tuple[int, int, int]) -> Tensor:
+    channels, height, width = shape
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("L" if channels == 1 else "RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(str(path), "an image that can be read", str(error)) from error
+    longest = max(height, width)
+    return pixels_of(Preprocessing(resize=longest, crop=(height, width)).apply(image))

@@ -1,0 +1,69 @@
+"""Dead leaves: overlapping shapes of all sizes with natural texture, which have the statistics of photographs.
+
+Lee, Mumford, Huang 2001, "Occlusion models for natural images"; as training images Baradad et al. 2021 (arXiv
+2106.05963).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from expunge.models.classifier import Bounds
+
+LEAVES = 40
+SMALLEST_SHARE = 0.08
+LUMINANCE, COLOUR = 0.22, 0.08
+
+
+def draw_leaves(count: int, shape: tuple[int, int, int], bounds: Bounds, generator: torch.Generator) -> Tensor:
+    """Return `count` dead-leaves images of `shape` (c, h, w), within bounds.
+
+    Radii follow a power law, as occluding objects do; each leaf is an ellipse filled with one colour and some texture
+    of a 1/f spectrum.
+
+    >>> tuple(draw_leaves(2, (3, 8, 6), Bounds(), torch.Generator().manual_seed(0)).shape)
+    (2, 3, 8, 6)
+    """
+    channels, height, width = shape
+    if count == 0:
+        return torch.zeros(0, *shape)
+    texture = _draw_texture(count, shape, generator)
+    image = texture
+    ys, xs = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
+    for _ in range(LEAVES):
+        inside = _draw_ellipses(count, ys, xs, generator)
+        colour = 0.45 + LUMINANCE * torch.randn(count, 1, 1, 1, generator=generator)
+        colour = colour + COLOUR * torch.randn(count, channels, 1, 1, generator=generator)
+        other = texture[torch.randperm(count, generator=generator)]
+        image = torch.where(inside, (colour + 0.5 * (other - 0.47)).clamp(0, 1), image)
+    smooth = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return bounds.clip(bounds.lower + bounds.width * (0.5 * smooth + 0.5 * image))
+
+
+def _draw_ellipses(count: int, ys: Tensor, xs: Tensor, generator: torch.Generator) -> Float[Tensor, "n 1 h w"]:
+    size = max(ys.shape)
+    radius, top, left, stretch, angle = torch.rand(5, count, 1, 1, generator=generator)
+    radius = 2.5 / 32 * size / (radius * (1 - SMALLEST_SHARE) + SMALLEST_SHARE) ** 0.8
+    down, right = ys - top * ys.shape[0], xs - left * ys.shape[1]
+    cosine, sine = (math.pi * angle).cos(), (math.pi * angle).sin()
+    along, across = cosine * right + sine * down, cosine * down - sine * right
+    inside: Tensor = (along * (0.5 + stretch)).square() + across.square() < radius.square()
+    return inside.unsqueeze(1)
+
+
+def _draw_texture(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+    """Return noise whose spectrum falls with frequency; channels share most of it, as natural colours do."""
+    channels, height, width = shape
+    frequency = (torch.fft.fftfreq(height)[:, None].square() + torch.fft.fftfreq(width)[None].square()).sqrt()
+    frequency = frequency.clamp_min(1 / max(height, width))
+    exponent = 0.9 + 0.8 * torch.rand(count, 1, 1, 1, generator=generator)
+    noise = torch.randn(count, channels + 1, height, width, generator=generator)
+    wave = torch.fft.ifft2(torch.fft.fft2(noise) / frequency**exponent).real
+    wave = (wave - wave.mean((2, 3), keepdim=True)) / wave.std((2, 3), keepdim=True).clamp_min(1e-6)
+    contrast = 0.1 + 0.15 * torch.rand(count, 1, 1, 1, generator=generator)
+    level = 0.47 + 0.12 * torch.randn(count, 1, 1, 1, generator=generator)
+    pixels: Tensor = level + contrast * (wave[:, :1] + 0.25 * wave[:, 1:])
+    return pixels.clamp(0, 1)

@@ -1,0 +1,1 @@
+"""The question and its answer: goal, task, edit, and how well the goal holds."""

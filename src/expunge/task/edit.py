@@ -1,0 +1,294 @@
+"""The result of an edit, and the folder it is saved to."""
+
+import csv
+import io
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from expunge._version import __version__
+from expunge.base.errors import OutputError
+from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
+from expunge.compute.context import Cost
+from expunge.models.classifier import Classifier
+from expunge.task.evaluation import (
+    Predictions,
+    RobustGoal,
+    churn,
+    compute_logits,
+    measure_robust_goal,
+    right_after,
+    to_predictions,
+)
+from expunge.task.goals import achieved
+from expunge.task.task import StopReason, Task
+
+RESULT_SCHEMA_VERSION = 1
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class TracePoint:
+    """The state after one step: seconds since the start, losses by name, number of rows that hold the goal."""
+
+    step: int
+    seconds: float
+    losses: Mapping[str, float]
+    achieved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Predictions before and after an edit on one set of images."""
+
+    before: Predictions
+    after: Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedCost:
+    """What an edit should do to other images, from probes that had no part in it; no real image is needed.
+
+    Args:
+        churn: percent of the probes whose predicted label changed.
+        logit_change: root mean squared change of a probe's logits, their mean over the classes taken out.
+        probes: how many there were.
+    """
+
+    churn: float
+    logit_change: float
+    probes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An edited classifier and how it came about.
+
+    Args:
+        task: what was asked, with the classifier as it was.
+        classifier: the edited classifier.
+        method: name of the method.
+        settings: its hyper-parameters, as plain nested values.
+        stop_reason: why it ended; on anything but GOAL_REACHED, `classifier` is the best state that was seen.
+        steps: number of steps taken.
+        trace: one point a step.
+        cost: seconds, gradient evaluations, memory.
+        achieved: (k,) for which rows the goal holds, in eval mode.
+        expected: what it should cost on other images, where the method tells.
+    """
+
+    task: Task
+    classifier: Classifier
+    method: str
+    settings: Mapping[str, Any]
+    stop_reason: StopReason
+    steps: int
+    trace: tuple[TracePoint, ...]
+    cost: Cost
+    achieved: Bool[Tensor, " k"]
+    expected: ExpectedCost | None = None
+
+    @property
+    def goal_achieved(self) -> float:
+        """Return the share of rows for which the goal holds on the very pixels given, 0..1."""
+        return self.achieved.double().mean().item()
+
+    def measure_robust_goal(self) -> RobustGoal:
+        """Return how well the goal holds on fresh transformed copies of the rows; the same each time."""
+        task = self.task
+        return measure_robust_goal(
+            self.classifier,
+            task.forget_set.x,
+            task.labels,
+            task.goal,
+            generator=task.generator("robust goal"),
+            transforms=task.transforms,
+        )
+
+    def predict_forget_set(self) -> Measured:
+        """Return the predictions on the forget set before and after."""
+        rows = self.task.forget_set
+        before, after = (
+            to_predictions(compute_logits(classifier, rows.x), rows.y)
+            for classifier in (self.task.classifier, self.classifier)
+        )
+        return Measured(before, after)
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        job: Mapping[str, Any] | None = None,
+        measured: Mapping[str, Measured] | None = None,
+        robust: RobustGoal | None = None,
+        overwrite: bool = False,
+    ) -> dict[str, Any]:
+        """Write the edited weights, the patch, predictions, job and result, and return the result.
+
+        `result.json` is removed first and written last, with the hashes of the other files: a folder that has one is
+        complete.
+
+        Args:
+            folder: where to; made if missing.
+            job: what was asked, as plain nested values; default: method, goal and seed.
+            measured: predictions on other images by name ("retain", "test").
+            robust: what `measure_robust_goal` gave, if it was called before.
+            overwrite: replace what an earlier run left in the folder.
+
+        Raises:
+            OutputError: the folder is not empty, a file can't be written, or the edit has added layers.
+        """
+        folder = Path(folder)
+        patch = self.compute_patch()
+        prepare_output_folder(folder, overwrite=overwrite)
+        (folder / "result.json").unlink(missing_ok=True)
+        forget = self.predict_forget_set()
+        result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal())
+        hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
+        write_tensors(folder / "model.safetensors", self.classifier.network.state_dict(), {"format": "pt", **hashes})
+        write_tensors(folder / "patch.safetensors", patch, {"format": "pt", **hashes})
+        write_text(folder / "predictions.csv", self._to_table(forget))
+        write_text(folder / "job.toml", tomli_w.dumps(dict(job or self._to_job())))
+        names = ("model.safetensors", "patch.safetensors", "predictions.csv", "job.toml")
+        result["files"] = {name: sha256_file(folder / name) for name in names}
+        write_json(folder / "result.json", result)
+        return result
+
+    def compute_patch(self) -> dict[str, Tensor]:
+        """Return after - before for every tensor that changed (integers as their new value).
+
+        Raises:
+            OutputError: the method has added layers, and the given classifier has no place for their weights.
+        """
+        before, after = self.task.classifier.network.state_dict(), self.classifier.network.state_dict()
+        added = sorted(after.keys() - before.keys())
+        if added:
+            raise OutputError("patch", "the given classifier's own tensors", f"others, too: {', '.join(added)}")
+        changed = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+        return {
+            name: tensor - before[name] if tensor.is_floating_point() else tensor for name, tensor in changed.items()
+        }
+
+    def _to_job(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "goal": self.task.goal.name,
+            "strength": self.task.strength.value,
+            "seed": self.task.seed,
+            "settings": dict(self.settings),
+        }
+
+    def _to_result(self, measured: Mapping[str, Measured], robust: RobustGoal) -> dict[str, Any]:
+        shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
+        used = ("forget",) if self.task.retain is None else ("forget", "retain")
+        return {
+            "schema_version": RESULT_SCHEMA_VERSION,
+            "method": self.method,
+            "goal": self.task.goal.name,
+            "strength": self.task.strength.value,
+            "goal_achieved": self.goal_achieved,
+            "goal_achieved_robust": robust.share,
+            "robust": {**shares, "worst_kind": robust.worst_kind},
+            "stop_reason": self.stop_reason.value,
+            "steps": self.steps,
+            "before": {name: _figures(each.before) for name, each in measured.items()},
+            "after": {name: _changes(each) for name, each in measured.items()},
+            "measured_only": [name for name in measured if name not in used],
+            "retain_used": "retain" in used,
+            "expected": None if self.expected is None else asdict(self.expected),
+            "cost": asdict(self.cost),
+            "settings": dict(self.settings),
+            "seed": self.task.seed,
+            "versions": {"expunge": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "device": str(self.classifier.device),
+            "inputs": {
+                "weights_sha256": self.task.classifier.sha256(),
+                "forget_sha256": self.task.forget_set.sha256(),
+            },
+            "trace": [asdict(point) for point in self.trace],
+        }
+
+    def _to_table(self, forget: Measured) -> str:
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(
+            [
+                "id",
+                "label",
+                "new_label",
+                "predicted_before",
+                "confidence_before",
+                "predicted_after",
+                "confidence_after",
+                "goal_met",
+            ]
+        )
+        new_labels = self._new_labels()
+        for row, name in enumerate(self.task.forget_set.ids):
+            before, after = forget.before, forget.after
+            writer.writerow(
+                [
+                    escape_cell(name),
+                    int(before.labels[row]),
+                    new_labels[row],
+                    int(before.predicted[row]),
+                    f"{before.confidence[row].item():.6f}",
+                    int(after.predicted[row]),
+                    f"{after.confidence[row].item():.6f}",
+                    "yes" if self.achieved[row] else "no",
+                ]
+            )
+        return stream.getvalue()
+
+    def _new_labels(self) -> list[int | str]:
+        if self.task.goal.name == "relabel":
+            return [int(label) for label in self.task.labels]
+        return [""] * len(self.task.forget_set)
+
+
+def measure_expected_cost(before: Classifier, after: Classifier, probes: Float[Tensor, "n c h w"]) -> ExpectedCost:
+    """Return how two classifiers differ on `probes`."""
+    old, new = compute_logits(before, probes), compute_logits(after, probes)
+    change = (new - old) - (new - old).mean(dim=1, keepdim=True)
+    labels = old.argmax(dim=1)
+    return ExpectedCost(
+        churn=churn(to_predictions(old, labels), to_predictions(new, labels)),
+        logit_change=change.square().sum(dim=1).mean().sqrt().item(),
+        probes=len(probes),
+    )
+
+
+def check_achieved(classifier: Classifier, task: Task) -> Bool[Tensor, " k"]:
+    """Return for which rows of the task the goal holds in eval mode, on the CPU."""
+    logits = compute_logits(classifier, task.forget_set.x)
+    return achieved(task.goal, logits, task.labels.to(logits.device)).cpu()
+
+
+def escape_cell(text: str) -> str:
+    """Return `text` such that no spreadsheet takes it for a formula.
+
+    >>> escape_cell("=1+1")
+    "'=1+1"
+    """
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def _figures(predictions: Predictions) -> dict[str, float | int]:
+    return {"accuracy": predictions.accuracy, "n": len(predictions.labels)}
+
+
+def _changes(measured: Measured) -> dict[str, float | int | None]:
+    before, after = measured.before, measured.after
+    return {
+        **_figures(after),
+        "churn": churn(before, after),
+        "right_kept": right_after(before, after, right_before=True),
+        "wrong_righted": right_after(before, after, right_before=False),
+    }

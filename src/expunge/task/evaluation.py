@@ -1,0 +1,148 @@
+"""What a classifier answers, and the plain figures that follow from it."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expunge.compute.runtime import SILENT, Progress
+from expunge.compute.sharing import Sharing
+from expunge.data.images import Images, batches
+from expunge.models.classifier import Classifier
+from expunge.models.modes import evaluating
+from expunge.task.goals import Goal, achieved
+from expunge.task.transforms import TRANSFORMS, Transform, random_copies
+
+COPIES_PER_ROW = 32
+SHARE_OF_COPIES = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Labels, predicted labels and confidences (softmax of the predicted label, 0..1) of n images, on the CPU."""
+
+    labels: Int[Tensor, " n"]
+    predicted: Int[Tensor, " n"]
+    confidence: Float[Tensor, " n"]
+
+    @property
+    def accuracy(self) -> float:
+        """Return the top-1 accuracy in percent."""
+        return 100 * (self.predicted == self.labels).double().mean().item()
+
+
+@dataclass(frozen=True, slots=True)
+class RobustGoal:
+    """How well the goal holds on fresh transformed copies of the rows.
+
+    Args:
+        share: share of all copies for which it holds, 0..1.
+        by_kind: the same for each transform, and each pair joined by "+".
+        rows_held: share of rows for which at least 95% of the copies hold.
+        copies_per_row: how many copies were drawn for each row.
+        by_row: share of each row's copies for which it holds.
+    """
+
+    share: float
+    by_kind: dict[str, float]
+    rows_held: float
+    copies_per_row: int
+    by_row: tuple[float, ...]
+
+    @property
+    def worst_kind(self) -> str:
+        """Return the transform, or pair, after which the goal holds least."""
+        return min(self.by_kind, key=self.by_kind.__getitem__)
+
+
+def compute_logits(
+    classifier: Classifier, x: Float[Tensor, "n c h w"], batch_size: int = 256
+) -> Float[Tensor, "n classes"]:
+    """Return the logits of `x` in eval mode, without gradients; x may be on any device."""
+    with torch.no_grad(), evaluating(classifier.module):
+        [logits] = Sharing(batch_size).gather(len(x), lambda part: [classifier(x[part].to(classifier.device))])
+    return logits
+
+
+def to_predictions(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Predictions:
+    """Return what `logits` predict, beside the labels."""
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    return Predictions(labels.cpu(), predicted.cpu(), confidence.cpu())
+
+
+def predict(
+    classifier: Classifier, images: Images, *, batch_size: int = 256, progress: Progress = SILENT, name: str = "predict"
+) -> Predictions:
+    """Return the predictions on `images`, which are loaded batch by batch."""
+    parts = []
+    with progress.phase(name, len(images.labels)) as advance:
+        for x, y in batches(images, batch_size):
+            parts.append(to_predictions(compute_logits(classifier, x, batch_size), y))
+            advance(len(y))
+    return Predictions(
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.predicted for part in parts]),
+        torch.cat([part.confidence for part in parts]),
+    )
+
+
+def predict_logits(
+    classifier: Classifier, images: Images, *, batch_size: int = 256, progress: Progress = SILENT, name: str = "predict"
+) -> Float[Tensor, "n classes"]:
+    """Return the logits of `images`, which are loaded batch by batch, on the CPU."""
+    parts = []
+    with progress.phase(name, len(images.labels)) as advance:
+        for x, y in batches(images, batch_size):
+            parts.append(compute_logits(classifier, x, batch_size).cpu())
+            advance(len(y))
+    return torch.cat(parts)
+
+
+def churn(before: Predictions, after: Predictions) -> float:
+    """Return the percentage of images whose predicted label changed, right or wrong."""
+    return 100 * (before.predicted != after.predicted).double().mean().item()
+
+
+def right_after(before: Predictions, after: Predictions, *, right_before: bool) -> float | None:
+    """Return the percentage that is right after, of the images that were right (or wrong) before; None of none."""
+    chosen = (before.predicted == before.labels) == right_before
+    if not bool(chosen.any()):
+        return None
+    return 100 * (after.predicted == after.labels)[chosen].double().mean().item()
+
+
+def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
+    classifier: Classifier,
+    x: Float[Tensor, "k c h w"],
+    labels: Int[Tensor, " k"],
+    goal: Goal,
+    *,
+    generator: torch.Generator,
+    copies: int = COPIES_PER_ROW,
+    transforms: Mapping[str, Transform] = TRANSFORMS,
+) -> RobustGoal:
+    """Return how well `goal` holds on `copies` fresh transformed copies of each row.
+
+    Args:
+        classifier: the edited classifier.
+        x: pixels within the classifier's bounds.
+        labels: the labels that the goal speaks of.
+        goal: what should hold.
+        generator: on the CPU; draws kinds, positions and strengths.
+        copies: copies of each row; one pass over all rows at a time.
+        transforms: what is done to them, one at a time and in pairs.
+    """
+    held: dict[str, list[Tensor]] = defaultdict(list)
+    for kind, copy in random_copies(x, copies, classifier.bounds, generator, transforms):
+        held["+".join(kind)].append(achieved(goal, compute_logits(classifier, copy), labels.to(classifier.device)))
+    by_row = torch.stack([flags for same_kind in held.values() for flags in same_kind]).double().mean(dim=0)
+    return RobustGoal(
+        share=by_row.mean().item(),
+        by_kind={kind: torch.cat(flags).double().mean().item() for kind, flags in sorted(held.items())},
+        rows_held=(by_row >= SHARE_OF_COPIES).double().mean().item(),
+        copies_per_row=copies,
+        by_row=tuple(by_row.tolist()),
+    )

@@ -1,0 +1,125 @@
+"""What "forgotten" means, row by row.
+
+A goal speaks of one label a row: the label to leave (`Misclassify`) or the label to reach (`Relabel`).
+Everything else follows from the gap, the distance of a row's logits to the nearest boundary that it must cross.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from expunge.base.errors import ForgetSetError
+from expunge.data.forget import ForgetSet
+
+
+class Goal(Protocol):
+    """A loss and a test of "achieved", per row."""
+
+    name: ClassVar[str]
+
+    def labels(self, forget_set: ForgetSet, num_classes: int, generator: torch.Generator) -> Int[Tensor, " k"]:
+        """Return the label that the goal speaks of, one a row."""
+        ...
+
+    def loss(self, logits: Float[Tensor, "b classes"], labels: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return L_UL, the loss that unlearning descends, one a row."""
+        ...
+
+    def gap(self, logits: Float[Tensor, "b classes"], labels: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return how far each row is from the boundary it must cross: logits, negative once it has crossed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Misclassify:
+    """Every row answers with any label but its own.
+
+    >>> Misclassify().gap(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0])).item()
+    1.0
+    """
+
+    name: ClassVar[str] = "misclassify"
+
+    def labels(self, forget_set: ForgetSet, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return the labels to leave."""
+        return forget_set.y
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return -CE(f(x), y) (Cha et al. 2024, arXiv 2301.11578, section 3)."""
+        return -F.cross_entropy(logits, labels, reduction="none")
+
+    def gap(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return f_y - max over c != y of f_c."""
+        own, other = _own_and_best_other(logits, labels)
+        return own - other
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """Every row answers with its new label: the one given, or one drawn at random from the others.
+
+    >>> Relabel().gap(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([2])).item()
+    1.0
+    """
+
+    name: ClassVar[str] = "relabel"
+
+    def labels(self, forget_set: ForgetSet, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return the labels to reach; where none are given, draw each uniformly from the K - 1 others."""
+        if forget_set.y_new is not None:
+            return forget_set.y_new
+        return draw_other_labels(forget_set.y, num_classes, generator)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return CE(f(x), y*) (Cha et al. 2024, arXiv 2301.11578, section 3)."""
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    def gap(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return max over c != y* of f_c - f_y*."""
+        own, other = _own_and_best_other(logits, labels)
+        return other - own
+
+
+GOALS: dict[str, Goal] = {goal.name: goal for goal in (Misclassify(), Relabel())}
+
+
+def achieved(goal: Goal, logits: Float[Tensor, "b classes"], labels: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
+    """Return which rows hold the goal; a tie or a NaN does not."""
+    return goal.gap(logits, labels) < 0
+
+
+def draw_other_labels(labels: Int[Tensor, " b"], num_classes: int, generator: torch.Generator) -> Int[Tensor, " b"]:
+    """Return for each row one label drawn uniformly from the K - 1 labels that are not its own.
+
+    >>> drawn = draw_other_labels(torch.tensor([0, 1, 2]), 3, torch.Generator().manual_seed(0))
+    >>> bool((drawn != torch.tensor([0, 1, 2])).all())
+    True
+    """
+    offset = torch.randint(1, num_classes, labels.shape, generator=generator).to(labels.device)
+    return (labels + offset) % num_classes
+
+
+def check_labels(forget_set: ForgetSet, num_classes: int) -> None:
+    """Check that labels and new labels are classes of the classifier.
+
+    Raises:
+        ForgetSetError: one is not, with the ids of the first rows.
+    """
+    for name, labels in (("label", forget_set.y), ("new_label", forget_set.y_new)):
+        if labels is None:
+            continue
+        wrong = (labels >= num_classes).nonzero().flatten().tolist()
+        if wrong:
+            rows = ", ".join(f"{forget_set.ids[row]} ({int(labels[row])})" for row in wrong[:5])
+            raise ForgetSetError(name, f"labels in 0..{num_classes - 1}", rows, "check the class list")
+
+
+def _own_and_best_other(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    index = labels.unsqueeze(1)
+    own = logits.gather(1, index).squeeze(1)
+    other = logits.scatter(1, index, -torch.inf).amax(dim=1)
+    return own, other

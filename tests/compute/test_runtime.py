@@ -1,0 +1,81 @@
+import time
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from expunge.base.errors import SettingsError
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import SILENT, Runtime
+
+
+class Recorder:
+    def __init__(self):
+        self.phases, self.units = [], 0
+
+    @contextmanager
+    def phase(self, name, total):
+        self.phases.append((name, total))
+
+        def advance(units):
+            self.units += units
+
+        yield advance
+
+
+def test_the_default_is_the_cpu_and_silence():
+    runtime = Runtime()
+    assert runtime.device == torch.device("cpu")
+    assert runtime.progress is SILENT
+
+
+def test_auto_takes_a_gpu_where_there_is_one(monkeypatch):
+    assert Runtime.on("auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Runtime.on().device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["tpu-of-nowhere", "cuda:99"])
+def test_an_absent_device_is_named(device):
+    with pytest.raises(SettingsError, match=f"`device`: expected a device that this machine has, got {device} "):
+        Runtime.on(device)
+
+
+def test_a_batch_holds_an_image():
+    with pytest.raises(SettingsError, match="`batch_size`: expected at least 1, got 0"):
+        Runtime(batch_size=0)
+
+
+def test_the_meter_adds_up_phases_and_gradients():
+    recorder = Recorder()
+    meter = CostMeter(Runtime(progress=recorder))
+    for _ in range(2):
+        with meter.phase("attack", 3) as advance:
+            advance(3)
+            time.sleep(0.01)
+    with meter.phase("edit"):
+        meter.add_gradients(5)
+    meter.add_gradients(7)
+    cost = meter.cost()
+    assert recorder.phases == [("attack", 3), ("attack", 3), ("edit", None)]
+    assert recorder.units == 6
+    assert cost.gradient_evaluations == 12
+    assert cost.seconds_by_phase["attack"] >= 0.02
+    assert cost.seconds >= sum(cost.seconds_by_phase.values())
+    assert 2**20 < cost.peak_memory_bytes < 2**40
+
+
+def test_a_phase_that_fails_is_timed_too():
+    meter = CostMeter(Runtime())
+    with pytest.raises(KeyboardInterrupt), meter.phase("edit"):
+        raise KeyboardInterrupt
+    assert "edit" in meter.cost().seconds_by_phase
+
+
+def test_a_cost_stays_as_it_was():
+    meter = CostMeter(Runtime())
+    cost = meter.cost()
+    with meter.phase("later"):
+        meter.add_gradients(1)
+    assert cost.seconds_by_phase == {}
+    assert cost.gradient_evaluations == 0

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from torch import nn
+
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.least_change.curvature import _inverse_factor, compute_whitening, draw_contrast
+from expunge.methods.least_change.layers import find_layers, trace_rows
+from expunge.models.classifier import Classifier
+
+
+def whiten(classifier, x, damping=1e-9):
+    layers = find_layers(classifier, x)
+    meter = CostMeter(Runtime(batch_size=50))
+    generator = torch.Generator().manual_seed(0)
+    return layers, compute_whitening(classifier, layers, x, damping=damping, generator=generator, meter=meter), meter
+
+
+def test_whitened_length_is_the_logit_change_of_a_linear_classifier():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), num_classes=4)
+    x = torch.rand(4000, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    (layer,), whitening, meter = whiten(classifier, x, damping=1e-6)
+    assert meter.cost().gradient_evaluations == 4000
+    wanted = torch.randn(1, 4, 13, generator=torch.Generator().manual_seed(2))
+    wanted = wanted - wanted.mean(dim=1, keepdim=True)  # what moves all logits alike changes no answer
+    step = torch.linalg.solve(whitening.left[0], wanted) @ torch.linalg.inv(whitening.right[0])
+    torch.testing.assert_close(whitening.apply(0, step), wanted, atol=1e-3, rtol=1e-3)
+    before = classifier(x).detach()
+    layer.write(layer.read() + wanted)
+    change = classifier(x).detach() - before
+    ratio = change.square().sum(dim=1).mean() / step.square().sum()
+    assert 0.9 < float(ratio) < 1.1
+
+
+def test_gradients_are_pulled_by_the_transpose_of_what_moves_weights():
+    network = nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    classifier = Classifier.wrap(network, num_classes=3)
+    x = torch.rand(20, 4, 7, 5, generator=torch.Generator().manual_seed(1))
+    layers, whitening, _ = whiten(classifier, x, damping=0.1)
+    for number, layer in enumerate(layers):
+        step, gradient = torch.rand(layer.shape), torch.rand(layer.shape)
+        torch.testing.assert_close(
+            (whitening.apply(number, step) * gradient).sum(), (step * whitening.pull(number, gradient)).sum()
+        )
+
+
+@pytest.mark.parametrize("size", [(3, 3), (9, 8)])
+def test_row_gradients_are_whitened_alike_by_positions_and_by_matrices(size):
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    classifier = Classifier.wrap(network, num_classes=3)
+    x = torch.rand(20, 3, *size, generator=torch.Generator().manual_seed(1))
+    layers, whitening, _ = whiten(classifier, x, damping=0.1)
+    _, flows = trace_rows(classifier, layers, x[:3], torch.ones_like)
+    assert flows[0].positions == (size[0] - 2) * (size[1] - 2)
+    for number, flow in enumerate(flows):
+        expected = whitening.pull(number, flow.row_gradients())
+        torch.testing.assert_close(whitening.pull_rows(number, flow), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_layer_that_nothing_reaches_gives_no_nan():
+    classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), num_classes=4)
+    _, whitening, _ = whiten(classifier, torch.zeros(3, 3, 2, 2))
+    assert all(bool(torch.isfinite(factor).all()) for factor in (*whitening.left, *whitening.right))
+
+
+def test_groups_are_whitened_apart():
+    network = nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    classifier = Classifier.wrap(network, num_classes=3)
+    x = torch.rand(20, 4, 7, 5, generator=torch.Generator().manual_seed(1))
+    layers, whitening, _ = whiten(classifier, x, damping=0.1)
+    assert [tuple(factor.shape) for factor in whitening.left] == [(2, 3, 3), (1, 3, 3)]
+    assert [tuple(factor.shape) for factor in whitening.right] == [(2, 19, 19), (1, 7, 7)]
+    assert whitening.apply(0, torch.rand(5, *layers[0].shape)).shape == (5, *layers[0].shape)
+
+
+def test_moments_that_rounding_made_indefinite_are_damped_more():
+    moments = torch.tensor([[[1.0, 1.0], [1.0, 1.0 - 1e-4]]])
+    assert float(torch.linalg.eigvalsh(moments).min()) < 0
+    factor = _inverse_factor(moments, 1e-9)
+    assert bool(torch.isfinite(factor).all())
+    assert 0 < float((factor @ moments @ factor.mT).diagonal(dim1=1, dim2=2).max()) <= 1
+
+
+def test_contrasts_have_no_mean():
+    drawn = draw_contrast(torch.zeros(3, 5), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(dim=1), torch.zeros(3), atol=1e-6, rtol=0)

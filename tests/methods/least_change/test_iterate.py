@@ -1,0 +1,98 @@
+import math
+
+import pytest
+import torch
+
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.least_change.curvature import compute_whitening
+from expunge.methods.least_change.iterate import Objective, Way, centred, norm
+from expunge.methods.least_change.layers import find_layers
+from expunge.task.evaluation import compute_logits
+
+
+@pytest.fixture
+def probes():
+    return torch.rand(24, 3, 8, 6, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture
+def objective(classifier, probes):
+    meter = CostMeter(Runtime(batch_size=7))
+    layers = find_layers(classifier, probes)
+    generator = torch.Generator().manual_seed(0)
+    whitening = compute_whitening(classifier, layers, probes, damping=0.01, generator=generator, meter=meter)
+    return Objective(classifier, layers, whitening, meter)
+
+
+def draw_step(objective, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(layer.shape, generator=generator) for layer in objective.layers]
+
+
+def scaled(step, factor):
+    return [factor * part for part in step]
+
+
+def test_the_gradient_tells_how_the_objective_changes_along_a_step(objective, probes):
+    logits, way = compute_logits(objective.classifier, probes), Way(objective, 0.0)
+    start, step = scaled(draw_step(objective, 1), 5e-2), scaled(draw_step(objective), 3e-4)
+    values = []
+    for sign in (1, -1):
+        way.write([a + sign * b for a, b in zip(start, step, strict=True)])
+        values.append(0.5 * objective.change(probes, logits).double().square().sum(dim=1).mean())
+    way.write(start)
+    value, gradient = objective.gradient(probes, logits)
+    slope = sum(float((a.double() * b.double()).sum()) for a, b in zip(gradient, step, strict=True))
+    assert float(values[0] - values[1]) / 2 == pytest.approx(slope, rel=2e-2)
+    assert value == pytest.approx(float(values[0] + values[1]) / 2, rel=1e-2)
+
+
+def test_the_curvature_is_what_a_small_step_does_to_the_answers(objective, probes):
+    logits, way, step = compute_logits(objective.classifier, probes), Way(objective, 0.0), draw_step(objective)
+    way.measure_curvature(step, probes, logits)
+    way.write(scaled(step, 1e-3))
+    change = centred(compute_logits(objective.classifier, probes) - logits).square().sum(dim=1).mean()
+    assert way.curvature == pytest.approx(float(change) / (1e-3 * norm(step)) ** 2, rel=0.1)
+
+
+def test_measuring_leaves_the_weights_and_the_curvature_falls_slowly(objective, probes):
+    logits, way = compute_logits(objective.classifier, probes), Way(objective, 0.0)
+    before = objective.classifier.sha256()
+    way.curvature = 1e9
+    way.measure_curvature(draw_step(objective), probes, logits)
+    assert objective.classifier.sha256() == before
+    assert way.curvature == pytest.approx(0.7e9)
+
+
+def test_no_step_changes_the_answers_by_more_than_is_allowed(objective):
+    way, step = Way(objective, 0.5), draw_step(objective)
+    way.curvature = 4.0
+    way.push(step, 1.0)
+    assert norm(way.velocity) == pytest.approx(norm(step) / 4)
+    way.push(step, 1.0, largest=0.01)
+    assert norm(way.velocity) * math.sqrt(way.curvature) == pytest.approx(0.01)
+
+
+def test_the_mean_is_that_of_the_places_since_it_was_begun(objective):
+    way = Way(objective, 0.0)
+    way.curvature = 1.0
+    places = []
+    for seed in range(4):
+        way.push(draw_step(objective, seed), 1.0)
+        way.advance()
+        if seed == 1:
+            way.forget_mean()
+        if seed > 1:
+            way.average()
+            places.append(way.place)
+    for number, part in enumerate(way.mean):
+        torch.testing.assert_close(part, (places[0][number] + places[1][number]) / 2)
+
+
+def test_the_place_at_the_start_is_the_weights_as_they_were(objective):
+    way, before = Way(objective, 0.0), objective.classifier.sha256()
+    way.write(draw_step(objective))
+    assert objective.classifier.sha256() != before
+    way.write(way.place)
+    assert objective.classifier.sha256() == before

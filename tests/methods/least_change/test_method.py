@@ -1,0 +1,173 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from expunge import Strength, unlearn
+from expunge.compute.runtime import Precision
+from expunge.methods.descent import Descent
+from expunge.methods.least_change import robust as penalised
+from expunge.methods.least_change.exact import Exact
+from expunge.methods.least_change.layers import Layer
+from expunge.methods.least_change.method import LeastChange
+from expunge.methods.least_change.robust import Robust
+from expunge.methods.published.negative_gradient import NegativeGradient
+from expunge.surrogates.inverted import CACHE_VARIABLE
+from expunge.surrogates.mix import ProbeMix
+from expunge.task.edit import measure_expected_cost
+from expunge.task.evaluation import compute_logits
+from expunge.task.task import Limits, StopReason
+
+PUSHED = NegativeGradient(descent=Descent())
+"""With BatchNorm as `least-change` has it."""
+QUICK = {"probes": ProbeMix(mixes=80, inverted=0, procedural=40)}
+
+
+def exact(**changes):
+    return LeastChange(**QUICK, exact=Exact(probe_batch=16, **changes))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+
+
+def change_elsewhere(edit):
+    """Return the mean squared change of the logits on images that have nothing to do with the rows."""
+    others = torch.rand(200, 3, 8, 6, generator=torch.Generator().manual_seed(5))
+    logits = (compute_logits(each, others) for each in (edit.task.classifier, edit.classifier))
+    return (next(logits) - next(logits)).square().mean()
+
+
+def test_it_changes_other_answers_far_less_than_negative_gradient(trained, rows):
+    ours = unlearn(trained, rows, method=exact(steps=20), strength=Strength.EXACT)
+    other = unlearn(trained, rows, method=PUSHED)
+    assert change_elsewhere(ours) < 0.5 * change_elsewhere(other)
+
+
+def test_every_row_is_over_its_boundary_by_about_the_margin(trained, rows):
+    edit = unlearn(trained, rows, method=exact(steps=20, margin=0.7), strength=Strength.EXACT)
+    assert edit.stop_reason is StopReason.GOAL_REACHED
+    gaps = edit.task.goal.gap(compute_logits(edit.classifier, rows.x), edit.task.labels)
+    assert float(gaps.max()) < -0.5
+
+
+def test_both_forms_of_the_jacobian_give_the_same_edit(trained, rows):
+    held, anew = (
+        unlearn(
+            trained,
+            rows,
+            method=exact(steps=6, memory_gigabytes=memory),
+            strength=Strength.EXACT,
+        )
+        for memory in (1.0, 1e-6)
+    )
+    for name, tensor in held.classifier.network.state_dict().items():
+        torch.testing.assert_close(anew.classifier.network.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_batchnorm_and_what_is_no_layer_stay_as_they_are(trained, rows):
+    edit = unlearn(trained, rows, method=exact(steps=6), strength=Strength.EXACT)
+    assert all(name.startswith(("0.", "3.", "8.")) for name in edit.compute_patch())
+
+
+ROBUST = Robust(steps=40, probe_batch=16, copies=24)
+
+
+@pytest.mark.parametrize("strength", list(Strength))
+def test_bfloat16_forgets_as_well_and_changes_other_answers_hardly_more(trained, rows, strength):
+    few = rows.rows([0, 1])
+    plain, reduced = (
+        unlearn(trained, few, method=replace(exact(steps=20), robust=ROBUST, precision=precision), strength=strength)
+        for precision in (Precision.FLOAT32, Precision.BFLOAT16)
+    )
+    assert plain.stop_reason is reduced.stop_reason is StopReason.GOAL_REACHED
+    assert not torch.equal(*(compute_logits(each.classifier, few.x) for each in (plain, reduced)))
+    assert float(change_elsewhere(reduced)) < 1.3 * float(change_elsewhere(plain))
+
+
+def test_robust_forgetting_holds_on_fresh_copies(trained, rows):
+    edit = unlearn(trained, rows.rows([0, 1]), method=LeastChange(**QUICK, robust=ROBUST))
+    assert edit.task.strength is Strength.ROBUST
+    assert edit.stop_reason is StopReason.GOAL_REACHED
+    assert edit.achieved.all()
+    assert edit.measure_robust_goal().share > 0.9
+
+
+def test_robust_forgetting_changes_other_answers_less_than_pushing_copies_alone(trained, rows):
+    few = rows.rows([0, 1])
+    ours = unlearn(trained, few, method=LeastChange(**QUICK, robust=ROBUST))
+    other = unlearn(trained, few, method=PUSHED, strength=Strength.ROBUST)
+    assert change_elsewhere(ours) < 0.5 * change_elsewhere(other)
+
+
+def test_only_the_last_layers_change_in_a_deep_network():
+    layers = tuple(Layer(str(number), nn.Linear(2, 2)) for number in range(20))
+    assert Robust(depth=0.35).deepest(layers) == layers[13:]
+    assert Robust(depth=0.1).deepest(layers) == layers[14:]
+    assert Robust(depth=1.0).deepest(layers) == layers
+    assert Robust(depth=0.1).deepest(layers[:3]) == layers[:3]
+
+
+def test_layers_that_are_not_edited_stay_as_they_are(trained, rows, monkeypatch):
+    monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
+    robust = replace(ROBUST, depth=0.3, steps=4)
+    edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=4))
+    assert {name.partition(".")[0] for name in edit.compute_patch()} == {"8"}
+
+
+def test_a_new_label_is_taken_by_copies_too(trained, relabelled):
+    edit = unlearn(trained, relabelled.rows([0, 1]), method=LeastChange(**QUICK, robust=ROBUST))
+    assert edit.task.goal.name == "relabel"
+    assert edit.achieved.all()
+    assert edit.measure_robust_goal().share > 0.9
+
+
+def test_what_holds_decides_how_much_copies_weigh(trained, rows):
+    weights = []
+    for share in (0.01, 0.99):
+        robust = replace(ROBUST, steps=30, share=share)
+        edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=30))
+        weights.append(edit.trace[-1].losses["weight"])
+    assert weights[0] < weights[1]
+
+
+def test_steps_after_the_planned_ones_want_more_copies_until_enough_hold(trained, rows, monkeypatch):
+    robust = replace(ROBUST, steps=60, share=0.4, gain=1.0, margin=0.0, temperature=0.1)
+    stopped = {}
+    for rise in (0.04, 0.0):
+        monkeypatch.setattr(penalised, "CLOSING_RISE", rise)
+        stopped[rise] = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust)).stop_reason
+    assert stopped == {0.04: StopReason.GOAL_REACHED, 0.0: StopReason.STEP_LIMIT}
+
+
+def test_an_edit_says_what_was_chosen_for_the_sizes_left_open(trained, rows):
+    edit = unlearn(trained, rows, method=LeastChange(**QUICK), strength=Strength.EXACT, limits=Limits(steps=1))
+    assert (edit.settings["exact"]["steps"], edit.settings["exact"]["probe_batch"]) == (50, 96)
+    assert edit.settings["robust"]["copies"] == 96
+    assert (Exact().resolve(64 * 64).steps, Exact().resolve(224 * 224).steps) == (50, 24)
+
+
+def test_open_sizes_follow_the_number_of_rows():
+    sizes = [Robust().resolve(rows, 32 * 32) for rows in (16, 64, 256)]
+    assert [(each.steps, each.probe_batch, each.copies, each.joined, each.share) for each in sizes] == [
+        (80, 128, 96, 0.4, 0.975),
+        (120, 192, 128, 0.6, 0.94),
+        (160, 256, 256, 0.8, 0.915),
+    ]
+    assert Robust(steps=7, joined=0.0).resolve(256, 32 * 32).joined == 0.0
+    large = Robust().resolve(64, 224 * 224)
+    assert (large.steps, large.probe_batch, large.copies) == (120, 96, 64)
+
+
+def test_the_expected_cost_comes_from_probes_kept_out(trained, rows):
+    edit = unlearn(trained, rows, method=exact(steps=10), strength=Strength.EXACT)
+    assert edit.expected.probes == 12
+    assert 0 <= edit.expected.churn <= 100
+    assert edit.expected.logit_change > 0
+
+
+def test_the_expected_cost_of_no_change_is_nothing(trained, rows):
+    expected = measure_expected_cost(trained, trained, rows.x)
+    assert (expected.churn, expected.logit_change, expected.probes) == (0.0, 0.0, 6)

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.methods.published.amun import Amun, AmunRetain, NearestSearch, find_nearest, join_with_nearest
+from expunge.methods.unlearn import unlearn
+from expunge.models.classifier import Bounds
+from expunge.surrogates.attack import l2_norms
+from expunge.task.task import Task
+
+SEARCH = NearestSearch()
+
+
+def find(classifier, x, search=SEARCH, batch_size=256):
+    return find_nearest(classifier.frozen_copy(), x, search, CostMeter(Runtime(batch_size=batch_size)))
+
+
+def test_examples_flip_the_prediction_and_carry_it_as_their_label(trained, rows):
+    nearest = find(trained, rows.x, batch_size=4)
+    assert bool(nearest.found.all())
+    predicted = trained(nearest.x).argmax(dim=1)
+    assert torch.equal(predicted, nearest.labels)
+    assert bool((predicted != rows.y).all())
+    assert nearest.x.min() >= 0
+    assert nearest.x.max() <= 1
+
+
+def test_examples_are_near_minimal_against_a_binary_search(trained, rows):
+    """A bisection over the radius, with the same attack at each, finds none at less than half the distance."""
+    found = l2_norms(find(trained, rows.x).x - rows.x).flatten()
+    for row, distance in enumerate(found.tolist()):
+        low, high = 0.0, distance
+        for _ in range(6):
+            middle = (low + high) / 2
+            near = find(trained, rows.x[row : row + 1], NearestSearch(first_radius=middle, steps=100))
+            reached = float(l2_norms(near.x - rows.x[row : row + 1]))
+            low, high = (low, min(middle, reached)) if reached <= middle + 1e-6 else (middle, high)
+        assert distance <= 2 * high + 1e-5
+
+
+def test_the_distance_to_a_linear_boundary_is_at_most_a_step_more_than_the_exact_one(linear_classifier):
+    weight = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    classifier = linear_classifier(weight, torch.tensor([0.3, 0.0]), Bounds(-5.0, 5.0))
+    x = torch.zeros(1, 1, 2, 2)
+    distance = float(l2_norms(find(classifier, x).x - x))
+    exact = 0.3 / 2**0.5
+    assert exact < distance <= 1.2 * exact
+
+
+def test_rows_that_nothing_flips_have_no_example(trained, rows, linear_classifier):
+    constant = linear_classifier(torch.zeros(2, 4), torch.tensor([1.0, 0.0]))
+    nearest = find(constant, torch.rand(3, 1, 2, 2))
+    assert not bool(nearest.found.any())
+
+
+def test_rows_keep_their_labels_beside_their_examples(trained, rows):
+    images = join_with_nearest(Task.create(trained, rows), SEARCH, CostMeter(Runtime()))
+    assert len(images.ids) == 12
+    assert torch.equal(images.labels[:6], rows.y)
+    assert bool((images.labels[6:] != rows.y).all())
+    assert torch.equal(images.load(range(6)), rows.x)
+
+
+@pytest.mark.parametrize(("kind", "images"), [(Amun, 12), (AmunRetain, 32)])
+def test_an_epoch_goes_through_everything_once(trained, rows, retain, plain_training, kind, images):
+    one, two = (
+        unlearn(trained, rows, method=kind(training=plain_training(epochs=epochs)), retain=retain) for epochs in (1, 2)
+    )
+    assert two.cost.gradient_evaluations - one.cost.gradient_evaluations == images

@@ -1,0 +1,134 @@
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from expunge.base.errors import ClassifierError
+from expunge.models.sources.weights import fill, last_length, read_weights
+
+
+class Surprise:
+    """Something that unpickling would run."""
+
+    def __reduce__(self):
+        return (print, ("this must never be printed",))
+
+
+def same(weights, network):
+    state = network.state_dict()
+    return weights.keys() == state.keys() and all(torch.equal(weights[name], state[name]) for name in state)
+
+
+def test_safetensors(small_network, tmp_path):
+    save_file(small_network.state_dict(), tmp_path / "a.safetensors")
+    assert same(read_weights(tmp_path / "a.safetensors"), small_network)
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
+def test_checkpoints(small_network, tmp_path, wrapper, prefix):
+    state = {prefix + name: tensor for name, tensor in small_network.state_dict().items()}
+    torch.save(state if wrapper is None else {"epoch": 3, wrapper: state}, tmp_path / "a.pth")
+    assert same(read_weights(tmp_path / "a.pth"), small_network)
+
+
+def test_prefix_of_some_names_only_stays(tmp_path):
+    weights = {"module.weight": torch.ones(2), "head": torch.ones(3)}
+    torch.save(weights, tmp_path / "a.pt")
+    assert read_weights(tmp_path / "a.pt").keys() == weights.keys()
+
+
+@pytest.mark.parametrize("content", ["object", "module", "old"])
+def test_pickled_objects_are_refused_with_the_safe_way(small_network, tmp_path, capsys, content):
+    path = tmp_path / "a.pt"
+    if content == "old":
+        path.write_bytes(pickle.dumps(Surprise(), protocol=2))
+    else:
+        torch.save({"model": Surprise()} if content == "object" else small_network, path)
+    with pytest.raises(ClassifierError, match=r"a\.pt`: expected tensors only, got pickled objects.*save_file"):
+        read_weights(path)
+    assert "never" not in capsys.readouterr().out
+
+
+def test_whole_modules_say_how_to_convert(small_network, tmp_path):
+    torch.save(small_network, tmp_path / "a.pt")
+    with pytest.raises(ClassifierError, match=r"expected tensors only, got pickled objects.*model\.state_dict\(\)"):
+        read_weights(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("kept", [0, 5, 300, -20])
+def test_truncated_files_are_damaged(small_network, tmp_path, suffix, kept):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".pt":
+        torch.save(small_network.state_dict(), path)
+    else:
+        save_file(small_network.state_dict(), path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ClassifierError, match=rf"a\{suffix}`: expected .*the file is damaged"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize(
+    "content", ["<html>404 not found</html>", "hello", "version https://git-lfs.github.com/spec/v1"]
+)
+def test_something_else_is_damaged(tmp_path, suffix, content):
+    (tmp_path / f"a{suffix}").write_text(content)
+    with pytest.raises(ClassifierError, match="the file is damaged"):
+        read_weights(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"optimizer": {"lr": 0.1}, "epoch": 2}, "expected a state dict, or one under .*, got optimizer, epoch"),
+        ({}, "got an empty one"),
+        ([1, 2], "got list"),
+    ],
+)
+def test_checkpoints_without_a_state_dict_are_named(tmp_path, content, words):
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(ClassifierError, match=words):
+        read_weights(tmp_path / "a.pt")
+
+
+def test_missing_and_unknown_files_are_named(tmp_path):
+    with pytest.raises(ClassifierError, match=r"gone\.pt`: expected a file of weights, got none there"):
+        read_weights(tmp_path / "gone.pt")
+    (tmp_path / "a.onnx").write_bytes(b"x")
+    with pytest.raises(ClassifierError, match=r"expected a file of weights \(\.safetensors, \.pt.*got \.onnx"):
+        read_weights(tmp_path / "a.onnx")
+
+
+def test_another_architecture_is_described(small_network):
+    weights = small_network.state_dict()
+    del weights["0.bias"], weights["1.weight"]
+    weights |= {"extra": torch.ones(1), "3.weight": torch.ones(3, 5)}
+    words = (
+        r"2 missing \(0\.bias, \.\.\.\), 1 surplus \(extra\), 1 misshapen \(3\.weight \(3, 5\) instead of \(3, 16\)\)"
+    )
+    with pytest.raises(ClassifierError, match=rf"`a\.pt`: expected the weights of this architecture, got {words}"):
+        fill(small_network, weights, place="a.pt")
+
+
+def test_batch_counters_may_be_missing(small_network):
+    weights = {name: tensor for name, tensor in small_network.state_dict().items() if "num_batches" not in name}
+    fill(small_network, weights, place="here")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_float_types_become_the_networks(small_network, dtype):
+    weights = {name: tensor.to(dtype) for name, tensor in small_network.state_dict().items() if "num_b" not in name}
+    fill(small_network, weights, place="here")
+    assert {parameter.dtype for parameter in small_network.parameters()} == {torch.float32}
+    assert torch.equal(small_network[3].weight, weights["3.weight"].float())
+
+
+def test_last_length(small_network):
+    assert last_length(small_network) == 3
+    assert last_length(small_network, {"3.bias": torch.zeros(7)}) == 7
+    with pytest.raises(ClassifierError, match="a module with weights to edit"):
+        last_length(nn.ReLU())

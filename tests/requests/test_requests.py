@@ -1,0 +1,378 @@
+"""Requests one after another: apply, keep forgotten, undo, withdraw, purge."""
+
+import zlib
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+import torch
+
+from expunge.base.errors import ForgetSetError, LedgerError
+from expunge.base.tensors import sha256_tensors
+from expunge.compute.runtime import Runtime
+from expunge.data.forget import ForgetSet
+from expunge.requests.apply import apply_waiting
+from expunge.requests.continual import find_lost, forget_more, holds, join
+from expunge.requests.create import create_project
+from expunge.requests.duplicates import HERE, TRAINING, find_duplicates
+from expunge.requests.images import load_rows
+from expunge.requests.project import Ledger
+from expunge.requests.purge import purge_due, purge_fingerprints, purge_images
+from expunge.requests.receive import Wish, receive, supply
+from expunge.requests.recovery import writing
+from expunge.requests.rewind import undo, withdraw
+from expunge.requests.state import State
+from expunge.requests.verify import sha256_weights_file, verify_project
+from expunge.requests.versions import Bench, Start, _blame_new
+from expunge.requests.weights import load_first, read_current, rebuild, with_weights
+
+
+def classifier_of(ledger):
+    return with_weights(load_first(ledger).classifier, read_current(ledger))
+
+
+def add(ledger, rows, wish):
+    return receive(ledger, rows, wish).name
+
+
+@pytest.fixture
+def three(project, rows_of, wishes):
+    """Return a project with three applied requests whose images are kept, each a version of its own."""
+    with writing(project) as ledger:
+        for number in range(3):
+            add(ledger, rows_of(60, seed=0).rows(range(4 * number, 4 * number + 4)), wishes.keeping)
+        apply_waiting(ledger, Runtime(), batch=1)
+    return project
+
+
+def test_a_request_goes_from_validated_to_verified(project, rows_of, wishes):
+    with writing(project) as ledger:
+        name = add(ledger, rows_of(4, seed=0), wishes.keeping)
+        assert (name, ledger.state.find(name).state) == ("R0001", State.VALIDATED)
+        before = ledger.state.weights_sha256
+        report = apply_waiting(ledger, Runtime())
+        request = ledger.state.find(name)
+        assert (request.state, request.version) == (State.VERIFIED, 1)
+        assert [kind for _, kind, _ in request.history] == ["received", "validated", "applied", "verified"]
+        assert report.versions[0].base_sha256 == before
+        assert report.versions[0].result_sha256 == ledger.state.weights_sha256 != before
+        assert not (classifier_of(ledger)(rows_of(4, seed=0).x).argmax(dim=1) == rows_of(4, seed=0).y).any()
+    reopened = Ledger.open(project)
+    assert reopened.state.find(name) == ledger.state.find(name)
+    assert verify_project(reopened).problems == ()
+
+
+def test_waiting_requests_of_one_method_are_one_version_or_batches(project, rows_of, wishes):
+    rows = rows_of(60, seed=0)
+    with writing(project) as ledger:
+        for number in range(3):
+            add(ledger, rows.rows([number]), wishes.keeping)
+        add(ledger, rows.rows([3]), replace(wishes.keeping, seed=7))
+        report = apply_waiting(ledger, Runtime(), batch=2)
+        assert [version.requests for version in report.versions] == [("R0001", "R0002"), ("R0003",), ("R0004",)]
+
+
+def test_later_requests_leave_earlier_ones_forgotten(three):
+    ledger = Ledger.open(three)
+    classifier = classifier_of(ledger)
+    for name in ("R0001", "R0002", "R0003"):
+        assert holds(classifier, load_rows(ledger, ledger.state.find(name))).all()
+    assert [version.figures["checked"] for version in ledger.state.lineage()] == [0, 4, 8]
+
+
+def test_rows_that_came_back_are_repaired_in_the_same_edit(project, rows_of, wishes):
+    """The earlier row has not been forgotten at all here, so the first round finds it and the second repairs it."""
+    with writing(project) as ledger:
+        classifier = classifier_of(ledger)
+        add(ledger, rows_of(60, seed=0).rows([0]), wishes.keeping)
+        how = ledger.state.find("R0001").how
+        rows = rows_of(60, seed=0)
+        earlier = {"R0009": ForgetSet(("R0009/a", "R0009/b"), rows.x[20:22], rows.y[20:22])}
+        outcome = forget_more(classifier, {"R0001": rows.rows([0])}, earlier, how, Runtime())
+        assert "R0009/a" in outcome.repaired
+        assert outcome.rounds >= 2
+        assert find_lost(outcome.classifier, earlier) == {}
+        assert holds(outcome.classifier, rows.rows([0])).all()
+
+
+def test_an_edit_from_the_first_classifier_forgets_all_rows_and_can_be_undone(three, rows_of, wishes):
+    with writing(three) as ledger:
+        before, rows = ledger.state.weights_sha256, rows_of(60, seed=0)
+        still_right = (classifier_of(ledger)(rows.x).argmax(dim=1) == rows.y).nonzero().flatten()[:2].tolist()
+        add(ledger, rows.rows(still_right), wishes.keeping)
+        (version,) = apply_waiting(ledger, Runtime(), start=Start.FIRST).versions
+        assert (version.figures["start"], version.figures["rounds"], version.figures["repaired"]) == ("first", 1, [])
+        assert (version.base_sha256, version.requests) == (before, ("R0004",))
+        assert find_lost(classifier_of(ledger), {"all": rows.rows([*range(12), *still_right])}) == {}
+        bench = Bench.open(ledger, Runtime())
+        every = {name: load_rows(ledger, ledger.state.find(name)) for name in ("R0001", "R0002", "R0003", "R0004")}
+        alone = forget_more(bench.first.classifier, every, {}, ledger.state.find("R0004").how, Runtime())
+        assert sha256_tensors(alone.classifier.network.state_dict()) == ledger.state.weights_sha256
+        undo(ledger)
+        assert ledger.state.weights_sha256 == before
+    assert verify_project(Ledger.open(three)).problems == ()
+
+
+def test_an_edit_from_the_first_classifier_needs_all_images(project, rows_of, wishes):
+    with writing(project) as ledger:
+        rows = rows_of(60, seed=0)
+        add(ledger, rows.rows([0, 1]), wishes.plain)
+        apply_waiting(ledger, Runtime())
+        still_right = (classifier_of(ledger)(rows.x).argmax(dim=1) == rows.y).nonzero().flatten()[:2].tolist()
+        name = add(ledger, rows.rows(still_right), wishes.keeping)
+        entries = len(ledger.entries)
+        with pytest.raises(LedgerError, match=r"`--from`: expected the images of all earlier requests.*none for R0001"):
+            apply_waiting(ledger, Runtime(), start=Start.FIRST)
+        assert len(ledger.entries) == entries
+        assert apply_waiting(ledger, Runtime()).verified == (name,)
+
+
+def test_who_is_blamed_where_all_rows_move_together():
+    assert _blame_new({}, ["R0002"]) == {}
+    assert _blame_new({"R0001": "stuck", "R0002": "too"}, ["R0002", "R0003"]) == {"R0002": "too"}
+    assert _blame_new({"R0001": "stuck"}, ["R0002", "R0003"]) == {"R0002": "stuck", "R0003": "stuck"}
+
+
+def test_a_request_that_contradicts_an_earlier_one_fails_and_changes_nothing(project, rows_of, wishes):
+    rows = rows_of(4, seed=0)
+    with writing(project) as ledger:
+        add(ledger, rows, wishes.keeping)
+        apply_waiting(ledger, Runtime())
+        before = ledger.state.weights_sha256
+        answer = classifier_of(ledger)(rows.x).argmax(dim=1)
+        back = ForgetSet(rows.ids, rows.x, answer, rows.y)
+        name = add(ledger, back, wishes.keeping)
+        report = apply_waiting(ledger, Runtime())
+        assert list(report.failed) == [name]
+        assert ledger.state.find(name).state is State.FAILED
+        assert ledger.state.weights_sha256 == before
+        assert apply_waiting(ledger, Runtime()).versions == ()
+
+
+def test_requests_with_and_without_new_labels_join_as_labels(classifier, rows):
+    part, other = rows.rows([0, 1]), rows.rows([2])
+    joined = join([part, ForgetSet(("new",), other.x, other.y, (other.y + 1) % 5)], classifier)
+    best = classifier(part.x).scatter(1, part.y.unsqueeze(1), -torch.inf).argmax(dim=1)
+    assert joined.y_new.tolist() == [*best.tolist(), int(other.y + 1) % 5]
+    assert join([part, other], classifier).y_new is None
+
+
+def test_undo_restores_every_bit(three):
+    with writing(three) as ledger:
+        shas = [ledger.state.sha256_of(number) for number in range(4)]
+        for number in (3, 2, 1):
+            assert undo(ledger).number == number
+            assert ledger.state.weights_sha256 == shas[number - 1]
+            assert sha256_weights_file(three / "current.safetensors") == shas[number - 1]
+            assert ledger.state.find(f"R000{number}").state is State.VALIDATED
+        with pytest.raises(LedgerError, match="expected a version to undo, got the first classifier"):
+            undo(ledger)
+        assert [version.requests for version in apply_waiting(ledger, Runtime()).versions] == [
+            ("R0001", "R0002", "R0003")
+        ]
+        assert ledger.state.newest == 4
+    assert verify_project(Ledger.open(three)).problems == ()
+
+
+def test_withdrawing_an_earlier_request_applies_the_later_ones_anew(three):
+    with writing(three) as ledger:
+        report = withdraw(ledger, "R0001", "a mistake", Runtime())
+        assert [version.requests for version in report.versions] == [("R0002",), ("R0003",)]
+        assert [version.parent for version in ledger.state.lineage()] == [0, 4]
+        assert ledger.state.find("R0001").state is State.WITHDRAWN
+        assert ledger.state.find("R0001").images is None
+        assert [one.name for one in ledger.state.in_state(State.VERIFIED)] == ["R0002", "R0003"]
+        classifier = classifier_of(ledger)
+        assert all(holds(classifier, load_rows(ledger, ledger.state.find(name))).all() for name in ("R0002", "R0003"))
+        with pytest.raises(LedgerError, match="got a withdrawn one"):
+            withdraw(ledger, "R0001", "", Runtime())
+    assert verify_project(Ledger.open(three)).problems == ()
+
+
+def test_withdrawing_the_newest_and_a_waiting_request(three, rows_of, wishes):
+    with writing(three) as ledger:
+        second = ledger.state.sha256_of(2)
+        assert withdraw(ledger, "R0003", "", Runtime()).versions == ()
+        assert ledger.state.weights_sha256 == second == sha256_weights_file(three / "current.safetensors")
+        rows = rows_of(60, seed=0)
+        right = (classifier_of(ledger)(rows.x).argmax(dim=1) == rows.y).nonzero().flatten().tolist()
+        name = add(ledger, rows.rows(right[-1:]), wishes.plain)
+        withdraw(ledger, name, "changed their mind", Runtime())
+        assert ledger.state.find(name).images is None
+        assert not list((three / "images").glob(f"{name}*"))
+
+
+def test_withdrawing_needs_the_images_of_later_requests(project, rows_of, wishes):
+    rows = rows_of(60, seed=0)
+    with writing(project) as ledger:
+        for number in range(2):
+            add(ledger, rows.rows([number]), wishes.plain)
+            apply_waiting(ledger, Runtime())
+        with pytest.raises(LedgerError, match=r"got none for R0002; give them once more: .* --again R0002"):
+            withdraw(ledger, "R0001", "", Runtime())
+        with pytest.raises(LedgerError, match="expected the images that it came with, got others; not found: row-1"):
+            supply(ledger, "R0002", rows.rows([7]))
+        supply(ledger, "R0002", rows.rows([7, 1]))
+        assert withdraw(ledger, "R0001", "", Runtime()).versions[0].requests == ("R0002",)
+
+
+def test_after_undo_a_request_without_images_is_named_not_applied(project, rows_of, wishes):
+    with writing(project) as ledger:
+        add(ledger, rows_of(3, seed=0), wishes.plain)
+        apply_waiting(ledger, Runtime())
+        undo(ledger)
+        assert apply_waiting(ledger, Runtime()).without_images == ("R0001",)
+        with pytest.raises(LedgerError, match="R0001`: expected its images"):
+            apply_waiting(ledger, Runtime(), names=["R0001"])
+
+
+def test_requests_without_images_are_reported_as_uncheckable(project, rows_of, wishes):
+    with writing(project) as ledger:
+        for number, wish in enumerate((wishes.plain, wishes.keeping, wishes.plain)):
+            add(ledger, rows_of(60, seed=0).rows([number]), wish)
+            report = apply_waiting(ledger, Runtime())
+        assert report.versions[0].figures["uncheckable"] == ["R0001"]
+        assert report.versions[0].figures["checked"] == 1
+
+
+def traces_of(rows):
+    """Return byte strings that would show the pixels, as the formats that might hold them store them."""
+    levels = (rows.x * 255).round().to(torch.uint8)
+    found = []
+    for image, level in zip(rows.x, levels, strict=True):
+        found += [image.numpy().tobytes()[:120], level.numpy().tobytes()[:30]]
+        found += [
+            level.permute(1, 2, 0).contiguous().numpy().tobytes()[:30],
+            level.numpy().tobytes()[:30].hex().encode(),
+        ]
+    return found
+
+
+def readable_bytes(folder):
+    """Yield the content of every file, and of what is compressed in it."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            yield content
+            start = content.find(b"\x78\xda")
+            while start >= 0:
+                with suppress(zlib.error):
+                    yield zlib.decompressobj().decompress(content[start:])
+                start = content.find(b"\x78\xda", start + 1)
+
+
+def test_no_trace_of_the_pixels_is_in_the_folder_at_any_time(project, rows_of, wishes):
+    rows = rows_of(6, seed=0)
+    with writing(project) as ledger:
+        add(ledger, rows, wishes.plain)
+        everything = list(readable_bytes(project))
+        assert not any(trace in content for content in everything for trace in traces_of(rows))
+        (stored,) = (project / "images").iterdir()
+        sealed = stored.read_bytes()
+        apply_waiting(ledger, Runtime())
+        assert list((project / "images").iterdir()) == []
+        everything = list(readable_bytes(project))
+        assert not any(trace in content for content in everything for trace in [*traces_of(rows), sealed[:40]])
+        (event,) = [entry.body for entry in ledger.entries if entry.kind == "purged"]
+        assert [file["path"] for file in event["files"]] == [f"images/{stored.name}"]
+        assert ledger.state.find("R0001").images is None
+
+
+def test_kept_images_go_when_their_day_has_passed(project, rows_of, wishes):
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    with writing(project) as ledger:
+        add(ledger, rows_of(3, seed=0), wishes.keeping)
+        add(ledger, rows_of(60, seed=0).rows([9]), Wish(keep_until=yesterday))
+        with pytest.raises(LedgerError, match="R0001`: expected a verified or withdrawn request, got validated"):
+            purge_images(ledger, [ledger.state.find("R0001")])
+        report = apply_waiting(ledger, Runtime())
+        assert [file.path[:12] for file in report.deleted] == ["images/R0002"]
+        assert purge_due(ledger) == []
+        assert [file.path[:12] for file in purge_images(ledger, [ledger.state.find("R0001")])] == ["images/R0001"]
+    assert verify_project(Ledger.open(project)).problems == ()
+
+
+def test_caches_made_during_an_edit_are_deleted(project, rows_of, wishes):
+    with writing(project) as ledger:
+        (project / "cache").mkdir()
+        (project / "cache" / "probes.safetensors").write_bytes(b"probes")
+        add(ledger, rows_of(3, seed=0), wishes.plain)
+        assert "cache/probes.safetensors" in [file.path for file in apply_waiting(ledger, Runtime()).deleted]
+        assert not any((project / "cache").iterdir())
+
+
+def test_caches_stay_while_all_images_do(project, rows_of, wishes):
+    with writing(project) as ledger:
+        (project / "cache").mkdir()
+        (project / "cache" / "probes.safetensors").write_bytes(b"probes")
+        add(ledger, rows_of(3, seed=0), wishes.keeping)
+        assert apply_waiting(ledger, Runtime()).deleted == ()
+        assert [path.name for path in (project / "cache").iterdir()] == ["probes.safetensors"]
+        gone = purge_images(ledger, [ledger.state.find("R0001")])
+        assert "cache/probes.safetensors" in [file.path for file in gone]
+        (project / "cache" / "probes.safetensors").write_bytes(b"probes")
+        assert [file.path for file in purge_due(ledger)] == ["cache/probes.safetensors"]
+
+
+def test_duplicates_are_found_in_the_request_in_earlier_ones_and_in_training_data(project, rows_of, wishes):
+    from expunge.data.images import TensorImages  # noqa: PLC0415
+
+    rows = rows_of(6, seed=0)
+    noise = torch.randint(-1, 2, rows.x[:1].shape, generator=torch.Generator().manual_seed(0)) / 255
+    near = (rows.x[:1] + noise).clamp(0, 1)
+    with writing(project) as ledger:
+        add(ledger, rows.rows([0, 1]), wishes.keeping)
+        request = ForgetSet(("same", "again", "near"), torch.cat([rows.x[1:2], rows.x[1:2], near]), rows.y[[1, 1, 0]])
+        training = TensorImages(["t0", "t1", "near"], rows.y[:3], torch.cat([rows.x[:2], near]))
+        found = {
+            (match.id, match.place, match.other, match.bits is None)
+            for match in find_duplicates(ledger, request, training)
+        }
+        assert {
+            ("again", HERE, "same", True),
+            ("same", "R0001", "row-1", True),
+            ("near", "R0001", "row-0", False),
+            ("near", TRAINING, "t0", False),
+            ("again", TRAINING, "t1", True),
+        } <= found
+        assert not any(place == TRAINING and other == "near" for _, place, other, _ in found)
+        assert purge_fingerprints(ledger, [ledger.state.find("R0001")]) == 1
+        left = {(match.id, match.place) for match in find_duplicates(ledger, request)}
+        assert ("near", "R0001") not in left
+        assert ("same", "R0001") in left
+
+
+def test_rows_that_do_not_fit_are_refused_before_anything_is_written(project, rows_of, wishes):
+    rows = rows_of(6, seed=0)
+    with writing(project) as ledger:
+        with pytest.raises(ForgetSetError, match=r"labels in 0\.\.2"):
+            add(ledger, ForgetSet(("a",), rows.x[:1], torch.tensor([3])), wishes.plain)
+        with pytest.raises(ForgetSetError, match="predicted as labelled"):
+            add(ledger, ForgetSet(rows.ids, rows.x, (rows.y + 1) % 3), wishes.plain)
+        add(ledger, rows, wishes.plain)
+        with pytest.raises(LedgerError, match=r"expected the shape \(3, 6, 5\) of earlier requests"):
+            add(ledger, ForgetSet(("a",), torch.rand(1, 3, 5, 6), torch.tensor([0])), wishes.plain)
+        with pytest.raises(LedgerError, match=r"expected R0001..R0001, got R0009"):
+            ledger.state.find("R0009")
+        assert len(ledger.entries) == 3
+
+
+def test_drift_is_measured_on_test_data_or_probes_and_held_against_the_budget(plan, tmp_path, rows_of, wishes):
+    for number, changed in enumerate(({"budget": 0.001}, {"data": None, "budget": 100.0})):
+        create_project(tmp_path / str(number), replace(plan, **changed))
+        with writing(tmp_path / str(number)) as ledger:
+            add(ledger, rows_of(30, seed=0), wishes.plain)
+            drift = apply_waiting(ledger, Runtime()).versions[0].figures["drift"]
+        assert drift["measured_on"] == ("test data", "probes")[number]
+        assert drift["over_budget"] is (number == 0)
+        assert (drift["accuracy"] is None) is (number == 1)
+        spent = drift["churn"] if number else drift["accuracy_first"] - drift["accuracy"]
+        assert drift["spent"] == pytest.approx(spent)
+
+
+def test_every_version_can_be_rebuilt_from_the_first_classifier(three):
+    ledger = Ledger.open(three)
+    for number in range(4):
+        rebuild(ledger, number)
+    assert date.fromisoformat(ledger.state.find("R0001").keep_until).year == 2999

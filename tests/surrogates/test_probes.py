@@ -1,0 +1,168 @@
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from expunge.base.errors import DataError
+from expunge.compute.context import CostMeter
+from expunge.compute.runtime import Runtime
+from expunge.data.forget import ForgetSet
+from expunge.models.classifier import Bounds, Classifier
+from expunge.surrogates.folder import load_probe_folder
+from expunge.surrogates.inverted import CACHE_VARIABLE, Inversion, has_batchnorm, invert_classifier
+from expunge.surrogates.mix import ProbeMix, draw_probes
+from expunge.surrogates.mixes import draw_mixes
+from expunge.surrogates.procedural import draw_leaves
+from expunge.task.evaluation import compute_logits
+from expunge.task.task import Task
+
+SHAPE = (3, 8, 6)
+FEW = Inversion(steps=3)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def meter():
+    return CostMeter(Runtime(batch_size=16))
+
+
+@pytest.mark.parametrize("bounds", [Bounds(), Bounds(-1, 3)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_leaves_stay_within_bounds_and_repeat_with_the_seed(bounds, channels):
+    leaves = draw_leaves(5, (channels, 9, 7), bounds, seeded())
+    assert leaves.shape == (5, channels, 9, 7)
+    assert float(leaves.min()) >= bounds.lower
+    assert float(leaves.max()) <= bounds.upper
+    assert torch.equal(leaves, draw_leaves(5, (channels, 9, 7), bounds, seeded()))
+    assert not torch.equal(leaves[0], leaves[1])
+
+
+def test_no_leaves_are_none():
+    assert draw_leaves(0, (3, 9, 7), Bounds(), seeded()).shape == (0, 3, 9, 7)
+
+
+def test_leaves_have_the_falling_spectrum_of_photographs():
+    leaves = draw_leaves(64, (1, 32, 32), Bounds(), seeded())
+    power = torch.fft.fft2(leaves - leaves.mean((2, 3), keepdim=True)).abs().square().mean((0, 1))
+    assert float(power[0, 1:4].mean()) > 5 * float(power[0, 12:16].mean())
+
+
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_mixes_stay_within_bounds_and_repeat_with_the_seed(count):
+    x = torch.rand(3, *SHAPE, generator=seeded(1))
+    mixes = draw_mixes(x, count, Bounds(), seeded())
+    assert mixes.shape == (count, *SHAPE)
+    assert torch.equal(mixes, draw_mixes(x, count, Bounds(), seeded()))
+    if count:
+        assert 0 <= float(mixes.min()) <= float(mixes.max()) <= 1
+
+
+def test_mixes_keep_a_distance_from_every_source():
+    x = torch.rand(4, 3, 32, 32, generator=seeded(1))
+    mixes = draw_mixes(x, 40, Bounds(), seeded())
+    nearest = (mixes[:, None] - x[None]).flatten(2).norm(dim=2).min(dim=1).values
+    assert float(nearest.min()) > 2.0
+
+
+def test_inversion_brings_the_statistics_nearer(trained):
+    frozen = trained.frozen_copy()
+    start = invert_classifier(frozen, 16, SHAPE, Inversion(steps=1, rate=1e-9), meter())
+    end = invert_classifier(frozen, 16, SHAPE, Inversion(steps=60), meter())
+    assert statistics_distance(frozen, end) < 0.7 * statistics_distance(frozen, start)
+    assert 0 <= float(end.min()) <= float(end.max()) <= 1
+
+
+def statistics_distance(classifier, x):
+    layer = next(part for part in classifier.module.modules() if isinstance(part, nn.BatchNorm2d))
+    entered = []
+    hook = layer.register_forward_pre_hook(lambda part, inputs: entered.append(inputs[0]))
+    classifier(x)
+    hook.remove()
+    return float((entered[0].mean((0, 2, 3)) - layer.running_mean).square().div(layer.running_var).mean())
+
+
+def test_inverted_images_come_from_the_cache_the_second_time(trained, cache):
+    frozen, first, second = trained.frozen_copy(), meter(), meter()
+    made = invert_classifier(frozen, 5, SHAPE, FEW, first)
+    assert first.cost().gradient_evaluations == 15
+    assert torch.equal(invert_classifier(frozen, 5, SHAPE, FEW, second), made)
+    assert second.cost().gradient_evaluations == 0
+    assert len(list(cache.glob("*.safetensors"))) == 1
+
+
+def test_another_classifier_or_setting_has_its_own_cache_entry(trained, cache):
+    frozen = trained.frozen_copy()
+    other = trained.frozen_copy()
+    other.network[0].bias += 0.1
+    for classifier, count, inversion in (
+        (frozen, 5, FEW),
+        (other, 5, FEW),
+        (frozen, 4, FEW),
+        (frozen, 5, Inversion(steps=2)),
+    ):
+        invert_classifier(classifier, count, SHAPE, inversion, meter())
+    assert len(list(cache.glob("*.safetensors"))) == 4
+
+
+def test_a_damaged_or_unwritable_cache_only_costs_time(trained, cache, monkeypatch):
+    frozen = trained.frozen_copy()
+    made = invert_classifier(frozen, 3, SHAPE, FEW, meter())
+    (path,) = cache.glob("*.safetensors")
+    path.write_bytes(b"half")
+    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, meter()), made)
+    blocked = cache / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv(CACHE_VARIABLE, str(blocked))
+    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, meter()), made)
+
+
+def test_inversion_leaves_the_classifier_as_it_was(trained):
+    frozen = trained.frozen_copy()
+    before = frozen.sha256()
+    invert_classifier(frozen, 3, SHAPE, FEW, meter())
+    assert frozen.sha256() == before
+    assert not any(part._forward_pre_hooks for part in frozen.module.modules())
+
+
+def test_a_mix_holds_what_it_is_told(trained, rows):
+    task = Task.create(trained, rows)
+    mix = ProbeMix(mixes=8, inverted=3, procedural=2, adversarial=1, inversion=FEW)
+    probes = draw_probes(trained.frozen_copy(), task, mix, meter())
+    assert probes.shape == (8 + 3 + 2 + len(rows), *SHAPE)
+    assert torch.equal(probes, draw_probes(trained.frozen_copy(), task, mix, meter()))
+
+
+def test_without_batchnorm_leaves_stand_in_for_inverted_images(rows):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(144, 5))
+    classifier = Classifier.wrap(network, num_classes=5)
+    assert not has_batchnorm(classifier)
+    y = compute_logits(classifier, rows.x).argmax(dim=1)
+    task = Task.create(classifier, ForgetSet(rows.ids, rows.x, y))
+    probes = draw_probes(classifier.frozen_copy(), task, ProbeMix(mixes=4), meter())
+    assert len(probes) == 4 + 1536
+
+
+def test_a_folder_of_images_is_resized_to_the_classifiers_input(tmp_path):
+    folder = tmp_path / "mine" / "deep"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (30, 20), (255, 0, 0)).save(folder / "red.png")
+    Image.new("L", (12, 40), 255).save(folder / "white.jpg")
+    probes = load_probe_folder(str(tmp_path / "mine"), SHAPE, Bounds(-1, 1))
+    assert probes.shape == (2, *SHAPE)
+    assert probes[0, :, 0, 0].tolist() == [1.0, -1.0, -1.0]
+
+
+def test_a_folder_without_or_with_broken_images_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="a folder with images"):
+        load_probe_folder(str(tmp_path), SHAPE, Bounds())
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"broken\.png.*an image that can be read"):
+        load_probe_folder(str(tmp_path), SHAPE, Bounds())
