@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from expunge._version import __version__
+from expunge.base.errors import OutputError
 from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
 from expunge.compute.context import Cost
 from expunge.models.classifier import Classifier
@@ -143,16 +144,17 @@ class Edit:
             overwrite: replace what an earlier run left in the folder.
 
         Raises:
-            OutputError: the folder is not empty, or a file can't be written.
+            OutputError: the folder is not empty, a file can't be written, or the edit has added layers.
         """
         folder = Path(folder)
+        patch = self.compute_patch()
         prepare_output_folder(folder, overwrite=overwrite)
         (folder / RESULT_FILE).unlink(missing_ok=True)
         forget = self.predict_forget_set()
         result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal())
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
         write_tensors(folder / WEIGHTS_FILE, self.classifier.network.state_dict(), {"format": "pt", **hashes})
-        write_tensors(folder / PATCH_FILE, self.compute_patch(), {"format": "pt", **hashes})
+        write_tensors(folder / PATCH_FILE, patch, {"format": "pt", **hashes})
         write_text(folder / PREDICTIONS_FILE, self._to_table(forget))
         write_text(folder / JOB_FILE, tomli_w.dumps(dict(job or self._to_job())))
         names = (WEIGHTS_FILE, PATCH_FILE, PREDICTIONS_FILE, JOB_FILE)
@@ -161,8 +163,15 @@ class Edit:
         return result
 
     def compute_patch(self) -> dict[str, Tensor]:
-        """Return after - before for every tensor that changed (integers as their new value)."""
+        """Return after - before for every tensor that changed (integers as their new value).
+
+        Raises:
+            OutputError: the method has added layers, and the given classifier has no place for their weights.
+        """
         before, after = self.task.classifier.network.state_dict(), self.classifier.network.state_dict()
+        added = sorted(after.keys() - before.keys())
+        if added:
+            raise OutputError("patch", "the given classifier's own tensors", f"others, too: {', '.join(added)}")
         changed = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
         return {
             name: tensor - before[name] if tensor.is_floating_point() else tensor for name, tensor in changed.items()
