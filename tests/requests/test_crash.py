@@ -32,7 +32,7 @@ from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo
 from expunge.requests.state import State
 from expunge.requests.verify import verify_project
-from expunge.runtime import Runtime
+from expunge.compute.runtime import Runtime
 
 versions.measure_robust_goal = partial(versions.measure_robust_goal, copies=1)
 template, points = Path(sys.argv[1]), int(sys.argv[3])
