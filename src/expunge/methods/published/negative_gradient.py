@@ -8,7 +8,6 @@ from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.plain import push_rows
-from expunge.models.modes import BatchNormMode
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
 
