@@ -45,6 +45,7 @@ class L2ULFaithful:
     """
 
     name: ClassVar[str] = "l2ul-faithful"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "L2UL as its authors' released code runs it"
     source: ClassVar[str] = "Cha et al., AAAI 2024, arXiv 2301.11578"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY

@@ -56,6 +56,7 @@ class Amun:
     """
 
     name: ClassVar[str] = "amun"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "fine-tune on the rows and their nearest adversarial examples"
     source: ClassVar[str] = "Ebrahimpour-Boroojeny et al., ICML 2025, arXiv 2503.00917"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN
@@ -83,6 +84,7 @@ class AmunRetain:
     """
 
     name: ClassVar[str] = "amun-retain"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "fine-tune on everything and the rows' nearest adversarial examples"
     source: ClassVar[str] = "Ebrahimpour-Boroojeny et al., ICML 2025, arXiv 2503.00917"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

@@ -39,6 +39,7 @@ class BadTeacher:
     """
 
     name: ClassVar[str] = "bad-teacher"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "learn the rows from an untrained network, the rest from the old one"
     source: ClassVar[str] = "Chundawat et al., AAAI 2023, arXiv 2205.08096"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

@@ -46,6 +46,7 @@ class BoundaryShrink:
     """
 
     name: ClassVar[str] = "boundary-shrink"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "push each row into its nearest other class"
     source: ClassVar[str] = "Chen et al., CVPR 2023, arXiv 2303.11570"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY

@@ -22,6 +22,7 @@ class Correct:
     """
 
     name: ClassVar[str] = "correct"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "train the rows toward their new (or a random other) label, no regulariser"
     source: ClassVar[str] = "baseline in Cha et al., AAAI 2024, arXiv 2301.11578; Graves et al., AAAI 2021"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY

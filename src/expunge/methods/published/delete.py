@@ -32,6 +32,7 @@ class Delete:
     """
 
     name: ClassVar[str] = "delete"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "distil the old answers with the row's label taken out"
     source: ClassVar[str] = "Zhou et al., CVPR 2025, arXiv 2503.23751"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY

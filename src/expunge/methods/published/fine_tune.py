@@ -22,6 +22,7 @@ class FineTune:
     """
 
     name: ClassVar[str] = "fine-tune"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "go on training on the retain data only"
     source: ClassVar[str] = "baseline in Golatkar et al., CVPR 2020, arXiv 1911.04933"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

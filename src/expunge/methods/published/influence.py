@@ -49,6 +49,7 @@ class Influence:
     """
 
     name: ClassVar[str] = "influence"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "one step away from the rows, by the Fisher matrix of the retain data"
     source: ClassVar[str] = "Izzo et al., AISTATS 2021, arXiv 2002.10077; WoodFisher in arXiv 2304.04934"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

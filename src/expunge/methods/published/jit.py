@@ -36,6 +36,7 @@ class JiT:
     """
 
     name: ClassVar[str] = "jit"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "smooth the classifier around the rows"
     source: ClassVar[str] = "Foster et al., 2024, arXiv 2402.01401"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

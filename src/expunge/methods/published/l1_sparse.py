@@ -25,6 +25,7 @@ class L1Sparse:
     """
 
     name: ClassVar[str] = "l1-sparse"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "fine-tune with an L1 penalty that fades out"
     source: ClassVar[str] = "Jia et al., NeurIPS 2023, arXiv 2304.04934"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

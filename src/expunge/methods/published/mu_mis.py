@@ -40,6 +40,7 @@ class MuMis:
     """
 
     name: ClassVar[str] = "mu-mis"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "lower the sensitivity of the rows' logits to their pixels"
     source: ClassVar[str] = "Cheng et al., ICLR 2026, arXiv 2402.15109"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

@@ -7,7 +7,7 @@ from expunge.compute.context import CostMeter
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.plain import push_rows
+from expunge.methods.published.plain import plain_descent, push_rows
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
 
@@ -23,6 +23,7 @@ class NegativeGradient:
     """
 
     name: ClassVar[str] = "negative-gradient"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "climb the rows' cross-entropy, no regulariser"
     source: ClassVar[str] = "Golatkar et al., CVPR 2020, arXiv 1911.04933"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY

@@ -29,6 +29,7 @@ class NegGradPlus:
     """
 
     name: ClassVar[str] = "neggrad-plus"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "descend on the retain data, climb a little on the rows"
     source: ClassVar[str] = "Kurmanji et al., NeurIPS 2023, arXiv 2302.09880"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

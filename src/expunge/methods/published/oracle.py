@@ -34,6 +34,7 @@ class Oracle:
     """
 
     name: ClassVar[str] = "oracle"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "push the rows away while training on the retain data"
     source: ClassVar[str] = "baseline in Cha et al., AAAI 2024, arXiv 2301.11578"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY

@@ -39,6 +39,7 @@ class RandomLabel:
     """
 
     name: ClassVar[str] = "random-label"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "train the rows on random labels and the rest on its own"
     source: ClassVar[str] = "Graves et al., AAAI 2021, arXiv 2010.10981"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

@@ -99,6 +99,7 @@ class Ruago:
     """
 
     name: ClassVar[str] = "ruago"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "learn adversarial answers for the rows, the old answers on inverted images"
     source: ClassVar[str] = "RUAGO, NeurIPS 2025, OpenReview 1YzRtbaAzZ"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

@@ -32,6 +32,7 @@ class SalUn:
     """
 
     name: ClassVar[str] = "salun"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "random labels on the weights with the largest forget gradient"
     source: ClassVar[str] = "Fan et al., ICLR 2024, arXiv 2310.12508"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

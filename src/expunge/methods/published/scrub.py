@@ -37,6 +37,7 @@ class Scrub:
     """
 
     name: ClassVar[str] = "scrub"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "a student disobeys its teacher on the rows and follows it on the rest"
     source: ClassVar[str] = "Kurmanji et al., NeurIPS 2023, arXiv 2302.09880"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN

@@ -31,6 +31,7 @@ class SSD:
     """
 
     name: ClassVar[str] = "ssd"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "dampen the weights that matter more for the rows than for the rest"
     source: ClassVar[str] = "Foster et al., AAAI 2024, arXiv 2308.07707"
     aim: ClassVar[Aim] = Aim.NEVER_SEEN
