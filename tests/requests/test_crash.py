@@ -38,7 +38,7 @@ versions.measure_robust_goal = partial(versions.measure_robust_goal, copies=1)
 template, points = Path(sys.argv[1]), int(sys.argv[3])
 place = template.parent / "trial"
 ours = str(Path(package.__file__).parent)
-disk = ours.replace("ledger", "disk.py")
+disk = str(Path(package.__file__).parents[1] / "base" / "disk.py")
 
 def fork(action, *arguments):
     child = os.fork()
