@@ -5,7 +5,7 @@
 Everything is small enough for two cores: a ResNet-20 is trained on the first 6,000 training images for 12 epochs
 without augmentation, so that it knows its rows by heart; 64 of them are forgotten by each method. Eight shadow
 classifiers are trained on halves of the 6,000 images, three retrained ones on all but the 64, by the same recipe. Since
-each shadow classifier unlearns too, least-change does without inverted probes, which are made anew for each classifier.
+each shadow classifier unlearns too, least-change does without inverted images, which are made anew for each classifier.
 Last, the cost of a quick audit is measured beside an edit of 16 rows of the ResNet-20 with published weights.
 
 It can be stopped and started again: what is there is not made again. Writes README.md, measured.jsonl and audit.svg to
@@ -51,7 +51,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "audit_cifar10"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 METHODS: dict[str, dict[str, Any]] = {
     "l2ul": {},
-    "least-change": {"exact": {"steps": 20}, "probes": {"inverted": 0, "procedural": 512, "mixes": 1000}},
+    "least-change": {"exact": {"steps": 20}, "surrogates": {"inverted": 0, "procedural": 512, "mixes": 1000}},
 }
 SEED = 0
 QUICK_METHOD, QUICK_ROWS = "l2ul", 16
@@ -222,7 +222,7 @@ def make_page(size: Size, audits: Mapping[str, Audit], timing: Timing) -> str:
         f"A ResNet-20 trained on {size.train:,} images for {size.epochs} epochs without augmentation forgets "
         f"{size.forget} of them, by each method. Shadow classifiers: {pools.get('shadow')}; each then unlearns those "
         f"of the {size.forget} rows that it saw, by the method that is audited. Retrained classifiers: "
-        f"{pools.get('retrained')}. least-change works without inverted probes here (`{METHODS['least-change']}`), "
+        f"{pools.get('retrained')}. least-change works without inverted surrogates here (`{METHODS['least-change']}`), "
         "since they would be made anew for each shadow classifier. One forget set, one seed: the figures show what an "
         "audit says, not which method is better; for that, see the other tables.",
         "",

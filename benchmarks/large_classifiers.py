@@ -35,7 +35,7 @@ RUNS = ROOT / "runs" / "large_classifiers"
 RESULTS = ROOT / "benchmarks" / "results" / "large_classifiers"
 CLASSIFIERS = ("torchvision:resnet50", "timm:vit_base_patch16_224")
 ROWS, SIZE, BATCH = 16, 224, 8
-SETTINGS = {"exact": {"steps": 8, "probe_batch": 16}, "probes": {"mixes": 96, "procedural": 32}}
+SETTINGS = {"exact": {"steps": 8, "surrogate_batch": 16}, "surrogates": {"mixes": 96, "procedural": 32}}
 
 
 def main() -> None:

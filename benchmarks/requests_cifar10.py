@@ -6,7 +6,7 @@ Uses the ledger itself, so it can be stopped and started again: requests that we
 Writes README.md, measured.jsonl and accuracy.svg to benchmarks/results/requests_cifar10; the projects are kept under
 runs/. Needs the classifier and the arrays of CIFAR-10, see benchmarks/README.md.
 
-Probes are dead leaves and mixes only. Inverted probes would be better, but they belong to one classifier, and each
+Surrogates are dead leaves and mixes only. Inverted images would be better, but they belong to one classifier, and each
 version of the weights is another: they would be made anew for every request.
 """
 
@@ -49,7 +49,7 @@ RUNS = ROOT / "runs" / "requests_cifar10"
 RESULTS = ROOT / "benchmarks" / "results" / "requests_cifar10"
 REQUESTS, ROWS = 16, 16
 METHOD = "least-change"
-SETTINGS = {"exact": {"steps": 20}, "probes": {"inverted": 0, "procedural": 512, "mixes": 1000}}
+SETTINGS = {"exact": {"steps": 20}, "surrogates": {"inverted": 0, "procedural": 512, "mixes": 1000}}
 ARRANGEMENTS = {"one after another": ROWS, "at once": REQUESTS * ROWS}
 KEPT = date(2999, 12, 31)
 COLUMNS = ("arrangement", "request", "rows forgotten", "of", "came back", "rounds", "seconds", "test", "test drop")
@@ -160,7 +160,7 @@ def make_page(lines: list[dict[str, Any]]) -> str:
             "(`came back`, `rounds`). Accuracy is top-1 in percent on all 10,000 test images.",
             "",
             f"Method `{METHOD}`, exact pixels, settings `{json.dumps(SETTINGS)}`: fewer steps than its default, and no "
-            "inverted probes, since each version of the weights would need its own.",
+            "inverted surrogates, since each version of the weights would need its own.",
             "",
             "Written by `python benchmarks/requests_cifar10.py`; [measured.jsonl](measured.jsonl) has the "
             "same figures.",

@@ -30,7 +30,7 @@ def draw_images(count, seed):
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Keep inverted probes out of the user's own cache."""
+    """Keep inverted surrogates out of the user's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EXPUNGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -19,7 +19,7 @@ from setting import clock, keep, load_setting
 from torch import Tensor
 
 from expunge import Attack, Classifier, ForgetSet
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.l2ul.stable import L2UL
 from expunge.models.folding import choose_layout
@@ -39,9 +39,7 @@ Maker = Callable[[Classifier, ForgetSet, Tensor], Tensor]
 def ours(attack: Attack) -> Maker:
     def make(classifier: Classifier, rows: ForgetSet, targets: Tensor) -> Tensor:
         frozen = choose_layout(classifier, rows.x[:2]).frozen_copy()
-        pool = make_adversarial_pool(
-            frozen, Task.create(classifier, rows), attack, CostMeter(Runtime(batch_size=BATCH))
-        )
+        pool = make_adversarial_pool(frozen, Task.create(classifier, rows), attack, Context(Runtime(batch_size=BATCH)))
         return pool.x[torch.arange(len(pool.x))]
 
     return make

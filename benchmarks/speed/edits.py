@@ -17,7 +17,7 @@ from attacks import ALL_STEPS
 from setting import clock, keep, load_setting, load_test_images
 
 from expunge import Classifier, ForgetSet, unlearn
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.l2ul.importance import hold_weights, scale_to_unit
 from expunge.methods.l2ul.released import L2ULFaithful, compute_released_importance
@@ -36,7 +36,7 @@ def authors_edit(classifier: Classifier, rows: ForgetSet, seed: int) -> tuple[Cl
     targets = torch.randint(10, (settings.attack.targets_per_row, len(rows)), generator=generator)
     targets = torch.where(targets == rows.y, 5, targets)
     x = torch.cat([_authors_attack(working, rows.x, row, generator) for row in targets])
-    importance = compute_released_importance(working, rows.x, settings.descent, CostMeter(Runtime()))
+    importance = compute_released_importance(working, rows.x, settings.descent, Context(Runtime()))
     stay = hold_weights(working.module, scale_to_unit(importance), settings.importance_weight)
     optimiser = torch.optim.SGD(working.module.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
     batches = cycle(list(zip(x.split(256), targets.flatten().split(256), strict=True)))

@@ -143,8 +143,8 @@ top what it does and how long it takes. Seconds are those of one process on one 
 - **Row gradients** (`least-change`): 32 small images at a time, so that what flows through the network stays in the
   cache; convolutions are unrolled by copying a strided view. 256 rows of ResNet-20 took 4.0 s before and 2.6 s since.
 - **Robust forgetting** (`least-change`): the last third of the layers is edited; nothing is kept for those before it,
-  and their BatchNorm is folded away. What the classifier answered before the edit is computed once for each probe of
-  the pool. Together a tenth less time on ResNet-20 and a fifth less on MobileNetV2.
+  and their BatchNorm is folded away. What the classifier answered before the edit is computed once for each surrogate
+  of the pool. Together a tenth less time on ResNet-20 and a fifth less on MobileNetV2.
 - **Memory**: work over images goes in batches that fit the budget (`--memory-gigabytes`), halved when memory runs out.
   Adversarial examples that take more than half of it lie in a file that has no name.
 - **Processes**: `expunge run --devices 2 ...` or `torchrun --nproc-per-node 2 -m expunge run ...`. Each takes its share

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from expunge.base.errors import SettingsError
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import SILENT, Runtime
 
 
@@ -48,15 +48,15 @@ def test_a_batch_holds_an_image():
 
 def test_the_meter_adds_up_phases_and_gradients():
     recorder = Recorder()
-    meter = CostMeter(Runtime(progress=recorder))
+    context = Context(Runtime(progress=recorder))
     for _ in range(2):
-        with meter.phase("attack", 3) as advance:
+        with context.phase("attack", 3) as advance:
             advance(3)
             time.sleep(0.01)
-    with meter.phase("edit"):
-        meter.add_gradients(5)
-    meter.add_gradients(7)
-    cost = meter.cost()
+    with context.phase("edit"):
+        context.add_gradients(5)
+    context.add_gradients(7)
+    cost = context.cost()
     assert recorder.phases == [("attack", 3), ("attack", 3), ("edit", None)]
     assert recorder.units == 6
     assert cost.gradient_evaluations == 12
@@ -66,16 +66,16 @@ def test_the_meter_adds_up_phases_and_gradients():
 
 
 def test_a_phase_that_fails_is_timed_too():
-    meter = CostMeter(Runtime())
-    with pytest.raises(KeyboardInterrupt), meter.phase("edit"):
+    context = Context(Runtime())
+    with pytest.raises(KeyboardInterrupt), context.phase("edit"):
         raise KeyboardInterrupt
-    assert "edit" in meter.cost().seconds_by_phase
+    assert "edit" in context.cost().seconds_by_phase
 
 
 def test_a_cost_stays_as_it_was():
-    meter = CostMeter(Runtime())
-    cost = meter.cost()
-    with meter.phase("later"):
-        meter.add_gradients(1)
+    context = Context(Runtime())
+    cost = context.cost()
+    with context.phase("later"):
+        context.add_gradients(1)
     assert cost.seconds_by_phase == {}
     assert cost.gradient_evaluations == 0

@@ -43,25 +43,25 @@ def test_out_of_memory_halves_the_batch_and_goes_on_with_a_note(error):
     work, seen = fail_over(3, error)
     sharing = Sharing(8)
     with pytest.warns(ExpungeWarning, match=r"out of memory: going on with batches of (4|2) images"):
-        [numbers] = sharing.gather(7, work)
+        [numbers] = sharing.map_concat(7, work)
     assert numbers.tolist() == list(range(7))
     assert seen == [7, 4, 2, 2, 2, 1]
     assert sharing.batch_size == 2
     work, seen = fail_over(3, error)
-    sharing.sum(4, lambda part: [work(part)[0].sum()])
+    sharing.map_sum(4, lambda part: [work(part)[0].sum()])
     assert seen == [2, 2]
 
 
 def test_where_one_image_is_too_much_the_error_is_raised():
     work, _ = fail_over(0, MemoryError("no more"))
     with pytest.raises(MemoryError, match="no more"), pytest.warns(ExpungeWarning, match="batches of 1"):
-        Sharing(2).gather(5, work)
+        Sharing(2).map_concat(5, work)
 
 
 def test_any_other_error_is_raised_at_once():
     work, seen = fail_over(0, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        Sharing(8).gather(5, work)
+        Sharing(8).map_concat(5, work)
     assert seen == [5]
     assert not is_out_of_memory(KeyError("out of memory"))
 
@@ -79,31 +79,31 @@ def test_a_share_is_gathered_with_those_of_the_others():
     theirs = torch.tensor([[0, 0], [10, 11], [0, 0], [0, 0], [0, 0]])
     theirs[:2] = torch.tensor([[20, 21], [22, 23]])
     sharing = Sharing(2, Others(1, 2, [[theirs]]))
-    [rows] = sharing.gather(5, lambda part: [torch.arange(10).view(5, 2)[part]])
+    [rows] = sharing.map_concat(5, lambda part: [torch.arange(10).view(5, 2)[part]])
     assert rows.tolist() == [[20, 21], [22, 23], [4, 5], [6, 7], [8, 9]]
 
 
 def test_a_sum_adds_those_of_the_others():
     sharing = Sharing(1, Others(0, 2, [[torch.tensor(100)]]))
-    [total] = sharing.sum(4, lambda part: [torch.arange(4)[part].sum()])
+    [total] = sharing.map_sum(4, lambda part: [torch.arange(4)[part].sum()])
     assert total.item() == 0 + 1 + 100
 
 
 def test_with_fewer_images_than_processes_each_does_everything():
     sharing = Sharing(4, Others(2, 3))
-    [rows] = sharing.gather(2, lambda part: [torch.arange(2)[part]])
-    [total] = sharing.sum(2, lambda part: [torch.arange(2)[part].sum()])
+    [rows] = sharing.map_concat(2, lambda part: [torch.arange(2)[part]])
+    [total] = sharing.map_sum(2, lambda part: [torch.arange(2)[part].sum()])
     assert (rows.tolist(), total.item()) == ([0, 1], 1)
 
 
 def test_nothing_is_gathered_as_no_rows():
-    [rows] = Sharing(4).gather(0, lambda part: [torch.zeros(5, 3)[part]])
+    [rows] = Sharing(4).map_concat(0, lambda part: [torch.zeros(5, 3)[part]])
     assert rows.shape == (0, 3)
 
 
 @pytest.mark.parametrize(("at_once", "sizes"), [(None, [4, 4, 2]), (3, [3, 3, 3, 1]), (9, [4, 4, 2])])
 def test_fewer_images_at_once_than_a_batch_holds(at_once, sizes):
     work, seen = fail_over(100, None)
-    [found] = Sharing(4).gather(10, work, at_once=at_once)
+    [found] = Sharing(4).map_concat(10, work, at_once=at_once)
     assert found.tolist() == list(range(10))
     assert seen == sizes

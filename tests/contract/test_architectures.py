@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from expunge.base.errors import ExpungeWarning
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods import OWN
@@ -35,9 +35,9 @@ DESCENT = {"descent": {"learning_rate": 0.01}}
 TRAINING = {"training": {"epochs": 1}}
 QUICK = {
     "least-change": {
-        "probes": {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 1}},
-        "exact": {"steps": 2, "probe_batch": 8},
-        "robust": {"steps": 2, "probe_batch": 8, "copies": 6},
+        "surrogates": {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 1}},
+        "exact": {"steps": 2, "surrogate_batch": 8},
+        "robust": {"steps": 2, "surrogate_batch": 8, "copies": 6},
     },
     "l2ul": {"attack": ATTACK, "adversarial_batch": 4, **DESCENT},
     "l2ul-faithful": {"attack": ATTACK, "adversarial_batch": 4, **DESCENT},
@@ -49,7 +49,7 @@ QUICK = {
         "learning_rate": 0.01,
     },
     "zs-pag": {"attack": ATTACK, "energy": 0.0},
-    **dict.fromkeys(("negative-gradient", "correct", "delete"), DESCENT),
+    **dict.fromkeys(("negative-gradient", "relabel-only", "delete"), DESCENT),
     "boundary-shrink": {"nearest": "other", **DESCENT},
     "amun": {"search": {"steps": 2, "first_radius": 1.0}, **TRAINING},
     "ruago": {"images": 4, "inversion": {"steps": 1}, **TRAINING},
@@ -99,7 +99,7 @@ def forget_rows():
 def test_inversion_without_batchnorm_falls_back_and_says_so(networks):
     classifier = networks("vit-ti16")
     with pytest.warns(ExpungeWarning, match="no BatchNorm statistics to invert: dead leaves take the place"):
-        images = invert_classifier(classifier, 3, (3, 32, 32), Inversion(steps=1), CostMeter(Runtime()))
+        images = invert_classifier(classifier, 3, (3, 32, 32), Inversion(steps=1), Context(Runtime()))
     assert images.shape == (3, 3, 32, 32)
     assert len({float(image.mean()) for image in images}) == 3
 
@@ -129,7 +129,7 @@ def test_copies_are_forgotten_too(networks, forget_rows, network):
     classifier = networks(network)
     rows, before = forget_rows(classifier), classifier.sha256()
     method = make_method(
-        "least-change", QUICK["least-change"] | {"robust": {"steps": 12, "probe_batch": 8, "copies": 8}}
+        "least-change", QUICK["least-change"] | {"robust": {"steps": 12, "surrogate_batch": 8, "copies": 8}}
     )
     edit = unlearn(classifier, rows, method=method, strength=Strength.ROBUST, limits=Limits(steps=20))
     assert classifier.sha256() == before

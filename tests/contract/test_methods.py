@@ -47,9 +47,9 @@ L2UL = {"attack": ATTACK, "adversarial_batch": 4}
 STRUCTGUARD = {"attack": ATTACK, "adversarial_batch": 4, "anchor_width": 6, "importance_images": 8}
 ZS_PAG = {"attack": ATTACK, "energy": 0.5, "forget_batch": 2, "passes": 100}
 
-PROBES = {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 2}}
-ROBUST = {"steps": 8, "probe_batch": 8, "copies": 6}
-LEAST = {"probes": PROBES, "exact": {"steps": 8, "probe_batch": 8}, "robust": ROBUST}
+SURROGATES = {"mixes": 12, "inverted": 4, "procedural": 4, "inversion": {"steps": 2}}
+ROBUST = {"steps": 8, "surrogate_batch": 8, "copies": 6}
+LEAST = {"surrogates": SURROGATES, "exact": {"steps": 8, "surrogate_batch": 8}, "robust": ROBUST}
 
 SEARCH = {"first_radius": 0.2, "steps": 20}
 TRAINING = {"epochs": 2, "batch_size": 8}
@@ -80,7 +80,7 @@ ROWS = {
         {**STRUCTGUARD, "learning_rate": 1e30},
     ),
     "negative-gradient": Row({"descent": DESCENT}, SLOW, WILD),
-    "correct": Row({"descent": DESCENT}, SLOW, WILD),
+    "relabel-only": Row({"descent": DESCENT}, SLOW, WILD),
     "boundary-shrink": Row(
         {"descent": DESCENT, "nearest": "other"}, {**SLOW, "nearest": "other"}, {**WILD, "nearest": "other"}
     ),
@@ -445,7 +445,7 @@ def _values_of(kind, allowed):
     return st.from_type(kind)
 
 
-SIZES = {"forget_batch", "batch_size", "adversarial_batch", "retain_batch", "probe_batch", "copies", "mixes"}
+SIZES = {"forget_batch", "batch_size", "adversarial_batch", "retain_batch", "surrogate_batch", "copies", "mixes"}
 
 
 def with_default_sizes(settings):

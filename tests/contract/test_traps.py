@@ -15,7 +15,7 @@ from scipy import stats
 
 from expunge.base.errors import ForgetSetError
 from expunge.base.settings import describe_settings
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
@@ -43,12 +43,12 @@ DIMENSIONS = 3 * 8 * 6
 
 
 def importance_of(classifier, x, batch_size=256):
-    return compute_importance(classifier, x, CostMeter(Runtime(batch_size=batch_size)))
+    return compute_importance(classifier, x, Context(Runtime(batch_size=batch_size)))
 
 
 def released_importance_of(classifier, x, **settings):
     descent = METHODS["l2ul-faithful"]().descent
-    return compute_released_importance(classifier, x, replace(descent, **settings), CostMeter(Runtime()))
+    return compute_released_importance(classifier, x, replace(descent, **settings), Context(Runtime()))
 
 
 def assert_same_importance(one, other):
@@ -88,7 +88,7 @@ def test_trap_1_nor_is_any_label_that_an_edit_trains_toward(trained, rows, goal,
 
     monkeypatch.setattr(Relabel, "loss", spy)
     for seed in range(3):
-        unlearn(trained, many, goal=goal, method="correct", seed=seed, limits=Limits(steps=1))
+        unlearn(trained, many, goal=goal, method="relabel-only", seed=seed, limits=Limits(steps=1))
     assert set(torch.cat(seen).tolist()) == {0, 1, 3, 4}
 
 
@@ -148,7 +148,7 @@ def test_trap_2_is_an_explicit_setting_of_every_method(name):
     assert METHODS[name]().descent.batchnorm is expected
 
 
-@pytest.mark.parametrize("name", ["negative-gradient", "correct", "boundary-shrink", "delete"])
+@pytest.mark.parametrize("name", ["negative-gradient", "relabel-only", "boundary-shrink", "delete"])
 def test_trap_2_a_single_row_has_no_statistics(trained, rows, name):
     descent = {"learning_rate": 0.01, "forget_batch": 2}
     method = make_method(name, {"descent": descent, **REACHING.get(name, {})})
@@ -278,8 +278,8 @@ def test_trap_5_an_edit_with_a_constant_importance_stays_finite(linear_classifie
 
 def attacked(classifier, x, targets, attack, batch_size=256):
     """Return the adversarial example of each image for its one target, in the order of the images."""
-    meter, generator = CostMeter(Runtime(batch_size=batch_size)), torch.Generator().manual_seed(0)
-    found = list(attack_targets(classifier, x, targets.unsqueeze(1), attack, generator=generator, meter=meter))
+    context, generator = Context(Runtime(batch_size=batch_size)), torch.Generator().manual_seed(0)
+    found = list(attack_targets(classifier, x, targets.unsqueeze(1), attack, generator=generator, context=context))
     numbers, made = (torch.cat(parts) for parts in zip(*found, strict=True))
     return made[numbers.argsort()]
 

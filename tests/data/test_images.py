@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.base.errors import DataError
-from expunge.data.images import Joined, Subset, TensorImages, batches, load_ahead
+from expunge.data.images import ConcatImages, Subset, TensorImages, batches, load_ahead
 
 BYTES = torch.randint(0, 256, (7, 3, 4, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 IMAGES = TensorImages([f"id-{row}" for row in range(7)], torch.arange(7) % 3, BYTES)
@@ -52,7 +52,7 @@ def test_ids_labels_and_images_are_as_many():
 def test_joined_images_are_the_rows_of_both_each_in_its_place():
     first = TensorImages(("a", "b"), torch.tensor([1, 2]), torch.rand(2, 3, 4, 6))
     second = TensorImages(("c",), torch.tensor([0]), torch.rand(1, 3, 4, 6))
-    joined = Joined(first, second)
+    joined = ConcatImages(first, second)
     assert joined.ids == ["a", "b", "c"]
     assert joined.labels.tolist() == [1, 2, 0]
     assert torch.equal(joined.load([2, 0]), torch.stack([second.pixels[0], first.pixels[0]]))

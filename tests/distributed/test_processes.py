@@ -62,8 +62,8 @@ def test_two_processes_forget_the_same_rows_with_the_same_weights(outcomes, meth
 def test_the_work_is_divided_and_counted_once(outcomes):
     one, two = (json.loads((outcomes[devices] / "said.json").read_text()) for devices in (1, 2))
     assert two["l2ul"]["gradients"] == one["l2ul"]["gradients"]
-    probes = 45  # of these every process computes the curvature on its own
-    assert two["least-change"]["gradients"] == one["least-change"]["gradients"] + probes
+    surrogates = 45  # of these every process computes the curvature on its own
+    assert two["least-change"]["gradients"] == one["least-change"]["gradients"] + surrogates
 
 
 def test_only_the_first_process_writes(outcomes):

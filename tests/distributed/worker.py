@@ -25,7 +25,7 @@ from expunge.methods.l2ul.stable import L2UL
 from expunge.methods.least_change.exact import Exact
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
-from expunge.surrogates.mix import ProbeMix
+from expunge.surrogates.mix import SurrogateMix
 from expunge.task.task import Limits, Strength
 
 torch.set_num_threads(1)
@@ -38,9 +38,9 @@ METHODS = {
         descent=Descent(learning_rate=0.02, forget_batch=5),
     ),
     "least-change": LeastChange(
-        probes=ProbeMix(mixes=40, inverted=0, procedural=10),
-        exact=Exact(steps=6, probe_batch=15),
-        robust=Robust(steps=12, probe_batch=45, copies=31),
+        surrogates=SurrogateMix(mixes=40, inverted=0, procedural=10),
+        exact=Exact(steps=6, surrogate_batch=15),
+        robust=Robust(steps=12, surrogate_batch=45, copies=31),
     ),
 }
 EDITS = {
@@ -107,7 +107,7 @@ class Dying(nn.Module):
 
 def run(folder, devices, dies_at=None):
     """Edit by each method; the first process writes weights and what the edit says of itself."""
-    runtime = Runtime.on("cpu").joined(devices)
+    runtime = Runtime.on("cpu").with_processes(devices)
     said = {}
     for name in ["l2ul"] if dies_at else EDITS:
         with warnings.catch_warnings(record=True) as notes:

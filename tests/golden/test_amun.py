@@ -4,7 +4,7 @@ import pytest
 from golden_draws import as_in, replay_batches
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_retain, read_golden
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.published.amun import Amun, AmunRetain, NearestSearch, find_examples
 from expunge.methods.unlearn import unlearn
@@ -24,7 +24,7 @@ def rows_then_retain(number):
 
 def test_the_examples_are_the_authors():
     golden, rows = read_golden("amun")["nearest"], make_forget_set()
-    examples = find_examples(Task.create(make_classifier(), rows), NearestSearch(), CostMeter(Runtime()))
+    examples = find_examples(Task.create(make_classifier(), rows), NearestSearch(), Context(Runtime()))
     assert examples.labels.tolist() == golden["labels"]
     assert l2_norms(examples.pixels - rows.x).flatten().tolist() == pytest.approx(golden["distances"], rel=1e-3)
 

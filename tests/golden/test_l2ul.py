@@ -13,7 +13,7 @@ from golden_net import (
     spread,
 )
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import TensorImages
 from expunge.methods.l2ul import released as l2ul_released
@@ -33,7 +33,7 @@ NOISE = (spread(16 * 108, 300) > 0.5).float().view(16, 1, 3, 6, 6)
 def three_steps(monkeypatch):
     """Let methods take three steps, whatever the goal, and return the classifier after them."""
 
-    def take(task, plan, meter):
+    def take(task, plan, context):
         for _ in range(3):
             plan.step()
         return plan.working
@@ -66,7 +66,7 @@ def test_the_examples_come_in_their_order(their_draws):
 def test_the_attack_is_theirs(their_draws):
     golden, task = read_golden("l2ul-attack"), make_task()
     attack = make_method("l2ul-faithful", {"attack": golden["settings"]["attack"]}).attack
-    pool = make_adversarial_pool(task.classifier.frozen_copy(), task, attack, CostMeter(Runtime()))
+    pool = make_adversarial_pool(task.classifier.frozen_copy(), task, attack, Context(Runtime()))
     theirs = torch.tensor(golden["x"]).view(-1, 3, 6, 6)
     torch.testing.assert_close(pool.x[their_draws[golden["kept"]]], theirs, rtol=0, atol=1e-4)
 
@@ -74,7 +74,7 @@ def test_the_attack_is_theirs(their_draws):
 def test_the_importance_is_theirs():
     golden, classifier = read_golden("l2ul-importance"), make_classifier()
     descent = make_method("l2ul-faithful", golden["settings"]).descent
-    found = compute_released_importance(classifier, make_forget_set().x, descent, CostMeter(Runtime()))
+    found = compute_released_importance(classifier, make_forget_set().x, descent, Context(Runtime()))
     assert {name.removeprefix("network.") for name in found} == set(golden["importance"])
     for name, values in golden["importance"].items():
         torch.testing.assert_close(found[f"network.{name}"].flatten(), torch.tensor(values), rtol=1e-3, atol=1e-5)

@@ -32,7 +32,7 @@ PUBLIC = [
 EXTENSIONS = {
     "expunge.base.errors": ["ClassifierError", "DataError", "ForgetSetError", "SettingsError", "package_needed"],
     "expunge.base.settings": ["check_settings", "setting"],
-    "expunge.compute.context": ["CostMeter"],
+    "expunge.compute.context": ["Context"],
     "expunge.compute.runtime": ["Runtime"],
     "expunge.data.images": ["Images", "Subset", "TensorImages"],
     "expunge.data.preprocessing": ["Interpolation", "Preprocessing"],
@@ -58,7 +58,7 @@ METHOD_NAMES = [
     "amun-retain",
     "bad-teacher",
     "boundary-shrink",
-    "correct",
+    "relabel-only",
     "delete",
     "fine-tune",
     "imu",

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.base.errors import SettingsError
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent, Objective, endless_batches
 from expunge.models.modes import BatchNormMode
@@ -40,7 +40,7 @@ def test_a_step_is_sgd_with_momentum_and_weight_decay(linear_classifier):
     step = Descent(learning_rate=0.1, momentum=0.5, weight_decay=0.2).make_step(
         classifier,
         lambda: Objective([], {"a": (layer.weight * pull).sum(), "b": 2 * layer.bias.sum()}),
-        CostMeter(Runtime()),
+        Context(Runtime()),
     )
     weight, velocity = torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1)
     for _ in range(3):
@@ -59,15 +59,15 @@ def test_gradients_left_over_from_elsewhere_count_for_nothing(linear_classifier)
         Descent(learning_rate=0.1).make_step(
             classifier,
             lambda layer=classifier.module[1]: Objective([], {"a": layer.weight.square().sum() + layer.bias.sum()}),
-            CostMeter(Runtime()),
+            Context(Runtime()),
         )()
     assert torch.equal(classifiers[0].module[1].weight, classifiers[1].module[1].weight)
 
 
 def go_down_squares(classifier, x, **settings):
-    descent, meter = Descent(**settings), CostMeter(Runtime())
-    one_pass = descent.make_pass(classifier, x, "a", lambda logits, part: logits.square().mean(dim=1).sum(), meter)
-    descent.make_step(classifier, lambda: Objective([one_pass]), meter)()
+    descent, context = Descent(**settings), Context(Runtime())
+    one_pass = descent.make_pass(classifier, x, "a", lambda logits, part: logits.square().mean(dim=1).sum(), context)
+    descent.make_step(classifier, lambda: Objective([one_pass]), context)()
 
 
 @pytest.mark.parametrize("mode", BatchNormMode)

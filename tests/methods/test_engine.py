@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.engine import Plan, edit_until_goal
@@ -19,7 +19,7 @@ def start(task, step, *, step_limit=50, runtime=None):
     """Run `step(working, number)` under the engine; number counts from 1."""
     working, numbers = task.classifier.copy(), iter(range(1, 10**6))
     plan = Plan("scripted", {"a": 1}, working, lambda: step(working, next(numbers)), step_limit)
-    return edit_until_goal(task, plan, CostMeter(runtime or Runtime()))
+    return edit_until_goal(task, plan, Context(runtime or Runtime()))
 
 
 def forget_labels(working, labels):
@@ -83,7 +83,7 @@ def test_the_tasks_limit_goes_before_the_methods(trained, rows):
 def run_course(task, step, length, **options):
     working, numbers = task.classifier.copy(), iter(range(1, 10**6))
     plan = Plan("scripted", {}, working, lambda: step(working, next(numbers)), 50, completed=lambda n: n >= length)
-    return edit_until_goal(task, plan, CostMeter(Runtime()))
+    return edit_until_goal(task, plan, Context(Runtime()))
 
 
 def test_a_method_with_a_rule_of_its_own_runs_its_course_and_its_last_state_is_kept(trained, rows):

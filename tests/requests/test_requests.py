@@ -297,23 +297,23 @@ def test_kept_images_go_when_their_day_has_passed(project, rows_of, options):
 def test_caches_made_during_an_edit_are_deleted(project, rows_of, options):
     with writing(project) as ledger:
         (project / "cache").mkdir()
-        (project / "cache" / "probes.safetensors").write_bytes(b"probes")
+        (project / "cache" / "surrogates.safetensors").write_bytes(b"surrogates")
         add(ledger, rows_of(3, seed=0), options.plain)
-        assert "cache/probes.safetensors" in [file.path for file in apply_waiting(ledger, Runtime()).deleted]
+        assert "cache/surrogates.safetensors" in [file.path for file in apply_waiting(ledger, Runtime()).deleted]
         assert not any((project / "cache").iterdir())
 
 
 def test_caches_stay_while_all_images_do(project, rows_of, options):
     with writing(project) as ledger:
         (project / "cache").mkdir()
-        (project / "cache" / "probes.safetensors").write_bytes(b"probes")
+        (project / "cache" / "surrogates.safetensors").write_bytes(b"surrogates")
         add(ledger, rows_of(3, seed=0), options.keeping)
         assert apply_waiting(ledger, Runtime()).deleted == ()
-        assert [path.name for path in (project / "cache").iterdir()] == ["probes.safetensors"]
+        assert [path.name for path in (project / "cache").iterdir()] == ["surrogates.safetensors"]
         gone = purge_images(ledger, [ledger.state.find("R0001")])
-        assert "cache/probes.safetensors" in [file.path for file in gone]
-        (project / "cache" / "probes.safetensors").write_bytes(b"probes")
-        assert [file.path for file in purge_due(ledger)] == ["cache/probes.safetensors"]
+        assert "cache/surrogates.safetensors" in [file.path for file in gone]
+        (project / "cache" / "surrogates.safetensors").write_bytes(b"surrogates")
+        assert [file.path for file in purge_due(ledger)] == ["cache/surrogates.safetensors"]
 
 
 def test_duplicates_are_found_in_the_request_in_earlier_ones_and_in_training_data(project, rows_of, options):
@@ -359,13 +359,13 @@ def test_rows_that_do_not_fit_are_refused_before_anything_is_written(project, ro
         assert len(ledger.entries) == 3
 
 
-def test_drift_is_measured_on_test_data_or_probes_and_held_against_the_budget(plan, tmp_path, rows_of, options):
+def test_drift_is_measured_on_test_data_or_surrogates_and_held_against_the_budget(plan, tmp_path, rows_of, options):
     for number, changed in enumerate(({"budget": 0.001}, {"data": None, "budget": 100.0})):
         create_project(tmp_path / str(number), replace(plan, **changed))
         with writing(tmp_path / str(number)) as ledger:
             add(ledger, rows_of(30, seed=0), options.plain)
             drift = apply_waiting(ledger, Runtime()).versions[0].figures["drift"]
-        assert drift["measured_on"] == ("test data", "probes")[number]
+        assert drift["measured_on"] == ("test data", "surrogates")[number]
         assert drift["over_budget"] is (number == 0)
         assert (drift["accuracy"] is None) is (number == 1)
         spent = drift["churn"] if number else drift["accuracy_first"] - drift["accuracy"]

@@ -45,7 +45,7 @@ def make_events(project, sha256):
                 },
             )
             yield "validated", {"request": name, "rows": 1, "right": 1}
-        drift = {"spent": 0.0, "budget": 2.0, "measured_on": "probes", "over_budget": False}
+        drift = {"spent": 0.0, "budget": 2.0, "measured_on": "surrogates", "over_budget": False}
         yield (
             "applied",
             {

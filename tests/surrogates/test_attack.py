@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.base.errors import SettingsError
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import SILENT, Precision, Runtime
 from expunge.models.classifier import Bounds
 from expunge.surrogates.attack import (
@@ -48,15 +48,15 @@ class Recorder:
 
 
 def run(classifier, x, targets, attack=QUICK, *, batch_size=256, seed=0, progress=SILENT):
-    meter = CostMeter(Runtime(batch_size=batch_size, progress=progress))
+    context = Context(Runtime(batch_size=batch_size, progress=progress))
     generator = torch.Generator().manual_seed(seed)
     made = torch.full_like(x, torch.nan)
     for numbers, examples in attack_targets(
-        classifier, x, targets.unsqueeze(1), attack, generator=generator, meter=meter
+        classifier, x, targets.unsqueeze(1), attack, generator=generator, context=context
     ):
         assert bool(made[numbers].isnan().all())
         made[numbers] = examples
-    return made, meter.cost()
+    return made, context.cost()
 
 
 def attack_by_hand(classifier, x, targets, attack, seed):
@@ -199,7 +199,7 @@ def test_each_target_of_an_image_has_its_place(trained, rows):
         targets,
         attack,
         generator=torch.Generator(),
-        meter=CostMeter(Runtime(batch_size=4)),
+        context=Context(Runtime(batch_size=4)),
     ):
         made[numbers] = examples
     logits = trained(made).detach()

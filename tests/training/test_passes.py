@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import TensorImages
 from expunge.models.classifier import Bounds
@@ -77,7 +77,7 @@ def test_images_that_stay_as_they_are_are_not_augmented(trained, rows):
         return {"nothing": 0 * working(batch.x).sum()}
 
     working = trained.copy()
-    one = Trainer(working, Training(batch_size=4), CostMeter(Runtime()), order=order, moves=moved)
+    one = Trainer(working, Training(batch_size=4), Context(Runtime()), order=order, moves=moved)
     one.run_pass(TensorImages(rows.ids, rows.y, rows.x), losses, epoch=0, as_they_are=kept)
     same = [torch.equal(seen[row], rows.x[row]) for row in range(6)]
     assert [each for each, stays in zip(same, kept.tolist(), strict=True) if stays] == [True] * 3

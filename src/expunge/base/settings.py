@@ -6,13 +6,14 @@ help, the tables and the checks all read them from there.
 
 import json
 import types
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Setting:
     spread: float | None = None
 
 
-def setting(
+def setting(  # noqa: PLR0913 - what is said of a setting, five of them optional
     default: Any,  # noqa: ANN401 - any type of setting
     meaning: str,
     *,
@@ -67,9 +68,13 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     spread: float | None = None,
+    formerly: str | None = None,
 ) -> Any:  # noqa: ANN401 - what dataclasses.field returns, too
-    """Return a dataclass field with a default, a meaning in words, a range, and the factor by which it is tuned."""
-    metadata = {"meaning": meaning, "range": Range(above, at_least, at_most), "spread": spread}
+    """Return a dataclass field with a default, a meaning in words, a range, and the factor by which it is tuned.
+
+    A name that the setting had before, `formerly`, is still read for one release, with a warning.
+    """
+    metadata = {"meaning": meaning, "range": Range(above, at_least, at_most), "spread": spread, "formerly": formerly}
     return field(default=default, metadata=metadata)
 
 
@@ -134,7 +139,7 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
     hints = get_type_hints(kind)
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     given: dict[str, Any] = {}
-    for name, value in values.items():
+    for name, value in _with_new_names(values, known.values(), prefix).items():
         if name not in known:
             raise SettingsError(prefix + name, f"one of {', '.join(known) or 'no settings'}", "an unknown setting")
         default = _default(known[name])
@@ -145,6 +150,19 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
         else:
             given[name] = _read(prefix + name, value, hints[name])
     return kind(**given)
+
+
+def _with_new_names(values: Mapping[str, Any], items: "Iterable[Field[Any]]", prefix: str) -> dict[str, Any]:
+    """Return the values under the names that settings have now.
+
+    Warns:
+        ExpungeWarning: a setting has a new name.
+    """
+    renamed = {item.metadata["formerly"]: item.name for item in items if item.metadata.get("formerly")}
+    for old in values.keys() & renamed.keys():
+        message = f"`{prefix}{old}` is called `{prefix}{renamed[old]}` now; the old name is read for one release"
+        warnings.warn(message, ExpungeWarning, stacklevel=2)
+    return {renamed.get(name, name): value for name, value in values.items()}
 
 
 def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def say_prediction(records: Sequence[Record]) -> list[str]:
         return []
     correlation = stats.spearmanr(expected, measured).statistic
     return [
-        "Expected churn, from probes kept out of the fit, against churn on the test images: Spearman's rank "
+        "Expected churn, from surrogates kept out of the fit, against churn on the test images: Spearman's rank "
         f"correlation {correlation:.2f} over {len(told)} edits; mean {sum(expected) / len(told):.2f} expected, "
         f"{sum(measured) / len(told):.2f} measured.",
         "",

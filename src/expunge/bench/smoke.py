@@ -10,7 +10,7 @@ import torch
 from expunge.base.settings import describe_settings, merge, nest
 from expunge.base.tensors import write_tensors
 from expunge.bench.grid import Grid, MethodRow
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.jobs.demo import DigitNet, load_digit_images, write_digit_arrays
 from expunge.methods import METHODS
@@ -26,9 +26,9 @@ SMALL = {
     "steps": 2,
     "exact.steps": 2,
     "robust.steps": 2,
-    "probes.inverted": 0,
-    "probes.procedural": 16,
-    "probes.mixes": 16,
+    "surrogates.inverted": 0,
+    "surrogates.procedural": 16,
+    "surrogates.mixes": 16,
 }
 
 
@@ -91,7 +91,7 @@ def _write_inputs(folder: Path) -> None:
     digits = load_digit_images()
     write_digit_arrays(folder / "images.npz", digits, seed=0)
     recipe = replace(RECIPES["digits"], epochs=2)
-    trained = train_classifier(_build, digits.train, recipe, seed=0, meter=CostMeter(Runtime(torch.device("cpu"))))
+    trained = train_classifier(_build, digits.train, recipe, seed=0, context=Context(Runtime(torch.device("cpu"))))
     write_tensors(folder / "weights.safetensors", trained.network.state_dict(), {"format": "pt"})
 
 

@@ -64,7 +64,7 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
         expected = result["expected"]
         console.print(
             f"expected cost: {expected['churn']:.1f}% of other answers change, "
-            f"from {expected['probes']} probes kept out of the fit"
+            f"from {expected['surrogates']} surrogates kept out of the fit"
         )
     cost = result["cost"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())

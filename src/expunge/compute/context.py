@@ -37,8 +37,8 @@ class Cost:
     batch_size: int = 0
 
 
-class CostMeter:
-    """Adds up what an edit takes, phase by phase; one meter an edit."""
+class Context:
+    """Adds up what an edit takes, phase by phase; one context an edit."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -73,7 +73,7 @@ class CostMeter:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds since the meter was made."""
+        """Return the seconds since the context was made."""
         return time.perf_counter() - self._started
 
     def cost(self) -> Cost:

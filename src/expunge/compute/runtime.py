@@ -120,7 +120,7 @@ class Runtime:
             reason = str(error).splitlines()[0]
             raise SettingsError("device", "a device that this machine has", f"{device} ({reason})") from error
 
-    def joined(self, devices: int = 1, nodes: int = 1) -> "Runtime":
+    def with_processes(self, devices: int = 1, nodes: int = 1) -> "Runtime":
         """Return this runtime as one of several processes, which are started if torchrun has not done so.
 
         Only the first shows its progress.

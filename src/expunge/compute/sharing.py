@@ -21,12 +21,12 @@ class Sharing:
     def __init__(self, batch_size: int, processes: Processes = ALONE) -> None:
         self.batch_size, self.processes = batch_size, processes
 
-    def gather(self, count: int, work: Work, *, at_once: int | None = None) -> list[Tensor]:
+    def map_concat(self, count: int, work: Work, *, at_once: int | None = None) -> list[Tensor]:
         """Return the tensors of all images, where `work` returns a row for each of its own, at most `at_once`.
 
         What is held at a time is the whole and one piece of it.
 
-        >>> [doubled] = Sharing(2).gather(5, lambda part: [2 * torch.arange(5)[part]])
+        >>> [doubled] = Sharing(2).map_concat(5, lambda part: [2 * torch.arange(5)[part]])
         >>> doubled.tolist()
         [0, 2, 4, 6, 8]
         """
@@ -44,12 +44,12 @@ class Sharing:
             self.processes.sum(whole)
         return whole
 
-    def sum(self, count: int, work: Work, *, among: Processes | None = None) -> list[Tensor]:
+    def map_sum(self, count: int, work: Work, *, among: Processes | None = None) -> list[Tensor]:
         """Return the sums over all images of the tensors that `work` sums over its own.
 
         The processes in `among` divide the work, by default all; with `ALONE` each of them does all of it.
 
-        >>> [total] = Sharing(2).sum(5, lambda part: [torch.arange(5)[part].sum()])
+        >>> [total] = Sharing(2).map_sum(5, lambda part: [torch.arange(5)[part].sum()])
         >>> total.item()
         10
         """

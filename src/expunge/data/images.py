@@ -84,7 +84,7 @@ class Subset:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class ConcatImages:
     """Two sets of images as one: the rows of `first`, then those of `second`."""
 
     first: Images

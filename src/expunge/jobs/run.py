@@ -54,7 +54,9 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     """
     method = make_method(job.method, job.settings)
     transforms = find_transforms(job.transforms)
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress).joined(job.devices, job.nodes)
+    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress).with_processes(
+        job.devices, job.nodes
+    )
     if runtime.leads:
         prepare_output_folder(out, overwrite=overwrite)
     runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=out if runtime.leads else None)
@@ -139,7 +141,7 @@ def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, na
         return [logits.to(runtime.device)]
 
     count = len(images.labels)
-    [logits] = Sharing(max(1, count), runtime.processes).gather(count, compute_part)
+    [logits] = Sharing(max(1, count), runtime.processes).map_concat(count, compute_part)
     return logits.cpu()
 
 

@@ -14,7 +14,7 @@ from expunge._version import __version__
 from expunge.base.errors import ExpungeWarning, ForgetSetError, SettingsError
 from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data import DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.data.images import Images, Subset
@@ -85,19 +85,19 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
         checkpoint.unlink(missing_ok=True)
     prepare_output_folder(out, overwrite=overwrite or checkpoint.exists())
     runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
-    meter = CostMeter(runtime)
+    context = Context(runtime)
     inputs = _load_inputs(job)
     trained = train_classifier(
         lambda: build_classifier(inputs.job.model).classifier,
         Subset(inputs.splits.train, inputs.chosen),
         job.recipe,
         seed=job.seed,
-        meter=meter,
+        context=context,
         checkpoint=checkpoint,
     )
     (out / RESULT).unlink(missing_ok=True)
     accuracy = _measure(inputs, trained, runtime)
-    result = _to_result(inputs, trained, accuracy, meter)
+    result = _to_result(inputs, trained, accuracy, context)
     metadata = {"format": "pt", **_metadata(inputs, trained)}
     write_tensors(out / WEIGHTS_FILE, trained.network.state_dict(), metadata)
     result["files"] = {WEIGHTS_FILE: sha256_file(out / WEIGHTS_FILE)}
@@ -192,7 +192,7 @@ def _metadata(inputs: _Inputs, trained: Classifier) -> dict[str, str]:
 
 
 def _to_result(
-    inputs: _Inputs, trained: Classifier, accuracy: Mapping[str, Mapping[str, float]], meter: CostMeter
+    inputs: _Inputs, trained: Classifier, accuracy: Mapping[str, Mapping[str, float]], context: Context
 ) -> dict[str, Any]:
     return {
         "schema_version": TRAIN_SCHEMA_VERSION,
@@ -201,7 +201,7 @@ def _to_result(
         "train_rows": len(inputs.chosen),
         "left_out": [inputs.splits.train.ids[row] for row in inputs.left_out],
         "weights_sha256": trained.sha256(),
-        "cost": asdict(meter.cost()),
+        "cost": asdict(context.cost()),
         "versions": {"expunge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "device": str(trained.device),
     }

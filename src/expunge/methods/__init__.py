@@ -7,7 +7,6 @@ from expunge.methods.protocol import Method
 from expunge.methods.published.amun import Amun, AmunRetain
 from expunge.methods.published.bad_teacher import BadTeacher
 from expunge.methods.published.boundary_shrink import BoundaryShrink
-from expunge.methods.published.correct import Correct
 from expunge.methods.published.delete import Delete
 from expunge.methods.published.fine_tune import FineTune
 from expunge.methods.published.imu import IMU
@@ -19,6 +18,7 @@ from expunge.methods.published.negative_gradient import NegativeGradient
 from expunge.methods.published.neggrad_plus import NegGradPlus
 from expunge.methods.published.oracle import Oracle
 from expunge.methods.published.random_label import RandomLabel
+from expunge.methods.published.relabel_only import RelabelOnly
 from expunge.methods.published.retrain import Retrain
 from expunge.methods.published.ruago import Ruago
 from expunge.methods.published.salun import SalUn
@@ -34,7 +34,7 @@ OWN: tuple[type[Method], ...] = (
     L2ULFaithful,
     StructGuard,
     NegativeGradient,
-    Correct,
+    RelabelOnly,
     BoundaryShrink,
     Delete,
     ZSPAG,
@@ -56,4 +56,4 @@ OWN: tuple[type[Method], ...] = (
     Influence,
     AmunRetain,
 )
-METHODS = MethodTable(OWN)
+METHODS = MethodTable(OWN, formerly={"correct": "relabel-only"})

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Precision, computing_in
 from expunge.methods.engine import Step
@@ -60,28 +60,28 @@ class Descent:
             return working(x).to(x.dtype)
 
     def make_pass(
-        self, working: Classifier, x: Float[Tensor, "b c h w"], name: str, loss: PartLoss, meter: CostMeter
+        self, working: Classifier, x: Float[Tensor, "b c h w"], name: str, loss: PartLoss, context: Context
     ) -> Pass:
         """Return the pass of `x` whose only term, `name`, is what `loss` gives for its logits."""
 
         def terms(part: slice) -> Terms:
-            meter.add_gradients(len(x[part]))
+            context.add_gradients(len(x[part]))
             return {name: loss(self.forward(working, x[part]), part)}
 
         return Pass(len(x), terms)
 
-    def make_step(self, working: Classifier, draw: Callable[[], Objective], meter: CostMeter) -> Step:
+    def make_step(self, working: Classifier, draw: Callable[[], Objective], context: Context) -> Step:
         """Return a step that goes down the objective drawn for it, on all weights that require gradients.
 
         With frozen BatchNorm, processes divide the images. In training mode each of them takes all.
         """
         optimiser = self._make_optimiser(working)
-        among = ALONE if self.batchnorm is BatchNormMode.BATCH else meter.sharing.processes
+        among = ALONE if self.batchnorm is BatchNormMode.BATCH else context.sharing.processes
 
         def step() -> Mapping[str, float]:
             objective = draw()
             return take_step(
-                optimiser, working.module, objective.passes, meter.sharing, among=among, others=objective.others
+                optimiser, working.module, objective.passes, context.sharing, among=among, others=objective.others
             )
 
         return step

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from expunge.base.errors import ExpungeWarning, ProcessError
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.processes import Processes
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit, TracePoint
@@ -117,7 +117,7 @@ class _Watch:
         return self._achieved.clone(), True
 
 
-def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
+def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
     """Step until the goal holds for every row in eval mode, or a limit is met, or the weights diverge.
 
     With `Strength.ROBUST` it must also hold on copies of the rows that no step has seen. Whatever ends it, the edit
@@ -127,22 +127,22 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
     Args:
         task: the job.
         plan: the method's working copy and its step.
-        meter: started before the method's first phase; its time counts against `task.limits.seconds`.
+        context: started before the method's first phase; its time counts against `task.limits.seconds`.
     """
     best, trace, steps = _Best(), list[TracePoint](), 0
-    judge = _Judge(task, plan, best, meter.runtime.processes)
+    judge = _Judge(task, plan, best, context.runtime.processes)
     limit = task.limits.steps or plan.step_limit
     reason, _ = judge.look(steps)
     try:
-        with meter.phase("edit", total=limit) as advance, own_global_generator(task):
+        with context.phase("edit", total=limit) as advance, own_global_generator(task):
             while reason is None:
                 losses = plan.step()
                 steps += 1
-                stop = _limit_met(task, meter, steps, limit)
+                stop = _limit_met(task, context, steps, limit)
                 reason, count = judge.look(steps, last=stop is not None)
                 if reason in (None, StopReason.COMPLETED) and not all(map(isfinite, losses.values())):
                     reason = StopReason.DIVERGED
-                trace.append(TracePoint(steps, meter.seconds, _finite(losses), count))
+                trace.append(TracePoint(steps, context.seconds, _finite(losses), count))
                 advance(1)
                 reason = reason or stop
     except KeyboardInterrupt:
@@ -155,7 +155,7 @@ def edit_until_goal(task: Task, plan: Plan, meter: CostMeter) -> Edit:
     plan.working.module.load_state_dict(best.state)
     edited = _on_device_of(plan.working, task.classifier)
     return Edit(
-        task, edited, plan.method, plan.settings, reason, steps, tuple(trace), meter.cost(), best.achieved.cpu()
+        task, edited, plan.method, plan.settings, reason, steps, tuple(trace), context.cost(), best.achieved.cpu()
     )
 
 
@@ -215,13 +215,13 @@ def own_global_generator(task: Task) -> Iterator[None]:
         yield
 
 
-def _limit_met(task: Task, meter: CostMeter, steps: int, limit: int) -> StopReason | None:
+def _limit_met(task: Task, context: Context, steps: int, limit: int) -> StopReason | None:
     if steps >= limit:
         return StopReason.STEP_LIMIT
     if task.limits.seconds is None:
         return None
-    over = torch.tensor(meter.seconds >= task.limits.seconds, device=meter.runtime.device)
-    return StopReason.TIME_LIMIT if bool(meter.runtime.processes.agree(over)) else None
+    over = torch.tensor(context.seconds >= task.limits.seconds, device=context.runtime.device)
+    return StopReason.TIME_LIMIT if bool(context.runtime.processes.agree(over)) else None
 
 
 def _all_finite(*tensors: Tensor) -> bool:

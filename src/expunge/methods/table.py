@@ -1,13 +1,15 @@
 """The table of methods: the package's own, and those that other installed packages declare."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Any, cast
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError
 from expunge.methods.protocol import Method
 
 GROUP = "expunge.methods"
@@ -18,16 +20,22 @@ class MethodTable(Mapping[str, type[Method]]):
     """Method classes by name: the package's own, then those of the entry point group `expunge.methods`.
 
     Names are read from the metadata of installed packages when the table is first gone through; a package is imported
-    when its method is looked up.
+    when its method is looked up. A name that a method had before is understood for one release, with a warning.
 
     Raises:
         SettingsError: two packages declare a method of the same name, or what one declares is no method.
     """
 
-    def __init__(self, own: Sequence[type[Method]]) -> None:
+    def __init__(self, own: Sequence[type[Method]], formerly: Mapping[str, str] = MappingProxyType({})) -> None:
         self._own = {method.name: method for method in own}
+        self._formerly = formerly
 
     def __getitem__(self, name: str) -> type[Method]:
+        if name in self._formerly:
+            now = self._formerly[name]
+            message = f"the method {name} is called {now} now; the old name is understood for one release"
+            warnings.warn(message, ExpungeWarning, stacklevel=2)
+            return self._own[now]
         return self._own[name] if name in self._own else _load(self._others[name])
 
     def __iter__(self) -> Iterator[str]:
@@ -38,7 +46,7 @@ class MethodTable(Mapping[str, type[Method]]):
         return len(self._own) + len(self._others)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._own or name in self._others
+        return name in self._own or name in self._others or name in self._formerly
 
     @cached_property
     def _others(self) -> dict[str, EntryPoint]:

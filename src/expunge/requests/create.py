@@ -41,7 +41,7 @@ class Plan:
 
     Args:
         model: the first classifier.
-        data: source of test images, such as npz:FILE, that drift is measured on; None for probes.
+        data: source of test images, such as npz:FILE, that drift is measured on; None for surrogates.
         method: default of the requests.
         settings: over the method's defaults.
         strength: exact pixels, or copies too; None for the method's own.

@@ -26,12 +26,12 @@ class Drift:
     """What became of the first classifier.
 
     Args:
-        measured_on: "test data", or "probes" (dead leaves) where there is none.
+        measured_on: "test data", or "surrogates" (dead leaves) where there is none.
         images: how many.
-        accuracy_first: of the first classifier, in percent; None on probes.
+        accuracy_first: of the first classifier, in percent; None on surrogates.
         accuracy: of this one.
         churn: percent of images that are answered otherwise than by the first.
-        spent: what counts against the budget: points of accuracy lost, or on probes the churn.
+        spent: what counts against the budget: points of accuracy lost, or on surrogates the churn.
         budget: points from which on the tool says that it is time to retrain.
     """
 
@@ -56,7 +56,7 @@ class Drift:
 def measure_drift(ledger: Ledger, first: LoadedClassifier, edited: Classifier, runtime: Runtime) -> Drift:
     """Return the drift of `edited`, on the project's test data or, without any, on dead leaves."""
     test = _load_test(ledger, first)
-    images = test or _draw_probes(ledger, first.classifier)
+    images = test or _draw_surrogates(ledger, first.classifier)
     before, after = (
         predict(
             classifier.to(runtime.device),
@@ -69,7 +69,7 @@ def measure_drift(ledger: Ledger, first: LoadedClassifier, edited: Classifier, r
     )
     moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(images.labels)
     if test is None:
-        return Drift("probes", count, None, None, moved, moved, budget)
+        return Drift("surrogates", count, None, None, moved, moved, budget)
     return Drift("test data", count, before.accuracy, after.accuracy, moved, before.accuracy - after.accuracy, budget)
 
 
@@ -81,7 +81,7 @@ def _load_test(ledger: Ledger, first: LoadedClassifier) -> Images | None:
     return load_data(f"{kind}:{Path(place).expanduser()}", first.request()).test
 
 
-def _draw_probes(ledger: Ledger, classifier: Classifier) -> TensorImages:
+def _draw_surrogates(ledger: Ledger, classifier: Classifier) -> TensorImages:
     """Return dead leaves, the same each time; their labels mean nothing."""
     shape = image_shape(ledger)
     assert shape is not None  # noqa: S101 - there is a request whenever there is an edit

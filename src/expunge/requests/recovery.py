@@ -74,7 +74,7 @@ def _is_current(ledger: Ledger) -> bool:
 
 @contextmanager
 def _cache_inside(folder: Path) -> Iterator[None]:
-    """Keep caches that methods make (inverted probes) inside of the project, where purging finds them."""
+    """Keep caches that methods make (inverted surrogates) inside of the project, where purging finds them."""
     before = os.environ.get(CACHE_VARIABLE)
     os.environ[CACHE_VARIABLE] = str(folder / CACHE_FOLDER)
     try:

@@ -1,4 +1,4 @@
-"""Adversarial examples of the forget rows as probes: the paper's ADV set (Cha et al. 2024, arXiv 2301.11578)."""
+"""Adversarial examples of the forget rows as surrogates: the paper's ADV set (Cha et al. 2024, arXiv 2301.11578)."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.processes import share_of
 from expunge.compute.sharing import Sharing
 from expunge.compute.spilled import FileImages, allocate_images
@@ -25,16 +25,16 @@ class AdversarialPool:
     logits: Float[Tensor, "n classes"]
 
 
-def make_adversarial_pool(classifier: Classifier, task: Task, attack: Attack, meter: CostMeter) -> AdversarialPool:
+def make_adversarial_pool(classifier: Classifier, task: Task, attack: Attack, context: Context) -> AdversarialPool:
     """Return `attack.targets_per_row` adversarial examples of each row of the task; with 0 the pool is empty.
 
     Args:
-        classifier: f0 on the meter's device, in eval mode with frozen weights.
+        classifier: f0 on the context's device, in eval mode with frozen weights.
         task: the forget rows and the seed.
         attack: the settings.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
     """
-    runtime, sharing = meter.runtime, meter.sharing
+    runtime, sharing = context.runtime, context.sharing
     rows = task.forget_set.to(runtime.device)
     targets = draw_targets(
         rows.y, classifier.num_classes, attack.targets_per_row, attack.targets, task.generator("targets")
@@ -43,12 +43,12 @@ def make_adversarial_pool(classifier: Classifier, task: Task, attack: Attack, me
     x = allocate_images(rows.x, count, memory_bytes=runtime.pool_bytes, folder=runtime.scratch)
     if count == 0:
         return AdversarialPool(x, wanted, rows.x.new_zeros(0, classifier.num_classes))
-    made = attack_targets(classifier, rows.x, targets, attack, generator=task.generator("attack"), meter=meter)
+    made = attack_targets(classifier, rows.x, targets, attack, generator=task.generator("attack"), context=context)
     for numbers, examples in made:
         x[numbers] = examples
     _exchange(x, sharing)
-    [logits] = sharing.gather(count, lambda part: [compute_logits(classifier, x[_numbers(part, wanted.device)])])
-    meter.add_examples(count, int((logits.argmax(dim=1) == wanted).sum()))
+    [logits] = sharing.map_concat(count, lambda part: [compute_logits(classifier, x[_numbers(part, wanted.device)])])
+    context.add_examples(count, int((logits.argmax(dim=1) == wanted).sum()))
     return AdversarialPool(x, wanted, logits)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.processes import share_of
 from expunge.compute.runtime import Precision, computing_in
 from expunge.models.classifier import Bounds, Classifier
@@ -101,7 +101,7 @@ def attack_targets(
     attack: Attack,
     *,
     generator: torch.Generator,
-    meter: CostMeter,
+    context: Context,
 ) -> Iterator[tuple[Int[Tensor, " m"], Float[Tensor, "m c h w"]]]:
     """Yield for each image and each of its targets an adversarial example that should be classified as the target.
 
@@ -117,11 +117,11 @@ def attack_targets(
         targets: labels.
         attack: the settings.
         generator: on the CPU; draws the starts, pair by pair.
-        meter: counts gradient evaluations; divides the pairs among its processes, each of which yields its own.
+        context: counts gradient evaluations; divides the pairs among its processes, each of which yields its own.
     """
-    sharing = meter.sharing
+    sharing = context.sharing
     own = share_of(sharing.processes, targets.numel())
-    with meter.phase("attack", total=(own.stop - own.start) * attack.steps) as advance:
+    with context.phase("attack", total=(own.stop - own.start) * attack.steps) as advance:
         fast = fold_batchnorm(classifier, x[:2])
         waiting: Iterator[_Pairs] = islice(
             _draw_pairs(x, targets, attack, classifier.bounds, generator), own.start, own.stop
@@ -136,7 +136,7 @@ def attack_targets(
                 pairs = _Pairs.join(singles[: sharing.batch_size])
                 waiting = chain(singles[sharing.batch_size :], waiting)
                 continue
-            meter.add_gradients(len(done))
+            context.add_gradients(len(done))
             advance(len(done) + int((attack.steps - moved.taken[done]).sum()))
             if bool(done.any()):
                 yield moved.numbers[done], moved.current[done]

@@ -1,4 +1,4 @@
-"""Unlabelled images of the user's own as probes: the nearer to the training data, the better."""
+"""Unlabelled images of the user's own as surrogates: the nearer to the training data, the better."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from expunge.models.classifier import Bounds
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
-def load_probe_folder(folder: str, shape: tuple[int, int, int], bounds: Bounds) -> Float[Tensor, "n c h w"]:
+def load_surrogate_folder(folder: str, shape: tuple[int, int, int], bounds: Bounds) -> Float[Tensor, "n c h w"]:
     """Return every image in `folder` and below, its centre resized to `shape` (c, h, w), within bounds.
 
     Raises:

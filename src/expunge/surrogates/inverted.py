@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from expunge.base.errors import ExpungeWarning, OutputError
 from expunge.base.settings import check_settings, setting
 from expunge.base.tensors import write_tensors
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.seeds import seeded_generator
 from expunge.models.classifier import Classifier
 from expunge.models.modes import hooked
@@ -52,7 +52,7 @@ def has_batchnorm(classifier: Classifier) -> bool:
 
 
 def invert_classifier(
-    classifier: Classifier, count: int, shape: tuple[int, int, int], inversion: Inversion, meter: CostMeter
+    classifier: Classifier, count: int, shape: tuple[int, int, int], inversion: Inversion, context: Context
 ) -> Float[Tensor, "n c h w"]:
     """Return `count` images within bounds, in batches of the runtime's size; from the cache where they are there.
 
@@ -64,7 +64,7 @@ def invert_classifier(
         count: number of images.
         shape: (c, h, w) of an image.
         inversion: the settings.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
 
     Warns:
         ExpungeWarning: there are no statistics to match; dead leaves, which inversion starts from, are returned.
@@ -75,7 +75,7 @@ def invert_classifier(
         warnings.warn(NO_STATISTICS, ExpungeWarning, stacklevel=2)
         leaves = draw_leaves(count, shape, classifier.bounds, seeded_generator(0, "inverted probes"))
         return leaves.to(classifier.device)
-    batch_size = meter.runtime.batch_size
+    batch_size = context.runtime.batch_size
     key = f"{classifier.sha256()}:{classifier.bounds}:{inversion}:{count}:{shape}:{batch_size}"
     path = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     cached = _read_cache(path)
@@ -86,10 +86,10 @@ def invert_classifier(
     labels = torch.randint(classifier.num_classes, (count,), generator=generator).to(classifier.device)
     parts = []
     batches = list(zip(start.split(batch_size), labels.split(batch_size), strict=True))
-    with meter.phase("invert", total=len(batches) * inversion.steps) as advance:
+    with context.phase("invert", total=len(batches) * inversion.steps) as advance:
         for x, y in batches:
             for images in _descend(classifier, x, y, inversion, generator):
-                meter.add_gradients(len(x))
+                context.add_gradients(len(x))
                 advance(1)
                 latest = images
             parts.append(latest)

@@ -1,4 +1,4 @@
-"""The probes of an edit: which kinds, how many of each."""
+"""The surrogates of an edit: which kinds, how many of each."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.models.classifier import Classifier
 from expunge.surrogates.adversarial import make_adversarial_pool
 from expunge.surrogates.attack import Attack
-from expunge.surrogates.folder import load_probe_folder
+from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import draw_leaves
@@ -24,8 +24,8 @@ LEAVES_OF_LARGE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeMix:
-    """How many probes of each kind; where a number is left open, it follows from the image size and the classifier."""
+class SurrogateMix:
+    """How many surrogates of each kind; a number that is left open follows from the image size and the classifier."""
 
     mixes: int | None = setting(None, "mixes of forget rows and inverted images; 2,000, or 384 if large", at_least=0)
     inverted: int | None = setting(
@@ -41,42 +41,44 @@ class ProbeMix:
         check_settings(self)
 
 
-def draw_probes(classifier: Classifier, task: Task, mix: ProbeMix, meter: CostMeter) -> Float[Tensor, "n c h w"]:
-    """Return the probes in random order, on the meter's device.
+def draw_surrogates(
+    classifier: Classifier, task: Task, mix: SurrogateMix, context: Context
+) -> Float[Tensor, "n c h w"]:
+    """Return the surrogates in random order, on the context's device.
 
     Mixes are drawn from the forget rows together with inverted images where there are any (twice as many as rows), so
-    that few rows still make varied probes.
+    that few rows still make varied surrogates.
 
     Args:
-        classifier: f0 on the meter's device, in eval mode with frozen weights.
+        classifier: f0 on the context's device, in eval mode with frozen weights.
         task: the forget rows and the seed.
         mix: how many of each kind.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
     """
-    rows = task.forget_set.to(meter.runtime.device)
+    rows = task.forget_set.to(context.runtime.device)
     shape = (rows.x.shape[1], rows.x.shape[2], rows.x.shape[3])
     small = shape[1] * shape[2] <= SMALL_IMAGE
     inverts = small and has_batchnorm(classifier)
     inverted = _or(mix.inverted, INVERTED_OF_SMALL if inverts else 0)
     leaves = _or(mix.procedural, 0 if inverts else INVERTED_OF_SMALL if small else LEAVES_OF_LARGE)
     parts = [
-        invert_classifier(classifier, inverted, shape, mix.inversion, meter),
+        invert_classifier(classifier, inverted, shape, mix.inversion, context),
         draw_leaves(leaves, shape, classifier.bounds, task.generator("leaves")).to(rows.x),
     ]
-    with meter.phase("mix"):
+    with context.phase("mix"):
         varied = torch.cat([rows.x, torch.cat(parts)[: 2 * len(rows)]])
         count = _or(mix.mixes, MIXES_OF_SMALL if small else MIXES_OF_LARGE)
         generator = task.generator("mixes")
         parts.append(draw_mixes(varied, count - count // 4, classifier.bounds, generator))
         parts.append(draw_mixes(rows.x, count // 4, classifier.bounds, generator))
     attack = replace(mix.attack, targets_per_row=mix.adversarial)
-    pool = make_adversarial_pool(classifier, task, attack, meter)
+    pool = make_adversarial_pool(classifier, task, attack, context)
     parts.append(pool.x[torch.arange(len(pool.x))])
     if mix.folder is not None:
-        parts.append(load_probe_folder(mix.folder, shape, classifier.bounds).to(rows.x))
-    probes = torch.cat(parts)
-    order = torch.randperm(len(probes), generator=task.generator("probe order"))
-    return probes[order.to(probes.device)]
+        parts.append(load_surrogate_folder(mix.folder, shape, classifier.bounds).to(rows.x))
+    surrogates = torch.cat(parts)
+    order = torch.randperm(len(surrogates), generator=task.generator("probe order"))
+    return surrogates[order.to(surrogates.device)]
 
 
 def _or(given: int | None, otherwise: int) -> int:

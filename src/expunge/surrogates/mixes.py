@@ -21,7 +21,7 @@ def draw_mixes(
 
     Half are blends (Zhang et al. 2018, arXiv 1710.09412) with shares of 0.3 to 0.7, half hold a pasted patch (Yun et
     al. 2019, arXiv 1905.04899) of 10/32 to 24/32 of each side. Each part was cropped to 14/32 to 1 of its size and
-    stretched back, so no mix is close to the image of a forget row: a probe that is would pin what should move.
+    stretched back, so no mix is close to the image of a forget row: a surrogate that is would pin what should move.
 
     >>> x = torch.rand(2, 3, 8, 6)
     >>> tuple(draw_mixes(x, 5, Bounds(), torch.Generator().manual_seed(0)).shape)

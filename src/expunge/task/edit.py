@@ -55,17 +55,17 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedCost:
-    """What an edit should do to other images, from probes that had no part in it; no real image is needed.
+    """What an edit should do to other images, from surrogates that had no part in it; no real image is needed.
 
     Args:
-        churn: percent of the probes whose predicted label changed.
-        logit_change: root mean squared change of a probe's logits, their mean over the classes taken out.
-        probes: how many there were.
+        churn: percent of the surrogates whose predicted label changed.
+        logit_change: root mean squared change of a surrogate's logits, their mean over the classes taken out.
+        surrogates: how many there were.
     """
 
     churn: float
     logit_change: float
-    probes: int
+    surrogates: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,15 +254,15 @@ class Edit:
         return [""] * len(self.task.forget_set)
 
 
-def measure_expected_cost(before: Classifier, after: Classifier, probes: Float[Tensor, "n c h w"]) -> ExpectedCost:
-    """Return how two classifiers differ on `probes`."""
-    old, new = compute_logits(before, probes), compute_logits(after, probes)
+def measure_expected_cost(before: Classifier, after: Classifier, surrogates: Float[Tensor, "n c h w"]) -> ExpectedCost:
+    """Return how two classifiers differ on `surrogates`."""
+    old, new = compute_logits(before, surrogates), compute_logits(after, surrogates)
     change = (new - old) - (new - old).mean(dim=1, keepdim=True)
     labels = old.argmax(dim=1)
     return ExpectedCost(
         churn=churn(to_predictions(old, labels), to_predictions(new, labels)),
         logit_change=change.square().sum(dim=1).mean().sqrt().item(),
-        probes=len(probes),
+        surrogates=len(surrogates),
     )
 
 

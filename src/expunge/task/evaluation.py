@@ -63,7 +63,7 @@ def compute_logits(
 ) -> Float[Tensor, "n classes"]:
     """Return the logits of `x` in eval mode, without gradients; x may be on any device."""
     with torch.no_grad(), evaluating(classifier.module):
-        [logits] = Sharing(batch_size).gather(len(x), lambda part: [classifier(x[part].to(classifier.device))])
+        [logits] = Sharing(batch_size).map_concat(len(x), lambda part: [classifier(x[part].to(classifier.device))])
     return logits
 
 

@@ -66,7 +66,7 @@ def take_step(
             )
             return [values, used, *filled]
 
-        values, used, *gradients = sharing.sum(each.images, differentiate, among=among)
+        values, used, *gradients = sharing.map_sum(each.images, differentiate, among=among)
         total.add(dict(zip(names, values.tolist(), strict=True)), gradients, used.tolist())
     if others:
         found = _differentiate(others.values(), weights)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from expunge.base.errors import ClassifierError, DataError
 from expunge.base.settings import to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import computing_in
 from expunge.compute.seeds import seeded_generator
 from expunge.data.images import Images
@@ -33,7 +33,7 @@ def train_classifier(
     recipe: Recipe,
     *,
     seed: int,
-    meter: CostMeter,
+    context: Context,
     checkpoint: Path | None = None,
 ) -> Classifier:
     """Return a classifier trained on `images`, in eval mode, on the device of the meter.
@@ -45,7 +45,7 @@ def train_classifier(
         images: what to train on; leave rows out with `Subset` for a retrained reference.
         recipe: how.
         seed: source of all randomness: first weights, order, augmentation, dropout.
-        meter: has the device and the progress, and is told what is spent.
+        context: has the device and the progress, and is told what is spent.
         checkpoint: a file that is written after each epoch and read at the start if it is there; None for none.
 
     Raises:
@@ -53,10 +53,10 @@ def train_classifier(
         ClassifierError: the classifier's outputs are no logits, the loss is not finite any more, or the checkpoint is
             damaged or of another training.
     """
-    classifier = build_seeded(build, seed).to(meter.runtime.device)
+    classifier = build_seeded(build, seed).to(context.runtime.device)
     _check_fit(classifier, images)
     order, moves = seeded_generator(seed, "training order"), seeded_generator(seed, "augmentation")
-    trainer = Trainer(classifier, recipe, meter, order=order, moves=moves)
+    trainer = Trainer(classifier, recipe, context, order=order, moves=moves)
     training = hash_training(classifier, images, recipe, seed)
     losses = list[float]()
     if checkpoint is not None and checkpoint.exists():
@@ -64,7 +64,7 @@ def train_classifier(
         trainer.restore(found.tensors)
         losses.extend(found.losses)
     steps = trainer.count_steps(images)
-    with meter.phase("train", steps * recipe.epochs) as advance, _in_format(classifier, recipe.memory_format):
+    with context.phase("train", steps * recipe.epochs) as advance, _in_format(classifier, recipe.memory_format):
         advance(steps * len(losses))
         for epoch in range(len(losses), recipe.epochs):
             with _own_global_generator(seed, epoch):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.data.images import Images, load_ahead
 from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
@@ -42,9 +42,9 @@ class Trainer:
     """Trains a classifier, pass by pass; its optimiser holds that classifier's weights and nothing else.
 
     Args:
-        working: what is trained, on the meter's device.
+        working: what is trained, on the context's device.
         training: the settings.
-        meter: counts what it costs.
+        context: counts what it costs.
         order: on the CPU; draws the order of the images.
         moves: on the CPU; draws their augmentation.
     """
@@ -53,12 +53,12 @@ class Trainer:
         self,
         working: Classifier,
         training: Training,
-        meter: CostMeter,
+        context: Context,
         *,
         order: torch.Generator,
         moves: torch.Generator,
     ) -> None:
-        self.working, self.training, self.meter = working, training, meter
+        self.working, self.training, self.context = working, training, context
         self._optimiser = make_optimiser(working, training)
         self._order, self._moves = order, moves
 
@@ -94,7 +94,7 @@ class Trainer:
             x = self._present(pixels, None if as_they_are is None else as_they_are[rows])
             batch = Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch)
             one_pass = self._to_pass(batch, losses)
-            values = take_step(self._optimiser, self.working.module, [one_pass], self.meter.sharing)
+            values = take_step(self._optimiser, self.working.module, [one_pass], self.context.sharing)
             after_step()
             for name, value in values.items():
                 totals[name] = totals.get(name, 0.0) + value / len(batches)
@@ -105,7 +105,7 @@ class Trainer:
 
         def terms(part: slice) -> dict[str, Tensor]:
             chosen = Batch(batch.x[part], batch.y[part], batch.rows[part], batch.epoch)
-            self.meter.add_gradients(len(chosen.x))
+            self.context.add_gradients(len(chosen.x))
             mode = self.training.batchnorm if len(chosen.x) > 1 else BatchNormMode.FROZEN  # one has no statistics
             with editing(self.working.module, mode):
                 found = losses(chosen)
@@ -116,7 +116,7 @@ class Trainer:
 
     def _present(self, pixels: Tensor, as_they_are: Tensor | None) -> Tensor:
         """Return images on the trainer's device, augmented but for those that stay as they are."""
-        x = pixels.to(self.meter.runtime.device)
+        x = pixels.to(self.context.runtime.device)
         moved = augment(x, self.training.augmentation, self.working.bounds, self._moves)
         return moved if as_they_are is None else torch.where(as_they_are.to(x.device).view(-1, 1, 1, 1), x, moved)
 

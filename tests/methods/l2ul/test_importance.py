@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.l2ul.importance import compute_importance, penalty, scale_to_unit
 from expunge.models.classifier import Classifier
 
 
 def importance_of(classifier, x):
-    return compute_importance(classifier, x, CostMeter(Runtime()))
+    return compute_importance(classifier, x, Context(Runtime()))
 
 
 def make_double(linear_classifier, seed=0):
@@ -89,9 +89,9 @@ def test_weights_flags_and_gradients_are_left_alone(classifier, rows):
 
 
 def test_one_gradient_a_row_is_counted(trained, rows):
-    meter = CostMeter(Runtime())
-    compute_importance(trained, rows.x, meter)
-    assert meter.cost().gradient_evaluations == len(rows)
+    context = Context(Runtime())
+    compute_importance(trained, rows.x, context)
+    assert context.cost().gradient_evaluations == len(rows)
 
 
 @given(st.integers(0, 99), st.floats(-5, 5), st.floats(0.01, 100))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from expunge.base.errors import SettingsError
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.descent import Descent
@@ -29,7 +29,7 @@ def first_losses(trained, rows, **settings):
 
 def test_the_pool_holds_so_many_examples_of_each_row(trained, rows):
     task = Task.create(trained, rows)
-    pool = make_adversarial_pool(trained.frozen_copy(), task, ATTACK, CostMeter(Runtime()))
+    pool = make_adversarial_pool(trained.frozen_copy(), task, ATTACK, Context(Runtime()))
     assert pool.x.shape == (18, 3, 8, 6)
     centres, own = rows.x.repeat_interleave(3, dim=0), rows.y.repeat_interleave(3)
     assert float(l2_norms(pool.x - centres).max()) <= ATTACK.radius + 1e-5
@@ -39,11 +39,11 @@ def test_the_pool_holds_so_many_examples_of_each_row(trained, rows):
 
 
 def test_the_cost_says_how_many_examples_reached_their_target(trained, rows):
-    task, meter = Task.create(trained, rows), CostMeter(Runtime())
-    pool = make_adversarial_pool(trained.frozen_copy(), task, replace(ATTACK, radius=1.5, steps=8), meter)
+    task, context = Task.create(trained, rows), Context(Runtime())
+    pool = make_adversarial_pool(trained.frozen_copy(), task, replace(ATTACK, radius=1.5, steps=8), context)
     reached = int((trained(pool.x).argmax(dim=1) == pool.targets).sum())
     assert 0 < reached < 18
-    assert (meter.cost().examples, meter.cost().examples_reached) == (18, reached)
+    assert (context.cost().examples, context.cost().examples_reached) == (18, reached)
 
 
 def test_the_first_losses_of_the_stable_variant(trained, rows):
@@ -76,8 +76,8 @@ def test_each_step_is_the_gradient_of_the_total(trained, rows):
         method=L2UL(attack=attack, descent=ONE_BATCH, growth=1.0),
         limits=Limits(steps=3),
     )
-    twin, meter = trained.copy(), CostMeter(Runtime())
-    omega = scale_to_unit(compute_importance(trained, rows.x, meter))
+    twin, context = trained.copy(), Context(Runtime())
+    omega = scale_to_unit(compute_importance(trained, rows.x, context))
     named, anchor = dict(twin.module.named_parameters()), dict(trained.module.named_parameters())
     for point in edit.trace:
         pull = [((1 - omega[name]) * (weight - anchor[name].detach()) ** 2).sum() for name, weight in named.items()]

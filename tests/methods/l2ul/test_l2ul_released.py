@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from expunge.base.errors import SettingsError
 from expunge.base.settings import to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.l2ul.released import L2ULFaithful, compute_released_importance, order_examples
@@ -56,7 +56,7 @@ def test_examples_come_round_by_round_for_each_batch_of_rows(batch):
 def test_the_first_losses_are_those_of_two_passes(trained, rows):
     """Each batch is normalised by its own statistics: six rows, and the first eight of eighteen examples."""
     task = Task.create(trained, rows)
-    pool = make_adversarial_pool(trained.frozen_copy(), task, ATTACK, CostMeter(Runtime()))
+    pool = make_adversarial_pool(trained.frozen_copy(), task, ATTACK, Context(Runtime()))
     method = L2ULFaithful(attack=ATTACK, adversarial_batch=8, descent=DESCENT)
     losses = unlearn(trained, rows, method=method, limits=Limits(steps=1)).trace[0].losses
     first = order_examples(6, 3, 6)[:8]
@@ -95,7 +95,7 @@ def test_without_examples_it_is_the_plain_push_and_with_importance_a_slower_one(
 
 def test_importance_leaves_the_classifier_alone(classifier, rows):
     before = {name: tensor.clone() for name, tensor in classifier.module.state_dict().items()}
-    importance = compute_released_importance(classifier, rows.x, DESCENT, CostMeter(Runtime()))
+    importance = compute_released_importance(classifier, rows.x, DESCENT, Context(Runtime()))
     assert all(torch.equal(before[name], tensor) for name, tensor in classifier.module.state_dict().items())
     assert all(weight.grad is None for weight in classifier.module.parameters())
     assert importance.keys() == dict(classifier.module.named_parameters()).keys()
@@ -103,7 +103,7 @@ def test_importance_leaves_the_classifier_alone(classifier, rows):
 
 def test_frozen_weights_have_no_importance(classifier, rows):
     classifier.network[0].weight.requires_grad_(False)
-    importance = compute_released_importance(classifier, rows.x, DESCENT, CostMeter(Runtime()))
+    importance = compute_released_importance(classifier, rows.x, DESCENT, Context(Runtime()))
     assert not importance["network.0.weight"].any()
     assert importance["network.8.weight"].any()
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.layers import find_layers, trace_rows
 from expunge.methods.least_change.curvature import _inverse_factor, compute_whitening, draw_contrast
@@ -11,9 +11,13 @@ from expunge.models.classifier import Classifier
 
 def whiten(classifier, x, damping=1e-9):
     layers = find_layers(classifier, x)
-    meter = CostMeter(Runtime(batch_size=50))
+    context = Context(Runtime(batch_size=50))
     generator = torch.Generator().manual_seed(0)
-    return layers, compute_whitening(classifier, layers, x, damping=damping, generator=generator, meter=meter), meter
+    return (
+        layers,
+        compute_whitening(classifier, layers, x, damping=damping, generator=generator, context=context),
+        context,
+    )
 
 
 def test_whitened_length_is_the_logit_change_of_a_linear_classifier():
@@ -21,8 +25,8 @@ def test_whitened_length_is_the_logit_change_of_a_linear_classifier():
         torch.manual_seed(0)
         classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), num_classes=4)
     x = torch.rand(4000, 3, 2, 2, generator=torch.Generator().manual_seed(1))
-    (layer,), whitening, meter = whiten(classifier, x, damping=1e-6)
-    assert meter.cost().gradient_evaluations == 4000
+    (layer,), whitening, context = whiten(classifier, x, damping=1e-6)
+    assert context.cost().gradient_evaluations == 4000
     wanted = torch.randn(1, 4, 13, generator=torch.Generator().manual_seed(2))
     wanted = wanted - wanted.mean(dim=1, keepdim=True)  # what moves all logits alike changes no answer
     step = torch.linalg.solve(whitening.left[0], wanted) @ torch.linalg.inv(whitening.right[0])

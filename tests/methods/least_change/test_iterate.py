@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.layers import find_layers
 from expunge.methods.least_change.curvature import compute_whitening
@@ -12,17 +12,17 @@ from expunge.task.evaluation import compute_logits
 
 
 @pytest.fixture
-def probes():
+def surrogates():
     return torch.rand(24, 3, 8, 6, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.fixture
-def objective(classifier, probes):
-    meter = CostMeter(Runtime(batch_size=7))
-    layers = find_layers(classifier, probes)
+def objective(classifier, surrogates):
+    context = Context(Runtime(batch_size=7))
+    layers = find_layers(classifier, surrogates)
     generator = torch.Generator().manual_seed(0)
-    whitening = compute_whitening(classifier, layers, probes, damping=0.01, generator=generator, meter=meter)
-    return Objective(classifier, layers, whitening, meter)
+    whitening = compute_whitening(classifier, layers, surrogates, damping=0.01, generator=generator, context=context)
+    return Objective(classifier, layers, whitening, context)
 
 
 def draw_step(objective, seed=0):
@@ -34,33 +34,37 @@ def scaled(step, factor):
     return [factor * part for part in step]
 
 
-def test_the_gradient_tells_how_the_objective_changes_along_a_step(objective, probes):
-    logits, iterate = compute_logits(objective.classifier, probes), Iterate(objective, 0.0)
+def test_the_gradient_tells_how_the_objective_changes_along_a_step(objective, surrogates):
+    logits, iterate = compute_logits(objective.classifier, surrogates), Iterate(objective, 0.0)
     start, step = scaled(draw_step(objective, 1), 5e-2), scaled(draw_step(objective), 3e-4)
     values = []
     for sign in (1, -1):
         iterate.write([a + sign * b for a, b in zip(start, step, strict=True)])
-        values.append(0.5 * objective.change(probes, logits).double().square().sum(dim=1).mean())
+        values.append(0.5 * objective.change(surrogates, logits).double().square().sum(dim=1).mean())
     iterate.write(start)
-    value, gradient = objective.gradient(probes, logits)
+    value, gradient = objective.gradient(surrogates, logits)
     slope = sum(float((a.double() * b.double()).sum()) for a, b in zip(gradient, step, strict=True))
     assert float(values[0] - values[1]) / 2 == pytest.approx(slope, rel=2e-2)
     assert value == pytest.approx(float(values[0] + values[1]) / 2, rel=1e-2)
 
 
-def test_the_curvature_is_what_a_small_step_does_to_the_answers(objective, probes):
-    logits, iterate, step = compute_logits(objective.classifier, probes), Iterate(objective, 0.0), draw_step(objective)
-    iterate.measure_curvature(step, probes, logits)
+def test_the_curvature_is_what_a_small_step_does_to_the_answers(objective, surrogates):
+    logits, iterate, step = (
+        compute_logits(objective.classifier, surrogates),
+        Iterate(objective, 0.0),
+        draw_step(objective),
+    )
+    iterate.measure_curvature(step, surrogates, logits)
     iterate.write(scaled(step, 1e-3))
-    change = centred(compute_logits(objective.classifier, probes) - logits).square().sum(dim=1).mean()
+    change = centred(compute_logits(objective.classifier, surrogates) - logits).square().sum(dim=1).mean()
     assert iterate.curvature == pytest.approx(float(change) / (1e-3 * norm(step)) ** 2, rel=0.1)
 
 
-def test_measuring_leaves_the_weights_and_the_curvature_falls_slowly(objective, probes):
-    logits, iterate = compute_logits(objective.classifier, probes), Iterate(objective, 0.0)
+def test_measuring_leaves_the_weights_and_the_curvature_falls_slowly(objective, surrogates):
+    logits, iterate = compute_logits(objective.classifier, surrogates), Iterate(objective, 0.0)
     before = objective.classifier.sha256()
     iterate.curvature = 1e9
-    iterate.measure_curvature(draw_step(objective), probes, logits)
+    iterate.measure_curvature(draw_step(objective), surrogates, logits)
     assert objective.classifier.sha256() == before
     assert iterate.curvature == pytest.approx(0.7e9)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.layers import count_weights, find_layers
@@ -11,24 +11,24 @@ from expunge.task.goals import Misclassify, Relabel
 
 
 @pytest.fixture
-def meter():
-    return CostMeter(Runtime(batch_size=4))
+def context():
+    return Context(Runtime(batch_size=4))
 
 
-def constrain(classifier, rows, goal, meter):
+def constrain(classifier, rows, goal, context):
     layers = find_layers(classifier, rows.x)
     generator = torch.Generator().manual_seed(0)
-    whitening = compute_whitening(classifier, layers, rows.x, damping=0.1, generator=generator, meter=meter)
+    whitening = compute_whitening(classifier, layers, rows.x, damping=0.1, generator=generator, context=context)
     labels = goal.labels(rows, classifier.num_classes, generator)
     return Constraints(classifier, layers, whitening, goal, rows.x, labels)
 
 
 @pytest.mark.parametrize("goal", [Misclassify(), Relabel()])
-def test_a_short_step_moves_the_gaps_as_the_jacobian_says(classifier, rows, meter, goal):
+def test_a_short_step_moves_the_gaps_as_the_jacobian_says(classifier, rows, context, goal):
     classifier.module.double().eval()
     rows = ForgetSet(rows.ids, rows.x.double(), rows.y)
-    constraints = constrain(classifier, rows, goal, meter)
-    jacobian = make_jacobian(constraints, memory_bytes=2**30, meter=meter)
+    constraints = constrain(classifier, rows, goal, context)
+    jacobian = make_jacobian(constraints, memory_bytes=2**30, context=context)
     torch.testing.assert_close(jacobian.gaps, goal.gap(classifier(rows.x), constraints.labels).detach())
     generator = torch.Generator().manual_seed(1)
     step = [1e-7 * torch.randn(layer.shape, generator=generator, dtype=torch.float64) for layer in constraints.layers]
@@ -39,9 +39,9 @@ def test_a_short_step_moves_the_gaps_as_the_jacobian_says(classifier, rows, mete
 
 
 @pytest.mark.parametrize("block", [1, 2, 4])
-def test_held_and_recomputed_are_the_same(classifier, rows, meter, block):
-    constraints = constrain(classifier, rows, Misclassify(), meter)
-    held, anew = HeldJacobian(constraints, meter), RecomputedJacobian(constraints, block, meter)
+def test_held_and_recomputed_are_the_same(classifier, rows, context, block):
+    constraints = constrain(classifier, rows, Misclassify(), context)
+    held, anew = HeldJacobian(constraints, context), RecomputedJacobian(constraints, block, context)
     step = [torch.ones(layer.shape) for layer in constraints.layers]
     multipliers = torch.linspace(0, 1, len(rows))
     torch.testing.assert_close(anew.gaps, held.gaps)
@@ -51,22 +51,22 @@ def test_held_and_recomputed_are_the_same(classifier, rows, meter, block):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_gram_times_and_combine_fit_each_other(classifier, rows, meter):
-    jacobian = HeldJacobian(constrain(classifier, rows, Misclassify(), meter), meter)
+def test_gram_times_and_combine_fit_each_other(classifier, rows, context):
+    jacobian = HeldJacobian(constrain(classifier, rows, Misclassify(), context), context)
     multipliers = torch.linspace(-1, 1, len(rows))
     torch.testing.assert_close(
         jacobian.times(jacobian.combine(multipliers)), jacobian.gram() @ multipliers, rtol=1e-4, atol=1e-4
     )
 
 
-def test_the_memory_budget_chooses_the_form(classifier, rows, meter):
-    constraints = constrain(classifier, rows, Misclassify(), meter)
+def test_the_memory_budget_chooses_the_form(classifier, rows, context):
+    constraints = constrain(classifier, rows, Misclassify(), context)
     needed = count_weights(constraints.layers) * 4 * len(rows)
-    assert isinstance(make_jacobian(constraints, memory_bytes=needed, meter=meter), HeldJacobian)
-    assert isinstance(make_jacobian(constraints, memory_bytes=needed - 1, meter=meter), RecomputedJacobian)
-    assert isinstance(make_jacobian(constraints, memory_bytes=1, meter=meter), RecomputedJacobian)
+    assert isinstance(make_jacobian(constraints, memory_bytes=needed, context=context), HeldJacobian)
+    assert isinstance(make_jacobian(constraints, memory_bytes=needed - 1, context=context), RecomputedJacobian)
+    assert isinstance(make_jacobian(constraints, memory_bytes=1, context=context), RecomputedJacobian)
 
 
-def test_no_multipliers_are_no_step(classifier, rows, meter):
-    anew = RecomputedJacobian(constrain(classifier, rows, Misclassify(), meter), 2, meter)
+def test_no_multipliers_are_no_step(classifier, rows, context):
+    anew = RecomputedJacobian(constrain(classifier, rows, Misclassify(), context), 2, context)
     assert all(not bool(part.any()) for part in anew.combine(torch.zeros(len(rows))))

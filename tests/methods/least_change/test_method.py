@@ -14,18 +14,18 @@ from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
 from expunge.methods.published.negative_gradient import NegativeGradient
 from expunge.surrogates.inverted import CACHE_VARIABLE
-from expunge.surrogates.mix import ProbeMix
+from expunge.surrogates.mix import SurrogateMix
 from expunge.task.edit import measure_expected_cost
 from expunge.task.evaluation import compute_logits
 from expunge.task.task import Limits, StopReason
 
 PUSHED = NegativeGradient(descent=Descent())
 """With BatchNorm as `least-change` has it."""
-QUICK = {"probes": ProbeMix(mixes=80, inverted=0, procedural=40)}
+QUICK = {"surrogates": SurrogateMix(mixes=80, inverted=0, procedural=40)}
 
 
 def exact(**changes):
-    return LeastChange(**QUICK, exact=Exact(probe_batch=16, **changes))
+    return LeastChange(**QUICK, exact=Exact(surrogate_batch=16, **changes))
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_batchnorm_and_what_is_no_layer_stay_as_they_are(trained, rows):
     assert all(name.startswith(("0.", "3.", "8.")) for name in edit.compute_patch())
 
 
-ROBUST = Robust(steps=40, probe_batch=16, copies=24)
+ROBUST = Robust(steps=40, surrogate_batch=16, copies=24)
 
 
 @pytest.mark.parametrize("strength", list(Strength))
@@ -144,30 +144,30 @@ def test_steps_after_the_planned_ones_want_more_copies_until_enough_hold(trained
 
 def test_an_edit_says_what_was_chosen_for_the_sizes_left_open(trained, rows):
     edit = unlearn(trained, rows, method=LeastChange(**QUICK), strength=Strength.EXACT, limits=Limits(steps=1))
-    assert (edit.settings["exact"]["steps"], edit.settings["exact"]["probe_batch"]) == (50, 96)
+    assert (edit.settings["exact"]["steps"], edit.settings["exact"]["surrogate_batch"]) == (50, 96)
     assert edit.settings["robust"]["copies"] == 96
     assert (Exact().resolve(64 * 64).steps, Exact().resolve(224 * 224).steps) == (50, 24)
 
 
 def test_open_sizes_follow_the_number_of_rows():
     sizes = [Robust().resolve(rows, 32 * 32) for rows in (16, 64, 256)]
-    assert [(each.steps, each.probe_batch, each.copies, each.joined, each.share) for each in sizes] == [
+    assert [(each.steps, each.surrogate_batch, each.copies, each.spliced, each.share) for each in sizes] == [
         (80, 128, 96, 0.4, 0.975),
         (120, 192, 128, 0.6, 0.94),
         (160, 256, 256, 0.8, 0.915),
     ]
-    assert Robust(steps=7, joined=0.0).resolve(256, 32 * 32).joined == 0.0
+    assert Robust(steps=7, spliced=0.0).resolve(256, 32 * 32).spliced == 0.0
     large = Robust().resolve(64, 224 * 224)
-    assert (large.steps, large.probe_batch, large.copies) == (120, 96, 64)
+    assert (large.steps, large.surrogate_batch, large.copies) == (120, 96, 64)
 
 
-def test_the_expected_cost_comes_from_probes_kept_out(trained, rows):
+def test_the_expected_cost_comes_from_surrogates_kept_out(trained, rows):
     edit = unlearn(trained, rows, method=exact(steps=10), strength=Strength.EXACT)
-    assert edit.expected.probes == 12
+    assert edit.expected.surrogates == 12
     assert 0 <= edit.expected.churn <= 100
     assert edit.expected.logit_change > 0
 
 
 def test_the_expected_cost_of_no_change_is_nothing(trained, rows):
     expected = measure_expected_cost(trained, trained, rows.x)
-    assert (expected.churn, expected.logit_change, expected.probes) == (0.0, 0.0, 6)
+    assert (expected.churn, expected.logit_change, expected.surrogates) == (0.0, 0.0, 6)

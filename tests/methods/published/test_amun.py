@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.published.amun import Amun, AmunRetain, NearestSearch, find_examples, find_nearest
 from expunge.methods.published.epochs import Training
@@ -16,7 +16,7 @@ SEARCH = NearestSearch()
 
 
 def find(classifier, x, search=SEARCH, batch_size=256):
-    return find_nearest(classifier.frozen_copy(), x, search, CostMeter(Runtime(batch_size=batch_size)))
+    return find_nearest(classifier.frozen_copy(), x, search, Context(Runtime(batch_size=batch_size)))
 
 
 def test_examples_flip_the_prediction_and_carry_it_as_their_label(trained, rows):
@@ -60,14 +60,14 @@ def test_rows_that_nothing_flips_have_no_example(trained, rows, linear_classifie
 def test_a_row_that_is_wrong_already_is_its_own_example(trained, rows):
     labels = rows.y.clone()
     labels[2] = (labels[2] + 1) % 5
-    nearest = find_nearest(trained.frozen_copy(), rows.x, SEARCH, CostMeter(Runtime()), labels=labels)
+    nearest = find_nearest(trained.frozen_copy(), rows.x, SEARCH, Context(Runtime()), labels=labels)
     assert torch.equal(nearest.x[2], rows.x[2])
     assert nearest.labels[2] == rows.y[2]
     assert bool((nearest.labels != labels).all())
 
 
 def test_examples_are_named_after_their_rows(trained, rows):
-    examples = find_examples(Task.create(trained, rows), SEARCH, CostMeter(Runtime()))
+    examples = find_examples(Task.create(trained, rows), SEARCH, Context(Runtime()))
     assert list(examples.ids) == [f"nearest of row-{number}" for number in range(6)]
     assert bool((examples.labels != rows.y).all())
 
@@ -97,7 +97,7 @@ def test_rows_and_retain_data_are_augmented_and_examples_are_not(trained, rows, 
     monkeypatch.setattr(trainer, "augment", lambda x, *others: torch.full_like(x, 7.0))
     seen = Seen()
     classifier = Classifier(Recording(trained.copy().module, seen), 5)
-    examples = find_examples(Task.create(trained, rows), SEARCH, CostMeter(Runtime())).pixels
+    examples = find_examples(Task.create(trained, rows), SEARCH, Context(Runtime())).pixels
     unlearn(classifier, rows, method=kind(training=Training(epochs=1)), retain=retain)
     (batch,) = seen
     changed = (batch == 7.0).flatten(1).all(dim=1)

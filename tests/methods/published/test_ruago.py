@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.published import ruago
 from expunge.methods.published.epochs import Training
@@ -75,7 +75,7 @@ def test_hard_images_count_more_from_step_to_step(trained, rows, monkeypatch):
 
 
 def test_distillation_keeps_the_old_answers(trained, rows):
-    images = invert_classifier(trained.frozen_copy(), 40, (3, 8, 6), INVERSION, CostMeter(Runtime()))
+    images = invert_classifier(trained.frozen_copy(), 40, (3, 8, 6), INVERSION, Context(Runtime()))
     before = compute_logits(trained, images)
     edits = [unlearn(trained, rows, method=method(distillation_weight=weight)) for weight in (0.25, 0.0)]
     kept, lost = (distil(compute_logits(edit.classifier, images), before, 1.0).mean() for edit in edits)
@@ -84,7 +84,7 @@ def test_distillation_keeps_the_old_answers(trained, rows):
 
 def test_rows_move_toward_the_adversarial_answers(trained, rows):
     settings = method(distillation_weight=0.0)
-    wanted = settings.answer(trained.frozen_copy(), rows.x, rows.y, CostMeter(Runtime()))
+    wanted = settings.answer(trained.frozen_copy(), rows.x, rows.y, Context(Runtime()))
     torch.testing.assert_close(wanted.sum(dim=1), torch.ones(len(rows)))
     edit = unlearn(trained, rows, method=settings)
     distances = [

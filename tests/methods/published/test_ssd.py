@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.published.epochs import to_images
 from expunge.methods.published.row_gradients import iterate_gradients
@@ -44,7 +44,7 @@ def test_weights_below_the_ratio_are_bit_identical_and_the_others_scaled(trained
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_importance_squares_the_mean_gradient_of_each_batch(trained, rows, batch_size):
-    measured = mean_squared_gradients(trained.copy(), to_images(rows, rows.y), batch_size, CostMeter(Runtime()))
+    measured = mean_squared_gradients(trained.copy(), to_images(rows, rows.y), batch_size, Context(Runtime()))
     expected = mean_squares(trained, rows.x, rows.y, batch_size)
     for one, other in zip(measured, expected.values(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-3)
@@ -60,8 +60,8 @@ def test_gradients_of_rows_do_not_depend_on_each_other_or_on_the_mode(trained, r
     twin.module.train()
     images = to_images(rows, rows.y)
     for one, other in zip(
-        iterate_gradients(trained.copy(), images, CostMeter(Runtime())),
-        iterate_gradients(twin, images, CostMeter(Runtime())),
+        iterate_gradients(trained.copy(), images, Context(Runtime())),
+        iterate_gradients(twin, images, Context(Runtime())),
         strict=True,
     ):
         assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from expunge.base.errors import SettingsError
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.layers import find_layers
 from expunge.methods.published.zs_pag import (
@@ -40,7 +40,7 @@ def gradient_of(classifier, x, label):
 def test_the_label_is_the_one_whose_learning_the_stand_ins_gain_most_from(trained, rows, pool):
     """Held against the definition: the inner product of each label's gradient with the stand-ins' mean gradient."""
     stand_ins = sum(gradient_of(trained, x, int(trained(x.unsqueeze(0)).argmax())) for x in pool.x) / len(pool.x)
-    gradient = differentiate_pool(trained, pool, CostMeter(Runtime()))
+    gradient = differentiate_pool(trained, pool, Context(Runtime()))
     torch.testing.assert_close(torch.cat([each.flatten() for each in gradient.values()]), stand_ins)
     chosen = choose_labels(rate_labels(trained, rows.x, gradient, 4), rows.y)
     for x, y, label in zip(rows.x, rows.y.tolist(), chosen.tolist(), strict=True):
@@ -50,7 +50,7 @@ def test_the_label_is_the_one_whose_learning_the_stand_ins_gain_most_from(traine
 
 
 def test_ratings_are_derivatives_of_the_logits(trained, rows, pool):
-    gradient = differentiate_pool(trained, pool, CostMeter(Runtime()))
+    gradient = differentiate_pool(trained, pool, Context(Runtime()))
     rated = rate_labels(trained, rows.x, gradient, 2)
     step, (ahead, behind) = (
         1e-2 / max(float(each.norm()) for each in gradient.values()),

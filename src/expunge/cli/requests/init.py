@@ -23,7 +23,7 @@ from expunge.task.task import Strength
 @click.option("--num-classes", type=click.IntRange(min=2), help="Where the weights don't say.")
 @click.option("--mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
 @click.option("--std", metavar="S[,S,S]", help="Normalisation standard deviation.")
-@click.option("--data", metavar="SOURCE", help="Where test images are, to measure drift on; without: probes.")
+@click.option("--data", metavar="SOURCE", help="Where test images are, to measure drift on; without: surrogates.")
 @click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
 @options.settings("A setting of the method; may repeat.")
@@ -32,7 +32,7 @@ from expunge.task.task import Strength
     type=float,
     default=DEFAULT_BUDGET,
     show_default=True,
-    help="Points of drift (test accuracy lost; on probes, answers changed) after which it is time to retrain.",
+    help="Points of drift (test accuracy lost; on surrogates, answers changed) after which it is time to retrain.",
 )
 @click.option("--database", default=DEFAULT_DATABASE, show_default=True, help="A SQLAlchemy URL.")
 @click.option("--key", default=DEFAULT_KEY, show_default=True, help="Key file; put it where backups of it are safe.")

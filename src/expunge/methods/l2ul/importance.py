@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 
@@ -17,7 +17,7 @@ Importance = dict[str, Tensor]
 """One tensor a weight, by the name of its parameter."""
 
 
-def compute_importance(classifier: Classifier, x: Float[Tensor, "k c h w"], meter: CostMeter) -> Importance:
+def compute_importance(classifier: Classifier, x: Float[Tensor, "k c h w"], context: Context) -> Importance:
     """Return Omega_i = mean over rows of |d ||f(x)||_2 / d theta_i|, one tensor a parameter, in eval mode.
 
     Rows go through one by one, so the result does not depend on any batch size, and memory is one gradient.
@@ -25,7 +25,7 @@ def compute_importance(classifier: Classifier, x: Float[Tensor, "k c h w"], mete
     Args:
         classifier: parameters that don't require gradients get an importance of 0.
         x: the forget rows.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
 
     Differs from the paper: Aljundi et al. use the squared norm; Cha et al. the norm, which is what is done here.
     """
@@ -40,12 +40,12 @@ def compute_importance(classifier: Classifier, x: Float[Tensor, "k c h w"], mete
             for so_far, gradient in zip(total, gradients, strict=True):
                 if gradient is not None:
                     so_far.add_(gradient.abs())
-            meter.add_gradients(1)
+            context.add_gradients(1)
             advance(1)
         return total
 
-    with meter.phase("importance", total=len(x)) as advance, evaluating(classifier.module):
-        totals = iter(meter.sharing.sum(len(x), add_up))
+    with context.phase("importance", total=len(x)) as advance, evaluating(classifier.module):
+        totals = iter(context.sharing.map_sum(len(x), add_up))
     return {
         name: next(totals) / len(x) if weight.requires_grad else torch.zeros_like(weight)
         for name, weight in named.items()

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent, Objective, batches_in_turn, present_rows
 from expunge.methods.engine import Plan, edit_until_goal, own_global_generator
@@ -67,25 +67,25 @@ class L2ULFaithful:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         original = choose_layout(task.classifier.to(runtime.device), task.forget_set.x[:2].to(runtime.device))
         working = original.copy()
-        pool = make_adversarial_pool(original.frozen_copy(), task, self.attack, meter)
+        pool = make_adversarial_pool(original.frozen_copy(), task, self.attack, context)
         order = order_examples(len(task.forget_set), self.attack.targets_per_row, self.descent.forget_batch)
         batches = order.split(self.adversarial_batch) if len(order) else ()
-        step = self.descent.make_step(working, self._make_objectives(task, working, pool, batches, meter), meter)
+        step = self.descent.make_step(working, self._make_objectives(task, working, pool, batches, context), context)
         limit = self.descent.passes * len(batches) or self.descent.count_steps(len(task.forget_set))
-        return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), meter)
+        return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), context)
 
     def _make_objectives(
-        self, task: Task, working: Classifier, pool: AdversarialPool, batches: tuple[Tensor, ...], meter: CostMeter
+        self, task: Task, working: Classifier, pool: AdversarialPool, batches: tuple[Tensor, ...], context: Context
     ) -> Callable[[], Objective]:
-        device = meter.runtime.device
+        device = context.runtime.device
         rows, labels = task.forget_set.to(device), task.labels.to(device)
         forget_batches = batches_in_turn(torch.arange(len(rows)), self.descent.forget_batch)
         adversarial_batches = cycle(batches or (torch.arange(0),))
         copies = task.generator("pushed copies")
-        stay = self._make_penalty(task, working, meter) if self.importance_weight > 0 else None
+        stay = self._make_penalty(task, working, context) if self.importance_weight > 0 else None
 
         def draw() -> Objective:
             forget, beside = next(forget_batches), next(adversarial_batches).to(device)
@@ -98,18 +98,18 @@ class L2ULFaithful:
             def unlearning_loss(logits: Tensor, part: slice) -> Tensor:
                 return task.goal.loss(logits, wanted[part]).sum() / count
 
-            passes = [self.descent.make_pass(working, x, "unlearning", unlearning_loss, meter)]
+            passes = [self.descent.make_pass(working, x, "unlearning", unlearning_loss, context)]
             if len(beside):
                 examples = pool.x[beside]
-                passes.insert(0, self.descent.make_pass(working, examples, "adversarial", adversarial_loss, meter))
+                passes.insert(0, self.descent.make_pass(working, examples, "adversarial", adversarial_loss, context))
             return Objective(passes, {} if stay is None else {"importance": stay()})
 
         return draw
 
-    def _make_penalty(self, task: Task, working: Classifier, meter: CostMeter) -> Callable[[], Tensor]:
-        x = task.forget_set.x.to(meter.runtime.device)
+    def _make_penalty(self, task: Task, working: Classifier, context: Context) -> Callable[[], Tensor]:
+        x = task.forget_set.x.to(context.runtime.device)
         with own_global_generator(task):
-            importance = compute_released_importance(working, x, self.descent, meter)
+            importance = compute_released_importance(working, x, self.descent, context)
         return hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
 
 
@@ -126,7 +126,7 @@ def order_examples(rows: int, targets_per_row: int, batch: int) -> Int[Tensor, "
 
 
 def compute_released_importance(
-    original: Classifier, x: Float[Tensor, "k c h w"], descent: Descent, meter: CostMeter
+    original: Classifier, x: Float[Tensor, "k c h w"], descent: Descent, context: Context
 ) -> Importance:
     """Return Omega as the release computes it: |gradient of the batch mean of ||f(x)||_2|, batch by batch.
 
@@ -137,13 +137,13 @@ def compute_released_importance(
         original: f0; parameters that don't require gradients get an importance of 0.
         x: the forget rows.
         descent: batch size, BatchNorm mode and numbers of the edit.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
     """
     twin, size = original.copy(), descent.forget_batch
     named = dict(twin.module.named_parameters())
     trainable = {name: weight for name, weight in named.items() if weight.requires_grad}
     summed, total = ({name: torch.zeros_like(weight) for name, weight in named.items()} for _ in range(2))
-    with meter.phase("importance", total=len(x)) as advance:
+    with context.phase("importance", total=len(x)) as advance:
         for part in x.split(size):
             norm = descent.forward(twin, part).norm(dim=1).mean()
             gradients = torch.autograd.grad(norm, list(trainable.values()), allow_unused=True)
@@ -151,6 +151,6 @@ def compute_released_importance(
                 if gradient is not None:
                     summed[name] += gradient
                     total[name] += summed[name].abs() * len(part)
-            meter.add_gradients(len(part))
+            context.add_gradients(len(part))
             advance(len(part))
     return {name: each / ((len(x) // size + 1) * size) for name, each in total.items()}

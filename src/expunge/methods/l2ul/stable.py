@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent, Objective, endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
@@ -65,28 +65,28 @@ class L2UL:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         original = choose_layout(task.classifier.to(runtime.device), task.forget_set.x[:2].to(runtime.device))
         reference, working = original.frozen_copy(), original.copy()
-        pool = make_adversarial_pool(reference, task, self.attack, meter)
-        stay = self._make_penalty(task, working, meter)
-        objectives = self._make_objectives(task, working, pool, stay, meter)
-        step = self.descent.make_step(working, objectives, meter)
+        pool = make_adversarial_pool(reference, task, self.attack, context)
+        stay = self._make_penalty(task, working, context)
+        objectives = self._make_objectives(task, working, pool, stay, context)
+        step = self.descent.make_step(working, objectives, context)
         plan = Plan(self.name, to_mapping(self), working, step, self.descent.count_steps(len(task.forget_set)))
-        return edit_until_goal(task, plan, meter)
+        return edit_until_goal(task, plan, context)
 
-    def _make_penalty(self, task: Task, working: Classifier, meter: CostMeter) -> Callable[[], Tensor]:
+    def _make_penalty(self, task: Task, working: Classifier, context: Context) -> Callable[[], Tensor]:
         if self.importance_weight == 0:
-            return lambda: torch.zeros((), device=meter.runtime.device)
-        x = task.forget_set.x.to(meter.runtime.device)
+            return lambda: torch.zeros((), device=context.runtime.device)
+        x = task.forget_set.x.to(context.runtime.device)
         return hold_weights(
-            working.module, scale_to_unit(compute_importance(working, x, meter)), self.importance_weight
+            working.module, scale_to_unit(compute_importance(working, x, context)), self.importance_weight
         )
 
     def _make_objectives(
-        self, task: Task, working: Classifier, pool: AdversarialPool, stay: Callable[[], Tensor], meter: CostMeter
+        self, task: Task, working: Classifier, pool: AdversarialPool, stay: Callable[[], Tensor], context: Context
     ) -> Callable[[], Objective]:
-        device = meter.runtime.device
+        device = context.runtime.device
         rows, labels = task.forget_set.to(device), task.labels.to(device)
         forget_batches = endless_batches(len(rows), self.descent.forget_batch, task.generator("forget batches"))
         pool_batches = endless_batches(len(pool.x), self.adversarial_batch, task.generator("adversarial batches"))
@@ -102,7 +102,7 @@ class L2UL:
                 own, chosen = wanted[part], beside[max(0, part.start - len(x)) : max(0, part.stop - len(x))]
                 images = torch.cat([x[part], pool.x[chosen]])
                 logits = self.descent.forward(working, images)
-                meter.add_gradients(len(images))
+                context.add_gradients(len(images))
                 unlearning = F.relu(task.goal.gap(logits[: len(own)], own) + self.margin).sum()
                 if not len(beside):
                     return {"unlearning": share / len(x) * unlearning}

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.methods.layers import Flow, Layer, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 
@@ -55,13 +55,13 @@ class Whitening:
 def compute_whitening(
     classifier: Classifier,
     layers: Sequence[Layer],
-    probes: Float[Tensor, "n c h w"],
+    surrogates: Float[Tensor, "n c h w"],
     *,
     damping: float,
     generator: torch.Generator,
-    meter: CostMeter,
+    context: Context,
 ) -> Whitening:
-    """Return the whitening of the curvature on `probes`.
+    """Return the whitening of the curvature on `surrogates`.
 
     The inputs' second moments are averaged over at most 64 random positions of a layer; the output gradients' are
     those of Gaussian combinations of the logits, which make the curvature in expectation.
@@ -69,23 +69,23 @@ def compute_whitening(
     Args:
         classifier: holds `layers`.
         layers: what can be edited.
-        probes: images on which the logits should stay.
-        damping: added to each factor, as a share of its mean eigenvalue; what probes never excite may move by this.
+        surrogates: images on which the logits should stay.
+        damping: added to each factor, as a share of its mean eigenvalue; what surrogates never excite may move by this.
         generator: on the CPU.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
     """
     inputs = [_zeros(layer, layer.shape[2]) for layer in layers]
     gradients = [_zeros(layer, layer.shape[1]) for layer in layers]
-    with meter.phase("curvature", total=len(probes)) as advance:
-        for batch in probes.split(min(images_at_once(probes), meter.runtime.batch_size)):
+    with context.phase("curvature", total=len(surrogates)) as advance:
+        for batch in surrogates.split(min(images_at_once(surrogates), context.runtime.batch_size)):
             _, flows = trace_rows(classifier, tuple(layers), batch, lambda logits: draw_contrast(logits, generator))
             for number, flow in enumerate(flows):
                 _add_moments(flow, inputs[number], gradients[number], generator)
-            meter.add_gradients(len(batch))
+            context.add_gradients(len(batch))
             advance(len(batch))
     return Whitening(
-        tuple(_inverse_factor(total / len(probes), damping).mT.contiguous() for total in gradients),
-        tuple(_inverse_factor(total / len(probes), damping) for total in inputs),
+        tuple(_inverse_factor(total / len(surrogates), damping).mT.contiguous() for total in gradients),
+        tuple(_inverse_factor(total / len(surrogates), damping) for total in inputs),
     )
 
 

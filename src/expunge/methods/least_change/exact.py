@@ -22,7 +22,9 @@ class Exact:
     """Settings of exact forgetting, where the rows as they are are the constraints."""
 
     steps: int | None = setting(None, "steps that lower the cost; 50, or 24 for images above 64 x 64", at_least=1)
-    probe_batch: int | None = setting(None, "probes in a step; 96 or 64 likewise", at_least=1)
+    surrogate_batch: int | None = setting(
+        None, "surrogates in a step; 96 or 64 likewise", at_least=1, formerly="probe_batch"
+    )
     margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0, spread=4)
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
@@ -34,11 +36,13 @@ class Exact:
     def resolve(self, pixels: int) -> "Exact":
         """Return these settings with the sizes that were left open chosen for images of so many pixels.
 
-        >>> Exact(steps=7).resolve(224 * 224).probe_batch
+        >>> Exact(steps=7).resolve(224 * 224).surrogate_batch
         64
         """
         large = pixels > SMALL_IMAGE
-        return replace(self, steps=self.steps or (50, 24)[large], probe_batch=self.probe_batch or (96, 64)[large])
+        return replace(
+            self, steps=self.steps or (50, 24)[large], surrogate_batch=self.surrogate_batch or (96, 64)[large]
+        )
 
 
 class ConstrainedSolver:
@@ -47,10 +51,10 @@ class ConstrainedSolver:
     closing_steps = CLOSING_STEPS
 
     def __init__(self, settings: Exact, problem: Problem) -> None:
-        self._rows = problem.task.forget_set.to(problem.probes.device)
+        self._rows = problem.task.forget_set.to(problem.surrogates.device)
         self._settings, self._problem = settings, problem
         self._iterate, self._objective = problem.iterate, problem.objective
-        self._labels = problem.task.labels.to(problem.probes.device)
+        self._labels = problem.task.labels.to(problem.surrogates.device)
         self._drawn = problem.task.generator("probe batches")
         self._count = 0
 
@@ -72,7 +76,7 @@ class ConstrainedSolver:
             self._labels,
         )
         jacobian = make_jacobian(
-            constraints, memory_bytes=int(settings.memory_gigabytes * GIGABYTE), meter=self._problem.meter
+            constraints, memory_bytes=int(settings.memory_gigabytes * GIGABYTE), context=self._problem.context
         )
         wanted = jacobian.gaps + settings.margin
         if self._count < settings.approach:
@@ -86,13 +90,13 @@ class ConstrainedSolver:
         return {"cost": value, "worst gap": float(jacobian.gaps.max())}
 
     def _descend(self) -> float:
-        """Set the velocity by a step down the objective on a fresh batch of probes, and return the objective."""
+        """Set the velocity by a step down the objective on a fresh batch of surrogates, and return the objective."""
         iterate, settings = self._iterate, self._settings
         if self._count == 0 or self._count >= self.steps:
             iterate.halt()
             return 0.0
-        chosen = torch.randint(len(self._problem.probes), (settings.probe_batch or 1,), generator=self._drawn)
-        x, logits = (each[chosen.to(each.device)] for each in (self._problem.probes, self._problem.logits))
+        chosen = torch.randint(len(self._problem.surrogates), (settings.surrogate_batch or 1,), generator=self._drawn)
+        x, logits = (each[chosen.to(each.device)] for each in (self._problem.surrogates, self._problem.logits))
         value, gradient = self._objective.gradient(x, logits)
         if self._count % CURVATURE_EVERY == 1:
             iterate.measure_curvature(gradient, x, logits)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Precision, computing_in
 from expunge.methods.layers import Layer, differentiate
 from expunge.methods.least_change.curvature import Whitening
@@ -25,7 +25,7 @@ FADE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """1/2 E|f(x) - f0(x)|^2 over probes, logits with their mean over the classes taken out.
+    """1/2 E|f(x) - f0(x)|^2 over surrogates, logits with their mean over the classes taken out.
 
     Gradients are computed in `precision`; changes of the answers, which are small, in float32.
     """
@@ -33,16 +33,16 @@ class Objective:
     classifier: Classifier
     layers: tuple[Layer, ...]
     whitening: Whitening
-    meter: CostMeter
+    context: Context
     precision: Precision = Precision.FLOAT32
 
     def change(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-        """Return f - f0 on these probes, f0 being `logits`."""
-        [found] = self.meter.sharing.gather(len(x), lambda part: [compute_logits(self.classifier, x[part])])
+        """Return f - f0 on these surrogates, f0 being `logits`."""
+        [found] = self.context.sharing.map_concat(len(x), lambda part: [compute_logits(self.classifier, x[part])])
         return centred(found - logits)
 
     def gradient(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> tuple[float, Step]:
-        """Return the objective on these probes and its gradient in whitened coordinates."""
+        """Return the objective on these surrogates and its gradient in whitened coordinates."""
         return self.pull(x, lambda found, part: 0.5 * centred(found - logits[part]).square().sum() / len(x))
 
     def pull(
@@ -59,10 +59,10 @@ class Objective:
             with evaluating(self.classifier.module), computing_in(self.precision, x.device):
                 logits = self.classifier(x[part])
             value = loss(logits.to(x.dtype), part)
-            self.meter.add_gradients(len(x[part]))
+            self.context.add_gradients(len(x[part]))
             return [value.detach(), *differentiate(value, self.layers)]
 
-        value, *gradient = self.meter.sharing.sum(len(x), differentiate_part)
+        value, *gradient = self.context.sharing.map_sum(len(x), differentiate_part)
         return value.item(), [self.whitening.pull(number, part) for number, part in enumerate(gradient)]
 
 
@@ -132,19 +132,19 @@ class Problem:
 
     Args:
         task: rows, goal and randomness.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
         objective: what is to stay small.
         iterate: starts at the weights as they were.
-        probes: the pool that steps draw from.
+        surrogates: the pool that steps draw from.
         logits: what the classifier answered to them before the edit.
         rate: step size, in units of 1 / curvature.
     """
 
     task: Task
-    meter: CostMeter
+    context: Context
     objective: Objective
     iterate: Iterate
-    probes: Float[Tensor, "n c h w"]
+    surrogates: Float[Tensor, "n c h w"]
     logits: Float[Tensor, "n k"]
     rate: float
 

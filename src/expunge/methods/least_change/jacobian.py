@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.methods.layers import Layer, count_weights, images_at_once, trace_rows
 from expunge.methods.least_change.curvature import Whitening
 from expunge.models.classifier import Classifier
@@ -35,17 +35,17 @@ class Constraints:
     x: Float[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
 
-    def rows(self, chosen: slice, meter: CostMeter) -> tuple[Float[Tensor, " m"], Step]:
+    def rows(self, chosen: slice, context: Context) -> tuple[Float[Tensor, " m"], Step]:
         """Return gaps and whitened row gradients, (m, g, o, i) for each layer, of some rows."""
         start = chosen.start
-        gaps, *rows = meter.sharing.gather(
+        gaps, *rows = context.sharing.map_concat(
             chosen.stop - start,
-            lambda part: self._differentiate(slice(start + part.start, start + part.stop), meter),
+            lambda part: self._differentiate(slice(start + part.start, start + part.stop), context),
             at_once=images_at_once(self.x),
         )
         return gaps, rows
 
-    def _differentiate(self, chosen: slice, meter: CostMeter) -> list[Tensor]:
+    def _differentiate(self, chosen: slice, context: Context) -> list[Tensor]:
         gaps: list[Tensor] = []
 
         def cotangent(logits: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class Constraints:
             return torch.autograd.grad(gap.sum(), variable)[0]
 
         _, flows = trace_rows(self.classifier, self.layers, self.x[chosen], cotangent)
-        meter.add_gradients(len(gaps[0]))
+        context.add_gradients(len(gaps[0]))
         return [gaps[0], *(self.whitening.pull_rows(number, flow) for number, flow in enumerate(flows))]
 
 
@@ -81,19 +81,19 @@ class Jacobian(Protocol):
         ...
 
 
-def make_jacobian(constraints: Constraints, *, memory_bytes: int, meter: CostMeter) -> Jacobian:
+def make_jacobian(constraints: Constraints, *, memory_bytes: int, context: Context) -> Jacobian:
     """Return the Jacobian, held in memory if it takes at most `memory_bytes`, otherwise made anew block by block."""
     per_row = count_weights(constraints.layers) * BYTES_PER_NUMBER
     if per_row * len(constraints.x) <= memory_bytes:
-        return HeldJacobian(constraints, meter)
-    return RecomputedJacobian(constraints, max(1, memory_bytes // (3 * per_row)), meter)
+        return HeldJacobian(constraints, context)
+    return RecomputedJacobian(constraints, max(1, memory_bytes // (3 * per_row)), context)
 
 
 class HeldJacobian:
     """All rows in memory: n times the number of weights."""
 
-    def __init__(self, constraints: Constraints, meter: CostMeter) -> None:
-        self.gaps, self._rows = constraints.rows(slice(0, len(constraints.x)), meter)
+    def __init__(self, constraints: Constraints, context: Context) -> None:
+        self.gaps, self._rows = constraints.rows(slice(0, len(constraints.x)), context)
 
     def gram(self) -> Tensor:
         """Return J J'."""
@@ -111,9 +111,9 @@ class HeldJacobian:
 class RecomputedJacobian:
     """Two blocks of rows in memory, one in the making; n/block passes a product, their square for the Gram matrix."""
 
-    def __init__(self, constraints: Constraints, block: int, meter: CostMeter) -> None:
-        self._constraints, self._meter = constraints, meter
-        self._blocks = _blocks(len(constraints.x), min(block, meter.runtime.batch_size))
+    def __init__(self, constraints: Constraints, block: int, context: Context) -> None:
+        self._constraints, self._context = constraints, context
+        self._blocks = _blocks(len(constraints.x), min(block, context.runtime.batch_size))
         self._gram, self.gaps = self._compute_gram()
 
     def gram(self) -> Tensor:
@@ -138,13 +138,13 @@ class RecomputedJacobian:
         return total
 
     def _rows(self, block: slice) -> Step:
-        return self._constraints.rows(block, self._meter)[1]
+        return self._constraints.rows(block, self._context)[1]
 
     def _compute_gram(self) -> tuple[Tensor, Tensor]:
         count = len(self._constraints.x)
         gram, gaps = self._constraints.x.new_zeros(count, count), []
         for number, block in enumerate(self._blocks):
-            gap, rows = self._constraints.rows(block, self._meter)
+            gap, rows = self._constraints.rows(block, self._context)
             gaps.append(gap)
             gram[block, block] = _inner(rows, rows)
             for other in self._blocks[:number]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.processes import share_of
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.engine import Plan, edit_until_goal
@@ -23,23 +23,23 @@ from expunge.methods.least_change.robust import PenalisedSolver, Robust
 from expunge.methods.protocol import Aim, Needs
 from expunge.models.classifier import Classifier
 from expunge.models.folding import fold_batchnorm
-from expunge.surrogates.joined import draw_joined
-from expunge.surrogates.mix import ProbeMix, draw_probes
+from expunge.surrogates.mix import SurrogateMix, draw_surrogates
+from expunge.surrogates.spliced import draw_spliced
 from expunge.task.edit import Edit, measure_expected_cost
 from expunge.task.evaluation import compute_logits
 from expunge.task.task import Strength, Task
 
-CURVATURE_PROBES = 512
+CURVATURE_SURROGATES = 512
 KEPT_OUT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeastChange:
-    """minimise 1/2 E|f(x) - f0(x)|^2 over probes, subject to gap + margin <= 0 for every row, or most of its copies.
+    """minimise 1/2 E|f(x) - f0(x)|^2 over surrogates, subject to gap + margin <= 0 for every row or most of its copies.
 
-    Weights are written theta0 + W z, W the Kronecker-factored whitening of the probes' logit metric, so that a short z
-    is a small change of the answers. For exact forgetting each step goes down the objective on a batch of probes, then
-    takes the shortest correction that meets the constraints, linearised at the present weights (a quadratic programme
+    Weights are written theta0 + W z, W the Kronecker-factored whitening of the surrogates' logit metric, so that a
+    short z is a small change of the answers. For exact forgetting each step goes down the objective on a batch of
+    surrogates, then takes the shortest correction that meets the constraints, linearised at the present weights (a quadratic programme
     with one multiplier for each row). For robust forgetting, fresh copies are pushed over their boundaries with a
     weight that follows how many hold. Only the weights of linear and convolutional layers change; BatchNorm stays
     frozen.
@@ -53,14 +53,14 @@ class LeastChange:
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
     strength: ClassVar[Strength] = Strength.ROBUST
 
-    probes: ProbeMix = field(default_factory=ProbeMix)
+    surrogates: SurrogateMix = field(default_factory=SurrogateMix, metadata={"formerly": "probes"})
     exact: Exact = field(default_factory=Exact)
     robust: Robust = field(default_factory=Robust)
     rate: float = setting(0.3, "step size, in units of 1 / measured curvature", above=0, spread=3)
     momentum: float = setting(0.8, "share of the last step that is taken again", at_least=0, at_most=1)
     damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0, spread=10)
     precision: Precision = setting(
-        Precision.FLOAT32, "in what numbers layers compute gradients of probes and copies: float32, bfloat16, auto"
+        Precision.FLOAT32, "in what numbers layers compute gradients of surrogates and copies: float32, bfloat16, auto"
     )
 
     def __post_init__(self) -> None:
@@ -68,23 +68,23 @@ class LeastChange:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
-        drawn = draw_probes(reference, task, self.probes, meter)
+        drawn = draw_surrogates(reference, task, self.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
-        unseen, probes = drawn[:kept_out], drawn[kept_out:]
+        unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
         rows = task.forget_set.to(runtime.device).x
         reference = fold_batchnorm(reference, rows[:2])
         pixels = rows.shape[2] * rows.shape[3]
         resolved = replace(self, exact=self.exact.resolve(pixels), robust=self.robust.resolve(len(rows), pixels))
         robust = resolved.robust if task.strength is Strength.ROBUST else None
-        layers, measured = find_layers(working, probes), probes[:CURVATURE_PROBES]
+        layers, measured = find_layers(working, surrogates), surrogates[:CURVATURE_SURROGATES]
         if robust is not None:
             layers = robust.deepest(layers)
-            joined = round((robust.joined or 0.0) * CURVATURE_PROBES)
-            fresh = draw_joined(rows, joined, task.classifier.bounds, task.generator("joined probes of curvature"))
-            measured = torch.cat([fresh, measured[: max(1, CURVATURE_PROBES - joined)]])
+            spliced = round((robust.spliced or 0.0) * CURVATURE_SURROGATES)
+            fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
+            measured = torch.cat([fresh, measured[: max(1, CURVATURE_SURROGATES - spliced)]])
         fast = fold_batchnorm(working, rows[:2], sharing=[layer.module for layer in layers])
         whitening = compute_whitening(
             fast,
@@ -92,11 +92,11 @@ class LeastChange:
             measured,
             damping=self.damping,
             generator=task.generator("curvature"),
-            meter=meter,
+            context=context,
         )
-        objective = Objective(fast, layers, whitening, meter, self.precision)
-        logits = _answers(reference, probes, meter)
-        problem = Problem(task, meter, objective, Iterate(objective, self.momentum), probes, logits, self.rate)
+        objective = Objective(fast, layers, whitening, context, self.precision)
+        logits = _answers(reference, surrogates, context)
+        problem = Problem(task, context, objective, Iterate(objective, self.momentum), surrogates, logits, self.rate)
         solver = (
             ConstrainedSolver(resolved.exact, problem)
             if robust is None
@@ -104,17 +104,17 @@ class LeastChange:
         )
         limit = solver.steps + solver.closing_steps
         plan = Plan(self.name, to_mapping(resolved), working, solver.take_step, limit, least_steps=solver.steps)
-        edit = edit_until_goal(task, plan, meter)
+        edit = edit_until_goal(task, plan, context)
         return replace(edit, expected=measure_expected_cost(reference, edit.classifier.to(runtime.device), unseen))
 
 
-def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], meter: CostMeter) -> Float[Tensor, "n k"]:
+def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, "n k"]:
     def answer(part: slice) -> list[Tensor]:
         logits = compute_logits(classifier, x[part])
         advance(len(logits))
         return [logits]
 
-    own = share_of(meter.sharing.processes, len(x))
-    with meter.phase("answers", total=own.stop - own.start) as advance:
-        [logits] = meter.sharing.gather(len(x), answer)
+    own = share_of(context.sharing.processes, len(x))
+    with context.phase("answers", total=own.stop - own.start) as advance:
+        [logits] = context.sharing.map_concat(len(x), answer)
     return logits

@@ -14,8 +14,8 @@ from expunge.methods.layers import Layer
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.models.classifier import Classifier
-from expunge.surrogates.joined import draw_joined
 from expunge.surrogates.mix import SMALL_IMAGE
+from expunge.surrogates.spliced import draw_spliced
 from expunge.task.evaluation import compute_logits
 from expunge.task.transforms import draw_copies
 
@@ -36,10 +36,16 @@ class Robust:
     """Settings of robust forgetting, where copies of the rows, drawn anew in each step, are to be forgotten."""
 
     steps: int | None = setting(None, "steps; 80, 120 for over 32 rows, 160 for over 128", at_least=1)
-    probe_batch: int | None = setting(None, "probes in a step; 128, 192 or 256 likewise, half if large", at_least=1)
+    surrogate_batch: int | None = setting(
+        None, "surrogates in a step; 128, 192 or 256 likewise, half if large", at_least=1, formerly="probe_batch"
+    )
     copies: int | None = setting(None, "copies in a step; 96, 128 or 256 likewise, half if large", at_least=1)
-    joined: float | None = setting(
-        None, "share of the probes that are joined rows, drawn anew; 0.4, 0.6 or 0.8 likewise", at_least=0, at_most=1
+    spliced: float | None = setting(
+        None,
+        "share of the surrogates that are spliced rows, drawn anew; 0.4, 0.6 or 0.8 likewise",
+        formerly="joined",
+        at_least=0,
+        at_most=1,
     )
     depth: float = setting(0.35, "share of the layers that are edited, the last ones; six at least", above=0, at_most=1)
     share: float | None = setting(
@@ -56,16 +62,16 @@ class Robust:
     def resolve(self, rows: int, pixels: int) -> "Robust":
         """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
 
-        >>> Robust(copies=7).resolve(16, 224 * 224).probe_batch
+        >>> Robust(copies=7).resolve(16, 224 * 224).surrogate_batch
         64
         """
         size, split = (rows > FEW_ROWS) + (rows > SOME_ROWS), 1 + (pixels > SMALL_IMAGE)
         return replace(
             self,
             steps=self.steps or (80, 120, 160)[size],
-            probe_batch=self.probe_batch or (128, 192, 256)[size] // split,
+            surrogate_batch=self.surrogate_batch or (128, 192, 256)[size] // split,
             copies=self.copies or (96, 128, 256)[size] // split,
-            joined=(0.4, 0.6, 0.8)[size] if self.joined is None else self.joined,
+            spliced=(0.4, 0.6, 0.8)[size] if self.spliced is None else self.spliced,
             share=self.share or (0.975, 0.94, 0.915)[size],
         )
 
@@ -89,7 +95,7 @@ class PenalisedSolver:
         self._settings, self._problem, self._reference = settings, problem, reference
         self._iterate, self._objective, self._task = problem.iterate, problem.objective, problem.task
         self._rows, self._labels = (
-            each.to(problem.probes.device) for each in (problem.task.forget_set.x, problem.task.labels)
+            each.to(problem.surrogates.device) for each in (problem.task.forget_set.x, problem.task.labels)
         )
         self._drawn, self._copies, self._joins = (
             problem.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
@@ -125,7 +131,7 @@ class PenalisedSolver:
 
     def _move(self) -> dict[str, float]:
         iterate, objective = self._iterate, self._objective
-        x, logits = self._draw_probes()
+        x, logits = self._draw_surrogates()
         copies, labels, fresh = self._draw_copies()
         pushed, held, push = self._push(copies, labels, fresh)
         if self._count == 0:
@@ -157,7 +163,7 @@ class PenalisedSolver:
             return settings.temperature * F.softplus((gap + settings.margin) / settings.temperature).sum() / len(copies)
 
         value, gradient = self._objective.pull(copies, loss)
-        [gaps] = self._problem.meter.sharing.gather(len(copies), lambda part: [gaps[part]])
+        [gaps] = self._problem.context.sharing.map_concat(len(copies), lambda part: [gaps[part]])
         return value, float((gaps[fresh] < 0).double().mean()), gradient
 
     def _steer(self, held: float) -> None:
@@ -167,17 +173,19 @@ class PenalisedSolver:
             missing = self._wanted - self._held
             self._weight *= math.exp(self._settings.gain * max(-LARGEST_MISS, min(LARGEST_MISS, missing)))
 
-    def _draw_probes(self) -> tuple[Tensor, Tensor]:
-        """Return joined rows and probes of the pool, with what the classifier answered before the edit."""
+    def _draw_surrogates(self) -> tuple[Tensor, Tensor]:
+        """Return spliced rows and surrogates of the pool, with what the classifier answered before the edit."""
         settings = self._settings
-        count = settings.probe_batch or 1
-        joined = round((settings.joined or 0.0) * count)
-        pool, answers = self._problem.probes, self._problem.logits
-        chosen = torch.randint(len(pool), (count - joined,), generator=self._drawn).to(pool.device)
-        if not joined:
+        count = settings.surrogate_batch or 1
+        spliced = round((settings.spliced or 0.0) * count)
+        pool, answers = self._problem.surrogates, self._problem.logits
+        chosen = torch.randint(len(pool), (count - spliced,), generator=self._drawn).to(pool.device)
+        if not spliced:
             return pool[chosen], answers[chosen]
-        x = draw_joined(self._rows, joined, self._task.classifier.bounds, self._joins)
-        [logits] = self._problem.meter.sharing.gather(joined, lambda part: [compute_logits(self._reference, x[part])])
+        x = draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins)
+        [logits] = self._problem.context.sharing.map_concat(
+            spliced, lambda part: [compute_logits(self._reference, x[part])]
+        )
         return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:

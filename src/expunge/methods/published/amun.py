@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
-from expunge.data.images import Images, Joined, TensorImages
+from expunge.data.images import ConcatImages, Images, TensorImages
 from expunge.methods.protocol import Aim, Method, Needs
 from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training, require_retain, to_images, train
 from expunge.models.classifier import Classifier
@@ -69,9 +69,9 @@ class Amun:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
-        rows, examples = to_images(task.forget_set, task.forget_set.y), find_examples(task, self.search, meter)
-        return _train_beside(self, Trainer(task, _copy(task, runtime), self.training, meter), rows, examples)
+        context = Context(runtime)
+        rows, examples = to_images(task.forget_set, task.forget_set.y), find_examples(task, self.search, context)
+        return _train_beside(self, Trainer(task, _copy(task, runtime), self.training, context), rows, examples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,17 +97,17 @@ class AmunRetain:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
-        everything = Joined(to_images(task.forget_set, task.forget_set.y), require_retain(task))
-        examples = find_examples(task, self.search, meter)
-        return _train_beside(self, Trainer(task, _copy(task, runtime), self.training, meter), everything, examples)
+        context = Context(runtime)
+        everything = ConcatImages(to_images(task.forget_set, task.forget_set.y), require_retain(task))
+        examples = find_examples(task, self.search, context)
+        return _train_beside(self, Trainer(task, _copy(task, runtime), self.training, context), everything, examples)
 
 
-def find_examples(task: Task, search: NearestSearch, meter: CostMeter) -> TensorImages:
+def find_examples(task: Task, search: NearestSearch, context: Context) -> TensorImages:
     """Return the rows' nearest adversarial examples, where any were found, under the labels predicted for them."""
-    classifier = task.classifier.to(meter.runtime.device).frozen_copy()
-    rows = task.forget_set.to(meter.runtime.device)
-    nearest = find_nearest(classifier, rows.x, search, meter, labels=rows.y)
+    classifier = task.classifier.to(context.runtime.device).frozen_copy()
+    rows = task.forget_set.to(context.runtime.device)
+    nearest = find_nearest(classifier, rows.x, search, context, labels=rows.y)
     found = nearest.found.cpu().nonzero().flatten()
     ids = [f"nearest of {rows.ids[row]}" for row in found.tolist()]
     return TensorImages(ids, nearest.labels.cpu()[found], nearest.x.cpu()[found])
@@ -117,7 +117,7 @@ def find_nearest(
     classifier: Classifier,
     x: Float[Tensor, "k c h w"],
     search: NearestSearch,
-    meter: CostMeter,
+    context: Context,
     *,
     labels: Int[Tensor, " k"] | None = None,
 ) -> Nearest:
@@ -130,18 +130,18 @@ def find_nearest(
         classifier: f0 in eval mode with frozen weights.
         x: pixels within the bounds.
         search: first radius and steps.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
         labels: to be left; None: what is predicted.
     """
     if labels is None:
-        labels = torch.cat([classifier(part).argmax(dim=1) for part in x.split(meter.runtime.batch_size)])
+        labels = torch.cat([classifier(part).argmax(dim=1) for part in x.split(context.runtime.batch_size)])
     result = Nearest(x.clone(), labels.clone(), torch.zeros_like(labels, dtype=torch.bool))
     radius, largest = search.first_radius, classifier.bounds.width * math.sqrt(x[0].numel())
-    with meter.phase("nearest examples", total=len(x)) as advance:
+    with context.phase("nearest examples", total=len(x)) as advance:
         while radius < 2 * largest and not bool(result.found.all()):
-            for rows in (~result.found).nonzero().flatten().split(meter.runtime.batch_size):
+            for rows in (~result.found).nonzero().flatten().split(context.runtime.batch_size):
                 ball = _Ball(classifier, x[rows], labels[rows], radius, search)
-                moved, predicted = ball.climb_from(result.x[rows], meter)
+                moved, predicted = ball.climb_from(result.x[rows], context)
                 result.x[rows], result.labels[rows] = moved, predicted
                 result.found[rows] = predicted != labels[rows]
                 advance(int(result.found[rows].sum()))
@@ -159,7 +159,7 @@ class _Ball:
     radius: float
     search: NearestSearch
 
-    def climb_from(self, start: Tensor, meter: CostMeter) -> tuple[Tensor, Tensor]:
+    def climb_from(self, start: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Return where each row first flips, or where it ends, and what is predicted there."""
         current, predicted = start.clone(), self.labels.clone()
         for step in range(self.search.steps + 1):
@@ -173,7 +173,7 @@ class _Ball:
                 break
             height = F.cross_entropy(logits, self.labels[rows], reduction="sum")
             (gradient,) = torch.autograd.grad(height, variable)
-            meter.add_gradients(len(rows))
+            context.add_gradients(len(rows))
             moved = variable.detach() + self.radius / 10 * gradient / (l2_norms(gradient) + SMALLEST_GRADIENT)
             moved = self.classifier.bounds.clip(project_to_ball(moved, self.x[rows], self.radius))
             still = (predicted[rows] == self.labels[rows]).view(-1, 1, 1, 1)
@@ -189,7 +189,7 @@ def _train_beside(method: Method, trainer: Trainer, images: Images, examples: Te
 
     if not examples.ids:
         return train(method, trainer, images=images, losses=losses)
-    joined = Joined(images, examples)
+    joined = ConcatImages(images, examples)
     as_they_are = torch.arange(len(joined.labels)) >= len(images.labels)
     return train(method, trainer, images=joined, losses=losses, as_they_are=as_they_are)
 

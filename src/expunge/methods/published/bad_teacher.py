@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers
-from expunge.data.images import Images, Joined, Subset
+from expunge.data.images import ConcatImages, Images, Subset
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import (
     Algorithm,
@@ -65,11 +65,11 @@ class BadTeacher:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         good, bad = (task.classifier.to(runtime.device).frozen_copy() for _ in range(2))
         reinitialise(bad, task.generator("bad teacher"))
         student = task.classifier.to(runtime.device).copy()
-        images = Joined(to_images(task.forget_set, task.forget_set.y), self._draw_retain(task))
+        images = ConcatImages(to_images(task.forget_set, task.forget_set.y), self._draw_retain(task))
         forgotten = len(task.forget_set)
 
         def losses(batch: Batch) -> Mapping[str, Tensor]:
@@ -77,7 +77,7 @@ class BadTeacher:
             wanted = torch.where(to_forget, bad(batch.x), good(batch.x))
             return {"distillation": mean_divergence(student(batch.x), wanted, self.temperature)}
 
-        return train(self, Trainer(task, student, self.training, meter), images=images, losses=losses)
+        return train(self, Trainer(task, student, self.training, context), images=images, losses=losses)
 
     def _draw_retain(self, task: Task) -> Images:
         retain = require_retain(task)

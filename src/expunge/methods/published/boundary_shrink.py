@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.protocol import Aim, Needs
@@ -65,14 +65,14 @@ class BoundaryShrink:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         rows = task.forget_set.to(runtime.device)
         parts = zip(rows.x.split(runtime.batch_size), rows.y.split(runtime.batch_size), strict=True)
-        with meter.phase("nearest labels"):
+        with context.phase("nearest labels"):
             labels = torch.cat([self.find_labels(reference, x, y) for x, y in parts])
-            meter.add_gradients(len(rows))
-        return push_rows(self, task, meter, _cross_entropy, labels)
+            context.add_gradients(len(rows))
+        return push_rows(self, task, context, _cross_entropy, labels)
 
     def find_labels(
         self, classifier: Classifier, x: Float[Tensor, "b c h w"], y: Int[Tensor, " b"]

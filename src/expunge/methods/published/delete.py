@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.protocol import Aim, Needs
@@ -55,7 +55,7 @@ class Delete:
             moved = augment(x, self.augmentation, reference.bounds, moves)
             return moved, mask_labels(compute_logits(reference, moved, runtime.batch_size), y)
 
-        return push_rows(self, task, CostMeter(runtime), divergence, task.forget_set.y, show)
+        return push_rows(self, task, Context(runtime), divergence, task.forget_set.y, show)
 
 
 def mask_labels(logits: Float[Tensor, "b classes"], y: Int[Tensor, " b"]) -> Float[Tensor, "b classes"]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from expunge import training
 from expunge.base.errors import SettingsError
 from expunge.base.settings import to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, TensorImages
 from expunge.methods.engine import Plan, edit_until_goal
@@ -37,9 +37,9 @@ __all__ = [
 class Trainer(training.Trainer):
     """Trains the working copy of a task."""
 
-    def __init__(self, task: Task, working: Classifier, training: Training, meter: CostMeter) -> None:
+    def __init__(self, task: Task, working: Classifier, training: Training, context: Context) -> None:
         order, moves = task.generator("training order"), task.generator("augmentation")
-        super().__init__(working, training, meter, order=order, moves=moves)
+        super().__init__(working, training, context, order=order, moves=moves)
         self.task = task
 
 
@@ -55,7 +55,7 @@ def run_epochs(method: Method, trainer: Trainer, run_epoch: Callable[[int], Mapp
         length,
         completed=lambda steps: steps >= length,
     )
-    return edit_until_goal(trainer.task, plan, trainer.meter)
+    return edit_until_goal(trainer.task, plan, trainer.context)
 
 
 def train(

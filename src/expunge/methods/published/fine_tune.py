@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch.nn.functional as F
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import Trainer, Training, require_retain, train
@@ -34,9 +34,9 @@ class FineTune:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
-        trainer = Trainer(task, working, self.training, meter)
+        trainer = Trainer(task, working, self.training, context)
         return train(
             self,
             trainer,

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Subset
 from expunge.methods.protocol import Aim, Needs
@@ -64,11 +64,11 @@ class IMU:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         head = find_head(working, task.forget_set.x[:1].to(runtime.device)).module
         weights = [weight for weight in head.parameters() if weight.requires_grad]
-        chosen, shares = self.weigh(working, weights, task, meter)
+        chosen, shares = self.weigh(working, weights, task, context)
         rows = Subset(to_images(task.forget_set, task.forget_set.y), chosen.tolist())
 
         def losses(batch: Batch) -> Mapping[str, Tensor]:
@@ -82,26 +82,26 @@ class IMU:
         edited = {id(weight) for weight in weights}
         for weight in working.module.parameters():
             weight.requires_grad_(id(weight) in edited)
-        edit = train(self, Trainer(task, working, self.training, meter), images=rows, losses=losses)
+        edit = train(self, Trainer(task, working, self.training, context), images=rows, losses=losses)
         for weight, given in zip(edit.classifier.module.parameters(), task.classifier.module.parameters(), strict=True):
             weight.requires_grad_(given.requires_grad)
         return edit
 
     def weigh(
-        self, classifier: Classifier, weights: Sequence[Tensor], task: Task, meter: CostMeter
+        self, classifier: Classifier, weights: Sequence[Tensor], task: Task, context: Context
     ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
         """Return the numbers of the rows that are trained on, and w of each."""
-        rows, draw = task.forget_set.to(meter.runtime.device), task.generator("influence augmentation")
+        rows, draw = task.forget_set.to(context.runtime.device), task.generator("influence augmentation")
         augmentation = Augmentation(self.training.augmentation)
 
         def gradients() -> Iterator[Float[Tensor, " p"]]:
             for x, y in zip(rows.x.split(1), rows.y.split(1), strict=True):
                 image = augment(x, augmentation, classifier.bounds, draw)
                 loss = F.cross_entropy(classifier(image), y)
-                meter.add_gradients(1)
+                context.add_gradients(1)
                 yield torch.cat([each.flatten() for each in torch.autograd.grad(loss, weights)])
 
-        with meter.phase("influence"), evaluating(classifier.module):
+        with context.phase("influence"), evaluating(classifier.module):
             fisher = torch.stack([gradient.square() for gradient in gradients()]).mean(dim=0) + FISHER_DAMPING
             influences = measure_influences(torch.stack(list(gradients())), fisher)
         return weigh_rows(influences, strongest=self.strongest, clip=self.clip)

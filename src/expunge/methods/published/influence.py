@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, Subset
 from expunge.methods.engine import Plan, edit_until_goal
@@ -69,7 +69,7 @@ class Influence:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         weights, retain = trainable(working), require_retain(task)
         forget, moves = to_images(task.forget_set, task.forget_set.y), task.generator("augmentation")
@@ -78,9 +78,9 @@ class Influence:
 
         def step() -> Mapping[str, float]:
             forgotten, kept = len(forget.labels), len(retain.labels)
-            lost = sum_gradients(working, forget, meter, present) / (forgotten + kept)
-            lost -= sum_gradients(working, retain, meter, present) * forgotten / ((forgotten + kept) * kept)
-            gradients = map(_flatten, iterate_gradients(working, chosen, meter, present=present))
+            lost = sum_gradients(working, forget, context, present) / (forgotten + kept)
+            lost -= sum_gradients(working, retain, context, present) * forgotten / ((forgotten + kept) * kept)
+            gradients = map(_flatten, iterate_gradients(working, chosen, context, present=present))
             change = self.scale * self._invert(gradients, lost)
             with torch.no_grad():
                 for weight, part in zip(weights, change.split([w.numel() for w in weights]), strict=True):
@@ -88,7 +88,7 @@ class Influence:
             return {"length of the step": float(change.norm())}
 
         plan = Plan(self.name, to_mapping(self), working, step, 1, completed=lambda steps: steps >= 1)
-        return edit_until_goal(task, plan, meter)
+        return edit_until_goal(task, plan, context)
 
     def _choose(self, retain: Images, bytes_each: int, task: Task) -> Images:
         """Return the retain rows that the Fisher matrix is made of, whose gradients take `bytes_each`."""
@@ -104,12 +104,12 @@ class Influence:
 
 
 def sum_gradients(
-    classifier: Classifier, images: Images, meter: CostMeter, present: Callable[[Tensor], Tensor]
+    classifier: Classifier, images: Images, context: Context, present: Callable[[Tensor], Tensor]
 ) -> Float[Tensor, " weights"]:
     """Return the gradient of CE summed over `images` as `present` shows them."""
-    size, count = meter.runtime.batch_size, len(images.labels)
+    size, count = context.runtime.batch_size, len(images.labels)
     total = torch.zeros(sum(weight.numel() for weight in trainable(classifier)), device=classifier.device)
-    parts = iterate_gradients(classifier, images, meter, batch_size=size, present=present)
+    parts = iterate_gradients(classifier, images, context, batch_size=size, present=present)
     for start, gradients in zip(range(0, count, size), parts, strict=True):
         total += min(size, count - start) * _flatten(gradients)
     return total

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train
@@ -64,7 +64,7 @@ class JiT:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         generator = task.generator("jitter")
 
@@ -77,7 +77,7 @@ class JiT:
             return {"roughness": torch.stack(ratios).mean(dim=0).sum()}
 
         images = to_images(task.forget_set, task.forget_set.y)
-        return train(self, Trainer(task, working, self.training, meter), images=images, losses=losses)
+        return train(self, Trainer(task, working, self.training, context), images=images, losses=losses)
 
 
 def draw_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:

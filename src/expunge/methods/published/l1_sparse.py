@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import Batch, Trainer, Training, require_retain, train
@@ -41,7 +41,7 @@ class L1Sparse:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         weights = [weight for weight in working.module.parameters() if weight.requires_grad]
 
@@ -50,5 +50,5 @@ class L1Sparse:
             norm = torch.stack([weight.abs().sum() for weight in weights]).sum()
             return {"retain": F.cross_entropy(working(batch.x), batch.y), "sparsity": factor * norm}
 
-        trainer = Trainer(task, working, self.training, meter)
+        trainer = Trainer(task, working, self.training, context)
         return train(self, trainer, images=require_retain(task), losses=losses)

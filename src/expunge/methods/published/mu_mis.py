@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.engine import Plan, edit_until_goal
@@ -67,13 +67,13 @@ class MuMis:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         rows, drawn = task.forget_set, task.generator("irrelevant classes")
         watched = draw_other_labels(rows.y, working.num_classes, task.generator("watched classes"))
-        trainer, images = Trainer(task, working, self.training, meter), to_images(rows, rows.y)
-        with meter.phase("sensitivity"):
-            norms = [_measure_norm(working, rows, watched, meter)]
+        trainer, images = Trainer(task, working, self.training, context), to_images(rows, rows.y)
+        with context.phase("sensitivity"):
+            norms = [_measure_norm(working, rows, watched, context)]
 
         def losses(batch: Batch) -> Mapping[str, Tensor]:
             irrelevant = draw_other_labels(batch.y.cpu(), working.num_classes, drawn).to(batch.y.device)
@@ -82,7 +82,7 @@ class MuMis:
 
         def step() -> Mapping[str, float]:
             means = trainer.run_pass(images, losses, epoch=len(norms) - 1)
-            norms.append(_measure_norm(working, rows, watched, meter))
+            norms.append(_measure_norm(working, rows, watched, context))
             return means
 
         plan = Plan(
@@ -93,7 +93,7 @@ class MuMis:
             self.training.epochs,
             completed=lambda steps: has_grown_back(norms, self.regrowth),
         )
-        return edit_until_goal(task, plan, meter)
+        return edit_until_goal(task, plan, context)
 
 
 def measure_sensitivities(
@@ -118,14 +118,14 @@ def measure_sensitivities(
     return squares
 
 
-def _measure_norm(classifier: Classifier, rows: ForgetSet, labels: Int[Tensor, " k"], meter: CostMeter) -> float:
+def _measure_norm(classifier: Classifier, rows: ForgetSet, labels: Int[Tensor, " k"], context: Context) -> float:
     """Return the root of the mean over rows of ||d f_label / dx||^2, in eval mode."""
-    total, batch_size, device = 0.0, meter.runtime.batch_size, classifier.device
+    total, batch_size, device = 0.0, context.runtime.batch_size, classifier.device
     with evaluating(classifier.module):
         for x, each in zip(rows.x.split(batch_size), labels.split(batch_size), strict=True):
             (squares,) = measure_sensitivities(classifier, x.to(device), (each.to(device),))
             total += float(squares.detach().sum())
-            meter.add_gradients(len(x))
+            context.add_gradients(len(x))
     return sqrt(total / len(rows))
 
 

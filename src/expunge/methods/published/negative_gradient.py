@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.protocol import Aim, Needs
@@ -35,4 +35,4 @@ class NegativeGradient:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        return push_rows(self, task, CostMeter(runtime), task.goal.loss, task.labels)
+        return push_rows(self, task, Context(runtime), task.goal.loss, task.labels)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, require_retain, run_epochs
@@ -52,7 +52,7 @@ class NegGradPlus:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device)
         generator = task.generator("forget batches")
@@ -62,7 +62,7 @@ class NegGradPlus:
 
             def losses(batch: Batch) -> Mapping[str, Tensor]:
                 forget = next(chosen)
-                meter.add_gradients(len(forget))
+                context.add_gradients(len(forget))
                 kept = F.cross_entropy(working(batch.x), batch.y)
                 mode = self.training.batchnorm if len(forget) > 1 else BatchNormMode.FROZEN  # one row has no statistics
                 with editing(working.module, mode):
@@ -71,5 +71,5 @@ class NegGradPlus:
 
             return trainer.run_pass(retain, losses, epoch=epoch)
 
-        retain, trainer = require_retain(task), Trainer(task, working, self.training, meter)
+        retain, trainer = require_retain(task), Trainer(task, working, self.training, context)
         return run_epochs(self, trainer, run_epoch)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent, Objective, batches_in_turn, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
@@ -52,7 +52,7 @@ class Oracle:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         rows, wanted = task.forget_set.to(runtime.device), task.labels.to(runtime.device)
         retain = require_retain(task)
@@ -74,11 +74,11 @@ class Oracle:
 
             return Objective(
                 [
-                    self.descent.make_pass(working, kept_x, "retain", retain_loss, meter),
-                    self.descent.make_pass(working, x, "unlearning", unlearning_loss, meter),
+                    self.descent.make_pass(working, kept_x, "retain", retain_loss, context),
+                    self.descent.make_pass(working, x, "unlearning", unlearning_loss, context),
                 ]
             )
 
-        step = self.descent.make_step(working, draw, meter)
+        step = self.descent.make_step(working, draw, context)
         plan = Plan(self.name, to_mapping(self), working, step, self.descent.count_steps(len(rows)))
-        return edit_until_goal(task, plan, meter)
+        return edit_until_goal(task, plan, context)

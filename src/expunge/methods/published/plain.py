@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from expunge.base.settings import to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.methods.descent import Descent, Objective, endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
@@ -51,13 +51,13 @@ class PlainMethod(Method, Protocol):
 def push_rows(
     method: PlainMethod,
     task: Task,
-    meter: CostMeter,
+    context: Context,
     loss: RowLoss,
     labels: Tensor,
     show: Show = show_as_they_are,
 ) -> Edit:
     """Return the edit that descends the mean of `loss` over batches of forget rows until the goal holds."""
-    device = meter.runtime.device
+    device = context.runtime.device
     working = task.classifier.to(device).copy()
     rows, labels = task.forget_set.to(device), labels.to(device)
     descent = method.descent
@@ -71,9 +71,9 @@ def push_rows(
         def mean_loss(logits: Tensor, part: slice) -> Tensor:
             return loss(logits, wanted[part]).sum() / len(x)
 
-        return Objective([descent.make_pass(working, x, "unlearning", mean_loss, meter)])
+        return Objective([descent.make_pass(working, x, "unlearning", mean_loss, context)])
 
-    step = descent.make_step(working, draw, meter)
+    step = descent.make_step(working, draw, context)
     return edit_until_goal(
-        task, Plan(method.name, to_mapping(method), working, step, descent.count_steps(len(rows))), meter
+        task, Plan(method.name, to_mapping(method), working, step, descent.count_steps(len(rows))), context
     )

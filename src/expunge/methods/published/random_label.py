@@ -11,9 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
-from expunge.data.images import Images, Joined
+from expunge.data.images import ConcatImages, Images
 from expunge.methods.protocol import Aim, Method, Needs
 from expunge.methods.published.epochs import Batch, Trainer, Training, require_retain, run_epochs, to_images
 from expunge.task.edit import Edit
@@ -35,7 +35,7 @@ class RandomLabel:
     """SGD on CE: each epoch first the rows of D_f, each under a random label, its own possible, and then D_r.
 
     Graves et al. 2021 (arXiv 2010.10981), as in the code of Fan et al. 2024 (arXiv 2310.12508). The labels are drawn
-    anew each epoch. Without retain data it is `correct` with the goal to misclassify.
+    anew each epoch. Without retain data it is `relabel-only` with the goal to misclassify.
     """
 
     name: ClassVar[str] = "random-label"
@@ -55,9 +55,9 @@ class RandomLabel:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
-        return train_on_random_labels(self, Trainer(task, working, self.training, meter), self.order)
+        return train_on_random_labels(self, Trainer(task, working, self.training, context), self.order)
 
 
 def train_on_random_labels(
@@ -83,7 +83,7 @@ def train_on_random_labels(
     def run_epoch(epoch: int) -> Mapping[str, float]:
         forget = to_images(rows, draw_labels(len(rows), working.num_classes, generator))
         if order is Order.MIXED:
-            return pass_over("everything", Joined(forget, retain), epoch)
+            return pass_over("everything", ConcatImages(forget, retain), epoch)
         return {**pass_over("forget", forget, epoch), **pass_over("retain", retain, epoch)}
 
     return run_epochs(method, trainer, run_epoch)

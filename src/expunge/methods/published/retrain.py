@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training, require_retain, run_epochs
@@ -42,9 +42,9 @@ class Retrain:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
-        retain, trainer = require_retain(task), Trainer(task, working, self.training, meter)
+        retain, trainer = require_retain(task), Trainer(task, working, self.training, context)
         fresh = task.classifier.to(runtime.device).copy()
         reinitialise(fresh, task.generator("new weights"))
 

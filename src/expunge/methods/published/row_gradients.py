@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.seeds import draw_numbers
 from expunge.data.images import Images, Subset, batches
 from expunge.models.classifier import Classifier
@@ -16,7 +16,7 @@ from expunge.models.modes import evaluating
 def iterate_gradients(
     classifier: Classifier,
     images: Images,
-    meter: CostMeter,
+    context: Context,
     *,
     batch_size: int = 1,
     present: Callable[[Tensor], Tensor] = torch.Tensor.contiguous,
@@ -28,7 +28,7 @@ def iterate_gradients(
     Args:
         classifier: f.
         images: in batches of `batch_size`, the last one smaller.
-        meter: counts gradient evaluations.
+        context: counts gradient evaluations.
         batch_size: images in a gradient.
         present: makes of pixels what the classifier is shown.
     """
@@ -38,7 +38,7 @@ def iterate_gradients(
         with evaluating(classifier.module):
             loss = F.cross_entropy(classifier(x), labels.to(x.device))
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-        meter.add_gradients(len(x))
+        context.add_gradients(len(x))
         yield [
             torch.zeros_like(weight) if gradient is None else gradient
             for weight, gradient in zip(weights, gradients, strict=True)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import endless_batches
 from expunge.methods.protocol import Aim, Needs
@@ -134,37 +134,37 @@ class Ruago:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device)
-        wanted = self.answer(reference, rows.x, rows.y, meter)
+        wanted = self.answer(reference, rows.x, rows.y, context)
         shape = (rows.x.shape[1], rows.x.shape[2], rows.x.shape[3])
-        synthetic = invert_classifier(reference, self.images, shape, self.inversion, meter)
+        synthetic = invert_classifier(reference, self.images, shape, self.inversion, context)
         drawn = endless_batches(len(synthetic), self.training.batch_size, task.generator("synthetic batches"))
         hardness = self.hardness
 
         def losses(batch: Batch) -> Mapping[str, Tensor]:
             nonlocal hardness
             images = synthetic[next(drawn).to(runtime.device)]
-            meter.add_gradients(len(images))
+            context.add_gradients(len(images))
             forgotten = F.cross_entropy(working(batch.x), wanted[batch.rows])
             kept = weigh_easy(distil(working(images), reference(images), self.temperature), hardness).sum()
             hardness += self.hardness_growth
             return {"rows": self.rows_weight * forgotten, "distillation": self.distillation_weight * kept}
 
-        trainer = Trainer(task, working, self.training, meter)
+        trainer = Trainer(task, working, self.training, context)
         return train(self, trainer, images=to_images(task.forget_set, task.forget_set.y), losses=losses)
 
     def answer(
-        self, reference: Classifier, x: Float[Tensor, "k c h w"], y: Int[Tensor, " k"], meter: CostMeter
+        self, reference: Classifier, x: Float[Tensor, "k c h w"], y: Int[Tensor, " k"], context: Context
     ) -> Float[Tensor, "k classes"]:
         """Return q: the probabilities that f0 gives at the rows' adversarial images."""
-        batch_size = meter.runtime.batch_size
-        with meter.phase("attack"):
+        batch_size = context.runtime.batch_size
+        with context.phase("attack"):
             parts = zip(x.split(batch_size), y.split(batch_size), strict=True)
             moved = torch.cat([self.attack.perturb(reference, *part) for part in parts])
-            meter.add_gradients(self.attack.steps * len(x))
+            context.add_gradients(self.attack.steps * len(x))
         return compute_logits(reference, moved, batch_size).softmax(dim=1)
 
 

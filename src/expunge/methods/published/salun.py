@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.protocol import Aim, Needs
@@ -49,16 +49,16 @@ class SalUn:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         augmentation, moves = self.training.augmentation, task.generator("augmentation of the rows")
         seen = replace(task.forget_set, x=augment(task.forget_set.x, augmentation, working.bounds, moves))
-        restore = _make_restore(working, find_salient(working, seen, self.salient_share, meter))
-        return train_on_random_labels(self, Trainer(task, working, self.training, meter), self.order, restore)
+        restore = _make_restore(working, find_salient(working, seen, self.salient_share, context))
+        return train_on_random_labels(self, Trainer(task, working, self.training, context), self.order, restore)
 
 
 def find_salient(
-    classifier: Classifier, rows: ForgetSet, share: float, meter: CostMeter
+    classifier: Classifier, rows: ForgetSet, share: float, context: Context
 ) -> dict[str, Bool[Tensor, "..."]]:
     """Return for each weight that requires gradients, by name, whether it is among the `share` of largest gradients.
 
@@ -67,15 +67,15 @@ def find_salient(
     """
     named = {name: weight for name, weight in classifier.module.named_parameters() if weight.requires_grad}
     total = {name: torch.zeros_like(weight) for name, weight in named.items()}
-    batch_size = meter.runtime.batch_size
-    with meter.phase("saliency", total=len(rows)) as advance, evaluating(classifier.module):
+    batch_size = context.runtime.batch_size
+    with context.phase("saliency", total=len(rows)) as advance, evaluating(classifier.module):
         for x, y in zip(rows.x.split(batch_size), rows.y.split(batch_size), strict=True):
             logits = classifier(x.to(classifier.device))
             loss = F.cross_entropy(logits, y.to(logits.device), reduction="sum")
             gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
             for name, gradient in zip(named, gradients, strict=True):
                 total[name] += 0 if gradient is None else gradient
-            meter.add_gradients(len(x))
+            context.add_gradients(len(x))
             advance(len(x))
     sizes = torch.cat([gradient.abs().flatten() for gradient in total.values()])
     chosen = torch.zeros_like(sizes, dtype=torch.bool)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import (
@@ -59,10 +59,10 @@ class Scrub:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         teacher = task.classifier.to(runtime.device).frozen_copy()
         student = task.classifier.to(runtime.device).copy()
-        trainer = Trainer(task, student, self.training, meter)
+        trainer = Trainer(task, student, self.training, context)
         forget, retain = to_images(task.forget_set, task.forget_set.y), require_retain(task)
 
         def raise_divergence(batch: Batch) -> Mapping[str, Tensor]:

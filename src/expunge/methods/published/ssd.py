@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
-from expunge.data.images import Images, Joined
+from expunge.data.images import ConcatImages, Images
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import require_retain, to_images
@@ -49,17 +49,17 @@ class SSD:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         forget = to_images(task.forget_set, task.forget_set.y)
-        everything: Images = Joined(require_retain(task), forget)
+        everything: Images = ConcatImages(require_retain(task), forget)
         if self.rows is not None:
             everything = draw_rows(everything, self.rows, task.generator("importance rows"))
 
         def step() -> Mapping[str, float]:
             weights = trainable(working)
-            on_rows = mean_squared_gradients(working, forget, self.batch_size, meter)
-            on_all = mean_squared_gradients(working, everything, self.batch_size, meter)
+            on_rows = mean_squared_gradients(working, forget, self.batch_size, context)
+            on_all = mean_squared_gradients(working, everything, self.batch_size, context)
             chosen = 0
             with torch.no_grad():
                 for weight, rows, rest in zip(weights, on_rows, on_all, strict=True):
@@ -69,13 +69,13 @@ class SSD:
             return {"share dampened": chosen / sum(weight.numel() for weight in weights)}
 
         plan = Plan(self.name, to_mapping(self), working, step, 1, completed=lambda steps: steps >= 1)
-        return edit_until_goal(task, plan, meter)
+        return edit_until_goal(task, plan, context)
 
 
-def mean_squared_gradients(classifier: Classifier, images: Images, batch_size: int, meter: CostMeter) -> list[Tensor]:
+def mean_squared_gradients(classifier: Classifier, images: Images, batch_size: int, context: Context) -> list[Tensor]:
     """Return I: for each weight that requires gradients, the mean over batches of its squared gradient."""
     total, count = [torch.zeros_like(weight) for weight in trainable(classifier)], 0
-    for gradients in iterate_gradients(classifier, images, meter, batch_size=batch_size):
+    for gradients in iterate_gradients(classifier, images, context, batch_size=batch_size):
         count += 1
         for so_far, gradient in zip(total, gradients, strict=True):
             so_far.add_(gradient.square())

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import present_rows
 from expunge.methods.engine import Plan, edit_until_goal
@@ -110,8 +110,8 @@ class StructGuard:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         if self.attack.targets_per_row == 0:
             raise SettingsError("attack.targets_per_row", "at least 1 with structguard", "0")
-        meter = CostMeter(runtime)
-        loop = self._prepare(task, meter)
+        context = Context(runtime)
+        loop = self._prepare(task, context)
         batches = len(loop.batches)
         limit = self.passes * batches
 
@@ -123,13 +123,13 @@ class StructGuard:
             plan = Plan(self.name, settings, parts.through, loop.step, limit, completed=completed)
         else:
             plan = Plan(self.name, settings, parts.working, loop.step, limit, least_steps=batches + 1)
-        return edit_until_goal(task, plan, meter)
+        return edit_until_goal(task, plan, context)
 
-    def _prepare(self, task: Task, meter: CostMeter) -> "_Loop":
-        device = meter.runtime.device
+    def _prepare(self, task: Task, context: Context) -> "_Loop":
+        device = context.runtime.device
         working = task.classifier.to(device).copy()
         original, x = working.frozen_copy(), task.forget_set.x[:1].to(device)
-        pool = make_adversarial_pool(original, task, self.attack, meter)
+        pool = make_adversarial_pool(original, task, self.attack, context)
         head = find_head(working, x)
         anchors = self.find_anchors(working.num_classes, task.generator("anchors")).to(device)
         draw, length = task.generator("projector"), anchors.shape[1]
@@ -144,7 +144,7 @@ class StructGuard:
             original=original,
             structure=Structure(anchors, mix),
         )
-        return _Loop(self, task, meter, parts, pool)
+        return _Loop(self, task, context, parts, pool)
 
     def find_anchors(self, classes: int, generator: torch.Generator) -> Float[Tensor, "classes width"]:
         """Return the anchors, of length 1: from their file, or drawn.
@@ -273,9 +273,9 @@ class _Parts:
 class _Loop:
     """The steps of the released loop."""
 
-    def __init__(self, method: StructGuard, task: Task, meter: CostMeter, parts: _Parts, pool: AdversarialPool) -> None:
-        self.method, self.task, self.meter, self.parts, self.pool = method, task, meter, parts, pool
-        device = meter.runtime.device
+    def __init__(self, method: StructGuard, task: Task, context: Context, parts: _Parts, pool: AdversarialPool) -> None:
+        self.method, self.task, self.context, self.parts, self.pool = method, task, context, parts, pool
+        device = context.runtime.device
         self.rows, self.labels = task.forget_set.to(device).x, task.labels.to(device)
         order = order_in_rounds(len(self.rows), method.attack.targets_per_row, method.forget_batch)
         self.batches = order.to(device).split(method.adversarial_batch)
@@ -317,7 +317,7 @@ class _Loop:
         parts, targets = self.parts, self.pool.targets[chosen]
         x, labels = present_rows(self.task, self.rows[rows], self.labels[rows], self._copies)
         examples = self.pool.x[chosen]
-        self.meter.add_gradients(len(x) + len(examples))
+        self.context.add_gradients(len(x) + len(examples))
         with editing(parts.working.module, _mode(x)):
             unlearning = self.task.goal.loss(parts.working(x), labels).mean()
         with torch.no_grad():
@@ -350,7 +350,7 @@ class _Loop:
                 if gradient is not None:
                     so_far.add_(gradient.abs(), alpha=len(x))
             seen += len(x)
-            self.meter.add_gradients(len(x))
+            self.context.add_gradients(len(x))
             if seen >= self.method.importance_images:
                 break
         return [each / seen for each in total]

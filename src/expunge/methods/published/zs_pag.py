@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
@@ -66,15 +66,15 @@ class ZSPAG:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         if self.attack.targets_per_row == 0:
             raise SettingsError("attack.targets_per_row", "at least 1 with zs-pag", "0")
-        meter = CostMeter(runtime)
+        context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device)
-        pool = make_adversarial_pool(working.frozen_copy(), task, self.attack, meter)
+        pool = make_adversarial_pool(working.frozen_copy(), task, self.attack, context)
         layers = find_layers(working, rows.x[:1])
-        with meter.phase("pseudo-labels"):
-            gradient = differentiate_pool(working, pool, meter)
+        with context.phase("pseudo-labels"):
+            gradient = differentiate_pool(working, pool, context)
             labels = choose_labels(rate_labels(working, rows.x, gradient, runtime.batch_size), rows.y)
-        with meter.phase("subspaces"):
+        with context.phase("subspaces"):
             subspaces = find_subspaces(working, layers, pool, self.energy)
         batches = endless_batches(len(rows), self.forget_batch, task.generator("forget batches"))
         copies = task.generator("pushed copies")
@@ -82,7 +82,7 @@ class ZSPAG:
         def step() -> Mapping[str, float]:
             chosen = next(batches)
             x, wanted = present_rows(task, rows.x[chosen], labels[chosen], copies)
-            meter.add_gradients(len(x))
+            context.add_gradients(len(x))
             with evaluating(working.module):
                 loss = F.cross_entropy(working(x), wanted)
             gradients = differentiate(loss, layers)
@@ -91,22 +91,22 @@ class ZSPAG:
             return {"pseudo-labels": loss.item()}
 
         limit = self.passes * -(-len(rows) // self.forget_batch)
-        return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), meter)
+        return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), context)
 
 
-def differentiate_pool(classifier: Classifier, pool: AdversarialPool, meter: CostMeter) -> dict[str, Tensor]:
+def differentiate_pool(classifier: Classifier, pool: AdversarialPool, context: Context) -> dict[str, Tensor]:
     """Return the gradient of the stand-ins' mean cross-entropy to the labels they answer, by each weight's name."""
     named = {name: weight for name, weight in classifier.module.named_parameters() if weight.requires_grad}
     total = {name: torch.zeros_like(weight) for name, weight in named.items()}
     labels = pool.logits.argmax(dim=1)
-    for chosen in torch.arange(len(labels), device=labels.device).split(meter.runtime.batch_size):
+    for chosen in torch.arange(len(labels), device=labels.device).split(context.runtime.batch_size):
         with evaluating(classifier.module):
             loss = F.cross_entropy(classifier(pool.x[chosen]), labels[chosen], reduction="sum") / len(labels)
         gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
         for name, gradient in zip(named, gradients, strict=True):
             if gradient is not None:
                 total[name] += gradient
-        meter.add_gradients(len(chosen))
+        context.add_gradients(len(chosen))
     return total
 
 

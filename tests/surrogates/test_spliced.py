@@ -2,11 +2,11 @@ import torch
 import torch.nn.functional as F
 
 from expunge.models.classifier import Bounds
-from expunge.surrogates.joined import draw_joined
+from expunge.surrogates.spliced import draw_spliced
 
 
 def draw(rows, count=200, seed=0, bounds=None):
-    return draw_joined(rows, count, bounds or Bounds(), torch.Generator().manual_seed(seed))
+    return draw_spliced(rows, count, bounds or Bounds(), torch.Generator().manual_seed(seed))
 
 
 def test_the_same_seed_gives_the_same_images():
@@ -24,7 +24,7 @@ def test_every_image_stays_within_bounds():
 
 
 def test_each_image_holds_much_of_two_rows_and_passes_softly_from_one_to_the_other(monkeypatch):
-    monkeypatch.setattr("expunge.surrogates.joined.TINTED", 0.0)
+    monkeypatch.setattr("expunge.surrogates.spliced.TINTED", 0.0)
     rows = torch.zeros(2, 1, 32, 32)
     rows[1] = 1.0
     images = draw(rows, 400)
@@ -47,8 +47,8 @@ def test_half_of_the_images_take_the_colours_of_another():
     assert pale < float(mixed.std(dim=(1, 2, 3)).mean()) < bright
 
 
-def test_a_single_row_is_joined_with_itself_upside_down_so_that_no_probe_is_a_copy_of_it(monkeypatch):
-    monkeypatch.setattr("expunge.surrogates.joined.TINTED", 0.0)
+def test_a_single_row_is_joined_with_itself_upside_down_so_that_no_surrogate_is_a_copy_of_it(monkeypatch):
+    monkeypatch.setattr("expunge.surrogates.spliced.TINTED", 0.0)
     coarse = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(1))
     row = F.interpolate(coarse, size=(32, 32), mode="bilinear")
     images = draw(row)

@@ -1,9 +1,9 @@
-"""Correct: train the rows toward a wrong or corrected label and nothing else."""
+"""Relabel only: train the rows toward a wrong or corrected label and nothing else."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.protocol import Aim, Needs
@@ -14,14 +14,14 @@ from expunge.task.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Correct:
+class RelabelOnly:
     """SGD on CE(f(x), y*), y* the new label or, where none is given, a random label other than y.
 
     With given labels this is the relabelling baseline of Cha et al. 2024 (arXiv 2301.11578); with random ones and the
     goal to misclassify it is random labelling (Graves et al. 2021, arXiv 2010.10981).
     """
 
-    name: ClassVar[str] = "correct"
+    name: ClassVar[str] = "relabel-only"
     revision: ClassVar[int] = 2
     summary: ClassVar[str] = "train the rows toward their new (or a random other) label, no regulariser"
     source: ClassVar[str] = "baseline in Cha et al., AAAI 2024, arXiv 2301.11578; Graves et al., AAAI 2021"
@@ -40,4 +40,4 @@ class Correct:
             if task.goal.name == goal.name
             else goal.labels(task.forget_set, task.classifier.num_classes, task.generator("labels"))
         )
-        return push_rows(self, task, CostMeter(runtime), goal.loss, labels)
+        return push_rows(self, task, Context(runtime), goal.loss, labels)

@@ -1,6 +1,6 @@
-"""Joined rows: two whole forget rows, turned, shifted or recoloured, that pass into each other along a soft edge.
+"""Spliced images: two whole forget rows, turned, shifted or recoloured, that pass into each other along a soft edge.
 
-They are as sharp as real images, and of all probes that the rows alone allow, what an edit does to them is most like
+They are as sharp as real images, and of all surrogates that the rows alone allow, what an edit does to them is most like
 what it does to real images: the more natural they look, the less a network can tell them by their making from the
 copies that are to be forgotten. None is a copy that a deployed classifier may meet, and each is different, so that a
 network can't learn them by heart.
@@ -22,12 +22,12 @@ SOFTNESS = (0.03, 0.1)
 FLAT = 1e-3
 
 
-def draw_joined(
+def draw_spliced(
     rows: Float[Tensor, "n c h w"], count: int, bounds: Bounds, generator: torch.Generator
 ) -> Float[Tensor, "m c h w"]:
-    """Return `count` joined rows, each of two different ones; half of them take the colours of another.
+    """Return `count` spliced rows, each of two different ones; half of them take the colours of another.
 
-    A single row is joined with itself upside down. The edge is a straight line in any direction, up to 1/8 of a side
+    A single row is spliced with itself upside down. The edge is a straight line in any direction, up to 1/8 of a side
     from the centre. Colours are means and deviations of the channels (Reinhard et al. 2001, without their change of
     colour space).
 
@@ -38,7 +38,7 @@ def draw_joined(
         generator: on the CPU.
 
     >>> x = torch.rand(2, 3, 8, 6)
-    >>> tuple(draw_joined(x, 5, Bounds(), torch.Generator().manual_seed(0)).shape)
+    >>> tuple(draw_spliced(x, 5, Bounds(), torch.Generator().manual_seed(0)).shape)
     (5, 3, 8, 6)
     """
     if not count:
@@ -48,10 +48,10 @@ def draw_joined(
     first, second = (_vary(rows[drawn.to(rows.device)], bounds, generator) for drawn in (one, other))
     if len(rows) == 1:
         second = first.flip(-2)
-    joined = second + _draw_shares(count, rows, generator) * (first - second)
-    tinted = (torch.rand(count, 1, 1, 1, generator=generator) < TINTED).to(joined.device)
-    others = joined[torch.randperm(count, generator=generator).to(joined.device)]
-    return torch.where(tinted, bounds.clip(_tint(joined, others)), joined)
+    spliced = second + _draw_shares(count, rows, generator) * (first - second)
+    tinted = (torch.rand(count, 1, 1, 1, generator=generator) < TINTED).to(spliced.device)
+    others = spliced[torch.randperm(count, generator=generator).to(spliced.device)]
+    return torch.where(tinted, bounds.clip(_tint(spliced, others)), spliced)
 
 
 def _vary(images: Tensor, bounds: Bounds, generator: torch.Generator) -> Tensor:

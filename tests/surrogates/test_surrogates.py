@@ -4,13 +4,13 @@ from PIL import Image
 from torch import nn
 
 from expunge.base.errors import DataError
-from expunge.compute.context import CostMeter
+from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Bounds, Classifier
-from expunge.surrogates.folder import load_probe_folder
+from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import CACHE_VARIABLE, Inversion, has_batchnorm, invert_classifier
-from expunge.surrogates.mix import ProbeMix, draw_probes
+from expunge.surrogates.mix import SurrogateMix, draw_surrogates
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import draw_leaves
 from expunge.task.evaluation import compute_logits
@@ -30,8 +30,8 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def meter():
-    return CostMeter(Runtime(batch_size=16))
+def context():
+    return Context(Runtime(batch_size=16))
 
 
 @pytest.mark.parametrize("bounds", [Bounds(), Bounds(-1, 3)])
@@ -74,8 +74,8 @@ def test_mixes_keep_a_distance_from_every_source():
 
 def test_inversion_brings_the_statistics_nearer(trained):
     frozen = trained.frozen_copy()
-    start = invert_classifier(frozen, 16, SHAPE, Inversion(steps=1, rate=1e-9), meter())
-    end = invert_classifier(frozen, 16, SHAPE, Inversion(steps=60), meter())
+    start = invert_classifier(frozen, 16, SHAPE, Inversion(steps=1, rate=1e-9), context())
+    end = invert_classifier(frozen, 16, SHAPE, Inversion(steps=60), context())
     assert statistics_distance(frozen, end) < 0.7 * statistics_distance(frozen, start)
     assert 0 <= float(end.min()) <= float(end.max()) <= 1
 
@@ -90,7 +90,7 @@ def statistics_distance(classifier, x):
 
 
 def test_inverted_images_come_from_the_cache_the_second_time(trained, cache):
-    frozen, first, second = trained.frozen_copy(), meter(), meter()
+    frozen, first, second = trained.frozen_copy(), context(), context()
     made = invert_classifier(frozen, 5, SHAPE, FEW, first)
     assert first.cost().gradient_evaluations == 15
     assert torch.equal(invert_classifier(frozen, 5, SHAPE, FEW, second), made)
@@ -108,36 +108,36 @@ def test_another_classifier_or_setting_has_its_own_cache_entry(trained, cache):
         (frozen, 4, FEW),
         (frozen, 5, Inversion(steps=2)),
     ):
-        invert_classifier(classifier, count, SHAPE, inversion, meter())
+        invert_classifier(classifier, count, SHAPE, inversion, context())
     assert len(list(cache.glob("*.safetensors"))) == 4
 
 
 def test_a_damaged_or_unwritable_cache_only_costs_time(trained, cache, monkeypatch):
     frozen = trained.frozen_copy()
-    made = invert_classifier(frozen, 3, SHAPE, FEW, meter())
+    made = invert_classifier(frozen, 3, SHAPE, FEW, context())
     (path,) = cache.glob("*.safetensors")
     path.write_bytes(b"half")
-    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, meter()), made)
+    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, context()), made)
     blocked = cache / "file"
     blocked.write_text("in the way")
     monkeypatch.setenv(CACHE_VARIABLE, str(blocked))
-    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, meter()), made)
+    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, context()), made)
 
 
 def test_inversion_leaves_the_classifier_as_it_was(trained):
     frozen = trained.frozen_copy()
     before = frozen.sha256()
-    invert_classifier(frozen, 3, SHAPE, FEW, meter())
+    invert_classifier(frozen, 3, SHAPE, FEW, context())
     assert frozen.sha256() == before
     assert not any(part._forward_pre_hooks for part in frozen.module.modules())
 
 
 def test_a_mix_holds_what_it_is_told(trained, rows):
     task = Task.create(trained, rows)
-    mix = ProbeMix(mixes=8, inverted=3, procedural=2, adversarial=1, inversion=FEW)
-    probes = draw_probes(trained.frozen_copy(), task, mix, meter())
-    assert probes.shape == (8 + 3 + 2 + len(rows), *SHAPE)
-    assert torch.equal(probes, draw_probes(trained.frozen_copy(), task, mix, meter()))
+    mix = SurrogateMix(mixes=8, inverted=3, procedural=2, adversarial=1, inversion=FEW)
+    surrogates = draw_surrogates(trained.frozen_copy(), task, mix, context())
+    assert surrogates.shape == (8 + 3 + 2 + len(rows), *SHAPE)
+    assert torch.equal(surrogates, draw_surrogates(trained.frozen_copy(), task, mix, context()))
 
 
 def test_without_batchnorm_leaves_stand_in_for_inverted_images(rows):
@@ -146,8 +146,8 @@ def test_without_batchnorm_leaves_stand_in_for_inverted_images(rows):
     assert not has_batchnorm(classifier)
     y = compute_logits(classifier, rows.x).argmax(dim=1)
     task = Task.create(classifier, ForgetSet(rows.ids, rows.x, y))
-    probes = draw_probes(classifier.frozen_copy(), task, ProbeMix(mixes=4), meter())
-    assert len(probes) == 4 + 1536
+    surrogates = draw_surrogates(classifier.frozen_copy(), task, SurrogateMix(mixes=4), context())
+    assert len(surrogates) == 4 + 1536
 
 
 def test_a_folder_of_images_is_resized_to_the_classifiers_input(tmp_path):
@@ -155,14 +155,14 @@ def test_a_folder_of_images_is_resized_to_the_classifiers_input(tmp_path):
     folder.mkdir(parents=True)
     Image.new("RGB", (30, 20), (255, 0, 0)).save(folder / "red.png")
     Image.new("L", (12, 40), 255).save(folder / "white.jpg")
-    probes = load_probe_folder(str(tmp_path / "mine"), SHAPE, Bounds(-1, 1))
-    assert probes.shape == (2, *SHAPE)
-    assert probes[0, :, 0, 0].tolist() == [1.0, -1.0, -1.0]
+    surrogates = load_surrogate_folder(str(tmp_path / "mine"), SHAPE, Bounds(-1, 1))
+    assert surrogates.shape == (2, *SHAPE)
+    assert surrogates[0, :, 0, 0].tolist() == [1.0, -1.0, -1.0]
 
 
 def test_a_folder_without_or_with_broken_images_is_an_error(tmp_path):
     with pytest.raises(DataError, match="a folder with images"):
-        load_probe_folder(str(tmp_path), SHAPE, Bounds())
+        load_surrogate_folder(str(tmp_path), SHAPE, Bounds())
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.png.*an image that can be read"):
-        load_probe_folder(str(tmp_path), SHAPE, Bounds())
+        load_surrogate_folder(str(tmp_path), SHAPE, Bounds())
