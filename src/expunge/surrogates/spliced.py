@@ -1,6 +1,6 @@
 """Spliced images: two whole forget rows, turned, shifted or recoloured, that pass into each other along a soft edge.
 
-They are as sharp as real images, and of all surrogates that the rows alone allow, what an edit does to them is most like
+They are as sharp as real images. Of all surrogates that the rows alone allow, what an edit does to them is most like
 what it does to real images: the more natural they look, the less a network can tell them by their making from the
 copies that are to be forgotten. None is a copy that a deployed classifier may meet, and each is different, so that a
 network can't learn them by heart.
