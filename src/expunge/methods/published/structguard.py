@@ -85,7 +85,9 @@ class StructGuard:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    projector: Projection = setting(Projection.DROPPED, "whether the edited classifier contains the projector")
+    projector: Projection = setting(
+        Projection.DROPPED, "whether the edited classifier contains the projector: kept, dropped"
+    )
     anchors: str = setting("", "safetensors file with one tensor, (classes, width): texts' embeddings; empty: drawn")
     anchor_width: int = setting(512, "length of drawn anchors, and of CLIP's", at_least=1)
     anchor_cosine: float = setting(0.75, "cosine between any two drawn anchors", at_least=0, at_most=0.99)
