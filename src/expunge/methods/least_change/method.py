@@ -41,8 +41,8 @@ class LeastChange:
     short z is a small change of the answers. For exact forgetting each step goes down the objective on a batch of
     surrogates, then takes the shortest correction that meets the constraints, linearised at the present weights (a
     quadratic programme with one multiplier for each row). For robust forgetting, fresh copies are pushed over their
-    boundaries with a weight that follows how many hold. Only the weights of linear and convolutional layers change; BatchNorm stays
-    frozen.
+    boundaries with a weight that follows how many hold. Only the weights of linear and convolutional layers change;
+    BatchNorm stays frozen.
     """
 
     name: ClassVar[str] = "least-change"
