@@ -4,14 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+QUICK := src tests/base tests/compute tests/data tests/docs tests/golden tests/methods tests/models tests/report tests/surrogates tests/task tests/test_architecture.py
 
-.PHONY: help demo test check format clean
+.PHONY: help demo demo-seeds quick test check check-processors format clean
 
 help:
 	@echo "make demo    forget 16 handwritten digits and print the before/after table"
+	@echo "make quick   run the tests that take no time: what to run while working"
 	@echo "make test    run every test"
 	@echo "make check   formatter, linter, type checker, import directions"
 	@echo "make format  rewrite the sources in the project's format"
+	@echo "make check-processors  run the tests of trajectories as other processors would compute them"
+	@echo "make demo-seeds        test the demo with ten seeds"
 	@echo "make clean   remove the virtual environment and caches"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -24,6 +28,15 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) check
 	$(BIN)/pytest
+
+quick: $(INSTALLED)
+	$(BIN)/pytest -m "not slow and not browser and not processor" $(QUICK)
+
+check-processors: $(INSTALLED)
+	$(BIN)/python tests/check_processors.py
+
+demo-seeds: $(INSTALLED)
+	EXPUNGE_DEMO_SEEDS=10 $(BIN)/pytest tests/jobs/test_demo.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

