@@ -30,7 +30,7 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
-from expunge import disk
+from expunge.base import disk
 
 path, old, new = Path(sys.argv[1]), b"o" * 300_000, b"n" * 500_000
 

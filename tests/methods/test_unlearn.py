@@ -6,6 +6,7 @@ from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
 from expunge.methods import METHODS
+from expunge.methods.published.relabel_only import RelabelOnly
 from expunge.methods.unlearn import DEFAULT_METHOD, make_method, unlearn
 from expunge.task.goals import Misclassify, Relabel
 from expunge.task.task import Limits, StopReason, Task
@@ -25,7 +26,7 @@ def test_the_main_job_in_one_call(trained, rows):
 
 def test_new_labels_are_reached_by_default(trained, relabelled):
     few = relabelled.rows([0, 1, 5])
-    edit = unlearn(trained, few, method=Correct())
+    edit = unlearn(trained, few, method=RelabelOnly())
     assert edit.task.goal == Relabel()
     assert torch.equal(edit.classifier(few.x).argmax(dim=1), few.y_new)
 

@@ -19,7 +19,8 @@ def command(name: str | None) -> None:
 
 def _describe_all() -> Table:
     table = Table()
-    for column in ("method", "aim", "needs", "goals", "what it does", "source"):
+    table.add_column("method", no_wrap=True)  # names are copied
+    for column in ("aim", "needs", "goals", "what it does", "source"):
         table.add_column(column, overflow="fold")
     for name, method in METHODS.items():
         table.add_row(
@@ -40,7 +41,8 @@ def _describe(name: str) -> Table:
         title=f"{name}: {method.summary}\naim: {method.aim.value}; needs: {method.needs.value}; {method.source}",
         title_justify="left",
     )
-    for column in ("--set", "default", "range", "tuned", "meaning"):
+    table.add_column("--set", no_wrap=True)  # names are copied
+    for column in ("default", "range", "tuned", "meaning"):
         table.add_column(column, overflow="fold")
     for item in describe_settings(method):
         table.add_row(item.name, str(item.default), str(item.range), _tuned(item.spread), item.meaning)
