@@ -121,7 +121,7 @@ class Trainer:
 
         return Pass(images, in_mode)
 
-    def _run(  # noqa: PLR0913 - what `run_pass` is told
+    def _run(
         self,
         images: Images,
         draw: Draw,
