@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError
 from expunge.base.settings import Range, describe_settings, from_mapping, merge, to_mapping
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
@@ -506,3 +506,32 @@ def test_where_memory_ends_the_batch_is_halved_and_the_method_goes_on(trained, t
     if seen:
         assert any("out of memory: going on with batches of" in str(each.message) for each in warned)
         assert edit.cost.batch_size <= 3
+
+
+FROZEN = {
+    "l2ul": {},
+    "l2ul-faithful": {"descent": {**DESCENT, "batchnorm": "frozen"}},
+    "zs-pag": {},
+    "jit": {"training": {"batchnorm": "frozen"}},
+    "imu": {"training": {"batchnorm": "frozen"}},
+    "mu-mis": {},
+    "neggrad-plus": {"training": {"batchnorm": "frozen"}},
+    "ssd": {},
+    "influence": {},
+}
+"""Methods, under settings with which no image sees another, whose parts add up to the whole."""
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_halved_batches_change_nothing_where_batchnorm_is_frozen(trained, twelve, name, at_once):
+    _, limit = at_once
+    settings = merge(with_default_sizes(ROWS[name].quick), FROZEN[name])
+    options = {"settings": settings, "limits": TWO_STEPS}
+    whole = run(trained, twelve, name, METHODS[name].goals[0], **options)
+    limit.append(3)
+    with pytest.warns(ExpungeWarning, match="out of memory: going on with batches of"):
+        parts = run(trained, twelve, name, METHODS[name].goals[0], **options)
+    for point, other in zip(whole.trace, parts.trace, strict=True):
+        assert other.losses == pytest.approx(point.losses, rel=1e-3, abs=1e-5)
+    for one, other in zip(whole.classifier.module.parameters(), parts.classifier.module.parameters(), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)

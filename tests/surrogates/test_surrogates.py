@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, ExpungeWarning
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
@@ -96,6 +96,24 @@ def test_inverted_images_come_from_the_cache_the_second_time(trained, cache):
     assert torch.equal(invert_classifier(frozen, 5, SHAPE, FEW, second), made)
     assert second.cost().gradient_evaluations == 0
     assert len(list(cache.glob("*.safetensors"))) == 1
+
+
+def test_where_memory_ends_images_are_inverted_as_with_half_the_batch_size(trained, cache, monkeypatch):
+    frozen = trained.frozen_copy()
+    expected = invert_classifier(frozen, 5, SHAPE, FEW, Context(Runtime(batch_size=2)))
+    next(cache.glob("*.safetensors")).unlink()
+    forward = frozen.module.forward
+
+    def few_at_once(x):
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(x)
+
+    monkeypatch.setattr(frozen.module, "forward", few_at_once)
+    with pytest.warns(ExpungeWarning, match="going on with batches of 2 images"):
+        found = invert_classifier(frozen, 5, SHAPE, FEW, Context(Runtime(batch_size=4)))
+    assert torch.equal(found, expected)
+    assert torch.equal(invert_classifier(frozen, 5, SHAPE, FEW, Context(Runtime(batch_size=2))), expected)
 
 
 def test_another_classifier_or_setting_has_its_own_cache_entry(trained, cache):

@@ -7,6 +7,8 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score
 from torch import nn
 
+from expunge.base.errors import ExpungeWarning
+from expunge.compute.sharing import Sharing
 from expunge.data.images import TensorImages
 from expunge.models.classifier import Bounds, Classifier
 from expunge.task.evaluation import (
@@ -73,6 +75,22 @@ def test_logits_do_not_depend_on_the_batch_size_nor_on_the_mode(classifier, rows
     assert not logits.requires_grad
     assert all(part.training for part in classifier.module.modules())
     assert all(torch.equal(before[name], tensor) for name, tensor in classifier.module.state_dict().items())
+
+
+def test_logits_remember_where_memory_ended(classifier, rows, monkeypatch):
+    sharing, expected, seen, forward = Sharing(6), compute_logits(classifier, rows.x), [], classifier.module.forward
+
+    def few_at_once(x):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        seen.append(len(x))
+        return forward(x)
+
+    monkeypatch.setattr(classifier.module, "forward", few_at_once)
+    with pytest.warns(ExpungeWarning, match="going on with batches of 3 images"):
+        compute_logits(classifier, rows.x, sharing)
+    assert torch.allclose(compute_logits(classifier, rows.x, sharing), expected, atol=1e-5)
+    assert seen == [3, 3, 3, 3]
 
 
 def test_a_network_that_keeps_tensors_of_its_first_call_can_still_be_trained(rows):

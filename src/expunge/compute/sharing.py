@@ -21,16 +21,19 @@ class Sharing:
     def __init__(self, batch_size: int, processes: Processes = ALONE) -> None:
         self.batch_size, self.processes = batch_size, processes
 
-    def map_concat(self, count: int, work: Work, *, at_once: int | None = None) -> list[Tensor]:
+    def map_concat(
+        self, count: int, work: Work, *, at_once: int | None = None, among: Processes | None = None
+    ) -> list[Tensor]:
         """Return the tensors of all images, where `work` returns a row for each of its own, at most `at_once`.
 
-        What is held at a time is the whole and one piece of it.
+        What is held at a time is the whole and one piece of it. For `among` see `map_sum`.
 
         >>> [doubled] = Sharing(2).map_concat(5, lambda part: [2 * torch.arange(5)[part]])
         >>> doubled.tolist()
         [0, 2, 4, 6, 8]
         """
-        own, whole = share_of(self.processes, count), list[Tensor]()
+        among = among or self.processes
+        own, whole = share_of(among, count), list[Tensor]()
         start = own.start
         for pieces in self._run(own, work, at_once):
             if len(pieces[0]) == count:
@@ -41,11 +44,13 @@ class Sharing:
                 column[start:stop] = piece
             start = stop
         if own != slice(0, count):
-            self.processes.sum(whole)
+            among.sum(whole)
         return whole
 
-    def map_sum(self, count: int, work: Work, *, among: Processes | None = None) -> list[Tensor]:
-        """Return the sums over all images of the tensors that `work` sums over its own.
+    def map_sum(
+        self, count: int, work: Work, *, at_once: int | None = None, among: Processes | None = None
+    ) -> list[Tensor]:
+        """Return the sums over all images of the tensors that `work` sums over its own, at most `at_once`.
 
         The processes in `among` divide the work, by default all; with `ALONE` each of them does all of it.
 
@@ -56,7 +61,7 @@ class Sharing:
         among = among or self.processes
         own = share_of(among, count)
         totals: list[Tensor] = []
-        for tensors in self._run(own, work):
+        for tensors in self._run(own, work, at_once):
             totals = [old + new for old, new in zip(totals, tensors, strict=True)] if totals else list(tensors)
         if own != slice(0, count):
             among.sum(totals)

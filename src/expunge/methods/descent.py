@@ -10,7 +10,7 @@ from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
 from expunge.compute.context import Context
-from expunge.compute.processes import ALONE
+from expunge.compute.processes import ALONE, Processes
 from expunge.compute.runtime import Precision, computing_in
 from expunge.methods.engine import Step
 from expunge.models.classifier import Classifier
@@ -77,16 +77,22 @@ class Descent:
 
         With frozen BatchNorm, processes divide the images. In training mode each of them takes all.
         """
-        optimiser = self._make_optimiser(working)
-        among = ALONE if self.batchnorm is BatchNormMode.BATCH else context.sharing.processes
+        optimiser, among = self._make_optimiser(working), self.choose_among(context)
 
         def step() -> Mapping[str, float]:
             objective = draw()
             return take_step(
-                optimiser, working.module, objective.passes, context.sharing, among=among, others=objective.others
+                optimiser, working.module, objective.passes, context.sharing, among, lambda: objective.others
             )
 
         return step
+
+    def choose_among(self, context: Context) -> Processes:
+        """Return the processes that divide the images of a pass: all with frozen BatchNorm, this one in training mode.
+
+        A part of a batch would be normalised by its own statistics.
+        """
+        return ALONE if self.batchnorm is BatchNormMode.BATCH else context.sharing.processes
 
     def _make_optimiser(self, working: Classifier) -> torch.optim.Optimizer:
         steps = Training(

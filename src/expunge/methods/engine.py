@@ -13,7 +13,7 @@ from torch import Tensor
 
 from expunge.base.errors import ExpungeWarning, ProcessError
 from expunge.compute.context import Context
-from expunge.compute.processes import Processes
+from expunge.compute.sharing import Sharing
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit, TracePoint
 from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits, measure_robust_goal
@@ -93,8 +93,8 @@ class _Watch:
     of rows a step, however many rows there are.
     """
 
-    def __init__(self, task: Task, working: Classifier, processes: Processes) -> None:
-        self._task, self._working, self._processes = task, working, processes
+    def __init__(self, task: Task, working: Classifier, sharing: Sharing) -> None:
+        self._task, self._working, self._sharing = task, working, sharing
         self._rows, self._labels = task.forget_set.x.to(working.device), task.labels.to(working.device)
         self._achieved = torch.zeros(len(self._rows), dtype=torch.bool, device=working.device)
         self._partial_looks = 0
@@ -104,9 +104,9 @@ class _Watch:
         order = self._achieved.int().argsort(stable=True)
         at_all = at_all or (self._partial_looks + 1) * ROWS_OF_A_LOOK >= len(order)
         for chosen in order.split(BATCH_OF_ALL if at_all else ROWS_OF_A_LOOK):
-            logits = compute_logits(self._working, self._rows[chosen])
+            logits = compute_logits(self._working, self._rows[chosen], self._sharing)
             flags = achieved(self._task.goal, logits, self._labels[chosen])
-            seen = self._processes.agree(torch.cat([torch.isfinite(logits).all().view(1), flags]))
+            seen = self._sharing.processes.agree(torch.cat([torch.isfinite(logits).all().view(1), flags]))
             if not bool(seen[0]):
                 return None
             self._achieved[chosen] = seen[1:]
@@ -130,7 +130,7 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
         context: started before the method's first phase; its time counts against `task.limits.seconds`.
     """
     best, trace, steps = _Best(), list[TracePoint](), 0
-    judge = _Judge(task, plan, best, context.runtime.processes)
+    judge = _Judge(task, plan, best, context.sharing)
     limit = task.limits.steps or plan.step_limit
     reason, _ = judge.look(steps)
     try:
@@ -162,9 +162,9 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
 class _Judge:
     """Looks after each step, keeps the best state, and says whether to stop."""
 
-    def __init__(self, task: Task, plan: Plan, best: _Best, processes: Processes) -> None:
-        self._task, self._plan, self._best, self._processes = task, plan, best, processes
-        self._watch = _Watch(task, plan.working, processes)
+    def __init__(self, task: Task, plan: Plan, best: _Best, sharing: Sharing) -> None:
+        self._task, self._plan, self._best, self._sharing = task, plan, best, sharing
+        self._watch = _Watch(task, plan.working, sharing)
         self._copies = task.generator("copies of the stop rule")
 
     def look(self, steps: int, *, last: bool = True) -> tuple[StopReason | None, int]:
@@ -200,10 +200,11 @@ class _Judge:
             generator=self._copies,
             copies=COPIES_OF_A_LOOK,
             transforms=task.transforms,
+            at_once=self._sharing,
         )
         drawn = COPIES_OF_A_LOOK * len(flags)
         error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
-        share = float(self._processes.agree(torch.tensor(robust.share, device=flags.device)))
+        share = float(self._sharing.processes.agree(torch.tensor(robust.share, device=flags.device)))
         return _Look(flags, share, share - error >= SHARE_OF_COPIES)
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from expunge.compute.context import Context
 from expunge.compute.processes import share_of
-from expunge.compute.sharing import Sharing
 from expunge.compute.spilled import FileImages, allocate_images
 from expunge.models.classifier import Classifier
 from expunge.surrogates.attack import Attack, attack_targets, draw_targets
@@ -46,20 +45,26 @@ def make_adversarial_pool(classifier: Classifier, task: Task, attack: Attack, co
     made = attack_targets(classifier, rows.x, targets, attack, generator=task.generator("attack"), context=context)
     for numbers, examples in made:
         x[numbers] = examples
-    _exchange(x, sharing)
-    [logits] = sharing.map_concat(count, lambda part: [compute_logits(classifier, x[_numbers(part, wanted.device)])])
+    _exchange(x, context)
+    [logits] = sharing.map_concat(
+        count, lambda part: [compute_logits(classifier, x[_numbers(part, wanted.device)], sharing)]
+    )
     context.add_examples(count, int((logits.argmax(dim=1) == wanted).sum()))
     return AdversarialPool(x, wanted, logits)
 
 
-def _exchange(x: Tensor | FileImages, sharing: Sharing) -> None:
-    """Give every process the examples that the others have made; those that are not its own are still 0."""
-    if sharing.processes.count == 1 or share_of(sharing.processes, len(x)) == slice(0, len(x)):
+def _exchange(x: Tensor | FileImages, context: Context) -> None:
+    """Give every process the examples that the others have made; those that are not its own are still 0.
+
+    As many at a time as the runtime says: a batch that one process has halved is not that of the others.
+    """
+    processes, at_once = context.runtime.processes, context.runtime.batch_size
+    if processes.count == 1 or share_of(processes, len(x)) == slice(0, len(x)):
         return
-    for start in range(0, len(x), sharing.batch_size):
-        numbers = torch.arange(start, min(start + sharing.batch_size, len(x)))
+    for start in range(0, len(x), at_once):
+        numbers = torch.arange(start, min(start + at_once, len(x)))
         examples = x[numbers]
-        sharing.processes.sum([examples])
+        processes.sum([examples])
         x[numbers] = examples
 
 

@@ -57,7 +57,8 @@ def invert_classifier(
     """Return `count` images within bounds, in batches of the runtime's size; from the cache where they are there.
 
     They depend on the classifier, the settings and the batch size, whose statistics are matched, not on a forget set or
-    a seed. The cache is the folder in EXPUNGE_CACHE, or the user's own; a name is a hash of all of these.
+    a seed. Where memory ends, all are made anew in batches of half the size. All processes get those of the first. The
+    cache is the folder in EXPUNGE_CACHE, or the user's own; a name is a hash of all of these.
 
     Args:
         classifier: f0, in eval mode with frozen weights.
@@ -75,13 +76,24 @@ def invert_classifier(
         warnings.warn(NO_STATISTICS, ExpungeWarning, stacklevel=2)
         leaves = draw_leaves(count, shape, classifier.bounds, seeded_generator(0, "inverted probes"))
         return leaves.to(classifier.device)
-    batch_size = context.runtime.batch_size
-    key = f"{classifier.sha256()}:{classifier.bounds}:{inversion}:{count}:{shape}:{batch_size}"
-    path = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-    cached = _read_cache(path)
-    if cached is not None:
-        return cached.to(classifier.device)
-    generator = seeded_generator(0, "inverted probes")
+    while True:
+        key = f"{classifier.sha256()}:{classifier.bounds}:{inversion}:{count}:{shape}:{context.sharing.batch_size}"
+        path = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+        images = _read_cache(path)
+        try:
+            if images is None:
+                images = _invert(classifier, count, shape, inversion, context)
+                _write_cache(path, images)
+        except (RuntimeError, MemoryError) as error:
+            context.sharing.halve(error)
+            continue
+        return context.sharing.processes.agree(images.to(classifier.device))
+
+
+def _invert(
+    classifier: Classifier, count: int, shape: tuple[int, int, int], inversion: Inversion, context: Context
+) -> Tensor:
+    batch_size, generator = context.sharing.batch_size, seeded_generator(0, "inverted probes")
     start = draw_leaves(count, shape, classifier.bounds, generator).to(classifier.device)
     labels = torch.randint(classifier.num_classes, (count,), generator=generator).to(classifier.device)
     parts = []
@@ -93,9 +105,7 @@ def invert_classifier(
                 advance(1)
                 latest = images
             parts.append(latest)
-    images = torch.cat(parts)
-    _write_cache(path, images)
-    return images
+    return torch.cat(parts)
 
 
 def _descend(

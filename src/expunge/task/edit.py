@@ -17,6 +17,7 @@ from expunge._version import __version__
 from expunge.base.errors import OutputError
 from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
 from expunge.compute.context import Cost
+from expunge.compute.sharing import Sharing
 from expunge.models.classifier import Classifier
 from expunge.task.evaluation import (
     Predictions,
@@ -254,9 +255,11 @@ class Edit:
         return [""] * len(self.task.forget_set)
 
 
-def measure_expected_cost(before: Classifier, after: Classifier, surrogates: Float[Tensor, "n c h w"]) -> ExpectedCost:
-    """Return how two classifiers differ on `surrogates`."""
-    old, new = compute_logits(before, surrogates), compute_logits(after, surrogates)
+def measure_expected_cost(
+    before: Classifier, after: Classifier, surrogates: Float[Tensor, "n c h w"], at_once: Sharing | int = 256
+) -> ExpectedCost:
+    """Return how two classifiers differ on `surrogates`, so many of which go through at once (see `compute_logits`)."""
+    old, new = (compute_logits(classifier, surrogates, at_once) for classifier in (before, after))
     change = (new - old) - (new - old).mean(dim=1, keepdim=True)
     labels = old.argmax(dim=1)
     return ExpectedCost(

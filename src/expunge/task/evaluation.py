@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expunge.compute.processes import ALONE
 from expunge.compute.runtime import SILENT, Progress
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, batches
@@ -59,11 +60,18 @@ class RobustGoal:
 
 
 def compute_logits(
-    classifier: Classifier, x: Float[Tensor, "n c h w"], batch_size: int = 256
+    classifier: Classifier, x: Float[Tensor, "n c h w"], at_once: Sharing | int = 256
 ) -> Float[Tensor, "n classes"]:
-    """Return the logits of `x` in eval mode, without gradients; x may be on any device."""
+    """Return the logits of `x` in eval mode, without gradients; each process computes all.
+
+    Args:
+        classifier: any classifier.
+        x: on any device.
+        at_once: images in one pass, halved where memory does not suffice; a sharing remembers that.
+    """
+    sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
     with torch.no_grad(), evaluating(classifier.module):
-        [logits] = Sharing(batch_size).map_concat(len(x), lambda part: [classifier(x[part].to(classifier.device))])
+        [logits] = sharing.map_concat(len(x), lambda part: [classifier(x[part].to(classifier.device))], among=ALONE)
     return logits
 
 
@@ -123,6 +131,7 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
     generator: torch.Generator,
     copies: int = COPIES_PER_ROW,
     transforms: Mapping[str, Transform] = TRANSFORMS,
+    at_once: Sharing | int = 256,
 ) -> RobustGoal:
     """Return how well `goal` holds on `copies` fresh transformed copies of each row.
 
@@ -134,10 +143,12 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
         generator: on the CPU; draws kinds, positions and strengths.
         copies: copies of each row; one pass over all rows at a time.
         transforms: what is done to them, one at a time and in pairs.
+        at_once: images in one pass; see `compute_logits`.
     """
     held: dict[str, list[Tensor]] = defaultdict(list)
     for kind, copy in random_copies(x, copies, classifier.bounds, generator, transforms):
-        held["+".join(kind)].append(achieved(goal, compute_logits(classifier, copy), labels.to(classifier.device)))
+        logits = compute_logits(classifier, copy, at_once)
+        held["+".join(kind)].append(achieved(goal, logits, labels.to(classifier.device)))
     by_row = torch.stack([flags for same_kind in held.values() for flags in same_kind]).double().mean(dim=0)
     return RobustGoal(
         share=by_row.mean().item(),

@@ -33,7 +33,7 @@ def take_step(
     passes: Sequence[Pass],
     sharing: Sharing,
     among: Processes = ALONE,
-    others: Terms | None = None,
+    others: Callable[[], Terms] | None = None,
 ) -> dict[str, float]:
     """Take one step of `optimiser` down the sum of all terms, and return the value of each.
 
@@ -46,35 +46,46 @@ def take_step(
         passes: what goes through the network, one after another.
         sharing: holds the batch size.
         among: the processes that divide the images; only where BatchNorm is frozen and terms draw nothing at random.
-        others: terms that no image has a part in.
+        others: called after all passes; terms that no image has a part in.
     """
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     total = _Total(weights)
     for each in passes:
-        names: list[str] = []
-
-        def differentiate(part: slice, each: Pass = each, names: list[str] = names) -> list[Tensor]:
-            with _statistics_kept_on_failure(module):
-                terms = each.terms(part)
-                gradients = _differentiate(terms.values(), weights)
-            names[:] = terms
-            values = torch.stack([term.detach() for term in terms.values()])
-            used = torch.tensor([float(gradient is not None) for gradient in gradients], device=values.device)
-            filled = (
-                torch.zeros_like(weight) if gradient is None else gradient
-                for weight, gradient in zip(weights, gradients, strict=True)
-            )
-            return [values, used, *filled]
-
-        values, used, *gradients = sharing.map_sum(each.images, differentiate, among=among)
-        total.add(dict(zip(names, values.tolist(), strict=True)), gradients, used.tolist())
-    if others:
-        found = _differentiate(others.values(), weights)
-        total.add({name: term.item() for name, term in others.items()}, found, [each is not None for each in found])
+        total.add(*differentiate_pass(each, weights, module, sharing, among))
+    terms = {} if others is None else others()
+    if terms:
+        total.add({name: term.item() for name, term in terms.items()}, _differentiate(terms.values(), weights))
     for weight, gradient in zip(weights, total.gradients, strict=True):
         weight.grad = gradient
     optimiser.step()
     return total.values
+
+
+def differentiate_pass(
+    one: Pass, weights: Sequence[Tensor], module: nn.Module, sharing: Sharing, among: Processes = ALONE
+) -> tuple[dict[str, float], list[Tensor | None]]:
+    """Return the values of a pass's terms, and the gradient of their sum by each weight; None where none has a part.
+
+    See `take_step` for what becomes of parts.
+    """
+    names: list[str] = []
+
+    def differentiate(part: slice) -> list[Tensor]:
+        with statistics_kept_on_failure(module):
+            terms = one.terms(part)
+            gradients = _differentiate(terms.values(), weights)
+        names[:] = terms
+        values = torch.stack([term.detach() for term in terms.values()])
+        used = torch.tensor([float(gradient is not None) for gradient in gradients], device=values.device)
+        filled = (
+            torch.zeros_like(weight) if gradient is None else gradient
+            for weight, gradient in zip(weights, gradients, strict=True)
+        )
+        return [values, used, *filled]
+
+    values, used, *gradients = sharing.map_sum(one.images, differentiate, among=among)
+    found = [gradient if is_used else None for gradient, is_used in zip(gradients, used.tolist(), strict=True)]
+    return dict(zip(names, values.tolist(), strict=True)), found
 
 
 class _Total:
@@ -84,25 +95,25 @@ class _Total:
         self.values = dict[str, float]()
         self.gradients: list[Tensor | None] = [None] * len(weights)
 
-    def add(self, values: Mapping[str, float], gradients: Sequence[Tensor | None], used: Sequence[float]) -> None:
+    def add(self, values: Mapping[str, float], gradients: Sequence[Tensor | None]) -> None:
         for name, value in values.items():
             self.values[name] = self.values.get(name, 0.0) + value
-        for number, (gradient, is_used) in enumerate(zip(gradients, used, strict=True)):
-            if is_used and gradient is not None:
+        for number, gradient in enumerate(gradients):
+            if gradient is not None:
                 so_far = self.gradients[number]
                 self.gradients[number] = gradient if so_far is None else so_far + gradient
 
 
-def _differentiate(terms: Iterable[Tensor], weights: list[Tensor]) -> Sequence[Tensor | None]:
+def _differentiate(terms: Iterable[Tensor], weights: Sequence[Tensor]) -> Sequence[Tensor | None]:
     total = torch.stack(list(terms)).sum()
     if not total.requires_grad:
         return [None] * len(weights)
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(total, weights, allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(total, list(weights), allow_unused=True)
     return gradients
 
 
 @contextmanager
-def _statistics_kept_on_failure(module: nn.Module) -> Iterator[None]:
+def statistics_kept_on_failure(module: nn.Module) -> Iterator[None]:
     """Put the running statistics back if the block fails: it is tried again with fewer images."""
     before = [buffer.clone() for buffer in module.buffers()]
     try:

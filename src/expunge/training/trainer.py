@@ -1,6 +1,6 @@
 """The loop over images: draw a batch, step down its losses; all that it needs to go on later in a few tensors."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -10,12 +10,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.compute.context import Context
+from expunge.compute.processes import ALONE
 from expunge.data.images import Images, load_ahead
 from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
 from expunge.training.augmentation import augment
 from expunge.training.recipe import Training, make_optimiser, set_rate
-from expunge.training.step import Pass, take_step
+from expunge.training.step import Pass, Terms, take_step
 
 WEIGHTS, OPTIMISER, ORDER, MOVES = "weights.", "optimiser.", "order", "moves"
 
@@ -30,8 +31,12 @@ class Batch:
     epoch: int
 
 
-BatchLosses = Callable[[Batch], Mapping[str, Tensor]]
-"""The terms of the total loss on one batch by name, weighted, as scalars with gradients."""
+BatchLosses = Callable[[Batch], Terms]
+"""The terms of the total loss on a part of a batch by name: means over its images, weighted; nothing drawn at random.
+"""
+
+Draw = Callable[[Batch], Sequence[Pass]]
+"""The passes of one step, drawn for its batch; what they draw at random is drawn here, once for all parts."""
 
 
 def do_nothing() -> None:
@@ -86,15 +91,55 @@ class Trainer:
             as_they_are: which images no augmentation touches; None: none of them.
             batch_size: images in a step; None for the training's.
         """
+        return self._run(
+            images,
+            lambda batch: [self._to_pass(batch, losses)],
+            epoch=epoch,
+            after_step=after_step,
+            as_they_are=as_they_are,
+            batch_size=batch_size,
+        )
+
+    def run_steps(self, images: Images, draw: Draw, *, epoch: int) -> dict[str, float]:
+        """Go through `images` once as `run_pass` does, with passes that are drawn for each batch by `draw`."""
+        return self._run(images, draw, epoch=epoch)
+
+    def make_pass(self, images: int, terms: Callable[[slice], Terms]) -> Pass:
+        """Return a pass of so many images whose terms are computed in the training's mode of BatchNorm.
+
+        Args:
+            images: how many.
+            terms: as of a `Pass`.
+        """
+
+        def in_mode(part: slice) -> Terms:
+            size = part.stop - part.start
+            self.context.add_gradients(size)
+            mode = self.training.batchnorm if size > 1 else BatchNormMode.FROZEN  # one has no statistics
+            with editing(self.working.module, mode):
+                return terms(part)
+
+        return Pass(images, in_mode)
+
+    def _run(
+        self,
+        images: Images,
+        draw: Draw,
+        *,
+        epoch: int,
+        after_step: Callable[[], None] = do_nothing,
+        as_they_are: Bool[Tensor, " n"] | None = None,
+        batch_size: int | None = None,
+    ) -> dict[str, float]:
         labels, totals = images.labels, dict[str, float]()
+        among = ALONE if self.training.batchnorm is BatchNormMode.BATCH else self.context.sharing.processes
         batches = list(draw_batches(len(labels), batch_size or self.training.batch_size, self._order))
         loaded = load_ahead(images, [rows.tolist() for rows in batches])
         for number, (rows, pixels) in enumerate(zip(batches, loaded, strict=True)):
             set_rate(self._optimiser, self.training, (epoch + number / len(batches)) / self.training.epochs)
             x = self._present(pixels, None if as_they_are is None else as_they_are[rows])
-            batch = Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch)
-            one_pass = self._to_pass(batch, losses)
-            values = take_step(self._optimiser, self.working.module, [one_pass], self.context.sharing)
+            passes = draw(Batch(x, labels[rows].to(x.device), rows.to(x.device), epoch))
+            values = take_step(self._optimiser, self.working.module, passes, self.context.sharing, among)
             after_step()
             for name, value in values.items():
                 totals[name] = totals.get(name, 0.0) + value / len(batches)
@@ -103,16 +148,12 @@ class Trainer:
     def _to_pass(self, batch: Batch, losses: BatchLosses) -> Pass:
         """Return the batch as a pass; each part has a share in the losses, which are means over its images."""
 
-        def terms(part: slice) -> dict[str, Tensor]:
+        def terms(part: slice) -> Terms:
             chosen = Batch(batch.x[part], batch.y[part], batch.rows[part], batch.epoch)
-            self.context.add_gradients(len(chosen.x))
-            mode = self.training.batchnorm if len(chosen.x) > 1 else BatchNormMode.FROZEN  # one has no statistics
-            with editing(self.working.module, mode):
-                found = losses(chosen)
             share = len(chosen.x) / len(batch.x)
-            return {name: share * term for name, term in found.items()}
+            return {name: share * term for name, term in losses(chosen).items()}
 
-        return Pass(len(batch.x), terms)
+        return self.make_pass(len(batch.x), terms)
 
     def _present(self, pixels: Tensor, as_they_are: Tensor | None) -> Tensor:
         """Return images on the trainer's device, augmented but for those that stay as they are."""

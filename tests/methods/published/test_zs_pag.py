@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from expunge.base.errors import SettingsError
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
+from expunge.compute.sharing import Sharing
 from expunge.methods.layers import find_layers
 from expunge.methods.published.zs_pag import (
     choose_labels,
@@ -42,7 +43,7 @@ def test_the_label_is_the_one_whose_learning_the_stand_ins_gain_most_from(traine
     stand_ins = sum(gradient_of(trained, x, int(trained(x.unsqueeze(0)).argmax())) for x in pool.x) / len(pool.x)
     gradient = differentiate_pool(trained, pool, Context(Runtime()))
     torch.testing.assert_close(torch.cat([each.flatten() for each in gradient.values()]), stand_ins)
-    chosen = choose_labels(rate_labels(trained, rows.x, gradient, 4), rows.y)
+    chosen = choose_labels(rate_labels(trained, rows.x, gradient, Sharing(4)), rows.y)
     for x, y, label in zip(rows.x, rows.y.tolist(), chosen.tolist(), strict=True):
         gains = [float(gradient_of(trained, x, other) @ stand_ins) for other in range(5)]
         gains[y] = -float("inf")
@@ -51,7 +52,7 @@ def test_the_label_is_the_one_whose_learning_the_stand_ins_gain_most_from(traine
 
 def test_ratings_are_derivatives_of_the_logits(trained, rows, pool):
     gradient = differentiate_pool(trained, pool, Context(Runtime()))
-    rated = rate_labels(trained, rows.x, gradient, 2)
+    rated = rate_labels(trained, rows.x, gradient, Sharing(2))
     step, (ahead, behind) = (
         1e-2 / max(float(each.norm()) for each in gradient.values()),
         (trained.copy(), trained.copy()),
@@ -89,7 +90,7 @@ def test_a_step_changes_nothing_for_inputs_within_the_subspace():
 
 def test_subspaces_are_those_of_the_layers_own_inputs(trained, pool):
     layers = find_layers(trained, pool.x)
-    subspaces = find_subspaces(trained, layers, pool, 0.9)
+    subspaces = find_subspaces(trained, layers, pool, 0.9, Sharing(4))
     features = trained.network[:8]((pool.x - 0.5) / 0.25).detach()
     inputs = torch.cat([features, torch.ones(len(features), 1)], dim=1)
     expected = span((inputs.T @ inputs / len(inputs)).unsqueeze(0), 0.9)[0]

@@ -17,7 +17,7 @@ from torch import Tensor
 from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
-from expunge.methods.descent import Descent, Objective, batches_in_turn, present_rows
+from expunge.methods.descent import Descent, Objective, PartLoss, batches_in_turn, present_rows
 from expunge.methods.engine import Plan, edit_until_goal, own_global_generator
 from expunge.methods.l2ul.importance import Importance, hold_weights, scale_to_unit
 from expunge.methods.protocol import Aim, Needs
@@ -28,6 +28,7 @@ from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_poo
 from expunge.surrogates.attack import Attack, Order, Start, TargetDraw
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training.step import differentiate_pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,18 +140,22 @@ def compute_released_importance(
         descent: batch size, BatchNorm mode and numbers of the edit.
         context: counts gradient evaluations.
     """
-    twin, size = original.copy(), descent.forget_batch
+    twin, size, among = original.copy(), descent.forget_batch, descent.choose_among(context)
     named = dict(twin.module.named_parameters())
     trainable = {name: weight for name, weight in named.items() if weight.requires_grad}
     summed, total = ({name: torch.zeros_like(weight) for name, weight in named.items()} for _ in range(2))
     with context.phase("importance", total=len(x)) as advance:
-        for part in x.split(size):
-            norm = descent.forward(twin, part).norm(dim=1).mean()
-            gradients = torch.autograd.grad(norm, list(trainable.values()), allow_unused=True)
+        for batch in x.split(size):
+            one = descent.make_pass(twin, batch, "norm", _mean_norm(len(batch)), context)
+            _, gradients = differentiate_pass(one, list(trainable.values()), twin.module, context.sharing, among)
             for name, gradient in zip(trainable, gradients, strict=True):
                 if gradient is not None:
                     summed[name] += gradient
-                    total[name] += summed[name].abs() * len(part)
-            context.add_gradients(len(part))
-            advance(len(part))
+                    total[name] += summed[name].abs() * len(batch)
+            advance(len(batch))
     return {name: each / ((len(x) // size + 1) * size) for name, each in total.items()}
+
+
+def _mean_norm(images: int) -> PartLoss:
+    """Return what a part of so many images adds to the mean of ||f(x)||_2."""
+    return lambda logits, part: logits.norm(dim=1).mean() * (len(logits) / images)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.compute.context import Context
+from expunge.compute.processes import ALONE
 from expunge.methods.layers import Flow, Layer, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 
@@ -74,19 +75,26 @@ def compute_whitening(
         generator: on the CPU.
         context: counts gradient evaluations.
     """
-    inputs = [_zeros(layer, layer.shape[2]) for layer in layers]
-    gradients = [_zeros(layer, layer.shape[1]) for layer in layers]
+
+    def add_up(part: slice) -> list[Tensor]:
+        x = surrogates[part]
+        inputs = [_zeros(layer, layer.shape[2]) for layer in layers]
+        gradients = [_zeros(layer, layer.shape[1]) for layer in layers]
+        _, flows = trace_rows(classifier, tuple(layers), x, lambda logits: draw_contrast(logits, generator))
+        for number, flow in enumerate(flows):
+            _add_moments(flow, inputs[number], gradients[number], generator)
+        context.add_gradients(len(x))
+        advance(len(x))
+        return inputs + gradients
+
     with context.phase("curvature", total=len(surrogates)) as advance:
-        for batch in surrogates.split(min(images_at_once(surrogates), context.runtime.batch_size)):
-            _, flows = trace_rows(classifier, tuple(layers), batch, lambda logits: draw_contrast(logits, generator))
-            for number, flow in enumerate(flows):
-                _add_moments(flow, inputs[number], gradients[number], generator)
-            context.add_gradients(len(batch))
-            advance(len(batch))
-    return Whitening(
-        tuple(_inverse_factor(total / len(surrogates), damping).mT.contiguous() for total in gradients),
-        tuple(_inverse_factor(total / len(surrogates), damping) for total in inputs),
-    )
+        at_once = images_at_once(surrogates)
+        totals = context.sharing.map_sum(len(surrogates), add_up, at_once=at_once, among=ALONE)
+    # what is drawn depends on the parts, and a process that has halved them must not have other coordinates
+    totals = [context.sharing.processes.agree(total) for total in totals]
+    factors = [_inverse_factor(total / len(surrogates), damping) for total in totals]
+    inputs, gradients = factors[: len(layers)], factors[len(layers) :]
+    return Whitening(tuple(factor.mT.contiguous() for factor in gradients), tuple(inputs))
 
 
 def draw_contrast(logits: Float[Tensor, "b classes"], generator: torch.Generator) -> Float[Tensor, "b classes"]:

@@ -38,7 +38,8 @@ class Objective:
 
     def change(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Return f - f0 on these surrogates, f0 being `logits`."""
-        [found] = self.context.sharing.map_concat(len(x), lambda part: [compute_logits(self.classifier, x[part])])
+        sharing = self.context.sharing
+        [found] = sharing.map_concat(len(x), lambda part: [compute_logits(self.classifier, x[part], sharing)])
         return centred(found - logits)
 
     def gradient(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> tuple[float, Step]:

@@ -113,6 +113,7 @@ class RecomputedJacobian:
 
     def __init__(self, constraints: Constraints, block: int, context: Context) -> None:
         self._constraints, self._context = constraints, context
+        # not the size that this process may have halved: blocks are the same in all processes
         self._blocks = _blocks(len(constraints.x), min(block, context.runtime.batch_size))
         self._gram, self.gaps = self._compute_gram()
 

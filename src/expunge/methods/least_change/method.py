@@ -105,12 +105,13 @@ class LeastChange:
         limit = solver.steps + solver.closing_steps
         plan = Plan(self.name, to_mapping(resolved), working, solver.take_step, limit, least_steps=solver.steps)
         edit = edit_until_goal(task, plan, context)
-        return replace(edit, expected=measure_expected_cost(reference, edit.classifier.to(runtime.device), unseen))
+        expected = measure_expected_cost(reference, edit.classifier.to(runtime.device), unseen, context.sharing)
+        return replace(edit, expected=expected)
 
 
 def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, "n k"]:
     def answer(part: slice) -> list[Tensor]:
-        logits = compute_logits(classifier, x[part])
+        logits = compute_logits(classifier, x[part], context.sharing)
         advance(len(logits))
         return [logits]
 

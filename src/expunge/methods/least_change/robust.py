@@ -183,9 +183,8 @@ class PenalisedSolver:
         if not spliced:
             return pool[chosen], answers[chosen]
         x = draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins)
-        [logits] = self._problem.context.sharing.map_concat(
-            spliced, lambda part: [compute_logits(self._reference, x[part])]
-        )
+        sharing = self._problem.context.sharing
+        [logits] = sharing.map_concat(spliced, lambda part: [compute_logits(self._reference, x[part], sharing)])
         return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
@@ -194,7 +193,8 @@ class PenalisedSolver:
         plain = max(1, round(PLAIN_SHARE * count))
         drawn = torch.randint(len(self._rows), (plain + count,), generator=self._copies).to(self._labels.device)
         if self._count >= self.steps:
-            gaps = self._task.goal.gap(compute_logits(self._objective.classifier, self._rows), self._labels)
+            logits = compute_logits(self._objective.classifier, self._rows, self._problem.context.sharing)
+            gaps = self._task.goal.gap(logits, self._labels)
             drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
         bounds, transforms = self._task.classifier.bounds, self._task.transforms
         fresh = draw_copies(self._rows[drawn[plain:]], bounds, self._copies, transforms)

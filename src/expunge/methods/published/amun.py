@@ -1,8 +1,8 @@
 """AMUN: fine-tune on the rows together with the nearest images that the classifier takes for something else."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -19,6 +19,7 @@ from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training,
 from expunge.models.classifier import Classifier
 from expunge.surrogates.attack import l2_norms, project_to_ball
 from expunge.task.edit import Edit
+from expunge.task.evaluation import compute_logits
 from expunge.task.task import Strength, Task
 
 SMALLEST_GRADIENT = 1e-10
@@ -134,17 +135,17 @@ def find_nearest(
         labels: to be left; None: what is predicted.
     """
     if labels is None:
-        labels = torch.cat([classifier(part).argmax(dim=1) for part in x.split(context.runtime.batch_size)])
+        labels = compute_logits(classifier, x, context.sharing).argmax(dim=1)
     result = Nearest(x.clone(), labels.clone(), torch.zeros_like(labels, dtype=torch.bool))
     radius, largest = search.first_radius, classifier.bounds.width * math.sqrt(x[0].numel())
     with context.phase("nearest examples", total=len(x)) as advance:
         while radius < 2 * largest and not bool(result.found.all()):
-            for rows in (~result.found).nonzero().flatten().split(context.runtime.batch_size):
-                ball = _Ball(classifier, x[rows], labels[rows], radius, search)
-                moved, predicted = ball.climb_from(result.x[rows], context)
-                result.x[rows], result.labels[rows] = moved, predicted
-                result.found[rows] = predicted != labels[rows]
-                advance(int(result.found[rows].sum()))
+            rows = (~result.found).nonzero().flatten()
+            ball = _Ball(classifier, x[rows], labels[rows], radius, search)
+            moved, predicted = ball.climb_from(result.x[rows], context)
+            result.x[rows], result.labels[rows] = moved, predicted
+            result.found[rows] = predicted != labels[rows]
+            advance(int(result.found[rows].sum()))
             radius *= 2
     return result
 
@@ -159,8 +160,17 @@ class _Ball:
     radius: float
     search: NearestSearch
 
-    def climb_from(self, start: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+    def climb_from(self, start: Tensor, context: Context) -> Sequence[Tensor]:
         """Return where each row first flips, or where it ends, and what is predicted there."""
+
+        def climb(part: slice) -> tuple[Tensor, Tensor]:
+            own = replace(self, x=self.x[part], labels=self.labels[part])
+            return own.climb_together(start[part], context)
+
+        return context.sharing.map_concat(len(start), climb)
+
+    def climb_together(self, start: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Return the same, with all rows in one pass."""
         current, predicted = start.clone(), self.labels.clone()
         for step in range(self.search.steps + 1):
             rows = (predicted == self.labels).nonzero().flatten()

@@ -17,7 +17,6 @@ from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.plain import plain_descent, push_rows
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
-from expunge.task.evaluation import compute_logits
 from expunge.task.task import Strength, Task
 
 LEVELS = 255
@@ -68,10 +67,13 @@ class BoundaryShrink:
         context = Context(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         rows = task.forget_set.to(runtime.device)
-        parts = zip(rows.x.split(runtime.batch_size), rows.y.split(runtime.batch_size), strict=True)
+
+        def find(part: slice) -> list[Tensor]:
+            context.add_gradients(len(rows.x[part]))
+            return [self.find_labels(reference, rows.x[part], rows.y[part])]
+
         with context.phase("nearest labels"):
-            labels = torch.cat([self.find_labels(reference, x, y) for x, y in parts])
-            context.add_gradients(len(rows))
+            [labels] = context.sharing.map_concat(len(rows), find)
         return push_rows(self, task, context, _cross_entropy, labels)
 
     def find_labels(
@@ -84,7 +86,7 @@ class BoundaryShrink:
             x: pixels within the bounds.
             y: the labels to leave.
         """
-        logits = compute_logits(classifier, take_signed_step(classifier, x, y, self.step_size))
+        logits = classifier(take_signed_step(classifier, x, y, self.step_size))
         if self.nearest is NearestLabel.OTHER:
             logits = logits.scatter(1, y.unsqueeze(1), -torch.inf)
         return logits.argmax(dim=1)

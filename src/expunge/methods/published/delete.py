@@ -48,14 +48,15 @@ class Delete:
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
+        context = Context(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         moves = task.generator("augmentation")
 
         def show(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
             moved = augment(x, self.augmentation, reference.bounds, moves)
-            return moved, mask_labels(compute_logits(reference, moved, runtime.batch_size), y)
+            return moved, mask_labels(compute_logits(reference, moved, context.sharing), y)
 
-        return push_rows(self, task, Context(runtime), divergence, task.forget_set.y, show)
+        return push_rows(self, task, context, divergence, task.forget_set.y, show)
 
 
 def mask_labels(logits: Float[Tensor, "b classes"], y: Int[Tensor, " b"]) -> Float[Tensor, "b classes"]:

@@ -17,7 +17,7 @@ from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.task import Task
 from expunge.training import Algorithm, Augmentation, Batch, BatchLosses, Schedule, Training
-from expunge.training.trainer import do_nothing
+from expunge.training.trainer import Draw, do_nothing
 
 __all__ = [
     "Algorithm",
@@ -31,6 +31,7 @@ __all__ = [
     "run_epochs",
     "to_images",
     "train",
+    "train_by",
 ]
 
 
@@ -73,6 +74,11 @@ def train(
         return trainer.run_pass(images, losses, epoch=epoch, after_step=after_step, as_they_are=as_they_are)
 
     return run_epochs(method, trainer, run_epoch)
+
+
+def train_by(method: Method, trainer: Trainer, *, images: Images, draw: Draw) -> Edit:
+    """Return the edit of `method` whose epochs go through `images` once each; see `Trainer.run_steps`."""
+    return run_epochs(method, trainer, lambda epoch: trainer.run_steps(images, draw, epoch=epoch))
 
 
 def to_images(rows: ForgetSet, labels: Tensor) -> TensorImages:

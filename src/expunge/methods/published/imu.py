@@ -1,6 +1,6 @@
 """IMU: gradient ascent on the last layer, in which the rows count the more, the more they influence the forgetting."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,13 +14,14 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Subset
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train
+from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train_by
 from expunge.methods.published.head import find_head
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
 from expunge.training.augmentation import augment
+from expunge.training.step import Pass, Terms
 
 FISHER_DAMPING = 0.01
 """Added to the diagonal of the Fisher matrix before it is inverted (as released)."""
@@ -71,18 +72,24 @@ class IMU:
         chosen, shares = self.weigh(working, weights, task, context)
         rows = Subset(to_images(task.forget_set, task.forget_set.y), chosen.tolist())
 
-        def losses(batch: Batch) -> Mapping[str, Tensor]:
+        def draw(batch: Batch) -> list[Pass]:
             share = shares[batch.rows]
-            with torch.no_grad():
-                working(batch.x)
-            climbed = -(share * F.cross_entropy(working(batch.x), batch.y, reduction="none")).sum() / share.sum()
-            norm = torch.cat([weight.flatten() for weight in weights]).abs().sum()
-            return {"rows": climbed, "sparsity": self.penalty * norm}
+
+            def terms(part: slice) -> Terms:
+                x, y = batch.x[part], batch.y[part]
+                with torch.no_grad():
+                    working(x)
+                climbed = -(share[part] * F.cross_entropy(working(x), y, reduction="none")).sum() / share.sum()
+                norm = torch.cat([weight.flatten() for weight in weights]).abs().sum()
+                return {"rows": climbed, "sparsity": len(x) / len(batch.x) * (self.penalty * norm)}
+
+            return [trainer.make_pass(len(batch.x), terms)]
 
         edited = {id(weight) for weight in weights}
         for weight in working.module.parameters():
             weight.requires_grad_(id(weight) in edited)
-        edit = train(self, Trainer(task, working, self.training, context), images=rows, losses=losses)
+        trainer = Trainer(task, working, self.training, context)
+        edit = train_by(self, trainer, images=rows, draw=draw)
         for weight, given in zip(edit.classifier.module.parameters(), task.classifier.module.parameters(), strict=True):
             weight.requires_grad_(given.requires_grad)
         return edit

@@ -1,6 +1,5 @@
 """JiT: make the classifier smooth around the rows, so that it no longer knows them better than their surroundings."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,11 +11,12 @@ from expunge.base.settings import check_settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train
+from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train_by
 from expunge.models.classifier import Classifier, Normalised
 from expunge.models.modes import BatchNormMode
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training.step import Pass, Terms
 
 SMALLEST = 1e-12
 """Under a noise that the clamp has taken away altogether."""
@@ -68,16 +68,23 @@ class JiT:
         working = task.classifier.to(runtime.device).copy()
         generator = task.generator("jitter")
 
-        def losses(batch: Batch) -> Mapping[str, Tensor]:
-            logits = working(batch.x)
-            ratios = []
-            for _ in range(self.perturbations):
-                noise = self.sigma * draw_noise(batch.x.shape, generator).to(batch.x)
-                ratios.append(measure_roughness(working, batch.x, logits, noise))
-            return {"roughness": torch.stack(ratios).mean(dim=0).sum()}
+        trainer = Trainer(task, working, self.training, context)
 
-        images = to_images(task.forget_set, task.forget_set.y)
-        return train(self, Trainer(task, working, self.training, context), images=images, losses=losses)
+        def draw(batch: Batch) -> list[Pass]:
+            state = generator.get_state()
+
+            def terms(part: slice) -> Terms:
+                generator.set_state(state)  # each part draws the noise of the whole batch, and takes its own
+                x, ratios = batch.x[part], []
+                logits = working(x)
+                for _ in range(self.perturbations):
+                    noise = self.sigma * draw_noise(batch.x.shape, generator)[part].to(x)
+                    ratios.append(measure_roughness(working, x, logits, noise, whole=batch.x))
+                return {"roughness": torch.stack(ratios).mean(dim=0).sum()}
+
+            return [trainer.make_pass(len(batch.x), terms)]
+
+        return train_by(self, trainer, images=to_images(task.forget_set, task.forget_set.y), draw=draw)
 
 
 def draw_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -90,6 +97,8 @@ def measure_roughness(
     x: Float[Tensor, "b c h w"],
     logits: Float[Tensor, "b classes"],
     noise: Float[Tensor, "b c h w"],
+    *,
+    whole: Float[Tensor, "n c h w"] | None = None,
 ) -> Float[Tensor, " b"]:
     """Return ||f(x) - f(x + xi)|| / ||xi|| of each row, with a gradient through f(x) only.
 
@@ -99,11 +108,12 @@ def measure_roughness(
         logits: f(x).
         noise: xi, in units of the normalised image; normalised x + xi is clamped to the range of normalised x, and xi
             is what is left of it then.
+        whole: the batch whose range that is; None: x.
     """
     module = classifier.module
     mean, std = (module.mean, module.std) if isinstance(module, Normalised) else (x.new_zeros(1), x.new_ones(1))
-    normalised = (x - mean) / std
-    moved = (normalised + noise).clamp(float(normalised.min()), float(normalised.max()))
+    normalised, limits = (x - mean) / std, ((x if whole is None else whole) - mean) / std
+    moved = (normalised + noise).clamp(float(limits.min()), float(limits.max()))
     with torch.no_grad():
         answers = classifier(moved * std + mean)
     distance = (moved - normalised).flatten(1).norm(dim=1).clamp_min(SMALLEST)

@@ -22,6 +22,7 @@ from expunge.models.modes import BatchNormMode, evaluating
 from expunge.task.edit import Edit
 from expunge.task.goals import draw_other_labels
 from expunge.task.task import Strength, Task
+from expunge.training.step import Pass, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +76,18 @@ class MuMis:
         with context.phase("sensitivity"):
             norms = [_measure_norm(working, rows, watched, context)]
 
-        def losses(batch: Batch) -> Mapping[str, Tensor]:
+        def draw(batch: Batch) -> list[Pass]:
             irrelevant = draw_other_labels(batch.y.cpu(), working.num_classes, drawn).to(batch.y.device)
-            own, other = measure_sensitivities(working, batch.x, (batch.y, irrelevant))
-            return {"own class": own.mean(), "irrelevant class": -other.mean()}
+
+            def terms(part: slice) -> Terms:
+                own, other = measure_sensitivities(working, batch.x[part], (batch.y[part], irrelevant[part]))
+                share = len(own) / len(batch.x)
+                return {"own class": share * own.mean(), "irrelevant class": -share * other.mean()}
+
+            return [trainer.make_pass(len(batch.x), terms)]
 
         def step() -> Mapping[str, float]:
-            means = trainer.run_pass(images, losses, epoch=len(norms) - 1)
+            means = trainer.run_steps(images, draw, epoch=len(norms) - 1)
             norms.append(_measure_norm(working, rows, watched, context))
             return means
 
@@ -120,13 +126,16 @@ def measure_sensitivities(
 
 def _measure_norm(classifier: Classifier, rows: ForgetSet, labels: Int[Tensor, " k"], context: Context) -> float:
     """Return the root of the mean over rows of ||d f_label / dx||^2, in eval mode."""
-    total, batch_size, device = 0.0, context.runtime.batch_size, classifier.device
+    device = classifier.device
+
+    def add_up(part: slice) -> list[Tensor]:
+        (squares,) = measure_sensitivities(classifier, rows.x[part].to(device), (labels[part].to(device),))
+        context.add_gradients(len(squares))
+        return [squares.detach().sum()]
+
     with evaluating(classifier.module):
-        for x, each in zip(rows.x.split(batch_size), labels.split(batch_size), strict=True):
-            (squares,) = measure_sensitivities(classifier, x.to(device), (each.to(device),))
-            total += float(squares.detach().sum())
-            context.add_gradients(len(x))
-    return sqrt(total / len(rows))
+        [total] = context.sharing.map_sum(len(rows), add_up)
+    return sqrt(total.item() / len(rows))
 
 
 def has_grown_back(norms: list[float], regrowth: float) -> bool:

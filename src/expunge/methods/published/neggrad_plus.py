@@ -6,16 +6,15 @@ from itertools import cycle
 from typing import ClassVar
 
 import torch.nn.functional as F
-from torch import Tensor
 
 from expunge.base.settings import check_settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, require_retain, run_epochs
-from expunge.models.modes import BatchNormMode, editing
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training.step import Pass, Terms
 from expunge.training.trainer import draw_batches
 
 
@@ -60,16 +59,21 @@ class NegGradPlus:
         def run_epoch(epoch: int) -> Mapping[str, float]:
             chosen = cycle(draw_batches(len(rows), self.forget_batch, generator))
 
-            def losses(batch: Batch) -> Mapping[str, Tensor]:
+            def draw(batch: Batch) -> list[Pass]:
                 forget = next(chosen)
-                context.add_gradients(len(forget))
-                kept = F.cross_entropy(working(batch.x), batch.y)
-                mode = self.training.batchnorm if len(forget) > 1 else BatchNormMode.FROZEN  # one row has no statistics
-                with editing(working.module, mode):
-                    lost = F.cross_entropy(working(rows.x[forget]), rows.y[forget])
-                return {"retain": self.retain_share * kept, "forget": (self.retain_share - 1) * lost}
 
-            return trainer.run_pass(retain, losses, epoch=epoch)
+                def keep(part: slice) -> Terms:
+                    loss = F.cross_entropy(working(batch.x[part]), batch.y[part])
+                    return {"retain": self.retain_share * (len(batch.x[part]) / len(batch.x) * loss)}
+
+                def lose(part: slice) -> Terms:
+                    taken = forget[part]
+                    loss = F.cross_entropy(working(rows.x[taken]), rows.y[taken])
+                    return {"forget": (self.retain_share - 1) * (len(taken) / len(forget) * loss)}
+
+                return [trainer.make_pass(len(batch.x), keep), trainer.make_pass(len(forget), lose)]
+
+            return trainer.run_steps(retain, draw, epoch=epoch)
 
         retain, trainer = require_retain(task), Trainer(task, working, self.training, context)
         return run_epochs(self, trainer, run_epoch)

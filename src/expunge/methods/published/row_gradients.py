@@ -11,6 +11,7 @@ from expunge.compute.seeds import draw_numbers
 from expunge.data.images import Images, Subset, batches
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
+from expunge.training.step import Pass, Terms, differentiate_pass
 
 
 def iterate_gradients(
@@ -27,22 +28,31 @@ def iterate_gradients(
 
     Args:
         classifier: f.
-        images: in batches of `batch_size`, the last one smaller.
+        images: in batches of `batch_size`, the last one smaller; each goes through in parts if memory needs it.
         context: counts gradient evaluations.
         batch_size: images in a gradient.
         present: makes of pixels what the classifier is shown.
     """
     weights = trainable(classifier)
     for pixels, labels in batches(images, batch_size):
-        x = present(pixels.to(classifier.device))
-        with evaluating(classifier.module):
-            loss = F.cross_entropy(classifier(x), labels.to(x.device))
-        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-        context.add_gradients(len(x))
+        x, y = present(pixels.to(classifier.device)), labels.to(classifier.device)
+        one = Pass(len(x), _mean_loss(classifier, x, y, context))
+        sharing = context.sharing
+        _, gradients = differentiate_pass(one, weights, classifier.module, sharing, sharing.processes)
         yield [
             torch.zeros_like(weight) if gradient is None else gradient
             for weight, gradient in zip(weights, gradients, strict=True)
         ]
+
+
+def _mean_loss(classifier: Classifier, x: Tensor, y: Tensor, context: Context) -> Callable[[slice], Terms]:
+    def terms(part: slice) -> Terms:
+        with evaluating(classifier.module):
+            loss = F.cross_entropy(classifier(x[part]), y[part])
+        context.add_gradients(len(x[part]))
+        return {"loss": len(x[part]) / len(x) * loss}
+
+    return terms
 
 
 def trainable(classifier: Classifier) -> list[Tensor]:

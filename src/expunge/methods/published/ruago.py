@@ -1,6 +1,5 @@
 """RUAGO: learn adversarial answers for the rows, and the old answers on images made from the classifier."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import exp
@@ -24,13 +23,13 @@ from expunge.methods.published.epochs import (
     Trainer,
     Training,
     to_images,
-    train,
+    train_by,
 )
 from expunge.models.classifier import Classifier, Normalisation, Normalised
 from expunge.surrogates.inverted import Inversion, invert_classifier
 from expunge.task.edit import Edit
-from expunge.task.evaluation import compute_logits
 from expunge.task.task import Strength, Task
+from expunge.training.step import Pass, Terms
 
 
 class GradientInput(StrEnum):
@@ -142,30 +141,38 @@ class Ruago:
         shape = (rows.x.shape[1], rows.x.shape[2], rows.x.shape[3])
         synthetic = invert_classifier(reference, self.images, shape, self.inversion, context)
         drawn = endless_batches(len(synthetic), self.training.batch_size, task.generator("synthetic batches"))
-        hardness = self.hardness
+        trainer, hardness = Trainer(task, working, self.training, context), self.hardness
 
-        def losses(batch: Batch) -> Mapping[str, Tensor]:
+        def draw(batch: Batch) -> list[Pass]:
             nonlocal hardness
-            images = synthetic[next(drawn).to(runtime.device)]
-            context.add_gradients(len(images))
-            forgotten = F.cross_entropy(working(batch.x), wanted[batch.rows])
-            kept = weigh_easy(distil(working(images), reference(images), self.temperature), hardness).sum()
+            images, hard = synthetic[next(drawn).to(runtime.device)], hardness
             hardness += self.hardness_growth
-            return {"rows": self.rows_weight * forgotten, "distillation": self.distillation_weight * kept}
 
-        trainer = Trainer(task, working, self.training, context)
-        return train(self, trainer, images=to_images(task.forget_set, task.forget_set.y), losses=losses)
+            def forget(part: slice) -> Terms:
+                loss = F.cross_entropy(working(batch.x[part]), wanted[batch.rows[part]])
+                return {"rows": self.rows_weight * (len(batch.x[part]) / len(batch.x) * loss)}
+
+            def keep(part: slice) -> Terms:
+                x = images[part]
+                kept = weigh_easy(distil(working(x), reference(x), self.temperature), hard).sum()
+                return {"distillation": self.distillation_weight * kept}
+
+            return [trainer.make_pass(len(batch.x), forget), trainer.make_pass(len(images), keep)]
+
+        return train_by(self, trainer, images=to_images(task.forget_set, task.forget_set.y), draw=draw)
 
     def answer(
         self, reference: Classifier, x: Float[Tensor, "k c h w"], y: Int[Tensor, " k"], context: Context
     ) -> Float[Tensor, "k classes"]:
         """Return q: the probabilities that f0 gives at the rows' adversarial images."""
-        batch_size = context.runtime.batch_size
+
+        def attack(part: slice) -> list[Tensor]:
+            context.add_gradients(self.attack.steps * len(x[part]))
+            return [reference(self.attack.perturb(reference, x[part], y[part]))]
+
         with context.phase("attack"):
-            parts = zip(x.split(batch_size), y.split(batch_size), strict=True)
-            moved = torch.cat([self.attack.perturb(reference, *part) for part in parts])
-            context.add_gradients(self.attack.steps * len(x))
-        return compute_logits(reference, moved, batch_size).softmax(dim=1)
+            [logits] = context.sharing.map_concat(len(x), attack)
+        return logits.softmax(dim=1)
 
 
 def distil(

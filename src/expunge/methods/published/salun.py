@@ -66,17 +66,18 @@ def find_salient(
     the first counts as larger.
     """
     named = {name: weight for name, weight in classifier.module.named_parameters() if weight.requires_grad}
-    total = {name: torch.zeros_like(weight) for name, weight in named.items()}
-    batch_size = context.runtime.batch_size
+    weights = list(named.values())
+
+    def add_up(part: slice) -> list[Tensor]:
+        logits = classifier(rows.x[part].to(classifier.device))
+        loss = F.cross_entropy(logits, rows.y[part].to(logits.device), reduction="sum")
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        context.add_gradients(len(logits))
+        advance(len(logits))
+        return list(gradients)
+
     with context.phase("saliency", total=len(rows)) as advance, evaluating(classifier.module):
-        for x, y in zip(rows.x.split(batch_size), rows.y.split(batch_size), strict=True):
-            logits = classifier(x.to(classifier.device))
-            loss = F.cross_entropy(logits, y.to(logits.device), reduction="sum")
-            gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-            for name, gradient in zip(named, gradients, strict=True):
-                total[name] += 0 if gradient is None else gradient
-            context.add_gradients(len(x))
-            advance(len(x))
+        total = dict(zip(named, context.sharing.map_sum(len(rows), add_up), strict=True))
     sizes = torch.cat([gradient.abs().flatten() for gradient in total.values()])
     chosen = torch.zeros_like(sizes, dtype=torch.bool)
     chosen[sizes.argsort(descending=True, stable=True)[: int(share * len(sizes))]] = True

@@ -35,6 +35,7 @@ from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import achieved
 from expunge.task.task import Strength, Task
+from expunge.training.step import Pass, Terms, differentiate_pass, take_step
 
 ELASTIC_MIX = 0.99
 """Share of the L1 norm in the elastic net of the head's weights (as released)."""
@@ -295,7 +296,7 @@ class _Loop:
 
     def rows_are_wrong(self) -> bool:
         """Return whether no row answers with its label through the projector."""
-        logits = compute_logits(self.parts.through, self.rows)
+        logits = compute_logits(self.parts.through, self.rows, self.context.sharing)
         return bool(achieved(self.task.goal, logits, self.labels).all())
 
     def step(self) -> Mapping[str, float]:
@@ -303,59 +304,79 @@ class _Loop:
         number = next(self._numbers)
         place, looked_at = number % len(self.batches), number > len(self.batches)
         rows = self._row_batches[number % len(self._row_batches)]
-        terms = self._compute_terms(rows, self.batches[place], projector_trains=not looked_at)
-        if number == place == 1:
-            self._importance = self._measure_importance()
-        if place >= STEPS_WITHOUT_PENALTY:
-            moves = zip(self._importance, self._weights, self._anchored, strict=True)
-            penalty = torch.stack([(each * (now - then).square()).sum() for each, now, then in moves]).sum()
-            terms["regularisation"] = self.method.importance_weight / 2 * penalty
-        self._optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        self._optimiser.step()
-        return {name: term.item() for name, term in terms.items()}
+        passes = self._make_passes(rows, self.batches[place], projector_trains=not looked_at)
 
-    def _compute_terms(self, rows: Tensor, chosen: Tensor, *, projector_trains: bool) -> dict[str, Tensor]:
+        def hold() -> Terms:
+            terms = {"head": self.method.head_weight * elastic_net(self.parts.head.module.weight)}
+            if number == place == 1:
+                self._importance = self._measure_importance()
+            if place >= STEPS_WITHOUT_PENALTY:
+                moves = zip(self._importance, self._weights, self._anchored, strict=True)
+                penalty = torch.stack([(each * (now - then).square()).sum() for each, now, then in moves]).sum()
+                terms["regularisation"] = self.method.importance_weight / 2 * penalty
+            return terms
+
+        return take_step(self._optimiser, self.parts.through.module, passes, self.context.sharing, others=hold)
+
+    def _make_passes(self, rows: Tensor, chosen: Tensor, *, projector_trains: bool) -> list[Pass]:
         parts, targets = self.parts, self.pool.targets[chosen]
         x, labels = present_rows(self.task, self.rows[rows], self.labels[rows], self._copies)
-        examples = self.pool.x[chosen]
-        self.context.add_gradients(len(x) + len(examples))
-        with editing(parts.working.module, _mode(x)):
-            unlearning = self.task.goal.loss(parts.working(x), labels).mean()
-        with torch.no_grad():
-            before = parts.place_before(parts.original, examples)
-        with editing(parts.through.module, _mode(examples)):
-            parts.projector.train(projector_trains and len(examples) > 1)
-            logits, now = parts.pass_through(examples)
-        share = len(x) / (len(x) + len(examples))
-        return {
-            "deletion": share * unlearning,
-            "retention": (1 - share) * F.cross_entropy(logits, targets),
-            "alignment": misalign(before, now),
-            "head": self.method.head_weight * elastic_net(parts.head.module.weight),
-        }
+        share = len(x) / (len(x) + len(chosen))
+
+        def delete(part: slice) -> Terms:
+            images = x[part]
+            self.context.add_gradients(len(images))
+            with editing(parts.working.module, _mode(images)):
+                unlearning = self.task.goal.loss(parts.working(images), labels[part]).mean()
+            return {"deletion": share * (len(images) / len(x) * unlearning)}
+
+        def retain(part: slice) -> Terms:
+            examples = self.pool.x[chosen[part]]
+            self.context.add_gradients(len(examples))
+            with torch.no_grad():
+                before = parts.place_before(parts.original, examples)
+            with editing(parts.through.module, _mode(examples)):
+                parts.projector.train(projector_trains and len(examples) > 1)
+                logits, now = parts.pass_through(examples)
+            part_share = len(examples) / len(chosen)
+            return {
+                "retention": (1 - share) * (part_share * F.cross_entropy(logits, targets[part])),
+                "alignment": part_share * misalign(before, now),
+            }
+
+        return [Pass(len(x), delete), Pass(len(chosen), retain)]
 
     def _measure_importance(self) -> list[Tensor]:
         """Return I of each weight that is edited; batch statistics move the classifier's own (as released)."""
         parts, total, seen = self.parts, [torch.zeros_like(weight) for weight in self._weights], 0
         original, projector = parts.original.copy(), copy.deepcopy(parts.projector)
+        moved = nn.ModuleList([parts.working.module, original.module, projector])
         for chosen in cycle(self.batches):
-            x = self.pool.x[chosen]
+            one = self._make_measured(chosen, original, projector)
+            _, gradients = differentiate_pass(one, self._weights, moved, self.context.sharing)
+            for so_far, gradient in zip(total, gradients, strict=True):
+                if gradient is not None:
+                    so_far.add_(gradient.abs(), alpha=len(chosen))
+            seen += len(chosen)
+            if seen >= self.method.importance_images:
+                break
+        return [each / seen for each in total]
+
+    def _make_measured(self, chosen: Tensor, original: Classifier, projector: Projector) -> Pass:
+        """Return the pass of examples whose only term is L_align through copies of what else is trained."""
+        parts = self.parts
+
+        def terms(part: slice) -> Terms:
+            x = self.pool.x[chosen[part]]
+            self.context.add_gradients(len(x))
             with editing(original.module, _mode(x)):
                 before = parts.place_before(original, x)
             with editing(parts.working.module, _mode(x)), editing(projector, _mode(x)):
                 _, features = forward_features(parts.working, parts.head.module, x)
                 loss = misalign(before, parts.place_now(projector, features))
-            for so_far, gradient in zip(
-                total, torch.autograd.grad(loss, self._weights, allow_unused=True), strict=True
-            ):
-                if gradient is not None:
-                    so_far.add_(gradient.abs(), alpha=len(x))
-            seen += len(x)
-            self.context.add_gradients(len(x))
-            if seen >= self.method.importance_images:
-                break
-        return [each / seen for each in total]
+            return {"alignment": len(x) / len(chosen) * loss}
+
+        return Pass(len(chosen), terms)
 
 
 def _mode(images: Tensor) -> BatchNormMode:

@@ -14,6 +14,7 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
+from expunge.compute.sharing import Sharing
 from expunge.methods.descent import endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.layers import Layer, differentiate, find_layers, images_at_once, trace_rows
@@ -73,19 +74,16 @@ class ZSPAG:
         layers = find_layers(working, rows.x[:1])
         with context.phase("pseudo-labels"):
             gradient = differentiate_pool(working, pool, context)
-            labels = choose_labels(rate_labels(working, rows.x, gradient, runtime.batch_size), rows.y)
+            labels = choose_labels(rate_labels(working, rows.x, gradient, context.sharing), rows.y)
         with context.phase("subspaces"):
-            subspaces = find_subspaces(working, layers, pool, self.energy)
+            subspaces = find_subspaces(working, layers, pool, self.energy, context.sharing)
         batches = endless_batches(len(rows), self.forget_batch, task.generator("forget batches"))
         copies = task.generator("pushed copies")
 
         def step() -> Mapping[str, float]:
             chosen = next(batches)
             x, wanted = present_rows(task, rows.x[chosen], labels[chosen], copies)
-            context.add_gradients(len(x))
-            with evaluating(working.module):
-                loss = F.cross_entropy(working(x), wanted)
-            gradients = differentiate(loss, layers)
+            loss, *gradients = _differentiate_rows(working, layers, (x, wanted), context)
             for layer, direction, basis in zip(layers, gradients, subspaces, strict=True):
                 layer.write(layer.read() - self.learning_rate * leave_out(direction, basis))
             return {"pseudo-labels": loss.item()}
@@ -94,24 +92,38 @@ class ZSPAG:
         return edit_until_goal(task, Plan(self.name, to_mapping(self), working, step, limit), context)
 
 
+def _differentiate_rows(
+    classifier: Classifier, layers: tuple[Layer, ...], rows: tuple[Tensor, Int[Tensor, " b"]], context: Context
+) -> list[Tensor]:
+    """Return the mean cross-entropy of rows to labels, and its gradient by each layer's weight matrices."""
+    x, labels = rows
+
+    def add_up(part: slice) -> list[Tensor]:
+        with evaluating(classifier.module):
+            loss = len(x[part]) / len(x) * F.cross_entropy(classifier(x[part]), labels[part])
+        context.add_gradients(len(x[part]))
+        return [loss.detach(), *differentiate(loss, layers)]
+
+    return context.sharing.map_sum(len(x), add_up)
+
+
 def differentiate_pool(classifier: Classifier, pool: AdversarialPool, context: Context) -> dict[str, Tensor]:
     """Return the gradient of the stand-ins' mean cross-entropy to the labels they answer, by each weight's name."""
     named = {name: weight for name, weight in classifier.module.named_parameters() if weight.requires_grad}
-    total = {name: torch.zeros_like(weight) for name, weight in named.items()}
-    labels = pool.logits.argmax(dim=1)
-    for chosen in torch.arange(len(labels), device=labels.device).split(context.runtime.batch_size):
+    weights, labels = list(named.values()), pool.logits.argmax(dim=1)
+
+    def add_up(part: slice) -> list[Tensor]:
+        chosen = torch.arange(part.start, part.stop, device=labels.device)
         with evaluating(classifier.module):
             loss = F.cross_entropy(classifier(pool.x[chosen]), labels[chosen], reduction="sum") / len(labels)
-        gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-        for name, gradient in zip(named, gradients, strict=True):
-            if gradient is not None:
-                total[name] += gradient
         context.add_gradients(len(chosen))
-    return total
+        return list(torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True))
+
+    return dict(zip(named, context.sharing.map_sum(len(labels), add_up), strict=True))
 
 
 def rate_labels(
-    classifier: Classifier, x: Float[Tensor, "k c h w"], gradient: Mapping[str, Tensor], batch_size: int
+    classifier: Classifier, x: Float[Tensor, "k c h w"], gradient: Mapping[str, Tensor], sharing: Sharing
 ) -> Float[Tensor, "k classes"]:
     """Return by how much each logit of each row grows along `gradient`: the derivative of f(x) in that direction.
 
@@ -122,18 +134,20 @@ def rate_labels(
         classifier: f.
         x: the rows.
         gradient: one tensor for each weight that moves, by name.
-        batch_size: rows in one pass.
+        sharing: divides the rows.
     """
     named = {name: weight for name, weight in classifier.module.named_parameters() if name in gradient}
-    rated = []
-    for part in x.split(batch_size):
+
+    def rate(part: slice) -> list[Tensor]:
         with evaluating(classifier.module), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-            logits = classifier(part)
+            logits = classifier(x[part])
         dual = torch.zeros_like(logits, requires_grad=True)
         pulled = torch.autograd.grad(logits, list(named.values()), dual, create_graph=True, allow_unused=True)
         along = [(back * gradient[name]).sum() for name, back in zip(named, pulled, strict=True) if back is not None]
-        rated.append(torch.autograd.grad(torch.stack(along).sum(), dual)[0])
-    return torch.cat(rated)
+        return [torch.autograd.grad(torch.stack(along).sum(), dual)[0]]
+
+    [rated] = sharing.map_concat(len(x), rate)
+    return rated
 
 
 def choose_labels(ratings: Float[Tensor, "k classes"], y: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
@@ -146,7 +160,7 @@ def choose_labels(ratings: Float[Tensor, "k classes"], y: Int[Tensor, " k"]) -> 
 
 
 def find_subspaces(
-    classifier: Classifier, layers: tuple[Layer, ...], pool: AdversarialPool, energy: float
+    classifier: Classifier, layers: tuple[Layer, ...], pool: AdversarialPool, energy: float, sharing: Sharing
 ) -> list[Float[Tensor, "g i r"]]:
     """Return for each layer an orthonormal basis of its inputs' leading directions; the same number in all its groups.
 
@@ -155,15 +169,21 @@ def find_subspaces(
         layers: see `find_layers`.
         pool: the stand-ins.
         energy: share of the second moment that the directions hold, 0..1.
+        sharing: divides the stand-ins.
     """
-    moments = [pool.logits.new_zeros(layer.shape[0], layer.shape[2], layer.shape[2]) for layer in layers]
     count = len(pool.logits)
-    at_once = images_at_once(pool.x[torch.arange(min(1, count))])
-    for chosen in torch.arange(count, device=pool.logits.device).split(at_once):
-        _, flows = trace_rows(classifier, layers, pool.x[chosen], torch.zeros_like)
+
+    def add_up(part: slice) -> list[Tensor]:
+        x = pool.x[torch.arange(part.start, part.stop, device=pool.logits.device)]
+        moments = [pool.logits.new_zeros(layer.shape[0], layer.shape[2], layer.shape[2]) for layer in layers]
+        _, flows = trace_rows(classifier, layers, x, torch.zeros_like)
         for moment, flow in zip(moments, flows, strict=True):
             for inputs, _ in flow.unrolled():
                 moment.add_(torch.einsum("bgil,bgjl->gij", inputs, inputs), alpha=1 / (count * inputs.shape[-1]))
+        return moments
+
+    at_once = images_at_once(pool.x[torch.arange(min(1, count))])
+    moments = sharing.map_sum(count, add_up, at_once=at_once)
     return [span(moment, energy) for moment in moments]
 
 
