@@ -330,7 +330,7 @@ def test_classifiers_of_other_classes_or_bounds_are_refused(compared):
 def test_a_forgotten_row_among_the_retain_images_is_refused(compared):
     part = compared.images["retain"]
     shared = TensorImages(["row-2", *part.ids[1:]], part.labels, part.pixels)
-    with pytest.raises(DataError, match="`retain`: expected none of the rows to forget, got 1 of them: row-2"):
+    with pytest.raises(DataError, match="`retain`: expected none of the images to forget, got 1 of them: row-2"):
         replace(compared, images={"retain": shared})
 
 

@@ -84,7 +84,7 @@ def test_any_two_classifiers_can_be_compared(expunge, job, edited):
     }
     save_file({**load_file("weights.safetensors"), **weights}, "other.safetensors")
     sides = ["--before-model", "tiny_networks:build", "--before-weights", "weights.safetensors"]
-    flags = [*sides, "--after-weights", "other.safetensors", *PRE, "--forget-rows", "3,17", "--goal", "misclassify"]
+    flags = [*sides, "--after-weights", "other.safetensors", *PRE, "--forget-indices", "3,17", "--goal", "misclassify"]
     done = expunge("audit", *flags, "--level", "quick", "-o", "compared")
     assert done.code == 0, done.err
     audit = read_audit(job.folder / "compared")
@@ -131,7 +131,7 @@ def test_classifiers_that_expunge_train_made_are_a_pool(expunge, job, edited):
 
 BAD_USAGE = {
     (): "`after-weights`: expected the weights after the edit",
-    ("edited", "--forget-rows", "3"): "nothing that the run says already",
+    ("edited", "--forget-indices", "3"): "nothing that the run says already",
     ("edited", "--model", "tiny_networks:build"): "nothing that the run says already",
     ("edited", "--retrained", "nowhere"): "folders that expunge train wrote",
     ("edited", "--make-shadows", "4"): "a folder for the classifiers, got only their number, 4",

@@ -70,11 +70,31 @@ def test_same_seed_gives_equal_weights_bit_for_bit(expunge, job):
 
 
 def test_job_file_repeats_the_run(expunge, job):
-    expunge(*job.flags, "--forget-rows", "3,7-8", "--out", "first")
+    expunge(*job.flags, "--forget-indices", "3,7-8", "--out", "first")
     again = expunge("run", "--config", "first/job.toml", "--out", "second")
     assert again.code == 0, again.err
     assert read(job.folder / "first")["inputs"] == read(job.folder / "second")["inputs"]
     assert (job.folder / "first/job.toml").read_text() == (job.folder / "second/job.toml").read_text()
+
+
+@pytest.mark.filterwarnings("always::expunge.base.errors.ExpungeWarning")
+def test_forget_rows_is_read_as_forget_indices_with_a_note(expunge, job):
+    old = expunge(*job.flags, "--forget-rows", "3,7-8", "--out", "old")
+    assert old.code == 0, old.err
+    assert "`forget.rows` is called `forget.indices` now" in old.err
+    (job.folder / "old.toml").write_text((job.folder / "old/job.toml").read_text().replace("indices =", "rows ="))
+    file = expunge("run", "--config", "old.toml", "--out", "file")
+    assert "`forget.rows` is called `forget.indices` now" in file.err
+    chosen = [[row["id"] for row in read_predictions(job.folder / name)] for name in ("old", "file")]
+    assert chosen == [["3", "7", "8"]] * 2
+    assert "--forget-rows" not in expunge("run", "--help").out
+
+
+@pytest.mark.filterwarnings("always::expunge.base.errors.ExpungeWarning")
+def test_a_flag_wins_over_the_old_name_in_a_file(expunge, job):
+    (job.folder / "old.toml").write_text('[forget]\nrows = "1"\n')
+    expunge(*job.flags, "--config", "old.toml", "--forget-indices", "3", "--out", "out")
+    assert [row["id"] for row in read_predictions(job.folder / "out")] == ["3"]
 
 
 def test_flags_win_over_the_file(expunge, job):
@@ -143,8 +163,8 @@ def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monke
     ("extra", "words"),
     [
         (["--forget-random", 4, "--out", "full"], "an empty output folder"),
-        (["--out", "out"], "one of --forget, --forget-rows and --forget-random"),
-        (["--forget-random", 4, "--forget-rows", "1", "--out", "out"], "2 of them"),
+        (["--out", "out"], "one of --forget, --forget-indices and --forget-random"),
+        (["--forget-random", 4, "--forget-indices", "1", "--out", "out"], "2 of them"),
         (["--forget-random", 400, "--out", "out"], "1..60"),
         (["--forget-random", "many", "--out", "out"], "a whole number"),
         (["--forget-random", 4, "--set", "radius=2", "--out", "out"], "an unknown setting"),
@@ -152,7 +172,7 @@ def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monke
         (["--forget-random", 4, "--set", "margin", "--out", "out"], "NAME=VALUE"),
         (["--forget-random", 4, "--device", "quantum", "--out", "out"], "a device that this machine has"),
         (["--forget-random", 4, "--weights", "absent.safetensors", "--out", "out"], "absent.safetensors"),
-        (["--forget-rows", "1,1", "--out", "out"], "each row once"),
+        (["--forget-indices", "1,1", "--out", "out"], "each number once"),
         (
             ["--forget-random", 4, "--mean", "9", "--std", "9", "--minimum-right", "0.9", "--out", "out"],
             "normalisation",

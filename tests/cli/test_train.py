@@ -34,7 +34,7 @@ def test_a_trained_classifier_is_what_run_takes(job, expunge):
 
 
 def test_rows_that_a_run_forgot_are_left_out(job, expunge):
-    assert expunge(*job.flags, "--forget-rows", "3,17,40", "--out", "edited").code == 0
+    assert expunge(*job.flags, "--forget-indices", "3,17,40", "--out", "edited").code == 0
     said = expunge(*TRAIN, *QUICK, "--leave-out-run", "edited", "--train-rows", 50)
     assert said.code == 0, said.err
     result = json.loads((job.folder / "trained" / "train.json").read_text())
@@ -63,7 +63,7 @@ def test_nothing_left_to_train_on(job, expunge):
         (["--set", "epochs"], "`--set`: expected NAME=VALUE, got epochs"),
         (["--num-classes", "2"], "the classifier's classes, got 2"),
         (["--leave-out-rows", "3", "--leave-out-run", "x"], "`leave_out`: expected at most one"),
-        (["--leave-out-rows", "60"], "`rows`: expected rows in 0..59, got 60"),
+        (["--leave-out-rows", "60"], "`indices`: expected numbers in 0..59, got 60"),
         (["--leave-out-run", "nowhere"], "nowhere/predictions.csv"),
         (["--train-rows", "61"], "`count`: expected 1..60"),
     ],

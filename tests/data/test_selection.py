@@ -45,9 +45,9 @@ def test_rows_from_numbers(ten_images, text, rows):
         ("-1", "got -1"),
         ("1.5", "got 1.5"),
         ("5-3", "expected ranges that end after they start, got 5-3"),
-        ("3,10", r"expected rows in 0..9, got 10"),
-        ("0-99999999999", r"expected rows in 0..9"),
-        ("3,2-4", "expected each row once, got 3 more than once"),
+        ("3,10", r"expected numbers in 0..9, got 10"),
+        ("0-99999999999", r"expected numbers in 0..9"),
+        ("3,2-4", "expected each number once, got 3 more than once"),
     ],
 )
 def test_wrong_numbers_are_refused(ten_images, text, words):
@@ -103,11 +103,11 @@ def test_forget_set_holds_the_rows_in_order(ten_images):
 @pytest.mark.parametrize(
     ("rows", "new_labels", "words"),
     [
-        ([], None, "`rows`: expected at least one row"),
-        ([10], None, r"`rows`: expected rows in 0..9, got 10"),
-        ([-1], None, r"`rows`: expected rows in 0..9, got -1"),
-        ([1, 1], None, "`rows`: expected each row once, got 1"),
-        ([1, 2], [3], "`new_labels`: expected 2 labels, one a row, got 1"),
+        ([], None, "`indices`: expected at least one image"),
+        ([10], None, r"`indices`: expected numbers in 0..9, got 10"),
+        ([-1], None, r"`indices`: expected numbers in 0..9, got -1"),
+        ([1, 1], None, "`indices`: expected each number once, got 1"),
+        ([1, 2], [3], "`new_labels`: expected 2 labels, one an image, got 1"),
         ([1, 2], [3, 2], "same one for i2"),
     ],
 )

@@ -122,7 +122,7 @@ def mislabelled(rows, count):
 def test_fewer_than_half_right_is_an_error(trained, rows):
     with pytest.raises(
         ForgetSetError,
-        match=r"at least 50% of the rows predicted as labelled, got 2 of 6; the normalisation, the labels or the class",
+        match=r"at least 50% of the forget set predicted as labelled, got 2 of 6; the normalisation, the labels",
     ):
         Task.create(trained, mislabelled(rows, 4))
 
@@ -200,6 +200,6 @@ def test_retain_data_that_do_not_fit(trained, rows, other_images, changes, words
 def test_retain_data_that_hold_a_row_to_forget(trained, rows, other_images):
     x, labels = torch.cat([other_images[0], rows.x[:1]]), torch.cat([other_images[1], rows.y[:1]])
     ids = [f"row-{number}" for number in range(1, 21)]
-    with pytest.raises(DataError, match=r"`retain`: expected none of the rows to forget, got 1 of them: row-0"):
+    with pytest.raises(DataError, match=r"`retain`: expected none of the images to forget, got 1 of them: row-0"):
         Task.create(trained, rows, retain=TensorImages([*ids, "row-0"], labels, x))
     assert Task.create(trained, rows, retain=TensorImages([*ids, "new"], labels, x)).retain, "ids alone say nothing"

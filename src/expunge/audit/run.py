@@ -105,7 +105,7 @@ class Comparison:
         forgotten = set(self.rows.ids)
         shared = [name for name in self.images["retain"].ids if name in forgotten] if "retain" in self.images else []
         if shared:
-            raise DataError("retain", "none of the rows to forget", f"{len(shared)} of them: {', '.join(shared[:5])}")
+            raise DataError("retain", "none of the images to forget", f"{len(shared)} of them: {', '.join(shared[:5])}")
 
 
 def run_audit(comparison: Comparison, out: Path, *, level: Level, pictures: bool, runtime: Runtime) -> Audit:

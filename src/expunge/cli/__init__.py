@@ -16,7 +16,7 @@ COMMANDS = {
     "audit": ("expunge.cli.audit", "Compare a classifier before and after an edit."),
     "demo": ("expunge.cli.demo", "Forget 16 handwritten digits, with nothing but this package."),
     "bench": ("expunge.cli.bench", "Run a grid of edits, and make tables and plots of it."),
-    "train": ("expunge.cli.train", "Train a classifier, with or without some rows."),
+    "train": ("expunge.cli.train", "Train a classifier, with or without some images."),
     "tune": ("expunge.cli.tune", "Search a method's settings on forget sets of its own."),
     "requests": (
         "expunge.cli.requests",

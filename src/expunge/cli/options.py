@@ -67,25 +67,29 @@ def images(*, source: str = f"{DATA_KINDS}.", table: str | None = "path, label, 
 
 def measured(purpose: str = "measure", *, retain: int = 5000, test: int = 10_000) -> Decorator:
     """Return the options that say on how many other images is measured, and their defaults."""
-    on_retain, on_test = f"Retain rows to {purpose} on.", f"Test rows to {purpose} on."
+    on_retain, on_test = f"Retain images to {purpose} on.", f"Test images to {purpose} on."
     return together(
         click.option("--retain-rows", "data__retain_rows", metavar="N", help=f"{on_retain}  [default: {retain}]"),
         click.option("--test-rows", "data__test_rows", metavar="N", help=f"{on_test}  [default: {test}]"),
     )
 
 
-def rows(*, what: str = "rows to forget", random: str = "K random rows, drawn with the seed.") -> Decorator:
-    """Return the options that say which rows."""
-    numbers = "Row numbers of the training data: 3,17,40-45."
+def forget(*, what: str = "images to forget", random: str = "K random images, drawn with the seed.") -> Decorator:
+    """Return the options that say which images are the forget set.
+
+    `--forget-rows` is what `--forget-indices` was called before; the setting warns of its old name.
+    """
+    numbers = "Indices in the training data: 3,17,40-45."
     return together(
         click.option("--forget", "forget__table", metavar="FILE", help=f"CSV of the {what}: id or path, new_label."),
-        click.option("--forget-rows", "forget__rows", metavar="ROWS", help=numbers),
+        click.option("--forget-indices", "forget__indices", metavar="INDICES", help=numbers),
+        click.option("--forget-rows", "forget__rows", hidden=True),
         click.option("--forget-random", "forget__random", metavar="K", help=random),
     )
 
 
 def goal(help_: str) -> Decorator:
-    """Return the option that says what the rows are to do."""
+    """Return the option that says what the forget set is to do."""
     return click.option("--goal", type=click.Choice([choice.value for choice in GoalChoice]), help=help_)
 
 

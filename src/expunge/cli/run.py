@@ -32,8 +32,8 @@ Example:
 @options.classifier()
 @options.images()
 @options.measured()
-@options.rows(random="K random rows (with goal correct: mistakes).")
-@options.goal("What the rows are to do.  [default: auto]")
+@options.forget(random="K random images (with goal correct: mistakes).")
+@options.goal("What the forget set is to do.  [default: auto]")
 @click.option(
     "--method",
     type=click.Choice(list(METHODS)),
@@ -46,7 +46,7 @@ Example:
 @options.seed()
 @click.option("--max-steps", "max_steps", metavar="N", help="Give up after so many steps.")
 @click.option("--max-seconds", "max_seconds", metavar="S", help="Give up after so many seconds.")
-@click.option("--minimum-right", "minimum_right", metavar="SHARE", help="Of rows now predicted right.  [default: 0.5]")
+@click.option("--minimum-right", "minimum_right", metavar="SHARE", help="Of the forget set, now right.  [default: 0.5]")
 @options.device()
 @click.option("--devices", metavar="N", help="Processes on each machine, one a device.  [default: 1]")
 @click.option("--nodes", metavar="N", help="Machines; with torchrun only.  [default: 1]")

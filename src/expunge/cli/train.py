@@ -23,17 +23,17 @@ SETTINGS = ", ".join(item.name for item in describe_settings(Recipe))
     weights="Weights to start from.  [default: random ones]", num_classes="[default: as many as the data have]"
 )
 @options.images(table="path, label, optional id")
-@click.option("--train-rows", "train_rows", metavar="N", help="Only so many rows, drawn with the seed.  [default: all]")
-@click.option("--leave-out", "leave_out__table", metavar="FILE", help="CSV of rows never to train on: id or path.")
-@click.option("--leave-out-rows", "leave_out__rows", metavar="ROWS", help="The same as row numbers: 3,17,40-45.")
-@click.option("--leave-out-run", "leave_out__run", metavar="DIR", help="The rows that an `expunge run` forgot.")
+@click.option("--train-rows", "train_rows", metavar="N", help="Only so many images, at random.  [default: all]")
+@click.option("--leave-out", "leave_out__table", metavar="FILE", help="CSV of images never to train on: id or path.")
+@click.option("--leave-out-rows", "leave_out__rows", metavar="ROWS", help="The same as indices: 3,17,40-45.")
+@click.option("--leave-out-run", "leave_out__run", metavar="DIR", help="The images that an `expunge run` forgot.")
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="cifar", show_default=True)
 @options.settings(f"A setting of the recipe: {SETTINGS}.")
 @options.seed()
 @options.device("Images in one pass of measuring.")
 @options.out("Start anew, and replace an earlier result in that folder.")
 def command(out: Path, overwrite: bool, recipe: str, settings: tuple[str, ...], **flags: str | None) -> int:
-    """Train a classifier; leaving rows out makes the one that never saw them, to compare an edit with.
+    """Train a classifier; leaving images out makes the one that never saw them, to compare an edit with.
 
     Writes model.safetensors, which `expunge run --weights` takes, and train.json to --out. A training that was
     stopped goes on from its last epoch when the same command is given again.

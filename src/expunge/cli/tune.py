@@ -27,7 +27,7 @@ Example:
 @options.measured("judge", retain=2000, test=2000)
 @click.option("--goal", type=click.Choice(list(GOALS)), help="[default: the method's first]")
 @options.strength
-@click.option("--forget-rows", "forget_rows", metavar="K", help="Rows of each forget set.  [default: 16]")
+@click.option("--forget-rows", "forget_rows", metavar="K", help="Images of each forget set.  [default: 16]")
 @click.option("--forget-sets", "forget_sets", metavar="N", help="Forget sets of every trial.  [default: 2]")
 @click.option("--range", "ranges", multiple=True, metavar="NAME=LOW..HIGH", help="Search this setting; may repeat.")
 @options.settings("Keep this setting; may repeat.")

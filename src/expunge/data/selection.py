@@ -47,10 +47,10 @@ def rows_from_numbers(text: str, images: Images) -> list[int]:
     for part in text.split(","):
         match = NUMBER_OR_RANGE.fullmatch(part.strip())
         if match is None:
-            raise ForgetSetError("rows", "numbers and ranges such as 3,17,40-45", part.strip() or "nothing")
+            raise ForgetSetError("indices", "numbers and ranges such as 3,17,40-45", part.strip() or "nothing")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise ForgetSetError("rows", "ranges that end after they start", part.strip())
+            raise ForgetSetError("indices", "ranges that end after they start", part.strip())
         _check_rows([last], images)
         rows += range(first, last + 1)
     _check_rows(rows, images)
@@ -103,10 +103,10 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
         DataError: an image cannot be read.
     """
     if not rows:
-        raise ForgetSetError("rows", "at least one row", "none")
+        raise ForgetSetError("indices", "at least one image", "none")
     _check_rows(rows, images)
     if new_labels is not None and len(new_labels) != len(rows):
-        raise ForgetSetError("new_labels", f"{len(rows)} labels, one a row", str(len(new_labels)))
+        raise ForgetSetError("new_labels", f"{len(rows)} labels, one an image", str(len(new_labels)))
     index = torch.tensor(list(rows))
     return ForgetSet(
         ids=tuple(images.ids[row] for row in rows),
@@ -119,10 +119,10 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
 def _check_rows(rows: Sequence[int], images: Images) -> None:
     outside = [row for row in rows if not 0 <= row < len(images.ids)]
     if outside:
-        raise ForgetSetError("rows", f"rows in 0..{len(images.ids) - 1}", ", ".join(map(str, outside[:5])))
+        raise ForgetSetError("indices", f"numbers in 0..{len(images.ids) - 1}", ", ".join(map(str, outside[:5])))
     repeated = [row for row, count in Counter(rows).items() if count > 1]
     if repeated:
-        raise ForgetSetError("rows", "each row once", f"{', '.join(map(str, repeated[:5]))} more than once")
+        raise ForgetSetError("indices", "each number once", f"{', '.join(map(str, repeated[:5]))} more than once")
 
 
 def _new_labels(table: Table, class_names: Sequence[str]) -> list[int] | None:

@@ -85,8 +85,8 @@ def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | N
     forget = job.forget
     if forget.table is not None:
         return rows_from_table(Path(forget.table), splits.train, class_names=splits.class_names)
-    if forget.rows is not None:
-        return rows_from_numbers(forget.rows, splits.train), None
+    if forget.indices is not None:
+        return rows_from_numbers(forget.indices, splits.train), None
     return random_rows(splits.train, forget.random or 0, seed=job.seed), None
 
 

@@ -14,7 +14,7 @@ from expunge.task.transforms import TRANSFORMS
 
 
 class GoalChoice(StrEnum):
-    """What the forget rows are to do."""
+    """What the forget set is to do."""
 
     AUTO = "auto"
     """Relabel if the table has new labels, otherwise misclassify."""
@@ -39,23 +39,25 @@ class ModelPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPart:
-    """Which images; the forget rows come from the training part."""
+    """Which images; the forget set comes from the training part."""
 
     source: str = setting("", "KIND:PLACE, such as npz:FILE or imagenet:ROOT; see docs/data.md")
     table: str | None = setting(None, "CSV table of a folder: path, label, optional id and new_label")
     resize: int | None = setting(None, "pixels of the shorter side, in place of the classifier's own", at_least=1)
     crop: int | None = setting(None, "pixels of the centre square, in place of the classifier's own", at_least=1)
-    retain_rows: int = setting(5000, "rows of the retain data to measure on, drawn at random; 0 for none", at_least=0)
-    test_rows: int = setting(10_000, "rows of the test data to measure on, drawn at random; 0 for none", at_least=0)
+    retain_rows: int = setting(5000, "retain images to measure on, drawn at random; 0 for none", at_least=0)
+    test_rows: int = setting(10_000, "test images to measure on, drawn at random; 0 for none", at_least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetPart:
-    """Which rows; exactly one of the three."""
+    """Which images to forget; exactly one of the three."""
 
     table: str | None = setting(None, "CSV with a column id or path, and optionally new_label")
-    rows: str | None = setting(None, "row numbers and ranges of the training part, such as 3,17,40-45")
-    random: int | None = setting(None, "that many rows drawn at random with the seed", at_least=1)
+    indices: str | None = setting(
+        None, "numbers and ranges of images of the training part, from 0, such as 3,17,40-45", formerly="rows"
+    )
+    random: int | None = setting(None, "that many images drawn at random with the seed", at_least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +76,16 @@ class Job:
     data: DataPart = field(default_factory=DataPart)
     forget: ForgetPart = field(default_factory=ForgetPart)
     audit: AuditPart = field(default_factory=AuditPart)
-    goal: GoalChoice = setting(GoalChoice.AUTO, "what the forget rows are to do")
+    goal: GoalChoice = setting(GoalChoice.AUTO, "what the forget set is to do")
     method: str = setting(DEFAULT_METHOD, "see `expunge methods`")
     settings: Mapping[str, Any] = field(default_factory=dict, metadata={"meaning": "the method's settings"})
     seed: int = setting(0, "source of all randomness", at_least=0)
     max_steps: int | None = setting(None, "give up after that many steps; default: the method's own limit", at_least=1)
     max_seconds: float | None = setting(None, "give up after that many seconds", above=0)
     minimum_right: float = setting(
-        0.5, "share of forget rows that the classifier must predict as labelled", at_least=0, at_most=1
+        0.5, "share of the forget set that the classifier must predict as labelled", at_least=0, at_most=1
     )
-    strength: Strength | None = setting(None, "exact pixels, or robust to copies; default: the method's own")
+    strength: Strength | None = setting(None, "exact, or robust to transformed copies; default: the method's own")
     transforms: tuple[str, ...] = setting(
         tuple(TRANSFORMS), "what copies go through, alone and in pairs; or functions package.module:function"
     )
@@ -101,6 +103,7 @@ class Job:
         for name, value in (("model", self.model.architecture), ("data", self.data.source)):
             if not value:
                 raise SettingsError(name, "a source", "none", f"say --{name} KIND:NAME")
-        given = [value for value in (self.forget.table, self.forget.rows, self.forget.random) if value is not None]
+        given = [value for value in (self.forget.table, self.forget.indices, self.forget.random) if value is not None]
         if len(given) != 1:
-            raise SettingsError("forget", "one of --forget, --forget-rows and --forget-random", f"{len(given)} of them")
+            wanted = "one of --forget, --forget-indices and --forget-random"
+            raise SettingsError("forget", wanted, f"{len(given)} of them")

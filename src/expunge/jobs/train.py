@@ -1,4 +1,4 @@
-"""What `expunge train` does, from files to files: load, leave rows out, train, measure, save."""
+"""What `expunge train` does, from files to files: load, leave images out, train, measure, save."""
 
 import json
 import platform
@@ -33,11 +33,11 @@ CHECKPOINT, RESULT = "checkpoint.safetensors", "train.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveOutPart:
-    """Which training rows the classifier never sees; at most one of the three."""
+    """Which training images the classifier never sees; at most one of the three."""
 
     table: str | None = setting(None, "CSV with a column id or path")
-    rows: str | None = setting(None, "row numbers and ranges of the training part, such as 3,17,40-45")
-    run: str | None = setting(None, "folder of an `expunge run`: the rows that it forgot")
+    rows: str | None = setting(None, "numbers and ranges of images of the training part, such as 3,17,40-45")
+    run: str | None = setting(None, "folder of an `expunge run`: the images that it forgot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class TrainJob:
     data: DataPart = field(default_factory=DataPart)
     recipe: Recipe = field(default_factory=Recipe)
     leave_out: LeaveOutPart = field(default_factory=LeaveOutPart)
-    train_rows: int | None = setting(None, "that many training rows drawn at random with the seed", at_least=1)
+    train_rows: int | None = setting(None, "that many training images drawn at random with the seed", at_least=1)
     seed: int = setting(0, "source of all randomness", at_least=0)
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass of measuring", at_least=1)
@@ -61,7 +61,7 @@ class TrainJob:
                 raise SettingsError(name, "a source", "none", f"say --{name} KIND:NAME")
         given = sum(value is not None for value in (self.leave_out.table, self.leave_out.rows, self.leave_out.run))
         if given > 1:
-            raise SettingsError("leave_out", "at most one of a table, rows and a run", f"{given} of them")
+            raise SettingsError("leave_out", "at most one of a table, indices and a run", f"{given} of them")
 
 
 @dataclass(frozen=True, slots=True)

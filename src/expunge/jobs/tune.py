@@ -48,7 +48,7 @@ class TuneJob:
     strength: Strength | None = setting(None, "exact pixels, or robust to copies; default: the method's own")
     settings: Mapping[str, Any] = field(default_factory=dict, metadata={"meaning": "settings that are not searched"})
     ranges: Mapping[str, str] = field(default_factory=dict, metadata={"meaning": "LOW..HIGH by setting"})
-    forget_rows: int = setting(16, "rows of each forget set", at_least=1)
+    forget_rows: int = setting(16, "images of each forget set", at_least=1)
     forget_sets: int = setting(2, "forget sets that every trial is judged on", at_least=1)
     trials: int = setting(20, "trials in all, stopped ones before included", at_least=1)
     seconds: float | None = setting(None, "begin no further trial after so many seconds of trials", above=0)

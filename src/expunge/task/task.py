@@ -187,7 +187,7 @@ def _check_retain(classifier: Classifier, forget_set: ForgetSet, retain: Images)
     same = [row for number, row in shared if torch.equal(retain.load([number])[0], forget_set.x[row].cpu())]
     if same:
         names = ", ".join(forget_set.ids[row] for row in same[:5])
-        raise DataError("retain", "none of the rows to forget", f"{len(same)} of them: {names}", "leave them out")
+        raise DataError("retain", "none of the images to forget", f"{len(same)} of them: {names}", "leave them out")
 
 
 def _check_right(right: Tensor, minimum_right: float) -> None:
@@ -195,7 +195,7 @@ def _check_right(right: Tensor, minimum_right: float) -> None:
     if count < minimum_right * total:
         raise ForgetSetError(
             "forget set",
-            f"at least {100 * minimum_right:.0f}% of the rows predicted as labelled",
+            f"at least {100 * minimum_right:.0f}% of the forget set predicted as labelled",
             f"{count} of {total}",
             "the normalisation, the labels or the class order may be wrong; lower the minimum if they are not",
         )

@@ -61,7 +61,7 @@ def test_crop_beyond_an_image_is_named(photo_folder):
 
 
 def test_no_rows_are_refused(photo_folder):
-    with pytest.raises(DataError, match="`rows`: expected at least one row"):
+    with pytest.raises(DataError, match="`indices`: expected at least one image"):
         load_data(f"folder:{photo_folder}").train.load([])
 
 

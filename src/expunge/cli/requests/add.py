@@ -42,12 +42,12 @@ Examples:
 @click.option(
     "--table", type=click.Path(path_type=Path), help="Table of a folder: path, label, optional id, new_label."
 )
-@click.option("--forget", type=click.Path(path_type=Path), help="CSV of the rows: id or path, optional new_label.")
-@click.option("--rows", help="Row numbers of the data: 3,17,40-45.")
+@click.option("--forget", type=click.Path(path_type=Path), help="CSV of the images: id or path, optional new_label.")
+@click.option("--rows", help="Indices in the data: 3,17,40-45.")
 @click.option("--ids", help="Ids of the data, parted by commas.")
 @click.option("--all", "every", is_flag=True, help="All images of the data.")
 @click.option("--reference", default="", help="Who asked, or which letter; better no name.")
-@click.option("--goal", type=click.Choice(list(GOALS)), help="What the rows are to do.  [default: by new_label]")
+@click.option("--goal", type=click.Choice(list(GOALS)), help="What the images are to do.  [default: by new_label]")
 @click.option("--method", type=click.Choice(list(METHODS)), help="[default: the project's]")
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
 @options.settings("A setting of the method; may repeat.")
@@ -60,13 +60,13 @@ Examples:
 @project_option
 @wait_option
 def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) -> None:  # noqa: ANN401
-    """Add a request for IMAGES, or for rows of --data; the classifier stays as it is until `apply`.
+    """Add a request for IMAGES, or for images of --data; the classifier stays as it is until `apply`.
 
     Other copies of the pictures, exact ones and near ones by perceptual hash, are looked for in the request, in
     earlier requests and in --against, and shown: a copy that stays in is the usual reason why a deletion fails.
 
-    Without --keep-until the images are deleted once the request is verified. Then nobody can check later whether a
-    row has come back, nor repair it; and withdrawing an earlier request needs these images again (--again).
+    Without --keep-until the images are deleted once the request is verified. Then nobody can check later whether an
+    image has come back, nor repair it; and withdrawing an earlier request needs these images again (--again).
     """
     with writing(project, wait_seconds=wait) as ledger:
         first = load_first(ledger)
@@ -156,10 +156,10 @@ def _with_duplicates(ledger: Ledger, first: LoadedClassifier, rows: ForgetSet, f
     if training is None or not copies:
         return rows
     if not flags["include_duplicates"]:
-        click.echo(f"note: to forget them too: --include-duplicates (rows {','.join(map(str, copies[:SHOWN]))})")
+        click.echo(f"note: to forget them too: --include-duplicates (indices {','.join(map(str, copies[:SHOWN]))})")
         return rows
     if rows.y_new is not None:
-        raise DataError("--include-duplicates", "rows without new labels", "rows with", "add the copies to the table")
+        raise DataError("--include-duplicates", "no new labels", "some", "add the copies to the table")
     added = forget_set(training, copies)
     return ForgetSet((*rows.ids, *added.ids), torch.cat([rows.x, added.x]), torch.cat([rows.y, added.y]))
 

@@ -25,7 +25,7 @@ from expunge.requests.versions import Start
     type=click.Choice([start.value for start in Start]),
     default=Start.NEWEST.value,
     show_default=True,
-    help="Edit the newest version, or the first classifier, so that it forgets all rows together: less damage after "
+    help="Edit the newest version, or the first classifier, so that it forgets all images together: less damage after "
     "many requests, more time, and the images of all earlier requests must be kept.",
 )
 @project_option
@@ -131,7 +131,7 @@ def _show_version(version: Version) -> None:
     click.echo(f"version {version.number}: {', '.join(version.requests)} forgotten, {figures['steps']} steps")
     if figures["checked"]:
         click.echo(
-            f"  {figures['checked']} earlier rows checked, {len(figures['repaired'])} came back and were repaired"
+            f"  {figures['checked']} earlier images checked, {len(figures['repaired'])} came back and were repaired"
         )
     for row in figures["repaired"]:
         click.echo(f"    repaired {row}")

@@ -33,7 +33,7 @@ class PreprocessedImages:
             DataError: no rows, or images smaller than the crop.
         """
         if len(rows) == 0:
-            raise DataError("rows", "at least one row to load", "none")
+            raise DataError("indices", "at least one image to load", "none")
         return torch.stack([self._load_one(row) for row in rows])
 
     def _load_one(self, row: int) -> Tensor:

@@ -67,7 +67,7 @@ class FileImages:
             DataError: no rows, a file that cannot be read, or images of different sizes after preprocessing.
         """
         if len(rows) == 0:
-            raise DataError("rows", "at least one row to load", "none")
+            raise DataError("indices", "at least one image to load", "none")
         pixels = [self._load_one(row) for row in rows]
         for row, image in zip(rows, pixels, strict=True):
             if image.shape != pixels[0].shape:
