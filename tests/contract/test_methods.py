@@ -72,8 +72,8 @@ def with_training(row, **changes):
 
 ROWS = {
     "least-change": Row(LEAST, {**LEAST, "rate": 1e-9, "robust": {**ROBUST, "gain": 0.0}}, {**LEAST, "rate": 1e30}),
-    "l2ul": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
-    "l2ul-faithful": Row({**L2UL, "descent": DESCENT}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
+    "l2ul": Row({**L2UL, "descent": {**DESCENT, "passes": 300}}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
+    "l2ul-faithful": Row({**L2UL, "descent": {**DESCENT, "passes": 300}}, {**L2UL, **SLOW}, {**L2UL, **WILD}),
     "structguard": Row(
         {**STRUCTGUARD, "learning_rate": 0.05},
         {**STRUCTGUARD, "learning_rate": 1e-6},
@@ -104,7 +104,7 @@ ROWS = {
     "salun": EPOCHS,
     "scrub": EPOCHS,
     "bad-teacher": with_training(EPOCHS, algorithm="sgd"),
-    "ssd": Row({"rows": 8, "batch_size": 2}, {"rows": 8, "batch_size": 2}, None),
+    "ssd": Row({"rows": 8, "selection": 1.0, "batch_size": 2}, {"rows": 8, "batch_size": 2}, None),
     "influence": Row({"rows": 8}, {"rows": 8, "scale": 1e-6}, {"rows": 8, "scale": 1e38}),
     "amun-retain": with_settings(EPOCHS, search=SEARCH),
 }
@@ -181,6 +181,11 @@ def assert_honest(edit):
         assert edit.goal_achieved >= max((point.achieved for point in edit.trace), default=0) / len(rows) - 1e-12
 
 
+def what_it_did(edit):
+    """Return weights and losses: where five steps bring no row nearer to its goal, the best weights are the first."""
+    return edit.classifier.sha256(), [point.losses for point in edit.trace]
+
+
 def test_every_method_has_a_row():
     assert set(ROWS) == set(METHODS), "add the method's quick settings to ROWS"
 
@@ -238,6 +243,7 @@ def test_gradients_left_on_the_given_classifier_make_no_difference(trained, clas
     assert edit.classifier.sha256() == run(trained, few, name, goal, limits=Limits(steps=3)).classifier.sha256()
 
 
+@pytest.mark.processor
 @each_case
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(trained, few, name, goal):
     limits = Limits(steps=5)
@@ -247,12 +253,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(trained, f
         before = torch.get_rng_state()
         again = run(trained, few, name, goal, seed=3, limits=limits)
         assert torch.equal(torch.get_rng_state(), before), "the global generator was drawn from"
-    others = [run(trained, few, name, goal, seed=seed, limits=limits).classifier.sha256() for seed in (4, 5, 6)]
-    assert one.classifier.sha256() == again.classifier.sha256()
-    assert [point.losses for point in one.trace] == [point.losses for point in again.trace]
-    assert any(other != one.classifier.sha256() for other in others)
+    others = [run(trained, few, name, goal, seed=seed, limits=limits) for seed in (4, 5, 6)]
+    assert what_it_did(one) == what_it_did(again)
+    assert any(what_it_did(other) != what_it_did(one) for other in others)
 
 
+@pytest.mark.processor
 @each_case
 def test_three_rows(trained, few, name, goal):
     edit = run(trained, few, name, goal)
@@ -262,6 +268,7 @@ def test_three_rows(trained, few, name, goal):
     assert edit.cost.gradient_evaluations > 0
 
 
+@pytest.mark.processor
 @each_case
 def test_one_row_is_forgotten(trained, few, name, goal):
     edit = run(trained, few.rows([1]), name, goal)
@@ -289,6 +296,7 @@ def test_retain_data_are_declared_or_never_seen(trained, few, name, goal):
             run(trained, few, name, goal, retain=None)
 
 
+@pytest.mark.processor
 @each_case
 def test_robust_is_reached_only_if_fresh_copies_hold(trained, few, name, goal):
     edit = run(trained, few, name, goal, strength=Strength.ROBUST, limits=Limits(steps=60))

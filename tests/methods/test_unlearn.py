@@ -112,7 +112,7 @@ def test_the_edges_checks_reach_the_caller(trained, rows):
     with pytest.raises(ClassifierError, match="a weight that requires gradients"):
         unlearn(trained.frozen_copy(), rows)
     y = (rows.y + torch.tensor([1, 1, 1, 1, 0, 0])) % 5
-    with pytest.raises(ForgetSetError, match="at least 50% of the rows"):
+    with pytest.raises(ForgetSetError, match="at least 50% of the forget set"):
         unlearn(trained, ForgetSet(rows.ids, rows.x, y))
     with pytest.warns(ExpungeWarning, match="4 of 6 rows"):
         unlearn(trained, ForgetSet(rows.ids, rows.x, y), method=QUICK, minimum_right=0, limits=ONE_STEP)

@@ -33,10 +33,10 @@ from expunge.training.step import Pass, Terms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class L2UL:
-    """L = w n_f/(w n_f + n_a) L_UL + n_a/(w n_f + n_a) L_ADV + lambda L_IMP, descended until every row holds the goal.
+    """L = (w n_f L_UL + n_a L_ADV + (n_f + n_a) lambda L_IMP) / (w n_f + n_a), until every row holds the goal.
 
     w is 1 in the paper; here it grows by `growth` a step, so that rows that the regularisers hold back get through in
-    the end. These defaults are the stable variant, chosen by measurement; `L2ULFaithful` has the authors'.
+    the end: both fade. These defaults are the stable variant, chosen by measurement; `L2ULFaithful` has the authors'.
 
     Differs from the paper: BatchNorm is frozen, rows that have crossed are no longer pushed, adversarial examples
     are held to the classifier's own logits instead of a hard label, the attack starts uniformly in a smaller ball,
@@ -99,7 +99,8 @@ class L2UL:
         def draw() -> Objective:
             forget, beside = next(forget_batches), next(pool_batches).to(device)
             x, wanted = present_rows(task, rows.x[forget], labels[forget], copies)
-            share = 1 / (1 + len(beside) / (len(x) * next(growth)))
+            weight, total = next(growth), len(x) + len(beside)
+            share = 1 / (1 + len(beside) / (len(x) * weight))
 
             def terms(part: slice) -> Terms:
                 own, chosen = wanted[part], beside[max(0, part.start - len(x)) : max(0, part.stop - len(x))]
@@ -113,6 +114,7 @@ class L2UL:
                 weighted = (1 - share) / len(beside) * adversarial
                 return {"unlearning": share / len(x) * unlearning, "adversarial": weighted}
 
-            return Objective([Pass(len(x) + len(beside), terms)], {"importance": stay()})
+            fading = total / (weight * len(x) + len(beside))
+            return Objective([Pass(total, terms)], {"importance": fading * stay()})
 
         return draw
