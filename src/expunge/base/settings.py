@@ -93,6 +93,16 @@ def check_settings(settings: Any) -> None:  # noqa: ANN401 - any dataclass of se
             raise SettingsError(item.name, str(allowed), str(value))
 
 
+class Settings:
+    """Hyper-parameters that are checked when they are made; for frozen dataclasses whose fields are settings."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        """Check every field; see `check_settings`."""
+        check_settings(self)
+
+
 def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:  # noqa: ANN401 - a dataclass, or its type
     """Return the settings of a dataclass, nested ones with dotted names, defaults as JSON-ready values."""
     found = []

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.processes import ALONE, Processes
 from expunge.compute.runtime import Precision, computing_in
@@ -33,7 +33,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Descent:
+class Descent(Settings):
     """Settings of the descent on the forget rows."""
 
     algorithm: Algorithm = setting(Algorithm.SGD, "what turns gradients into steps")
@@ -44,9 +44,6 @@ class Descent:
     forget_batch: int = setting(32, "forget rows in a step (n_f)", at_least=1)
     passes: int = setting(1000, "passes over the forget set at most", at_least=1)
     precision: Precision = setting(Precision.FLOAT32, "in what numbers layers compute: float32, bfloat16, auto")
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def count_steps(self, rows: int) -> int:
         """Return how many steps `passes` over that many rows are."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.processes import share_of
 from expunge.compute.runtime import Precision, computing_in
@@ -53,7 +53,7 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attack:
+class Attack(Settings):
     """Settings of the targeted attack; radius and step size are L2 norms in the units of the pixels."""
 
     targets_per_row: int = setting(20, "adversarial examples made of each forget row (N); 0 leaves ADV out", at_least=0)
@@ -68,9 +68,6 @@ class Attack:
     start: Start = setting(Start.UNIFORM_IN_BALL, "where the attack starts")
     targets: TargetDraw = setting(TargetDraw.DISTINCT, "how targets are drawn")
     order: Order = setting(Order.BALL_FIRST, "what a step goes back into first, the ball or the pixel bounds")
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 def draw_targets(

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.base.errors import ExpungeWarning, OutputError
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.base.tensors import write_tensors
 from expunge.compute.context import Context
 from expunge.compute.seeds import seeded_generator
@@ -34,16 +34,13 @@ NO_STATISTICS = "the classifier has no BatchNorm statistics to invert: dead leav
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inversion:
+class Inversion(Settings):
     """Settings of the inversion; Adam on pixels, from dead leaves, each image toward a random class."""
 
     steps: int = setting(60, "Adam steps on each batch of inverted images", at_least=1)
     rate: float = setting(0.03, "Adam step size, as a share of the pixel range", above=0)
     class_weight: float = setting(0.3, "weight of the cross-entropy to a random class", at_least=0)
     smoothness: float = setting(0.2, "weight of the mean absolute difference of neighbouring pixels", at_least=0)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 def has_batchnorm(classifier: Classifier) -> bool:

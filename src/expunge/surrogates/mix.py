@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.models.classifier import Classifier
 from expunge.surrogates.adversarial import make_adversarial_pool
@@ -24,7 +24,7 @@ LEAVES_OF_LARGE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SurrogateMix:
+class SurrogateMix(Settings):
     """How many surrogates of each kind; a number that is left open follows from the image size and the classifier."""
 
     mixes: int | None = setting(None, "mixes of forget rows and inverted images; 2,000, or 384 if large", at_least=0)
@@ -36,9 +36,6 @@ class SurrogateMix:
     folder: str | None = setting(None, "a folder of unlabelled images of your own")
     inversion: Inversion = field(default_factory=Inversion)
     attack: Attack = field(default_factory=lambda: Attack(radius=1.0, step_size=0.25, steps=20))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 def draw_surrogates(

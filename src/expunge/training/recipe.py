@@ -6,7 +6,7 @@ from math import cos, floor, pi
 
 import torch
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.runtime import Precision
 from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode
@@ -49,7 +49,7 @@ class MemoryFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class Training(Settings):
     """Settings of training for a number of epochs."""
 
     epochs: int = setting(10, "passes over the images", at_least=1)
@@ -62,9 +62,6 @@ class Training:
     algorithm: Algorithm = setting(Algorithm.SGD, "what turns gradients into steps")
     batchnorm: BatchNormMode = setting(BatchNormMode.BATCH, "BatchNorm (and dropout) during training")
     augmentation: Augmentation = setting(Augmentation.FLIPS_AND_CROPS, "what is done to images in training")
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def rate(self, progress: float) -> float:
         """Return the step size for a share of the training that is done, 0..1.

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent, Objective, PartLoss, batches_in_turn, present_rows
@@ -32,7 +32,7 @@ from expunge.training.step import differentiate_pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class L2ULFaithful:
+class L2ULFaithful(Settings):
     """L2UL as released for CIFAR-10: ADV+IMP, with ADV alone and IMP alone as settings.
 
     L = L_UL n_f/(n_f + n_a) + L_ADV n_a/(n_f + n_a) + lambda L_IMP, by SGD until every row holds the goal, where L_UL
@@ -62,9 +62,6 @@ class L2ULFaithful:
     adversarial_batch: int = setting(256, "adversarial examples in a step (n_a)", at_least=1)
     importance_weight: float = setting(1.0, "weight of L_IMP (lambda); 0 leaves IMP out", at_least=0, spread=100)
     descent: Descent = field(default_factory=lambda: Descent(weight_decay=1e-4, batchnorm=BatchNormMode.BATCH))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent, Objective, endless_batches, present_rows
@@ -32,7 +32,7 @@ from expunge.training.step import Pass, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class L2UL:
+class L2UL(Settings):
     """L = (w n_f L_UL + n_a L_ADV + (n_f + n_a) lambda L_IMP) / (w n_f + n_a), until every row holds the goal.
 
     w is 1 in the paper; here it grows by `growth` a step, so that rows that the regularisers hold back get through in
@@ -62,9 +62,6 @@ class L2UL:
     margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0, spread=4)
     growth: float = setting(1.01, "factor by which the weight of the unlearning loss grows each step", at_least=1)
     descent: Descent = field(default_factory=lambda: Descent(algorithm=Algorithm.ADAM, learning_rate=5e-4))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

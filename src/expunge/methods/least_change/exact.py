@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remaining
 from expunge.methods.least_change.jacobian import Constraints, make_jacobian
 from expunge.methods.least_change.quadratic import solve_multipliers
@@ -18,7 +18,7 @@ CLOSING_STEPS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exact:
+class Exact(Settings):
     """Settings of exact forgetting, where the rows as they are are the constraints."""
 
     steps: int | None = setting(None, "steps that lower the cost; 50, or 24 for images above 64 x 64", at_least=1)
@@ -29,9 +29,6 @@ class Exact:
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
     memory_gigabytes: float = setting(4.0, "memory for row gradients; more of them are made anew", above=0)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def resolve(self, pixels: int) -> "Exact":
         """Return these settings with the sizes that were left open chosen for images of so many pixels.

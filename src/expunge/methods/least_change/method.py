@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.processes import share_of
 from expunge.compute.runtime import Precision, Runtime
@@ -34,7 +34,7 @@ KEPT_OUT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeastChange:
+class LeastChange(Settings):
     """minimise 1/2 E|f(x) - f0(x)|^2 over surrogates, subject to gap + margin <= 0 for every row or most of its copies.
 
     Weights are written theta0 + W z, W the Kronecker-factored whitening of the surrogates' logit metric, so that a
@@ -62,9 +62,6 @@ class LeastChange:
     precision: Precision = setting(
         Precision.FLOAT32, "in what numbers layers compute gradients of surrogates and copies: float32, bfloat16, auto"
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.methods.layers import Layer
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm, remaining
 from expunge.methods.least_change.jacobian import Step
@@ -32,7 +32,7 @@ CLOSING_RISE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Robust:
+class Robust(Settings):
     """Settings of robust forgetting, where copies of the rows, drawn anew in each step, are to be forgotten."""
 
     steps: int | None = setting(None, "steps; 80, 120 for over 32 rows, 160 for over 128", at_least=1)
@@ -55,9 +55,6 @@ class Robust:
     margin: float = setting(0.5, "logits by which a copy is to be over its boundary", at_least=0)
     temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
     averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def resolve(self, rows: int, pixels: int) -> "Robust":
         """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.

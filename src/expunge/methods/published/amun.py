@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import ConcatImages, Images, TensorImages
@@ -27,14 +27,11 @@ SMALLEST_GRADIENT = 1e-10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NearestSearch:
+class NearestSearch(Settings):
     """How the nearest adversarial example of a row is looked for; radii are L2 norms in the units of the pixels."""
 
     first_radius: float = setting(0.04, "first radius (eps); doubled until the prediction flips", above=0)
     steps: int = setting(50, "gradient steps at each radius, each of a tenth of it", at_least=1)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers
@@ -31,7 +31,7 @@ from expunge.task.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BadTeacher:
+class BadTeacher(Settings):
     """Descend KL(random network || student) on D_f and KL(f0 || student) on a part of D_r, drawn together.
 
     Chundawat et al. 2023 (arXiv 2205.08096): Adam, one pass, 30% of D_r, no augmentation. As in their code, the loss is
@@ -59,9 +59,6 @@ class BadTeacher:
             augmentation=Augmentation.NONE,
         )
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

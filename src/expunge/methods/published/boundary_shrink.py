@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent
@@ -33,7 +33,7 @@ class NearestLabel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoundaryShrink:
+class BoundaryShrink(Settings):
     """SGD on CE(f(x), c), c the nearest label: the one that a step of signed gradient away from y leads to.
 
     Chen et al. 2023 (arXiv 2303.11570). As in their code, the image after the step is rounded to 8 bits, and a row
@@ -58,9 +58,6 @@ class BoundaryShrink:
     )
     nearest: NearestLabel = setting(NearestLabel.ANSWER, "whether a row's own label may be the nearest")
     descent: Descent = field(default_factory=lambda: plain_descent(1e-5, forget_batch=64))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

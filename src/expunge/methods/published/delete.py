@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent
@@ -21,7 +21,7 @@ from expunge.training.augmentation import Augmentation, augment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delete:
+class Delete(Settings):
     """SGD on KL(q || softmax f(x)), q the softmax of f0(x) with the logit of y at minus infinity.
 
     Zhou et al. 2025 (arXiv 2503.23751); the settings are theirs for CIFAR-10. Rows are mirrored and cropped anew in
@@ -42,9 +42,6 @@ class Delete:
 
     augmentation: Augmentation = setting(Augmentation.FLIPS_AND_CROPS, "what is done to rows in each step")
     descent: Descent = field(default_factory=lambda: plain_descent(1e-4, forget_batch=128))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Subset
@@ -28,7 +28,7 @@ FISHER_DAMPING = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IMU:
+class IMU(Settings):
     """SGD on -sum(w CE) / sum(w) + alpha ||head||_1, by the weights of the classifier's last layer (the head) alone.
 
     With g_i the gradient of row i's cross-entropy by the head before the edit, F the diagonal of the empirical Fisher
@@ -59,9 +59,6 @@ class IMU:
     )
     clip: float = setting(0.93, "quantile of the rows' weights that none exceeds", above=0, at_most=1)
     training: Training = field(default_factory=lambda: Training(batch_size=256))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

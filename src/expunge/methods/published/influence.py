@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, Subset
@@ -36,7 +36,7 @@ class Inverse(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Influence:
+class Influence(Settings):
     """theta + a H^-1 (g_f - g_r), H the Fisher matrix of D_r, for the change that leaving D_f out would make.
 
     g_f is the gradient of CE summed over D_f, over n, and g_r that of CE summed over D_r times k / (n (n - k)); D has n
@@ -63,9 +63,6 @@ class Influence:
     augmentation: Augmentation = setting(Augmentation.FLIPS_AND_CROPS, "what is done to the images")
     damping: float = setting(0.1, "damped: what is added to the diagonal of the Fisher matrix", above=0, spread=100)
     memory_gigabytes: float = setting(2.0, "damped: memory for the gradients; it may lower their number", above=0)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

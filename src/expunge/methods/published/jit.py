@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
@@ -23,7 +23,7 @@ SMALLEST = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JiT:
+class JiT(Settings):
     """SGD on the sum over rows of the mean of ||f(x) - f(x + xi)|| / ||xi|| over Gaussian xi, for one pass over D_f.
 
     Foster et al. 2024 (arXiv 2402.01401); reduction, noise and step as in their code. x is the normalised image, and
@@ -58,9 +58,6 @@ class JiT:
             augmentation=Augmentation.NONE,
         )
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

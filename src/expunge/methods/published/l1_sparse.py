@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
@@ -18,7 +18,7 @@ from expunge.task.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class L1Sparse:
+class L1Sparse(Settings):
     """SGD on CE(D_r) + g (1 - e/E) ||theta||_1, e the epoch counted from 0 and E their number.
 
     Jia et al. 2023 (arXiv 2304.04934), with the linearly decreasing schedule. g has to be tuned.
@@ -35,9 +35,6 @@ class L1Sparse:
 
     penalty: float = setting(5e-4, "weight of the L1 norm in the first epoch (g)", at_least=0, spread=30)
     training: Training = field(default_factory=lambda: Training(batch_size=256))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
@@ -26,7 +26,7 @@ from expunge.training.step import Pass, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MuMis:
+class MuMis(Settings):
     """SGD on the mean of ||d f_y / dx||^2 - ||d f_c / dx||^2, c a random wrong class, drawn anew for each row and step.
 
     x is what the network is given: pixels after normalisation. It ends with the first pass after which the norm of
@@ -62,9 +62,6 @@ class MuMis:
             augmentation=Augmentation.NONE,
         )
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

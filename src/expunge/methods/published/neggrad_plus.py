@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch.nn.functional as F
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
@@ -19,7 +19,7 @@ from expunge.training.trainer import draw_batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NegGradPlus:
+class NegGradPlus(Settings):
     """SGD on a CE(D_r) - (1 - a) CE(D_f), for epochs of D_r.
 
     Kurmanji et al. 2023 (arXiv 2302.09880), with what their code sets for CIFAR-10 and 100 rows. The rows go through
@@ -45,9 +45,6 @@ class NegGradPlus:
             epochs=5, momentum=0.0, weight_decay=0.0, batch_size=32, augmentation=Augmentation.NONE
         )
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

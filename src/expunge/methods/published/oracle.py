@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent, Objective, batches_in_turn, present_rows
@@ -20,7 +20,7 @@ from expunge.task.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Oracle:
+class Oracle(Settings):
     """SGD on L_UL(D_f) + CE(D_r) until every row holds the goal: fine-tuning, not retraining.
 
     The upper baseline of Cha et al. 2024 (arXiv 2301.11578), as their released code runs it (on UTKFace; they released
@@ -46,9 +46,6 @@ class Oracle:
     descent: Descent = field(
         default_factory=lambda: Descent(weight_decay=1e-4, batchnorm=BatchNormMode.BATCH, forget_batch=128)
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import ConcatImages, Images
@@ -31,7 +31,7 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RandomLabel:
+class RandomLabel(Settings):
     """SGD on CE: each epoch first the rows of D_f, each under a random label, its own possible, and then D_r.
 
     Graves et al. 2021 (arXiv 2010.10981), as in the code of Fan et al. 2024 (arXiv 2310.12508). The labels are drawn
@@ -49,9 +49,6 @@ class RandomLabel:
 
     order: Order = setting(Order.ROWS_FIRST, "in which order an epoch goes through the rows and the retain data")
     training: Training = field(default_factory=lambda: Training(batch_size=256))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import endless_batches
@@ -42,16 +42,13 @@ class GradientInput(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedAttack:
+class SignedAttack(Settings):
     """Settings of the attack whose answers the rows learn: signed gradient steps up their cross-entropy."""
 
     steps: int = setting(3, "signed gradient steps", at_least=1)
     step_size: float = setting(4 / 255, "length of a step per pixel, as a share of the pixel range", above=0)
     radius: float = setting(32 / 255, "how far a pixel may move, as a share of the pixel range", above=0)
     gradients: GradientInput = setting(GradientInput.PIXELS, "what the network is given where gradients are taken")
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def perturb(
         self, classifier: Classifier, x: Float[Tensor, "b c h w"], y: Int[Tensor, " b"]
@@ -80,7 +77,7 @@ class SignedAttack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruago:
+class Ruago(Settings):
     """Descend a CE(f, q) on D_f plus b times the sum of v KL(f0 || f) over synthetic images, hard ones later.
 
     q is the softmax of f0 at a row's adversarial image. KL is at temperature T and times T^2, and each image's is
@@ -127,9 +124,6 @@ class Ruago:
             augmentation=Augmentation.NONE,
         )
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

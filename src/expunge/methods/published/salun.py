@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
@@ -24,7 +24,7 @@ from expunge.training.augmentation import augment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SalUn:
+class SalUn(Settings):
     """Random label on the half of the weights whose |gradient of CE(D_f)| is largest; all others stay bit for bit.
 
     Fan et al. 2024 (arXiv 2310.12508). As in their code, the gradient is that of augmented rows in eval mode, and
@@ -43,9 +43,6 @@ class SalUn:
     salient_share: float = setting(0.5, "share of the weights that may change", above=0, at_most=1, spread=2)
     order: Order = setting(Order.ROWS_FIRST, "in which order an epoch goes through the rows and the retain data")
     training: Training = field(default_factory=lambda: Training(learning_rate=1.3e-2, batch_size=256))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting
+from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
@@ -26,7 +26,7 @@ from expunge.task.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scrub:
+class Scrub(Settings):
     """Each epoch first raises KL(teacher || student) on D_f, then lowers b KL(teacher || student) + g CE on D_r.
 
     The teacher is the classifier as it was; the optimiser holds the student only. Kurmanji et al. 2023 (arXiv
@@ -53,9 +53,6 @@ class Scrub:
     training: Training = field(
         default_factory=lambda: Training(epochs=3, learning_rate=5e-4, batch_size=256, augmentation=Augmentation.NONE)
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import ConcatImages, Images
@@ -21,7 +21,7 @@ from expunge.task.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SSD:
+class SSD(Settings):
     """Where I_f > a I_D, theta becomes theta min(l I_D / I_f, 1); I is the mean over batches of the squared gradient.
 
     Foster et al. 2024 (arXiv 2308.07707). D is all of the training data.
@@ -43,9 +43,6 @@ class SSD:
     dampening: float = setting(1.0, "factor of I_D / I_f that the weight is scaled with (lambda)", above=0, spread=10)
     batch_size: int = setting(128, "images whose mean loss has the gradient that is squared", at_least=1)
     rows: int | None = setting(None, "training rows that I_D is measured on, drawn at random; none: all", at_least=1)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

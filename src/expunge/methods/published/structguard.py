@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.base.errors import SettingsError
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import present_rows
@@ -53,7 +53,7 @@ class Projection(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StructGuard:
+class StructGuard(Settings):
     """L = w_f L_del + w_a L_ret + L_align + lambda L_reg + mu L_head, by plain SGD on the classifier and a projector.
 
     The projector p is an MLP before the head, trained from random weights. L_del is -CE of the rows without it, L_ret
@@ -105,9 +105,6 @@ class StructGuard:
     )
     head_weight: float = setting(1e-3, "weight of L_head (mu)", at_least=0)
     passes: int = setting(101, "passes over the adversarial examples at most", at_least=1)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from expunge.base.errors import SettingsError
-from expunge.base.settings import check_settings, setting, to_mapping
+from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
@@ -28,7 +28,7 @@ from expunge.task.task import Strength, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZSPAG:
+class ZSPAG(Settings):
     """SGD on CE(f(x), c) in which each layer's gradient G becomes G - G U U', until no row answers with its label.
 
     Three steps, as the abstract and figure 1 of Chen, Zhu, Yu and Zhou 2025 (IJCAI, arXiv 2507.21738) name them:
@@ -59,9 +59,6 @@ class ZSPAG:
     learning_rate: float = setting(0.04, "SGD step size", above=0, spread=30)
     forget_batch: int = setting(512, "forget rows in a step", at_least=1)
     passes: int = setting(1000, "passes over the forget set at most", at_least=1)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
