@@ -1,4 +1,4 @@
-"""JiT: make the classifier smooth around the rows, so that it no longer knows them better than their surroundings."""
+"""JiT: make the classifier smooth around the forget set, so that these images are known no better than others near them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
