@@ -1,4 +1,4 @@
-"""JiT: make the classifier smooth around the forget set, so that these images are known no better than others near them."""
+"""JiT: make the classifier smooth around the forget set, so that it is known no better than its surroundings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
