@@ -151,8 +151,9 @@ def test_the_example_of_the_readme_prints_what_it_says(tmp_path, monkeypatch, ca
 def commands(page):
     """Return the words of every command that begins with expunge, in blocks of code and in backticks."""
     text = read(page)
-    indented = re.findall(r"^    .*\S.*$", text, flags=re.MULTILINE)
-    code = indented + re.findall(r"^```(?:sh)?\n(.*?)^```", text, flags=re.S | re.M)
+    code = re.findall(r"^    .*\S.*$", text, flags=re.MULTILINE) + re.findall(
+        r"^```(?:sh)?\n(.*?)^```", text, re.S | re.M
+    )
     lines = "\n".join(code).replace("\\\n", " ").splitlines()
     lines = [re.sub(r"^.*; do (.*); done$", r"\1", line.strip()) for line in lines]
     mentioned = [f"{span} VALUE" if re.search(r" --[a-z-]+$", span) else span for span in spans(page)]

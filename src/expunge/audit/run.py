@@ -1,4 +1,4 @@
-"""An audit from beginning to end: gather, compute, write."""
+"""An audit from beginning to end: measure, compute, write."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What a job works on: the classifier, the images, the rows to forget, and the rows to measure on."""
+"""What a job works on: the classifier, the images, the forget set, and the images to measure on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""One edit in a row of them: it forgets new rows, and earlier ones that came back, on the classifier left by the last.
+"""One edit in a row of them: it forgets new images, and earlier ones that came back, on the newest classifier.
 
 Streams of requests in `expunge.bench` and the ledger in `expunge.requests` both edit with `forget_next`; what they do
 about earlier rows, and when they look for them, is theirs.

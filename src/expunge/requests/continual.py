@@ -1,4 +1,4 @@
-"""One edit that forgets new rows and keeps earlier ones forgotten."""
+"""One edit that forgets new images and keeps earlier ones forgotten."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

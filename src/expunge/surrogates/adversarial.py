@@ -1,4 +1,4 @@
-"""Adversarial examples of the forget rows as surrogates: the paper's ADV set (Cha et al. 2024, arXiv 2301.11578)."""
+"""Adversarial examples of the forget set as surrogates: the paper's ADV set (Cha et al. 2024, arXiv 2301.11578)."""
 
 from dataclasses import dataclass
 

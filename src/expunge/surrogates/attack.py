@@ -1,4 +1,4 @@
-"""Targeted L2-PGD: images beside a forget row that the classifier already takes for another class.
+"""Targeted L2-PGD: images beside a forgotten image that the classifier already takes for another class.
 
 They stand in for the data of the other classes (Cha et al. 2024, arXiv 2301.11578, section 3.2).
 """

@@ -1,4 +1,4 @@
-"""Spliced images: two whole forget rows, turned, shifted or recoloured, that pass into each other along a soft edge.
+"""Spliced images: two forgotten images, turned, shifted or recoloured, that pass into each other along a soft edge.
 
 They are as sharp as real images. Of all surrogates that the rows alone allow, what an edit does to them is most like
 what it does to real images: the more natural they look, the less a network can tell them by their making from the

@@ -1,4 +1,4 @@
-"""What "forgotten" means, row by row.
+"""What "forgotten" means, image by image.
 
 A goal speaks of one label a row: the label to leave (`Misclassify`) or the label to reach (`Relabel`).
 Everything else follows from the gap, the distance of a row's logits to the nearest boundary that it must cross.

@@ -1,4 +1,4 @@
-"""What only a full audit gathers: features, noised copies, likeness of layers, relearning, and pictures of planes."""
+"""What only a full audit measures: features, noised copies, likeness of layers, relearning, and pictures of planes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

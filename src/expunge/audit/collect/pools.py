@@ -1,4 +1,4 @@
-"""Other classifiers to compare with: shadow classifiers, trained on some of the rows, and retrained ones, on none."""
+"""Other classifiers to compare with: shadow classifiers saw some of the forget set, retrained ones none of it."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""How soon forgotten rows come back when the classifier is trained on, on other images."""
+"""How soon forgotten images come back when the classifier is trained on, on other images."""
 
 from dataclasses import dataclass
 

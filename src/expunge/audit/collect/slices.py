@@ -1,4 +1,4 @@
-"""Planes through decision boundaries: what is predicted around a forgotten row, before and after."""
+"""Planes through decision boundaries: what is predicted around a forgotten image, before and after."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The figures of distance to a classifier that never saw the rows, and of what goes on inside."""
+"""The figures of distance to a classifier that never saw the forget set, and of what goes on inside."""
 
 from collections.abc import Callable, Mapping
 

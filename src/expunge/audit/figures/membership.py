@@ -1,4 +1,4 @@
-"""The figures of membership: can forgotten rows be told from rows that were never seen?"""
+"""The figures of membership: can forgotten images be told from images that were never seen?"""
 
 from collections.abc import Callable
 

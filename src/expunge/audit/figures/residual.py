@@ -1,4 +1,4 @@
-"""The figures of residual knowledge: what is left of the forgotten rows in copies of them with a little noise."""
+"""The figures of residual knowledge: what is left of forgotten images in copies of them with a little noise."""
 
 from collections.abc import Callable
 

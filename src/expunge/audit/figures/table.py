@@ -1,4 +1,4 @@
-"""All figures of an audit, computed from what was gathered."""
+"""All figures of an audit, computed from what was measured."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""KLOM: do margins over several edited classifiers spread as they do over classifiers that never saw the rows?"""
+"""KLOM: do margins over several edited classifiers spread as over classifiers that never saw the forget set?"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Simple membership attacks: can forgotten rows be told from images that the classifier never saw?
+"""Simple membership attacks: can forgotten images be told from images that the classifier never saw?
 
 They look at a population, not at a row, and are weak: that they find nothing shows little.
 """

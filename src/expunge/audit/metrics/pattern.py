@@ -1,4 +1,4 @@
-"""Where the forgotten rows went: label against new answer, and what their runner-up classes lead one to expect."""
+"""Where the forgotten images went: label against new answer, and what their second choices lead one to expect."""
 
 import numpy as np
 from jaxtyping import Int

@@ -1,4 +1,4 @@
-"""What metrics are computed from: answers of two classifiers on the same images, row by row."""
+"""What metrics are computed from: answers of two classifiers to the same images, image by image."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Residual knowledge: are copies of a forgotten row with a little noise recognised more often than they should be?"""
+"""Residual knowledge: are noised copies of a forgotten image recognised more often than they should be?"""
 
 import numpy as np
 from jaxtyping import Float, Int

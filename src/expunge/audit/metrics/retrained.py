@@ -1,4 +1,4 @@
-"""How far an edited classifier is from those that were trained without the rows."""
+"""How far an edited classifier is from those that were trained without the forget set."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Strong membership attacks, from classifiers of the same kind that are known to have seen a row or not."""
+"""Strong membership attacks, from classifiers of the same kind that are known to have seen an image or not."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What was gathered, in files: any figure can be computed again, or a new one, without classifiers and images."""
+"""What was measured, in files: any figure can be computed again, or a new one, without classifiers and images."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""L2UL: unlearn the rows while adversarial examples and weight importance hold everything else in place.
+"""L2UL: unlearn the forget set while adversarial examples and weight importance hold everything else in place.
 
 Cha, Cho, Hwang, Lee, Moon, Lee, "Learning to Unlearn: Instance-wise Unlearning for Pre-trained Classifiers",
 AAAI 2024, arXiv 2301.11578.

@@ -1,4 +1,4 @@
-"""Least change: of all weight changes that carry the rows over their boundaries, the one that changes answers least.
+"""Least change: the weight change that carries the forget set over its boundaries and changes answers least.
 
 The project's own method; docs/least_change.md derives it and says what was tried.
 """

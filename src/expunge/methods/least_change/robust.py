@@ -1,4 +1,4 @@
-"""Robust forgetting: fresh copies of the rows are pushed over their boundaries with as much weight as it takes."""
+"""Robust forgetting: fresh transformed copies are pushed over their boundaries with as much weight as it takes."""
 
 import math
 from collections.abc import Mapping

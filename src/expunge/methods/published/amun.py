@@ -1,4 +1,4 @@
-"""AMUN: fine-tune on the rows together with the nearest images that the classifier takes for something else."""
+"""AMUN: fine-tune on the forget set together with the nearest images that the classifier takes for something else."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Bad teacher: a student that learns the rows to forget from a network that knows nothing."""
+"""Bad teacher: a student learns the forget set from a network that knows nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

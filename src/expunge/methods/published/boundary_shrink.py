@@ -1,4 +1,4 @@
-"""Boundary shrink: push each row into the class that lies nearest to it."""
+"""Boundary shrink: push each image into the class that lies nearest to it."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

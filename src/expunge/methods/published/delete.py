@@ -1,4 +1,4 @@
-"""DELETE: distil the classifier's own answers with the row's label taken out."""
+"""DELETE: distil the classifier's own answers with the image's label taken out."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

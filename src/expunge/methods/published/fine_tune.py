@@ -1,4 +1,4 @@
-"""Fine-tune: go on training without the forget rows, and hope that they fade."""
+"""Fine-tune: go on training without the forget set, and hope that it fades."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""IMU: gradient ascent on the last layer, in which the rows count the more, the more they influence the forgetting."""
+"""IMU: gradient ascent on the last layer; images count the more, the more they influence the forgetting."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

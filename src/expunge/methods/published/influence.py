@@ -1,4 +1,4 @@
-"""Influence unlearning: one step away from the rows, by an inverse of the Fisher matrix of the retain data."""
+"""Influence unlearning: one step away from the forget set, by an inverse of the Fisher matrix of the retain data."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""JiT: make the classifier smooth around the rows, so that it no longer knows them better than their surroundings."""
+"""JiT: make the classifier smooth around the forget set, so that it is known no better than its surroundings."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

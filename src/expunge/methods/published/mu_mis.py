@@ -1,4 +1,4 @@
-"""MU-Mis: take back the sensitivity to the rows that training has built up."""
+"""MU-Mis: take back the sensitivity to the forget set that training has built up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Negative gradient: climb the rows' cross-entropy and nothing else. The baseline of every comparison."""
+"""Negative gradient: climb the forget set's cross-entropy and nothing else. The baseline of every comparison."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""NegGrad+: descend on the retain data and climb on the rows to forget at once."""
+"""NegGrad+: descend on the retain data and climb on the forget set at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

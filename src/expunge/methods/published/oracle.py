@@ -1,4 +1,4 @@
-"""Oracle: climb on the rows while training on all the rest; what a method without retain data can hope for."""
+"""Oracle: climb on the forget set while training on the rest; what a method without retain data can hope for."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Descent on the forget rows alone, for the baselines that regularise nothing.
+"""Descent on the forget set alone, for the baselines that regularise nothing.
 
 BatchNorm trains, as in their authors' code: with frozen statistics the same rates ruin a small network in a few steps.
 """

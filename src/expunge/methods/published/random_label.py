@@ -1,4 +1,4 @@
-"""Random label: train the rows to forget on random labels and the rest on its own."""
+"""Random label: train the forget set on random labels, and the rest on its own."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

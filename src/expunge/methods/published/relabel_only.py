@@ -1,4 +1,4 @@
-"""Relabel only: train the rows toward a wrong or corrected label and nothing else."""
+"""Relabel only: train the forget set toward wrong or corrected labels, and nothing else."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Retrain: from scratch, without the rows to forget. The reference for "as if never seen"."""
+"""Retrain: from scratch, without the forget set. The reference for "as if never seen"."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

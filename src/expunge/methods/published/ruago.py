@@ -1,4 +1,4 @@
-"""RUAGO: learn adversarial answers for the rows, and the old answers on images made from the classifier."""
+"""RUAGO: learn adversarial answers for the forget set, and the old answers on images made from the classifier."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""SalUn: random labels, learnt only by the weights that matter for the rows."""
+"""SalUn: random labels, learnt only by the weights that matter for the forget set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

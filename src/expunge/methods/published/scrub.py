@@ -1,4 +1,4 @@
-"""SCRUB: a student that disobeys its teacher on the rows to forget and follows it on the rest."""
+"""SCRUB: a student that disobeys its teacher on the forget set and follows it on the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

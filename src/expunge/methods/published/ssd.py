@@ -1,4 +1,4 @@
-"""SSD: dampen the weights that matter far more for the rows than for the rest."""
+"""SSD: dampen the weights that matter far more for the forget set than for the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

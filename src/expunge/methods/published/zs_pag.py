@@ -1,4 +1,4 @@
-"""ZS-PAG: relabel the rows as helps the others most, by steps that leave adversarial stand-ins' subspaces alone."""
+"""ZS-PAG: relabel each image as helps the others most, by steps that leave the subspaces of stand-ins alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
