@@ -64,6 +64,15 @@ def trained():
     return classifier
 
 
+@pytest.fixture(autouse=True)
+def _trained_stays_as_it_is(request):
+    """Fail a test that changes the shared classifier, its running statistics among it."""
+    shared = request.getfixturevalue("trained") if "trained" in request.fixturenames else None
+    before = None if shared is None else shared.sha256()
+    yield
+    assert shared is None or shared.sha256() == before, "this test changed the shared classifier"
+
+
 @pytest.fixture
 def classifier(trained):
     """Return a copy of the trained classifier that a test may do with what it likes."""
