@@ -107,16 +107,16 @@ def test_without_batchnorm_there_is_nothing_to_fold():
     assert torch.equal(fold_batchnorm(classifier, X)(X), classifier(X))
 
 
-def test_shared_modules_are_neither_copied_nor_folded_and_the_rest_is(trained, rows):
-    edited = [part for part in trained.module.modules() if isinstance(part, (nn.Conv2d, nn.Linear))][-2:]
-    folded = fold_batchnorm(trained, rows.x, sharing=edited)
-    assert 0 < count_norms(folded) < count_norms(trained)
+def test_shared_modules_are_neither_copied_nor_folded_and_the_rest_is(classifier, rows):
+    edited = [part for part in classifier.module.modules() if isinstance(part, (nn.Conv2d, nn.Linear))][-2:]
+    folded = fold_batchnorm(classifier, rows.x, sharing=edited)
+    assert 0 < count_norms(folded) < count_norms(classifier)
     own = {id(weight) for part in edited for weight in part.parameters()}
     assert {id(weight) for weight in folded.module.parameters() if weight.requires_grad} == own
     with torch.no_grad():
         for part in edited:
             part.weight.mul_(1.5)
-    torch.testing.assert_close(folded(rows.x), trained(rows.x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(folded(rows.x), classifier(rows.x), rtol=1e-4, atol=1e-5)
 
 
 class Viewing(nn.Module):
