@@ -24,7 +24,10 @@ MACHINE = {"cores": 2, "threads": 1, "at_a_time": 1}
 
 
 @pytest.fixture
-def cells_of(tmp_path):
+def cells_of(tmp_path, monkeypatch):
+    """Return a function that makes the cells of a grid, as long as the method's code is at its first revision."""
+    monkeypatch.setattr(METHODS["l2ul"], "revision", 1)
+
     def make(name="grid", runs="runs", **changes):
         path = tmp_path / f"{name}.toml"
         path.write_text(tomli_w.dumps({**BASE, **changes}))
