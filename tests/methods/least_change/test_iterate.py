@@ -13,11 +13,13 @@ from expunge.task.evaluation import compute_logits
 
 @pytest.fixture
 def surrogates():
-    return torch.rand(24, 3, 8, 6, generator=torch.Generator().manual_seed(3))
+    return torch.rand(24, 3, 8, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
 @pytest.fixture
 def objective(classifier, surrogates):
+    """Return the objective in double precision: differences along a step are then those of the function."""
+    classifier.module.double()
     context = Context(Runtime(batch_size=7))
     layers = find_layers(classifier, surrogates)
     generator = torch.Generator().manual_seed(0)
@@ -27,7 +29,7 @@ def objective(classifier, surrogates):
 
 def draw_step(objective, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(layer.shape, generator=generator) for layer in objective.layers]
+    return [torch.randn(layer.shape, generator=generator, dtype=torch.float64) for layer in objective.layers]
 
 
 def scaled(step, factor):
@@ -36,7 +38,7 @@ def scaled(step, factor):
 
 def test_the_gradient_tells_how_the_objective_changes_along_a_step(objective, surrogates):
     logits, iterate = compute_logits(objective.classifier, surrogates), Iterate(objective, 0.0)
-    start, step = scaled(draw_step(objective, 1), 5e-2), scaled(draw_step(objective), 3e-4)
+    start, step = scaled(draw_step(objective, 1), 5e-2), scaled(draw_step(objective), 1e-7)
     values = []
     for sign in (1, -1):
         iterate.write([a + sign * b for a, b in zip(start, step, strict=True)])
@@ -44,8 +46,8 @@ def test_the_gradient_tells_how_the_objective_changes_along_a_step(objective, su
     iterate.write(start)
     value, gradient = objective.gradient(surrogates, logits)
     slope = sum(float((a.double() * b.double()).sum()) for a, b in zip(gradient, step, strict=True))
-    assert float(values[0] - values[1]) / 2 == pytest.approx(slope, rel=2e-2)
-    assert value == pytest.approx(float(values[0] + values[1]) / 2, rel=1e-2)
+    assert float(values[0] - values[1]) / 2 == pytest.approx(slope, rel=1e-4)
+    assert value == pytest.approx(float(values[0] + values[1]) / 2, rel=1e-6)
 
 
 def test_the_curvature_is_what_a_small_step_does_to_the_answers(objective, surrogates):
