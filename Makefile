@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-QUICK := src tests/base tests/compute tests/data tests/docs tests/golden tests/methods tests/models tests/report tests/surrogates tests/task tests/test_architecture.py
+QUICK := tests/base tests/compute tests/docs tests/golden tests/report tests/surrogates tests/task tests/methods/test_engine.py tests/methods/test_unlearn.py tests/test_architecture.py
 
 .PHONY: help demo demo-seeds quick test check check-processors format clean
 
