@@ -88,13 +88,11 @@ def compute_whitening(
         return inputs + gradients
 
     with context.phase("curvature", total=len(surrogates)) as advance:
-        at_once = images_at_once(surrogates)
-        totals = context.sharing.map_sum(len(surrogates), add_up, at_once=at_once, among=ALONE)
+        totals = context.sharing.map_sum(len(surrogates), add_up, at_once=images_at_once(surrogates), among=ALONE)
     # what is drawn depends on the parts, and a process that has halved them must not have other coordinates
     totals = [context.sharing.processes.agree(total) for total in totals]
     factors = [_inverse_factor(total / len(surrogates), damping) for total in totals]
-    inputs, gradients = factors[: len(layers)], factors[len(layers) :]
-    return Whitening(tuple(factor.mT.contiguous() for factor in gradients), tuple(inputs))
+    return Whitening(tuple(each.mT.contiguous() for each in factors[len(layers) :]), tuple(factors[: len(layers)]))
 
 
 def draw_contrast(logits: Float[Tensor, "b classes"], generator: torch.Generator) -> Float[Tensor, "b classes"]:

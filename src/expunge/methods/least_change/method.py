@@ -83,14 +83,8 @@ class LeastChange(Settings):
             fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
             measured = torch.cat([fresh, measured[: max(1, CURVATURE_SURROGATES - spliced)]])
         fast = fold_batchnorm(working, rows[:2], sharing=[layer.module for layer in layers])
-        whitening = compute_whitening(
-            fast,
-            layers,
-            measured,
-            damping=self.damping,
-            generator=task.generator("curvature"),
-            context=context,
-        )
+        draw = task.generator("curvature")
+        whitening = compute_whitening(fast, layers, measured, damping=self.damping, generator=draw, context=context)
         objective = Objective(fast, layers, whitening, context, self.precision)
         logits = _answers(reference, surrogates, context)
         problem = Problem(task, context, objective, Iterate(objective, self.momentum), surrogates, logits, self.rate)
@@ -102,8 +96,8 @@ class LeastChange(Settings):
         limit = solver.steps + solver.closing_steps
         plan = Plan(self.name, to_mapping(resolved), working, solver.take_step, limit, least_steps=solver.steps)
         edit = edit_until_goal(task, plan, context)
-        expected = measure_expected_cost(reference, edit.classifier.to(runtime.device), unseen, context.sharing)
-        return replace(edit, expected=expected)
+        edited = edit.classifier.to(runtime.device)
+        return replace(edit, expected=measure_expected_cost(reference, edited, unseen, context.sharing))
 
 
 def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, "n k"]:
