@@ -17,12 +17,12 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import TensorImages
 from expunge.methods.l2ul import released as l2ul_released
-from expunge.methods.l2ul.released import compute_released_importance, order_examples
+from expunge.methods.l2ul.released import compute_released_importance
 from expunge.methods.published import oracle, plain
 from expunge.methods.unlearn import make_method
 from expunge.surrogates import adversarial as pools
 from expunge.surrogates import attack as adversarial
-from expunge.surrogates.adversarial import make_adversarial_pool
+from expunge.surrogates.adversarial import make_adversarial_pool, order_in_rounds
 from expunge.task.task import Task
 
 RELEASED = ("l2ul-adv", "l2ul-adv-imp")
@@ -46,7 +46,7 @@ def three_steps(monkeypatch):
 def their_draws(monkeypatch):
     """Let the attack start from their noise, toward their targets."""
     golden = read_golden("l2ul-attack")
-    order = order_examples(8, 2, golden["settings"]["descent"]["forget_batch"])
+    order = order_in_rounds(8, 2, golden["settings"]["descent"]["forget_batch"])
     targets = torch.empty(16, dtype=torch.int64)
     targets[order] = torch.tensor(golden["draws"]["targets"])
     numbers, own_places = count(), order.argsort()

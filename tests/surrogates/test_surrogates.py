@@ -8,6 +8,7 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Bounds, Classifier
+from expunge.surrogates.adversarial import order_in_rounds
 from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import CACHE_VARIABLE, Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mix import SurrogateMix, draw_surrogates
@@ -184,3 +185,14 @@ def test_a_folder_without_or_with_broken_images_is_an_error(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.png.*an image that can be read"):
         load_surrogate_folder(str(tmp_path), SHAPE, Bounds())
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 99])
+def test_examples_come_round_by_round_for_each_batch_of_rows(batch):
+    expected = [
+        4 * row + target
+        for start in range(0, 5, batch)
+        for target in range(4)
+        for row in range(start, min(start + batch, 5))
+    ]
+    assert order_in_rounds(5, 4, batch).tolist() == expected

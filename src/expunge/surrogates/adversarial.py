@@ -53,6 +53,18 @@ def make_adversarial_pool(classifier: Classifier, task: Task, attack: Attack, co
     return AdversarialPool(x, wanted, logits)
 
 
+def order_in_rounds(rows: int, targets_per_row: int, batch: int) -> Int[Tensor, " n"]:
+    """Return the numbers of the adversarial examples (row * n + target) round by round for each batch of rows.
+
+    The order of L2UL's released code: each row of a batch once for the first target, then for the second, and so on.
+
+    >>> order_in_rounds(3, 2, batch=2).tolist()
+    [0, 2, 1, 3, 4, 5]
+    """
+    rounds = torch.arange(targets_per_row).unsqueeze(1)
+    return torch.cat([(part * targets_per_row + rounds).flatten() for part in torch.arange(rows).split(batch)])
+
+
 def _exchange(x: Tensor | FileImages, context: Context) -> None:
     """Give every process the examples that the others have made; those that are not its own are still 0.
 

@@ -7,10 +7,10 @@ from expunge.base.settings import to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent
-from expunge.methods.l2ul.released import L2ULFaithful, compute_released_importance, order_examples
+from expunge.methods.l2ul.released import L2ULFaithful, compute_released_importance
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.modes import BatchNormMode, editing
-from expunge.surrogates.adversarial import make_adversarial_pool
+from expunge.surrogates.adversarial import make_adversarial_pool, order_in_rounds
 from expunge.surrogates.attack import Attack, Order, Start, TargetDraw
 from expunge.task.task import Limits, Task
 
@@ -42,24 +42,13 @@ def test_the_defaults_are_the_authors():
     )
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3, 5, 99])
-def test_examples_come_round_by_round_for_each_batch_of_rows(batch):
-    expected = [
-        4 * row + target
-        for start in range(0, 5, batch)
-        for target in range(4)
-        for row in range(start, min(start + batch, 5))
-    ]
-    assert order_examples(5, 4, batch).tolist() == expected
-
-
 def test_the_first_losses_are_those_of_two_passes(trained, rows):
     """Each batch is normalised by its own statistics: six rows, and the first eight of eighteen examples."""
     task = Task.create(trained, rows)
     pool = make_adversarial_pool(trained.frozen_copy(), task, ATTACK, Context(Runtime()))
     method = L2ULFaithful(attack=ATTACK, adversarial_batch=8, descent=DESCENT)
     losses = unlearn(trained, rows, method=method, limits=Limits(steps=1)).trace[0].losses
-    first = order_examples(6, 3, 6)[:8]
+    first = order_in_rounds(6, 3, 6)[:8]
     twin = trained.copy()
     with editing(twin.module, BatchNormMode.BATCH):
         beside = F.cross_entropy(twin(pool.x[first]), pool.targets[first])

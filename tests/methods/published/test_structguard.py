@@ -5,16 +5,10 @@ from torch import nn
 
 from expunge.base.errors import OutputError, SettingsError
 from expunge.data.forget import ForgetSet
+from expunge.methods.published.anchors import Structure, draw_anchors, draw_mix, misalign
 from expunge.methods.published.head import find_head
 from expunge.methods.published.projector import Projector, add_projector, drop_projector
-from expunge.methods.published.structguard import (
-    Structure,
-    draw_anchors,
-    draw_mix,
-    elastic_net,
-    misalign,
-    order_in_rounds,
-)
+from expunge.methods.published.structguard import elastic_net
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.task.task import Limits, StopReason
@@ -37,17 +31,6 @@ def test_drawn_anchors_have_the_cosine_that_was_asked(cosine):
 def test_columns_of_the_mix_have_length_1():
     mix = draw_mix(5, 7, torch.Generator().manual_seed(0))
     torch.testing.assert_close(mix.norm(dim=0), torch.ones(7))
-
-
-def test_examples_come_in_rounds_of_each_batch_of_rows():
-    rows, targets, batch = 5, 3, 2
-    expected = [
-        row * targets + turn
-        for start in range(0, rows, batch)
-        for turn in range(targets)
-        for row in range(start, min(start + batch, rows))
-    ]
-    assert order_in_rounds(rows, targets, batch).tolist() == expected
 
 
 def test_places_are_cosines_with_the_anchors_averaged_over_positions():

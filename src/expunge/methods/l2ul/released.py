@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.settings import Settings, setting, to_mapping
@@ -24,7 +24,7 @@ from expunge.methods.protocol import Aim, Needs
 from expunge.models.classifier import Classifier
 from expunge.models.folding import choose_layout
 from expunge.models.modes import BatchNormMode
-from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool
+from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool, order_in_rounds
 from expunge.surrogates.attack import Attack, Order, Start, TargetDraw
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
@@ -69,7 +69,7 @@ class L2ULFaithful(Settings):
         original = choose_layout(task.classifier.to(runtime.device), task.forget_set.x[:2].to(runtime.device))
         working = original.copy()
         pool = make_adversarial_pool(original.frozen_copy(), task, self.attack, context)
-        order = order_examples(len(task.forget_set), self.attack.targets_per_row, self.descent.forget_batch)
+        order = order_in_rounds(len(task.forget_set), self.attack.targets_per_row, self.descent.forget_batch)
         batches = order.split(self.adversarial_batch) if len(order) else ()
         step = self.descent.make_step(working, self._make_objectives(task, working, pool, batches, context), context)
         limit = self.descent.passes * len(batches) or self.descent.count_steps(len(task.forget_set))
@@ -109,18 +109,6 @@ class L2ULFaithful(Settings):
         with own_global_generator(task):
             importance = compute_released_importance(working, x, self.descent, context)
         return hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
-
-
-def order_examples(rows: int, targets_per_row: int, batch: int) -> Int[Tensor, " n"]:
-    """Return the numbers of the adversarial examples (row * n + target) in the order in which the release makes them.
-
-    For each batch of rows it attacks each row once for the first target, then for the second, and so on.
-
-    >>> order_examples(3, 2, batch=2).tolist()
-    [0, 2, 1, 3, 4, 5]
-    """
-    rounds = torch.arange(targets_per_row).unsqueeze(1)
-    return torch.cat([(part * targets_per_row + rounds).flatten() for part in torch.arange(rows).split(batch)])
 
 
 def compute_released_importance(

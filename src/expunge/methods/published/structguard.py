@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -25,11 +25,12 @@ from expunge.compute.runtime import Runtime
 from expunge.methods.descent import present_rows
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Aim, Needs
+from expunge.methods.published.anchors import Structure, draw_anchors, draw_mix, misalign
 from expunge.methods.published.head import Head, find_head, forward_features
 from expunge.methods.published.projector import Projector, add_projector
 from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
-from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool
+from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool, order_in_rounds
 from expunge.surrogates.attack import Attack, Start, TargetDraw
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
@@ -162,65 +163,6 @@ class StructGuard(Settings):
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in found) or "none"
             raise SettingsError("anchors", f"one tensor of shape ({classes}, width)", shapes)
         return F.normalize(found[0].float(), dim=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """Where features lie among the anchors.
-
-    Args:
-        anchors: of length 1.
-        mix: a random projection of features from before the edit, where these are not as wide as anchors are long.
-    """
-
-    anchors: Float[Tensor, "classes m"]
-    mix: Float[Tensor, "d m"] | None
-
-    def place(self, features: Float[Tensor, "b *positions m"]) -> Float[Tensor, "b classes"]:
-        """Return the cosines of features, averaged over their positions, with the anchors."""
-        pooled = features.flatten(1, -2).mean(dim=1) if features.ndim > 2 else features
-        return F.normalize(pooled, dim=1) @ self.anchors.T
-
-    def place_original(self, features: Float[Tensor, "b *positions d"]) -> Float[Tensor, "b classes"]:
-        """Return the same of features from before the edit."""
-        return self.place(features if self.mix is None else features @ self.mix)
-
-
-def misalign(before: Float[Tensor, "b classes"], now: Float[Tensor, "b classes"]) -> Float[Tensor, ""]:
-    """Return L_align: 1 - the mean cosine of places before and now."""
-    return 1 - F.cosine_similarity(before, now, dim=1).mean()
-
-
-def draw_anchors(
-    classes: int, width: int, cosine: float, generator: torch.Generator
-) -> Float[Tensor, "classes {width}"]:
-    """Return random unit vectors, any two of which have about the same cosine.
-
-    Args:
-        classes: how many.
-        width: their length in numbers; the wider, the closer is the cosine to what is asked.
-        cosine: of any two, 0..1.
-        generator: on the CPU.
-    """
-    drawn = F.normalize(torch.randn(classes + 1, width, generator=generator), dim=1)
-    return F.normalize(cosine**0.5 * drawn[:1] + (1 - cosine) ** 0.5 * drawn[1:], dim=1)
-
-
-def draw_mix(width: int, length: int, generator: torch.Generator) -> Float[Tensor, "{width} {length}"]:
-    """Return a random projection whose columns have length 1."""
-    return F.normalize(torch.randn(width, length, generator=generator), dim=0)
-
-
-def order_in_rounds(rows: int, targets: int, batch: int) -> Int[Tensor, " n"]:
-    """Return numbers of examples (row * targets + target) as the release goes through them.
-
-    For each batch of rows, for each of the rounds, one example of each row.
-
-    >>> order_in_rounds(3, 2, 2).tolist()
-    [0, 2, 1, 3, 4, 5]
-    """
-    parts = torch.arange(rows * targets).view(rows, targets).split(batch)
-    return torch.cat([part.T.flatten() for part in parts])
 
 
 def elastic_net(weight: Tensor) -> Float[Tensor, ""]:
