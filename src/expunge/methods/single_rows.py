@@ -1,5 +1,6 @@
 """Row gradients of layers that are not what they seem: by `torch.func`, or by one pass for each row."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from expunge.methods.layers import Layer, Route
 from expunge.models.classifier import Classifier
@@ -54,7 +56,9 @@ def _by_function(classifier: Classifier, parameters: Sequence[Tensor], x: Tensor
         logits: Tensor = functional_call(classifier.module, values, (image.unsqueeze(0),))
         return (logits.squeeze(0) * of_logits).sum()
 
-    with torch.no_grad():  # no gradients of these gradients; `grad` computes its own all the same
+    # no gradients of these gradients: `grad` computes its own all the same; fused attention would go row by row
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
         found = vmap(grad(weigh), in_dims=(None, 0, 0))(named, x, weights)
     return list(found.values())
 
