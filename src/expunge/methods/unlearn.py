@@ -12,6 +12,7 @@ from expunge.methods import METHODS
 from expunge.methods.protocol import Method, Needs
 from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
+from expunge.models.modes import in_ordinary_modes
 from expunge.task.edit import Edit
 from expunge.task.goals import Goal
 from expunge.task.task import Limits, Strength, Task
@@ -20,6 +21,7 @@ from expunge.task.transforms import TRANSFORMS, Transform
 DEFAULT_METHOD = "least-change"
 
 
+@in_ordinary_modes
 def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads them by name
     classifier: Classifier,
     forget_set: ForgetSet,
@@ -35,6 +37,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     transforms: Mapping[str, Transform] = TRANSFORMS,
 ) -> Edit:
     """Return an edit whose classifier has forgotten every row of `forget_set`; the one given stays as it is.
+
+    It may be called under `no_grad`, `inference_mode` or autocast.
 
     Args:
         classifier: the trained classifier.
@@ -60,6 +64,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
     if needs_retain and retain is None:
         raise SettingsError("retain", f"the rest of the training data for the method {chosen.name}", "none")
+    if forget_set.x.is_inference() or forget_set.y.is_inference():  # a copy can have a part in a gradient
+        forget_set = forget_set.rows(range(len(forget_set)))
     task = Task.create(
         classifier,
         forget_set,

@@ -47,6 +47,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> None:
     """Copy `weights` into `network`, converted to its number format; BatchNorm's batch counters may be missing.
 
+    A prefix that `read_weights` took off is put back where the network's own names begin with it.
+
     Args:
         network: changed in place.
         weights: tensors by name.
@@ -56,6 +58,9 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
         ClassifierError: names that are missing or too many, or shapes that differ: the first of each and how many.
     """
     own = network.state_dict()
+    for prefix in PREFIXES:
+        if own and all(name.startswith(prefix) for name in own) and not any(map(own.__contains__, weights)):
+            weights = {prefix + name: tensor for name, tensor in weights.items()}
     missing = [name for name in own if name not in weights and not name.endswith(BATCH_COUNTER)]
     surplus = [name for name in weights if name not in own]
     misshapen = [
