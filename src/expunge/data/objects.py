@@ -165,7 +165,8 @@ def images_of(
     """
     given = _dataset_of(given)
     if all(hasattr(given, name) for name in ("ids", "labels", "load")):
-        return Subset(given, numbers_of(len(given.labels)))
+        whole: Images = given
+        return whole if numbers_of is range else Subset(whole, numbers_of(len(whole.labels)))
     if hasattr(given, "iterrows"):
         return _images_of_frame(given, numbers_of, reading)
     if type(given).__module__.startswith("datasets."):
