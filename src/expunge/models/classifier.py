@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
 from expunge.base.tensors import sha256_tensors
+from expunge.compute.devices import find_device
 
 PROBABILITY_TOLERANCE = 1e-4
 
@@ -213,7 +214,7 @@ class Classifier:
 
     def to(self, device: torch.device) -> "Classifier":
         """Return this classifier if it is on `device`, otherwise a copy that is."""
-        if self.device == device:
+        if self.device == find_device(device):
             return self
         twin = self.copy()
         twin.module.to(device)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.compute.context import Context
+from expunge.compute.devices import to_float64
 from expunge.compute.processes import ALONE
 from expunge.methods.layers import Flow, Layer, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
@@ -121,7 +122,7 @@ def _inverse_factor(moments: Float[Tensor, "g n n"], damping: float) -> Float[Te
 
     What rounding makes indefinite is damped more.
     """
-    dtype, moments = moments.dtype, moments.double()
+    given, moments = moments, to_float64(moments)
     mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1).view(-1, 1, 1)
     unseen = mean <= 0
     identity = torch.eye(moments.shape[1], dtype=moments.dtype, device=moments.device).expand_as(moments)
@@ -131,4 +132,4 @@ def _inverse_factor(moments: Float[Tensor, "g n n"], damping: float) -> Float[Te
         if not bool(failed.any()):
             break
     inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return torch.where(unseen, 0.0, inverse).to(dtype)
+    return torch.where(unseen, 0.0, inverse).to(given)
