@@ -83,7 +83,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     measured = {name: _to_measured(images[name].labels, *found) for name, found in logits.items()}
     if not runtime.leads:
         return Outcome(edit, measured, {}, inputs.splits.notes())
-    robust = edit.measure_robust_goal()
+    robust = edit.measure_robust_goal(runtime.sharing)
     if (out / AUDIT_FOLDER).exists():
         clear_folder(out / AUDIT_FOLDER)
     resolved = _resolve(job, edit, to_mapping(method), runtime)
@@ -140,7 +140,7 @@ def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, na
 
     def compute_part(part: slice) -> list[Tensor]:
         own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
-        logits = predict_logits(classifier, own, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+        logits = predict_logits(classifier, own, runtime, name=name)
         return [logits.to(runtime.device)]
 
     count = len(images.labels)
