@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from expunge.base.errors import SettingsError
+from expunge.compute.callbacks import Callback
 from expunge.compute.fabric import start_processes
 from expunge.compute.processes import ALONE, Processes
 
@@ -76,6 +77,7 @@ class Runtime:
         memory_gigabytes: what activations and adversarial examples may take; None is no limit on activations.
         scratch: folder for what does not fit into memory; None: the system's own for temporary files.
         processes: those that work on the same edit.
+        callbacks: functions that are told of every step, see `expunge.compute.callbacks`.
 
     >>> Runtime.on("cpu").device.type
     'cpu'
@@ -87,6 +89,7 @@ class Runtime:
     memory_gigabytes: float | None = None
     scratch: Path | None = None
     processes: Processes = ALONE
+    callbacks: tuple[Callback, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
