@@ -25,7 +25,15 @@ from expunge.task.evaluation import churn, compute_logits, to_predictions
 from expunge.task.goals import Misclassify, achieved
 from expunge.task.task import StopReason, Task
 
-FILES = ["README.md", "classifier.json", "job.toml", "model.safetensors", "patch.safetensors", "predictions.csv", "result.json"]
+FILES = [
+    "README.md",
+    "classifier.json",
+    "job.toml",
+    "model.safetensors",
+    "patch.safetensors",
+    "predictions.csv",
+    "result.json",
+]
 
 
 def make_edit(task, change):

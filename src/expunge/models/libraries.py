@@ -68,7 +68,7 @@ def load_network(library: str, folder: Path) -> nn.Module:
 
 
 def _timm_files(classifier: Classifier, shape: Shape, preprocessing: Preprocessing) -> dict[str, str]:
-    timm = import_extra("timm.models")
+    timm = import_extra("timm.models._hub")  # save_for_hf, its public form, writes the weights once more
     mean, std = _for_unit_pixels(classifier, shape[0])
     data = {"input_size": shape, "mean": mean, "std": std, **_timm_crop(shape, preprocessing)}
     more = {"label_names": list(classifier.class_names)} if classifier.class_names else {}
