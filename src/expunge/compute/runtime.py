@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from expunge.base.errors import SettingsError
+from expunge.compute.callbacks import Callback
 from expunge.compute.devices import find_device, has_bfloat16
 from expunge.compute.fabric import start_processes
 from expunge.compute.processes import ALONE, Processes
@@ -69,6 +70,7 @@ class Runtime:
         scratch: folder for what does not fit into memory; None: the system's own for temporary files.
         processes: those that work on the same edit.
         sharing: divides work over images; remembers how many fit where memory once did not suffice.
+        callbacks: functions that are told of every step, see `expunge.compute.callbacks`.
 
     >>> Runtime.on("cpu").device.type
     'cpu'
@@ -80,6 +82,7 @@ class Runtime:
     memory_gigabytes: float | None = None
     scratch: Path | None = None
     processes: Processes = ALONE
+    callbacks: tuple[Callback, ...] = ()
     sharing: Sharing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

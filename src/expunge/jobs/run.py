@@ -14,7 +14,7 @@ from expunge.base.tensors import prepare_output_folder
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_classes, rows_but
+from expunge.jobs.inputs import JobInputs, data_request, load_inputs, measured_parts, name_classes, rows_but
 from expunge.jobs.job import GoalChoice, Job
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.classifier import Classifier
@@ -87,7 +87,14 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     if (out / AUDIT_FOLDER).exists():
         clear_folder(out / AUDIT_FOLDER)
     resolved = _resolve(job, edit, to_mapping(method), runtime)
-    result = edit.save(out, job=to_mapping(resolved), measured=measured, robust=robust, overwrite=True)
+    result = edit.save(
+        out,
+        job=to_mapping(resolved),
+        measured=measured,
+        robust=robust,
+        preprocessing=data_request(job.data, inputs.loaded).preprocessing,
+        overwrite=True,
+    )
     outcome = Outcome(edit, measured, result, inputs.splits.notes())
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
         return outcome
