@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sample_audit import HOSTILE, write_sample_audit
 
-from expunge.report import write_comparison, write_report
+from expunge.report import write_comparison, write_pdf, write_report
 
 pytestmark = pytest.mark.browser
 
@@ -192,3 +192,9 @@ def test_hostile_text_is_shown_as_text(open_page, hostile):
     assert page.locator("main script, main b, main style, main a[href^=javascript]").count() == 0
     assert "\u202e" not in page.content()
     assert page.trouble == []
+
+
+def test_the_page_as_a_pdf(report, tmp_path, browser):
+    printed = write_pdf(report, tmp_path / "report.pdf").read_bytes()
+    assert printed.startswith(b"%PDF-")
+    assert len(printed) > 20_000

@@ -89,7 +89,7 @@ VERDICTS = {
 }
 
 
-def write_sample_audit(  # noqa: PLR0913 - a test names what it needs
+def write_sample_audit(
     folder: Path, *, ids=None, classes=CLASSES, count=12, without=(), method="least-change", outcome="failed", **subject
 ) -> Path:
     """Write an audit of `count` rows to `folder`; tables named in `without` are not defined.

@@ -162,16 +162,16 @@ def _cost(audit: Audit, goal: telling.GoalWords) -> Answer:
     if before is None or after is None:
         return Answer(question, "Not measured", "There were no other pictures to measure on.", Mark.OPEN)
     churn = audit.figures.get(f"churn.{part}")
+    changed = None if churn is None else churn.value
     said = f"From {say_hundredth(before)} to {say_hundredth(after)} of 100 pictures right"
     kind = "that it had never seen" if part == "test" else "that it was trained on; there were no others"
     more = f"Measured on {plural(audit.subject.sizes[part], 'other picture')} {kind}."
-    changed = churn is not None and churn.value is not None
-    if changed:
-        more += f" {say_hundredth(churn.value)} of 100 answers changed."
+    if changed is not None:
+        more += f" {say_hundredth(changed)} of 100 answers changed."
     if is_ruined(audit.figures):
         return Answer(question, said, f"{more} Nobody can use such a classifier.", Mark.BAD)
     lost = before - after
-    flagged = lost > FEW_LOST or (changed and bool(churn.flagged))
+    flagged = lost > FEW_LOST or (churn is not None and bool(churn.flagged))
     return Answer(question, said, more, Mark.BAD if lost > MANY_LOST else Mark.PARTLY if flagged else Mark.GOOD)
 
 
