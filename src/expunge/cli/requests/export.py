@@ -10,7 +10,6 @@ from expunge.cli.requests import project_option
 from expunge.models.export import FORMATS, export_classifier
 from expunge.requests.card import write_card
 from expunge.requests.project import Ledger
-from expunge.requests.receive import image_shape
 from expunge.requests.weights import load_first, read_current, with_weights
 
 
@@ -27,7 +26,7 @@ def command(project: Path, out: Path, formats: tuple[str, ...], shape: str | Non
     ledger = Ledger.open(project)
     ledger.check()
     classifier = with_weights(load_first(ledger).classifier, read_current(ledger))
-    size = _shape(shape) if shape is not None else image_shape(ledger)
+    size = _shape(shape) if shape is not None else ledger.state.shape
     if size is None:
         raise LedgerError("--shape", "the shape C,H,W of an image", "none, and no request to tell it")
     prepare_output_folder(out, overwrite=overwrite)
