@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from expunge.base.arrays import read_arrays
 from expunge.base.errors import DataError
 
 AUDIT_SCHEMA_VERSION = 1
@@ -186,7 +187,8 @@ def read_slices(folder: Path) -> tuple[Slice, ...]:
     path = folder / SLICES_FILE
     if not path.exists():
         return ()
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+    arrays = read_arrays(path)
+    try:
         return tuple(
             Slice(
                 row=int(arrays["row"][number]),
@@ -198,6 +200,8 @@ def read_slices(folder: Path) -> tuple[Slice, ...]:
             )
             for number, names in enumerate(arrays["names"])
         )
+    except (LookupError, TypeError, ValueError) as error:
+        raise DataError(str(path), "slices as an audit writes them", f"{error!r}", "make the audit anew") from error
 
 
 def read_audit(folder: Path) -> Audit:
@@ -249,8 +253,9 @@ def read_rows(path: Path) -> tuple[Mapping[str, str], ...]:
         DataError: the file can't be read or is not UTF-8 text.
     """
     try:
-        return tuple(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_bytes().decode("utf-8-sig")  # reading as text would change line breaks within cells
+        return tuple(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(str(path), "a table of the audit", f"{error}", "make the audit anew") from error
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from expunge.base.folders import locked_folder
 from expunge.base.tensors import write_text
 from expunge.bench import make_cells, read_grid
 from expunge.bench.page import Report, export_csv, export_latex, write_results
@@ -13,6 +14,7 @@ from expunge.bench.smoke import make_smoke
 from expunge.bench.store import with_stored
 from expunge.cli import EXIT_CELLS_FAILED, EXIT_INTERRUPTED
 from expunge.cli.display import Bars
+from expunge.cli.say import say, say_lines
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -65,7 +67,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     if not only_table:
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
-            failures = run_missing(bare if again else cells, how)
+            with locked_folder(runs / name):
+                failures = run_missing(bare if again else cells, how)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
             return EXIT_INTERRUPTED
@@ -73,7 +76,7 @@ def command(  # noqa: PLR0913 - one argument a flag
         _say(f"failed: {cell}: {reason}")
     if any(cell.result() is not None for cell in cells) or only_table:
         report = Report(grid, config, cells)
-        click.echo(write_results(report, store / name))
+        say_lines(write_results(report, store / name))
         _export(report, csv_file, latex_file)
     return EXIT_CELLS_FAILED if failures else 0
 
@@ -85,4 +88,4 @@ def _export(report: Report, csv_file: Path | None, latex_file: Path | None) -> N
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)

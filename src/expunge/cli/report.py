@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from expunge.audit.record import read_audit
+from expunge.base.folders import locked_folder
+from expunge.cli.say import say
 from expunge.report import (
     find_audit,
     write_comparison,
@@ -11,6 +14,9 @@ from expunge.report import (
     write_report,
     write_report_drawings,
 )
+
+WAIT_SECONDS = 10
+"""For another command that writes to the same folder."""
 
 
 @click.command()
@@ -30,14 +36,19 @@ from expunge.report import (
 @click.option("--recompute", is_flag=True, help="First compute every figure and table again from what was gathered.")
 def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, recompute: bool) -> int:
     """Write the page of the audit in FOLDER, or of the run there: one file that opens in any browser, offline."""
+    found = find_audit(folder)
     if recompute:
         from expunge.audit.run import recompute_audit  # noqa: PLC0415 - imports torch
 
-        recompute_audit(find_audit(folder))
+        read_audit(found)
+        with locked_folder(found):
+            recompute_audit(found)
     if drawings is not None:
-        click.echo(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
+        say(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
         return 0
-    click.echo(f"wrote {write_report(folder, images=not no_images, out=out)}")
+    read_audit(found)
+    with locked_folder(found if out is None else out.parent, wait_seconds=WAIT_SECONDS):
+        say(f"wrote {write_report(folder, images=not no_images, out=out)}")
     return 0
 
 
@@ -61,7 +72,8 @@ def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | Non
 def compare(folders: tuple[Path, ...], names: tuple[str, ...], out: Path, drawings: Path | None) -> int:
     """Set the audits in FOLDERS side by side; best after edits of the same classifier and the same images."""
     if drawings is not None:
-        click.echo(f"wrote {len(write_comparison_drawings(folders, drawings, names))} drawings to {drawings}")
+        say(f"wrote {len(write_comparison_drawings(folders, drawings, names))} drawings to {drawings}")
         return 0
-    click.echo(f"wrote {write_comparison(folders, out, names)}")
+    with locked_folder(out.parent, wait_seconds=WAIT_SECONDS):
+        say(f"wrote {write_comparison(folders, out, names)}")
     return 0

@@ -13,8 +13,9 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, merge, nest
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars, show_audit, show_result
+from expunge.cli.say import say
 from expunge.jobs.job import Job
-from expunge.jobs.run import run_job
+from expunge.jobs.run import is_unmeasured, run_job
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
 from expunge.task.task import StopReason
@@ -71,10 +72,16 @@ def command(
     job = read_job(config, given, settings)
     if no_images:
         job = replace(job, audit=replace(job.audit, images=False))
-    outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
+    try:
+        outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
+    except KeyboardInterrupt:
+        if not is_unmeasured(out):
+            raise
+        say(f"interrupted while measuring; the edit is saved to {out}", err=True)
+        return EXIT_INTERRUPTED
     if outcome.result:
         for note in outcome.notes:
-            click.echo(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
         show_result(outcome.edit, outcome.result, str(out))
     if outcome.audit is not None:
         show_audit(outcome.audit)

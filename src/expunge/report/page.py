@@ -18,6 +18,7 @@ from expunge._version import __version__
 from expunge.audit.record import AUDIT_FILE, REPORT_FILE, Audit, read_audit
 from expunge.base.disk import sha256_file, write_text
 from expunge.base.errors import DataError, ExpungeError
+from expunge.base.visible import visible
 from expunge.report import words
 from expunge.report.comparison import Side, differences, figure_groups, headline_lines, read_sides
 from expunge.report.drawing.svg import draw_named
@@ -143,7 +144,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     said = (words.say_figure, words.say_interval, words.say_target, words.say_unit, words.say_status)
-    for function in (words.visible, *said):
+    for function in (visible, *said):
         environment.filters[function.__name__] = function
     environment.globals.update(draw=draw_named, plural=words.plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
     return environment

@@ -1,9 +1,7 @@
 """The result of an edit, and the folder it is saved to."""
 
-import csv
-import io
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from expunge._version import __version__
+from expunge.base.cells import csv_text, escape_cell
+from expunge.base.disk import Replacement, to_json_text, write_json
 from expunge.base.errors import OutputError
-from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
+from expunge.base.folders import output_folder
+from expunge.base.tensors import tensors_to_bytes
 from expunge.compute.context import Cost
 from expunge.compute.sharing import Sharing
 from expunge.models.classifier import Classifier
@@ -33,7 +34,6 @@ from expunge.task.task import StopReason, Task
 RESULT_SCHEMA_VERSION = 1
 RESULT_FILE, JOB_FILE, PREDICTIONS_FILE = "result.json", "job.toml", "predictions.csv"
 WEIGHTS_FILE, PATCH_FILE = "model.safetensors", "patch.safetensors"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,37 +131,59 @@ class Edit:
         measured: Mapping[str, Measured] | None = None,
         robust: RobustGoal | None = None,
         overwrite: bool = False,
+        unmeasured: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Write the edited weights, the patch, predictions, job and result, and return the result.
 
-        `result.json` is removed first and written last, with the hashes of the other files: a folder that has one is
-        complete.
+        All files are written before one of an earlier edit is replaced. `result.json` is removed first and takes its
+        name last, with the hashes of what was to be written to the others: a folder that has one is complete.
 
         Args:
-            folder: where to; made if missing.
+            folder: where to; made if missing, and locked meanwhile.
             job: what was asked, as plain nested values; default: method, goal and seed.
             measured: predictions on other images by name ("retain", "test").
             robust: what `measure_robust_goal` gave, if it was called before.
             overwrite: replace what an earlier run left in the folder.
+            unmeasured: names of images that `save_measured` is to add.
 
         Raises:
-            OutputError: the folder is not empty, a file can't be written, or the edit has added layers.
+            OutputError: the folder is not empty or in use, a file can't be written, or the edit has added layers.
         """
         folder = Path(folder)
         patch = self.compute_patch()
-        prepare_output_folder(folder, overwrite=overwrite)
-        (folder / RESULT_FILE).unlink(missing_ok=True)
         forget = self.predict_forget_set()
         result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal())
+        if unmeasured:
+            result["unmeasured"] = list(unmeasured)
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
-        write_tensors(folder / WEIGHTS_FILE, self.classifier.network.state_dict(), {"format": "pt", **hashes})
-        write_tensors(folder / PATCH_FILE, patch, {"format": "pt", **hashes})
-        write_text(folder / PREDICTIONS_FILE, self._to_table(forget))
-        write_text(folder / JOB_FILE, tomli_w.dumps(dict(job or self._to_job())))
-        names = (WEIGHTS_FILE, PATCH_FILE, PREDICTIONS_FILE, JOB_FILE)
-        result["files"] = {name: sha256_file(folder / name) for name in names}
-        write_json(folder / RESULT_FILE, result)
+        with (
+            output_folder(folder, overwrite=overwrite, result=RESULT_FILE),
+            Replacement(folder, last=RESULT_FILE) as files,
+        ):
+            weights, header = self.classifier.network.state_dict(), {"format": "pt", **hashes}
+            result["files"] = {
+                WEIGHTS_FILE: files.write(WEIGHTS_FILE, tensors_to_bytes(weights, header)),
+                PATCH_FILE: files.write(PATCH_FILE, tensors_to_bytes(patch, header)),
+                PREDICTIONS_FILE: files.write(PREDICTIONS_FILE, self._to_table(forget).encode()),
+                JOB_FILE: files.write(JOB_FILE, tomli_w.dumps(dict(job or self._to_job())).encode()),
+            }
+            files.write(RESULT_FILE, to_json_text(result).encode())
         return result
+
+    def save_measured(
+        self, folder: Path, result: Mapping[str, Any], measured: Mapping[str, Measured]
+    ) -> dict[str, Any]:
+        """Write `result`, which `save` returned, again with predictions on other images, and return it.
+
+        Raises:
+            OutputError: it can't be written; the one before is whole.
+        """
+        added = self._to_measures(measured)
+        whole = {name: {**value, **added[name]} if name in added else value for name, value in result.items()}
+        whole["measured_only"] = self._measured_only([*result["before"], *measured])
+        whole.pop("unmeasured", None)
+        write_json(folder / RESULT_FILE, whole)
+        return whole
 
     def compute_patch(self) -> dict[str, Tensor]:
         """Return after - before for every tensor that changed (integers as their new value).
@@ -189,7 +211,6 @@ class Edit:
 
     def _to_result(self, measured: Mapping[str, Measured], robust: RobustGoal) -> dict[str, Any]:
         shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
-        used = ("forget",) if self.task.retain is None else ("forget", "retain")
         return {
             "schema_version": RESULT_SCHEMA_VERSION,
             "method": self.method,
@@ -200,10 +221,9 @@ class Edit:
             "robust": {**shares, "worst_kind": robust.worst_kind},
             "stop_reason": self.stop_reason.value,
             "steps": self.steps,
-            "before": {name: _figures(each.before) for name, each in measured.items()},
-            "after": {name: _changes(each) for name, each in measured.items()},
-            "measured_only": [name for name in measured if name not in used],
-            "retain_used": "retain" in used,
+            **self._to_measures(measured),
+            "measured_only": self._measured_only(measured),
+            "retain_used": self.task.retain is not None,
             "expected": None if self.expected is None else asdict(self.expected),
             "cost": asdict(self.cost),
             "settings": dict(self.settings),
@@ -217,25 +237,23 @@ class Edit:
             "trace": [asdict(point) for point in self.trace],
         }
 
+    def _to_measures(self, measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
+        return {
+            "before": {name: _figures(each.before) for name, each in measured.items()},
+            "after": {name: _changes(each) for name, each in measured.items()},
+        }
+
+    def _measured_only(self, names: Iterable[str]) -> list[str]:
+        used = ("forget",) if self.task.retain is None else ("forget", "retain")
+        return [name for name in names if name not in used]
+
     def _to_table(self, forget: Measured) -> str:
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(
-            [
-                "id",
-                "label",
-                "new_label",
-                "predicted_before",
-                "confidence_before",
-                "predicted_after",
-                "confidence_after",
-                "goal_met",
-            ]
-        )
+        columns = "id label new_label predicted_before confidence_before predicted_after confidence_after goal_met"
+        lines: list[list[object]] = [list(columns.split())]
         new_labels = self._new_labels()
         for row, name in enumerate(self.task.forget_set.ids):
             before, after = forget.before, forget.after
-            writer.writerow(
+            lines.append(
                 [
                     escape_cell(name),
                     int(before.labels[row]),
@@ -247,7 +265,7 @@ class Edit:
                     "yes" if self.achieved[row] else "no",
                 ]
             )
-        return stream.getvalue()
+        return csv_text(lines)
 
     def _new_labels(self) -> list[int | str]:
         if self.task.goal.name == "relabel":
@@ -267,15 +285,6 @@ def measure_expected_cost(
         logit_change=change.square().sum(dim=1).mean().sqrt().item(),
         surrogates=len(surrogates),
     )
-
-
-def escape_cell(text: str) -> str:
-    """Return `text` such that no spreadsheet takes it for a formula.
-
-    >>> escape_cell("=1+1")
-    "'=1+1"
-    """
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _figures(predictions: Predictions) -> dict[str, float | int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.audit.record import Audit
+from expunge.base.cells import unescape_cell
 from expunge.base.errors import DataError
 from expunge.report.panels.panel import class_name, number_of
 
@@ -86,7 +87,7 @@ def _why_missing(views: list[RowView], *, kept: bool, images: bool) -> str:
 def _to_view(audit: Audit, row: Mapping[str, str], picture: Picture | None) -> RowView:
     robust = number_of(row["robust"])
     return RowView(
-        id=row["id"],
+        id=unescape_cell(row["id"]),
         label=class_name(audit, row["label"]),
         new_label=class_name(audit, row["new_label"]),
         before=class_name(audit, row["predicted_before"]),
