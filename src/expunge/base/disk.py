@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,13 +13,17 @@ from typing import Any
 
 from expunge.base.errors import OutputError
 
-UNFINISHED = ".partial"
+PRIVATE = 0o600
+"""Rights of a file for its owner alone."""
+SHARED = 0o666
+"""Rights of any other file; the system takes away what the user's umask says."""
+PARTIAL = ".partial"
 """How the hidden name of a file ends that is still being written."""
-PLAIN_MODE, SECRET_MODE = 0o666, 0o600
-"""What a new file may be read and written by, before the umask: everybody, or its owner alone."""
+UNFINISHED = re.compile(rf"\..+\.[a-z0-9_]{{8}}(\{PARTIAL})?")
+"""Names of files that were not finished when their process was killed, those of earlier releases among them."""
 
 
-def write_bytes(path: Path, content: bytes, *, mode: int = PLAIN_MODE) -> str:
+def write_bytes(path: Path, content: bytes, *, mode: int = SHARED) -> str:
     """Write `content` to `path` so that a crash leaves the old file or the new one, never half; return its SHA-256.
 
     The bytes go to a hidden file in the same folder, are synced, and take the name in one rename. The hash is that of
@@ -42,7 +47,7 @@ def write_bytes(path: Path, content: bytes, *, mode: int = PLAIN_MODE) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def write_text(path: Path, content: str, *, mode: int = PLAIN_MODE) -> str:
+def write_text(path: Path, content: str, *, mode: int = SHARED) -> str:
     """Write UTF-8 text; see `write_bytes`."""
     return write_bytes(path, content.encode(), mode=mode)
 
@@ -90,7 +95,7 @@ class Replacement:
         """
         path = self._folder / name
         with _explained(path):
-            self._waiting[path] = _write_unfinished(path, content, PLAIN_MODE)
+            self._waiting[path] = _write_unfinished(path, content, SHARED)
         return hashlib.sha256(content).hexdigest()
 
     def __exit__(
@@ -135,7 +140,7 @@ def sweep(folder: Path) -> None:
     Raises:
         OutputError: one can't be removed.
     """
-    found = [path.name for path in folder.glob(f".*{UNFINISHED}") if not path.is_dir()]
+    found = [path.name for path in folder.glob(f".*{PARTIAL}") if not path.is_dir()]
     if found:
         remove_files(folder, found)
 
@@ -184,7 +189,7 @@ def is_occupied(folder: Path, but: str = "") -> bool:
         names = [path.name for path in folder.iterdir()]
     except OSError as error:
         raise OutputError(str(folder), "a folder that can be made and written to", f"{error.strerror}") from error
-    return any(name != but and not (name.startswith(".") and name.endswith(UNFINISHED)) for name in names)
+    return any(name != but and not (name.startswith(".") and name.endswith(PARTIAL)) for name in names)
 
 
 def sync_folder(folder: Path) -> None:
@@ -199,7 +204,7 @@ def sync_folder(folder: Path) -> None:
 
 def _write_unfinished(path: Path, content: bytes, mode: int) -> Path:
     """Write `content` under a hidden name beside `path`, synced, and return the name."""
-    unfinished = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{UNFINISHED}")
+    unfinished = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PARTIAL}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -17,7 +17,7 @@ from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_cla
 from expunge.jobs.job import GoalChoice, Job
 from expunge.jobs.measure import Answers, answer
 from expunge.methods.protocol import Method
-from expunge.methods.unlearn import make_method, unlearn
+from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.folding import choose_layout
 from expunge.task.edit import RESULT_FILE, Edit, Measured
 from expunge.task.evaluation import RobustGoal
@@ -89,19 +89,22 @@ def _unlearn(
     retain: Images | None,
     runtime: Runtime,
 ) -> Edit:
-    return unlearn(
-        inputs.loaded.classifier,
-        inputs.forget_set,
-        goal=inputs.goal,
-        method=method,
-        seed=job.seed,
-        limits=Limits(job.max_steps, job.max_seconds),
-        runtime=runtime,
-        minimum_right=job.minimum_right,
-        strength=job.strength,
-        retain=retain,
-        transforms=transforms,
-    )
+    try:
+        return unlearn(
+            inputs.loaded.classifier,
+            inputs.forget_set,
+            goal=inputs.goal,
+            method=method,
+            seed=job.seed,
+            limits=Limits(job.max_steps, job.max_seconds),
+            runtime=runtime,
+            minimum_right=job.minimum_right,
+            strength=job.strength,
+            retain=retain,
+            transforms=transforms,
+        )
+    except Interrupted as stop:
+        return stop.edit
 
 
 def _save_and_measure(
