@@ -175,7 +175,10 @@ class Audit:
         entry = self.tables.get(name)
         if entry is None or entry.file is None or not entry.file.endswith(".csv"):
             return ()
-        return read_rows(self.folder / entry.file)
+        path = self.folder / entry.file
+        if path.resolve().parent != self.folder.resolve():
+            raise DataError(str(path), "a table in the audit's folder", f"a link to {path.resolve()}")
+        return read_rows(path)
 
     def slices(self) -> tuple[Slice, ...]:
         """Return the slices through decision boundaries; none if there are none."""
@@ -215,13 +218,15 @@ def read_audit(folder: Path) -> Audit:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise DataError(str(path), "an audit", "no such file", "make it with expunge audit") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(str(path), "an audit's JSON", f"{error}", "make it anew") from error
+    if not isinstance(content, dict):
+        raise DataError(str(path), "an audit's JSON", f"a {type(content).__name__}", "make it anew")
     if content.get("schema_version") != AUDIT_SCHEMA_VERSION:
         raise DataError(str(path), f"schema version {AUDIT_SCHEMA_VERSION}", repr(content.get("schema_version")))
     try:
         return _to_audit(folder, content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise DataError(str(path), "every part of an audit", f"{error!r}", "make it anew") from error
 
 
@@ -272,10 +277,18 @@ def _to_audit(folder: Path, content: Mapping[str, Any]) -> Audit:
         verdict=tuple(content["verdict"]),
         headline={name: content["headline"][name] for name in HEADLINES},
         figures={name: _to_figure(values) for name, values in content["figures"].items()},
-        tables={name: TableFile(entry["file"], entry["reason"]) for name, entry in content["tables"].items()},
+        tables={name: _to_table_file(name, entry) for name, entry in content["tables"].items()},
         notes=tuple(content["notes"]),
         limits=tuple(content["limits"]),
     )
+
+
+def _to_table_file(name: str, entry: Mapping[str, Any]) -> TableFile:
+    """Return the entry of a table, whose file can only be the one of its own name in the audit's folder."""
+    file = entry["file"]
+    if (file is not None and file not in (f"{name}.csv", SLICES_FILE)) or Path(name).name != name:
+        raise ValueError(f"a table {name} in {file}")
+    return TableFile(file, entry["reason"])
 
 
 def _to_figure(values: Mapping[str, Any]) -> Figure:

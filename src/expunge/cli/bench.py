@@ -12,9 +12,10 @@ from expunge.bench.processes import Budget
 from expunge.bench.schedule import Execution, run_missing
 from expunge.bench.smoke import make_smoke
 from expunge.bench.store import with_stored
-from expunge.cli import EXIT_CELLS_FAILED, EXIT_INTERRUPTED
+from expunge.cli import EXIT_CELLS_FAILED, EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars
 from expunge.cli.say import say, say_lines
+from expunge.jobs.job import refuse_code
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -31,6 +32,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--ray", "address", metavar="ADDRESS", help="Run the cells on a Ray cluster; local starts one here.")
 @click.option("--table", "only_table", is_flag=True, help="Run nothing; write the page from the cells that are done.")
 @click.option("--again", is_flag=True, help="Run cells that have no folder, though --results has theirs.")
+@options.allow_code
 @click.option("--smoke", is_flag=True, help="The same grid in small, on handwritten digits, in seconds.")
 def command(  # noqa: PLR0913 - one argument a flag
     *,
@@ -45,6 +47,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     only_table: bool,
     again: bool,
     smoke: bool,
+    allow_code: bool,
 ) -> int:
     """Run the cells of the grid CONFIG that have no result yet, then write its page and plots.
 
@@ -54,6 +57,9 @@ def command(  # noqa: PLR0913 - one argument a flag
     exit code is 4 if a cell failed.
     """
     grid, name = read_grid(config), config.stem
+    if not (allow_code or smoke):
+        for values in (grid.job, *({"model": one.model} for one in grid.classifiers)):
+            refuse_code(values, str(config))
     if smoke:
         name = f"{name}-smoke"
         grid, results = make_smoke(grid, runs / "smoke"), runs / "smoke" / "results"

@@ -62,6 +62,7 @@ class AuditJob:
         shadows: shadow classifiers.
         retrained: classifiers that were trained without the rows.
         recipe: how those of the two that are missing are trained.
+        allow_code: whether functions that files of a pool name may be run.
     """
 
     job: Job
@@ -72,6 +73,7 @@ class AuditJob:
     shadows: PoolPart = field(default_factory=PoolPart)
     retrained: PoolPart = field(default_factory=PoolPart)
     recipe: Recipe = field(default_factory=Recipe)
+    allow_code: bool = False
 
 
 def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: bool) -> Audit:
@@ -155,7 +157,7 @@ def _find_pools(asked: AuditJob, loaded: _Loaded, runtime: Runtime) -> _Pools:
         if part.count is not None:
             plan = PoolPlan(_training(asked, inputs), part.count, forgotten)
             folder = train_pool(folder, plan, train, progress=runtime.progress)
-        return read_pool(folder, train, count=part.count)
+        return read_pool(folder, train, count=part.count, trusted=None if asked.allow_code else asked.job.model)
 
     unlearning = None if asked.run is None else _unlearning(asked.job, loaded, runtime)
     return _Pools(asked.job.seed, find(asked.shadows, None), find(asked.retrained, tuple(inputs.rows)), unlearning)

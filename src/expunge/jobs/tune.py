@@ -233,11 +233,12 @@ def _goal_of(edit: Edit) -> float:
 def _save(out: Path, job: TuneJob, trials: list[Trial], header: list[str]) -> None:
     """Write the table of trials and the recipe of the best so far."""
     names = list(trials[0].values)
-    lines: list[list[object]] = [
+    columns: list[object] = ["trial", *names, "score", *trials[0].figures]
+    table: list[list[object]] = [
         [number, *(trial.values[name] for name in names), trial.score, *trial.figures.values()]
         for number, trial in enumerate(trials)
     ]
-    write_text(out / TRIALS, csv_text([("trial", *names, "score", *trials[0].figures), *lines]))
+    write_text(out / TRIALS, csv_text([columns, *table]))
     best = min(trials, key=lambda trial: trial.score)
     method = _with_values(job, make_method(job.method, nest(job.settings)), best.values)
     recipe = {"method": job.method, "strength": job.strength, "goal": job.goal, "settings": to_mapping(method)}

@@ -9,7 +9,6 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -28,7 +27,7 @@ from expunge.report.shared_panels import compare_panels
 from expunge.report.view import cards_of, find_audit, groups_of, panels_of
 
 PIXELATED_BELOW = 100
-DAMAGES = (ArithmeticError, EOFError, LookupError, ValueError, BadZipFile)
+DAMAGES = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def write_report(folder: Path, *, images: bool = True, out: Path | None = None) -> Path:
