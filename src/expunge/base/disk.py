@@ -118,7 +118,10 @@ class Replacement:
         for path in sorted(self._waiting, key=lambda path: path == last):
             if path == last:
                 sync_folder(self._folder)
-            self._waiting[path].replace(path)
+            try:
+                self._waiting[path].replace(path)
+            except OSError:  # the older result is gone by now: a disk that failed once gets another chance
+                self._waiting[path].replace(path)
         sync_folder(self._folder)
 
 

@@ -41,7 +41,8 @@ def refuse_code(values: Mapping[str, Any], place: str) -> None:
     """
     model, transforms = values.get("model"), values.get("transforms", [])
     architecture = model.get("architecture") if isinstance(model, Mapping) else None
-    names = transforms.split(",") if isinstance(transforms, str) else list(transforms or ())
+    names = transforms.split(",") if isinstance(transforms, str) else []
+    names += transforms if isinstance(transforms, list) else []
     if isinstance(architecture, str) and architecture.partition(":")[0] not in SOURCES:
         names += [] if architecture.startswith(OWN_CODE) else [architecture]
     code = [name for name in names if isinstance(name, str) and ":" in name]

@@ -15,14 +15,8 @@ from expunge.models.known import Known
 from expunge.models.pixels import Normalisation
 
 PRETRAINED: Literal["pretrained"] = "pretrained"
-RESERVED_OPTIONS = (
-    "num_classes",
-    "pretrained",
-    "weights",
-    "checkpoint_path",
-    "pretrained_cfg",
-    "pretrained_cfg_overlay",
-)
+OTHER_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
+RESERVED_OPTIONS = ("num_classes", "pretrained", "weights", *OTHER_FILES)
 """What has a setting of its own, or would read other files of weights past the checks here."""
 
 OptionValue = str | int | float | bool | None | tuple[object, ...] | list[object] | dict[object, object]
