@@ -107,7 +107,7 @@ def make_job(folder: Path) -> None:
     save_file({"1.weight": weight.flatten(1), "1.bias": torch.zeros(3)}, folder / "weights.safetensors")
 
 
-def start(folder: Path, arguments: list[str], fault: Fault = Fault()) -> int:  # noqa: B008 - frozen
+def start(folder: Path, arguments: list[str], fault: Fault = Fault()) -> int:
     """Start `expunge` with these arguments in a child that works in `folder`, and return its process."""
     child = os.fork()
     if child:
@@ -144,7 +144,7 @@ def wait(folder: Path, child: int) -> Ended:
     return Ended(code, said, count)
 
 
-def call(folder: Path, arguments: list[str], fault: Fault = Fault()) -> Ended:  # noqa: B008 - frozen
+def call(folder: Path, arguments: list[str], fault: Fault = Fault()) -> Ended:
     """Run a command to its end."""
     return wait(folder, start(folder, arguments, fault))
 

@@ -173,7 +173,9 @@ def two_writers(folder: Path, tries: int) -> Outcome:
     for number in range(tries):
         place = _fresh(begun, number)
         command, result = (RUN, "result.json") if number % 2 else (TRAIN, "train.json")
-        both = [[*command, "--out", "out", "--seed", str(seed), *(["--overwrite"] * (number % 4 > 1))] for seed in (0, 1)]
+        both = [
+            [*command, "--out", "out", "--seed", str(seed), *(["--overwrite"] * (number % 4 > 1))] for seed in (0, 1)
+        ]
         children = [start_command(place, each) for each in both]
         ended = [wait_for(place, child) for child in children]
         codes = [each.code for each in ended]

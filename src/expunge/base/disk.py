@@ -5,10 +5,10 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from expunge.base.errors import OutputError
@@ -66,63 +66,46 @@ def to_json_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-class Replacement:
-    """Files of one folder that are all written first, and take their names together when the block ends.
+@contextmanager
+def replacing(folder: Path, *, last: str, gone: Iterable[str] = ()) -> Iterator[Path]:
+    """Give a hidden folder for files that take their places in `folder` together when the block ends.
 
     A full disk so leaves the older files as they are. The file `last` tells that the others are complete: its older
     version is removed before any other file is replaced, and the new one takes its name after all others.
 
     Args:
-        folder: of the files.
+        folder: of the files; it is there, and nobody else writes to it.
         last: name of the file that is replaced last.
+        gone: names of files that are removed where they are not written anew.
 
     Raises:
-        OutputError: at the end of the block, a file can't take its name.
+        OutputError: the hidden folder can't be made, or at the end of the block a file can't take its name.
     """
+    stage = folder / f".new.{secrets.token_hex(4)}{PARTIAL}"
+    try:
+        with _explained(folder):
+            stage.mkdir()
+        yield stage
+        with _explained(folder):
+            _take_places(folder, stage, last, gone)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
-    def __init__(self, folder: Path, *, last: str) -> None:
-        self._folder, self._last = folder, last
-        self._waiting: dict[Path, Path] = {}
 
-    def __enter__(self) -> "Replacement":
-        return self
-
-    def write(self, name: str, content: bytes) -> str:
-        """Write a file under a hidden name, and return the SHA-256 of `content`.
-
-        Raises:
-            OutputError: it can't be written.
-        """
-        path = self._folder / name
-        with _explained(path):
-            self._waiting[path] = _write_unfinished(path, content, SHARED)
-        return hashlib.sha256(content).hexdigest()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the files their names; after an error in the block remove them instead."""
+def _take_places(folder: Path, stage: Path, last: str, gone: Iterable[str]) -> None:
+    names = sorted((path.name for path in stage.iterdir()), key=lambda name: (name == last, name))
+    (folder / last).unlink(missing_ok=True)
+    sync_folder(folder)
+    for name in set(gone) - set(names):
+        (folder / name).unlink(missing_ok=True)
+    for name in names:
+        if name == last:
+            sync_folder(folder)
         try:
-            if kind is None:
-                with _explained(self._folder):
-                    self._take_names()
-        finally:
-            for unfinished in self._waiting.values():
-                with suppress(OSError):
-                    unfinished.unlink(missing_ok=True)
-
-    def _take_names(self) -> None:
-        last = self._folder / self._last
-        last.unlink(missing_ok=True)
-        sync_folder(self._folder)
-        for path in sorted(self._waiting, key=lambda path: path == last):
-            if path == last:
-                sync_folder(self._folder)
-            try:
-                self._waiting[path].replace(path)
-            except OSError:  # the older result is gone by now: a disk that failed once gets another chance
-                self._waiting[path].replace(path)
-        sync_folder(self._folder)
+            (stage / name).replace(folder / name)
+        except OSError:  # the older result is gone by now: a disk that failed once gets another chance
+            (stage / name).replace(folder / name)
+    sync_folder(folder)
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:
@@ -143,9 +126,15 @@ def sweep(folder: Path) -> None:
     Raises:
         OutputError: one can't be removed.
     """
-    found = [path.name for path in folder.glob(f".*{PARTIAL}") if not path.is_dir()]
+    found = list(folder.glob(f".*{PARTIAL}"))
+    with _explained(folder):
+        for path in found:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
     if found:
-        remove_files(folder, found)
+        sync_folder(folder)
 
 
 def sha256_file(path: Path) -> str:
@@ -208,7 +197,7 @@ def sync_folder(folder: Path) -> None:
 def _write_unfinished(path: Path, content: bytes, mode: int) -> Path:
     """Write `content` under a hidden name beside `path`, synced, and return the name."""
     unfinished = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PARTIAL}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)

@@ -15,34 +15,32 @@ __all__ = [
     "prepare_output_folder",
     "sha256_file",
     "sha256_tensors",
-    "tensors_to_bytes",
     "write_bytes",
     "write_json",
     "write_tensors",
     "write_text",
 ]
-LENGTH_BYTES = 8
-"""Of the number at the start of a safetensors file that says how long its header is."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Write named tensors as safetensors, with string metadata in the header; return the file's SHA-256."""
-    return write_bytes(path, tensors_to_bytes(tensors, metadata))
+    """Write named tensors as safetensors, with string metadata in the header; return the file's SHA-256.
 
-
-def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Return the content of a safetensors file; equal tensors and metadata give equal bytes."""
+    Equal content gives equal bytes.
+    """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    content = safetensors_bytes(plain, metadata=dict(metadata))
-    if len(metadata) < 2:
-        return content
-    # the library writes metadata in another order each time
-    end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
-    header = json.loads(content[LENGTH_BYTES:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    return write_bytes(path, _with_metadata(safetensors_bytes(plain), metadata))
+
+
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return a safetensors file with `metadata` in the order of its names; the library's own order is random.
+
+    Source: the format's specification: 8 bytes of length, a JSON header padded with spaces, the tensors.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(content[8:end])}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % LENGTH_BYTES)
-    return b"".join((len(text).to_bytes(LENGTH_BYTES, "little"), text, memoryview(content)[end:]))
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[end:]))
 
 
 def sha256_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -9,8 +9,10 @@ from expunge.base.folders import locked_folder
 from expunge.cli.say import say
 from expunge.report import (
     find_audit,
+    find_browser,
     write_comparison,
     write_comparison_drawings,
+    write_pdf,
     write_report,
     write_report_drawings,
 )
@@ -33,8 +35,9 @@ WAIT_SECONDS = 10
     type=click.Path(file_okay=False, path_type=Path),
     help="Write the drawings there instead, as SVG files for a document; none shows a forgotten image.",
 )
+@click.option("--pdf", is_flag=True, help="Write a PDF beside the page, too; that takes an installed Chromium.")
 @click.option("--recompute", is_flag=True, help="First compute every figure and table again from what was gathered.")
-def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, recompute: bool) -> int:
+def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, pdf: bool, recompute: bool) -> int:
     """Write the page of the audit in FOLDER, or of the run there: one file that opens in any browser, offline."""
     found = find_audit(folder)
     if recompute:
@@ -46,9 +49,14 @@ def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | Non
     if drawings is not None:
         say(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
         return 0
+    if pdf:
+        find_browser()
     read_audit(found)
     with locked_folder(found if out is None else out.parent, wait_seconds=WAIT_SECONDS):
-        say(f"wrote {write_report(folder, images=not no_images, out=out)}")
+        page = write_report(folder, images=not no_images, out=out)
+        say(f"wrote {page}")
+        if pdf:
+            say(f"wrote {write_pdf(page, page.with_suffix('.pdf'))}")
     return 0
 
 

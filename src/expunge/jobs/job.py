@@ -9,7 +9,7 @@ from expunge.audit.record import Level
 from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, setting
 from expunge.methods.unlearn import DEFAULT_METHOD
-from expunge.models.sources import SOURCES
+from expunge.models.sources.own_code import names_code
 from expunge.task.task import Strength
 from expunge.task.transforms import TRANSFORMS
 
@@ -23,10 +23,6 @@ class GoalChoice(StrEnum):
     RELABEL = "relabel"
     CORRECT = "correct"
     """Answer with the label in the data where the classifier is wrong now."""
-
-
-OWN_CODE = "expunge."
-"""Modules of this package begin with this."""
 
 
 def refuse_code(values: Mapping[str, Any], place: str) -> None:
@@ -43,9 +39,8 @@ def refuse_code(values: Mapping[str, Any], place: str) -> None:
     architecture = model.get("architecture") if isinstance(model, Mapping) else None
     names = transforms.split(",") if isinstance(transforms, str) else []
     names += transforms if isinstance(transforms, list) else []
-    if isinstance(architecture, str) and architecture.partition(":")[0] not in SOURCES:
-        names += [] if architecture.startswith(OWN_CODE) else [architecture]
     code = [name for name in names if isinstance(name, str) and ":" in name]
+    code += [architecture] if names_code(architecture) else []
     if code:
         raise SettingsError(
             place, "a file that names no code", f"{code[0]}, which would be run", "if you trust it, say --allow-code"

@@ -68,7 +68,7 @@ def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, na
 
     def compute_part(part: slice) -> list[Tensor]:
         own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
-        logits = predict_logits(classifier, own, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+        logits = predict_logits(classifier, own, runtime, name=name)
         return [logits.to(runtime.device)]
 
     count = len(images.labels)

@@ -13,14 +13,15 @@ from expunge.base.folders import locked_folder, output_folder
 from expunge.base.settings import to_mapping
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.images import Images
-from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_classes, rows_but
+from expunge.jobs.inputs import JobInputs, data_request, load_inputs, measured_parts, name_classes, rows_but
 from expunge.jobs.job import GoalChoice, Job
 from expunge.jobs.measure import Answers, answer
 from expunge.methods.protocol import Method
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.folding import choose_layout
-from expunge.task.edit import RESULT_FILE, Edit, Measured
+from expunge.task.edit import Edit, Measured
 from expunge.task.evaluation import RobustGoal
+from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits, StopReason
 from expunge.task.transforms import Transform, find_transforms
 
@@ -111,15 +112,23 @@ def _save_and_measure(
     job: Job, inputs: JobInputs, edit: Edit, parts: Mapping[str, Images], out: Path, runtime: Runtime
 ) -> Outcome:
     """Save the edit of a job in which nothing is left open, then measure, and save what was measured."""
-    robust = edit.measure_robust_goal()
+    robust = edit.measure_robust_goal(runtime.sharing)
     if (out / AUDIT_FOLDER).exists():
         with locked_folder(out / AUDIT_FOLDER):
             clear_folder(out / AUDIT_FOLDER)
-    result = edit.save(out, job=to_mapping(job), robust=robust, overwrite=True, unmeasured=tuple(parts))
+    job_values, preprocessing = to_mapping(job), data_request(job.data, inputs.loaded).preprocessing
+    result = edit.save(
+        out,
+        job=job_values,
+        robust=robust,
+        preprocessing=preprocessing,
+        overwrite=True,
+        unmeasured=tuple(parts),
+    )
     answers = {name: answer(name, images, edit, runtime) for name, images in parts.items()}
     measured = {name: each.measured() for name, each in answers.items() if len(each.images.labels)}
     if parts:
-        result = edit.save_measured(out, result, measured)
+        result = edit.save_measured(out, result, measured, job=job_values, preprocessing=preprocessing)
     notes = (*inputs.splits.notes(), *(note for each in answers.values() for note in each.notes))
     outcome = Outcome(edit, measured, result, notes)
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:

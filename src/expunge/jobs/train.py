@@ -14,11 +14,11 @@ from torch import Tensor
 from expunge._version import __version__
 from expunge.audit.record import read_rows
 from expunge.base.cells import unescape_cell
-from expunge.base.disk import Replacement, remove_files, to_json_text
+from expunge.base.disk import remove_files, replacing, write_json
 from expunge.base.errors import DataError, ExpungeWarning, ForgetSetError, SettingsError
 from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.base.tensors import tensors_to_bytes
+from expunge.base.tensors import write_tensors
 from expunge.compute.context import Context
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data import DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
@@ -27,8 +27,9 @@ from expunge.jobs.inputs import data_request, model_source
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.jobs.measure import readable
 from expunge.models.classifier import Classifier
+from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import LoadedClassifier, load_classifier
-from expunge.task.edit import PREDICTIONS_FILE, WEIGHTS_FILE
+from expunge.task.edit import PREDICTIONS_FILE
 from expunge.task.evaluation import predict
 from expunge.training import Recipe, train_classifier
 
@@ -104,11 +105,10 @@ def _train(job: TrainJob, out: Path, progress: Progress) -> dict[str, Any]:
         checkpoint=out / CHECKPOINT,
     )
     metadata = {"format": "pt", **_metadata(inputs, trained)}
-    weights = tensors_to_bytes(trained.network.state_dict(), metadata)
     result = _to_result(inputs, trained, _measure(inputs, trained, runtime), context)
-    with Replacement(out, last=RESULT) as files:
-        result["files"] = {WEIGHTS_FILE: files.write(WEIGHTS_FILE, weights)}
-        files.write(RESULT, to_json_text(result).encode())
+    with replacing(out, last=RESULT) as stage:
+        weights = write_tensors(stage / WEIGHTS_FILE, trained.network.state_dict(), metadata)
+        write_json(stage / RESULT, {**result, "files": {WEIGHTS_FILE: weights}})
     remove_files(out, [CHECKPOINT])
     return result
 
@@ -188,7 +188,7 @@ def _accuracy(name: str, images: Images, like: Tensor, trained: Classifier, runt
         warnings.warn(note, ExpungeWarning, stacklevel=2)
     if not len(kept.labels):
         return {"accuracy": 0.0, "n": 0}
-    found = predict(trained, kept, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+    found = predict(trained, kept, runtime, name=name)
     return {"accuracy": found.accuracy, "n": len(kept.labels)}
 
 

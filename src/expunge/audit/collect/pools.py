@@ -80,7 +80,7 @@ def predict_retrained(pool: Pool, parts: dict[str, Images], rows: ForgetSet, run
                 str(member.folder), "a classifier that never saw the rows to forget", f"one trained on {seen[0]}"
             )
         classifier = member.load().to(runtime.device)
-        logits = {"forget": _logits(classifier, rows)}
+        logits = {"forget": _logits(classifier, rows, runtime)}
         for name, images in parts.items():
             logits[name] = _predict(classifier, images, runtime, f"{name}, retrained {number}")
         found.append(logits)
@@ -112,7 +112,7 @@ def predict_shadows(
     stacks: dict[str, list[np.ndarray]] = {"forget": [], "test": [], "unlearned_forget": [], "unlearned_test": []}
     for number, member in enumerate(pool.members, 1):
         classifier = member.load().to(runtime.device)
-        stacks["forget"].append(_logits(classifier, rows))
+        stacks["forget"].append(_logits(classifier, rows, runtime))
         stacks["test"].append(_predict(classifier, chosen, runtime, f"shadow {number}"))
         if unlearning is not None:
             both = _unlearned(member, classifier, rows, chosen, unlearning, runtime)
@@ -142,7 +142,7 @@ def _unlearned(
         return kept
     numbers = [number for number, name in enumerate(rows.ids) if name in member.trained_on]
     edited = unlearning.unlearn(classifier, rows.rows(numbers), member) if numbers else classifier
-    found = _logits(edited, rows), _predict(edited, test, runtime, f"{member.folder.name} unlearned")
+    found = _logits(edited, rows, runtime), _predict(edited, test, runtime, f"{member.folder.name} unlearned")
     with locked_folder(member.folder, wait_seconds=WAIT_SECONDS):
         write_bytes(path, arrays_to_bytes({"forget": found[0], "test": found[1]}))
     return found
@@ -159,10 +159,10 @@ def _read_kept(path: Path, rows: int, others: int) -> tuple[np.ndarray, np.ndarr
     return both if fits else None
 
 
-def _logits(classifier: Classifier, rows: ForgetSet) -> np.ndarray:
-    return compute_logits(classifier, rows.x).cpu().float().numpy()
+def _logits(classifier: Classifier, rows: ForgetSet, runtime: Runtime) -> np.ndarray:
+    return compute_logits(classifier, rows.x, runtime.sharing).cpu().float().numpy()
 
 
 def _predict(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> np.ndarray:
-    found = predict_logits(classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+    found = predict_logits(classifier, images, runtime, name=name)
     return found.float().numpy()
