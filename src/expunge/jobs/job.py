@@ -40,7 +40,7 @@ def refuse_code(values: Mapping[str, Any], place: str) -> None:
     names = transforms.split(",") if isinstance(transforms, str) else []
     names += transforms if isinstance(transforms, list) else []
     code = [name for name in names if isinstance(name, str) and ":" in name]
-    code += [architecture] if names_code(architecture) else []
+    code += [str(architecture)] if names_code(architecture) else []
     if code:
         raise SettingsError(
             place, "a file that names no code", f"{code[0]}, which would be run", "if you trust it, say --allow-code"
