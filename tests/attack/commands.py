@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import traceback
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,8 @@ def start(folder: Path, arguments: list[str], fault: Fault = Fault()) -> int:
     os.dup2(output, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     torch.set_num_threads(1)
+    warnings.resetwarnings()
+    warnings.simplefilter("ignore")
     sys.modules["matplotlib"] = None  # type: ignore[assignment] - plots take long, and are written like all else
     sys.argv = ["expunge", *arguments]
     code = 1

@@ -55,7 +55,7 @@ def _kill(
     folder: Path, tries: int, begun: Path, command: list[str], check: Check, again: list[str] | None = None
 ) -> Outcome:
     """Kill `command` at random calls; then the same command (or `again`, where it was done) must go on to the end."""
-    calls, draw, count = count_calls(_fresh(begun, -1), command), random.Random(0), _Count()  # noqa: S311
+    calls, draw, count = count_calls(_fresh(begun, -1), command), random.Random(0), _Count()
     for number in range(tries):
         place = _fresh(begun, number)
         point = draw.randint(1, calls)
@@ -131,7 +131,7 @@ def kill_bench(folder: Path, tries: int) -> Outcome:
 
 def _fail(tries: int, begun: Path, command: list[str], check: Check) -> Outcome:
     """Let the disk fail at random calls while `command` replaces a result: there must be a whole one afterwards."""
-    calls, draw, count = count_calls(_fresh(begun, -1), command), random.Random(1), _Count()  # noqa: S311
+    calls, draw, count = count_calls(_fresh(begun, -1), command), random.Random(1), _Count()
     for number in range(tries):
         place = _fresh(begun, number)
         kind = ("error", "full", "size")[number % 3]
