@@ -113,7 +113,7 @@ def test_accuracy(folder: Path, version: int, classifier: Classifier, test: Imag
     path = folder.parent / f"{folder.name}-accuracy-{version}.json"
     if not path.exists():
         every = Subset(test, range(len(test.labels)))
-        accuracy = predict(classifier, every, progress=Bars(), name="test").accuracy
+        accuracy = predict(classifier, every, Runtime(progress=Bars()), name="test").accuracy
         write_json(path, {"weights_sha256": classifier.sha256(), "accuracy": accuracy})
     accuracy = json.loads(path.read_text("utf-8"))["accuracy"]
     return float(accuracy)

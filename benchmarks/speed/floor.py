@@ -18,7 +18,8 @@ from setting import keep, load_setting
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from expunge.compute.runtime import Precision, computing_in, has_bfloat16
+from expunge.compute.devices import has_bfloat16
+from expunge.compute.runtime import Precision, computing_in
 from expunge.models.folding import choose_layout, fold_batchnorm
 from expunge.surrogates.attack import Attack
 from expunge.task.evaluation import compute_logits

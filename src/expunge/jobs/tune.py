@@ -1,7 +1,5 @@
 """What `expunge tune` does, from files to files: forget sets that are not reported on, a search, a recipe."""
 
-import csv
-import io
 import json
 import platform
 import time
@@ -14,9 +12,11 @@ import tomli_w
 import torch
 
 from expunge._version import __version__
+from expunge.base.cells import csv_text
+from expunge.base.disk import remove_files, write_text
 from expunge.base.errors import SettingsError
+from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, describe_settings, merge, nest, setting, to_mapping
-from expunge.base.tensors import prepare_output_folder, write_text
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data import DataSplits, forget_set, load_data, random_rows
 from expunge.data.forget import ForgetSet
@@ -107,9 +107,15 @@ def run_tune_job(job: TuneJob, out: Path, *, command: str, progress: Progress, o
     """
     method = make_method(job.method, nest(job.settings))
     ranges = find_ranges(describe_settings(method), job.ranges, job.settings)
-    if overwrite:
-        (out / JOURNAL).unlink(missing_ok=True)
-    prepare_output_folder(out, overwrite=overwrite or (out / JOURNAL).exists())
+    with output_folder(out, overwrite=overwrite, result=RECIPE, goes_on=JOURNAL):
+        if overwrite:
+            remove_files(out, [JOURNAL])
+        return _search(job, method, ranges, out, command, progress)
+
+
+def _search(
+    job: TuneJob, method: Method, ranges: tuple[SearchRange, ...], out: Path, command: str, progress: Progress
+) -> Trial:
     bench = _load_bench(job)
     search = Search(out / JOURNAL, ranges, purpose=_purpose(job, method, ranges, bench), seed=job.seed)
     first = _first_values(method, ranges)
@@ -150,7 +156,7 @@ def _load_bench(job: TuneJob) -> _Bench:
     rest = Subset(splits.train, [row for row in range(len(splits.train.ids)) if row not in forgotten])
     measured = {"retain": _sample(rest, job.data.retain_rows), "test": _sample(splits.test, job.data.test_rows)}
     classifier = loaded.classifier.to(runtime.device)
-    before = {name: predict(classifier, images, batch_size=job.batch_size) for name, images in measured.items()}
+    before = {name: predict(classifier, images, runtime) for name, images in measured.items()}
     sets = tuple((each, forget_set(splits.train, each)) for each in rows)
     return _Bench(job, runtime, splits, classifier, sets, measured, before)
 
@@ -211,28 +217,25 @@ def _edit_and_measure(bench: _Bench, method: Method, rows: list[int], forgotten:
     )
     if edit.stop_reason is StopReason.INTERRUPTED:
         raise KeyboardInterrupt
-    after = {
-        name: predict(edit.classifier, images, batch_size=job.batch_size).accuracy
-        for name, images in bench.measured.items()
-    }
+    after = {name: predict(edit.classifier, images, bench.runtime).accuracy for name, images in bench.measured.items()}
     forget = edit.predict_forget_set().after.accuracy
-    return Figures(_goal_of(edit), forget, after["retain"], after["test"], time.perf_counter() - started)
+    return Figures(_goal_of(edit, bench.runtime), forget, after["retain"], after["test"], time.perf_counter() - started)
 
 
-def _goal_of(edit: Edit) -> float:
+def _goal_of(edit: Edit, runtime: Runtime) -> float:
     robust = edit.task.strength is Strength.ROBUST
-    return 100 * (edit.measure_robust_goal().share if robust else edit.goal_achieved)
+    return 100 * (edit.measure_robust_goal(runtime.sharing).share if robust else edit.goal_achieved)
 
 
 def _save(out: Path, job: TuneJob, trials: list[Trial], header: list[str]) -> None:
     """Write the table of trials and the recipe of the best so far."""
     names = list(trials[0].values)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["trial", *names, "score", *trials[0].figures])
-    for number, trial in enumerate(trials):
-        writer.writerow([number, *(trial.values[name] for name in names), trial.score, *trial.figures.values()])
-    write_text(out / TRIALS, stream.getvalue())
+    columns: list[object] = ["trial", *names, "score", *trials[0].figures]
+    table: list[list[object]] = [
+        [number, *(trial.values[name] for name in names), trial.score, *trial.figures.values()]
+        for number, trial in enumerate(trials)
+    ]
+    write_text(out / TRIALS, csv_text([columns, *table]))
     best = min(trials, key=lambda trial: trial.score)
     method = _with_values(job, make_method(job.method, nest(job.settings)), best.values)
     recipe = {"method": job.method, "strength": job.strength, "goal": job.goal, "settings": to_mapping(method)}

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from platformdirs import user_cache_path
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -160,8 +159,8 @@ class _Group:
         """
         with _entering(self._layers) as entered:
             logits = self._classifier(x)
-        sums = []
-        for layer, inputs in zip(self._layers, entered, strict=True):
+        self._layers, sums = list(entered), list[Tensor]()
+        for layer, inputs in entered.items():
             offset = inputs - cast(Tensor, layer.running_mean).view(1, -1, 1, 1)
             sums.append(torch.stack([offset.mean((2, 3)).sum(0), offset.square().mean((2, 3)).sum(0)]))
         return logits, sums
@@ -202,17 +201,15 @@ def _find_batchnorms(classifier: Classifier) -> list[nn.BatchNorm2d]:
 
 
 @contextmanager
-def _entering(layers: list[nn.BatchNorm2d]) -> Iterator[list[Tensor]]:
-    """Collect what goes into each of `layers` during the block, in their order."""
-    found: dict[nn.Module, Tensor] = {}
-    entered: list[Tensor] = []
+def _entering(layers: list[nn.BatchNorm2d]) -> Iterator[dict[nn.BatchNorm2d, Tensor]]:
+    """Collect what goes into each of `layers` that is called in the block; auxiliary heads are not."""
+    entered: dict[nn.BatchNorm2d, Tensor] = {}
 
     def keep(layer: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        found[layer] = inputs[0]
+        entered[cast(nn.BatchNorm2d, layer)] = inputs[0]
 
     with hooked((layer, keep) for layer in layers):
         yield entered
-        entered += [found[layer] for layer in layers]
 
 
 def _cache_folder() -> Path:
@@ -221,9 +218,10 @@ def _cache_folder() -> Path:
 
 
 def _read_cache(path: Path, shape: tuple[int, ...]) -> UInt8[Tensor, "group c h w"] | None:
+    """Return the images in a file of the cache; None if there is none, or one that is damaged."""
     try:
         levels = load_file(path)["levels"]
-    except (OSError, SafetensorError, KeyError):
+    except Exception:
         return None
     return levels if levels.shape == shape and levels.dtype == torch.uint8 else None
 
