@@ -54,7 +54,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on_with_a_note(error):
 
 def test_where_one_image_is_too_much_the_error_is_raised():
     work, _ = fail_over(0, MemoryError("no more"))
-    with pytest.raises(OutOfMemoryError, match="one image, got no more"), pytest.warns(ExpungeWarning, match="batches of 1"):
+    with pytest.warns(ExpungeWarning, match="of 1"), pytest.raises(OutOfMemoryError, match="one image, got no more"):
         Sharing(2).map_concat(5, work)
 
 

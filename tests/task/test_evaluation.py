@@ -8,8 +8,8 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 
 from expunge.base.errors import ExpungeWarning
-from expunge.compute.sharing import Sharing
 from expunge.compute.runtime import Runtime
+from expunge.compute.sharing import Sharing
 from expunge.data.images import TensorImages
 from expunge.models.classifier import Bounds, Classifier
 from expunge.task.evaluation import (
