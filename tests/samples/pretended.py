@@ -37,7 +37,7 @@ class Device:
         kernels: operations that it computed.
         waits: by place, how often the host waited for what it computed.
         uploads: by place, how often the host sent something.
-        refused: how often memory did not suffice.
+        refused: by place, how often memory did not suffice.
     """
 
     float64: bool = True
@@ -45,10 +45,11 @@ class Device:
     kernels: int = 0
     waits: Counter = field(default_factory=Counter)
     uploads: Counter = field(default_factory=Counter)
-    refused: int = 0
+    refused: Counter = field(default_factory=Counter)
 
     def forget_counts(self):
-        self.kernels, self.refused = 0, 0
+        self.kernels = 0
+        self.refused.clear()
         self.waits.clear()
         self.uploads.clear()
 
@@ -185,7 +186,7 @@ def _check(name, args, kwargs, far, near):
     if _device.largest_batch is not None and name in MATRICES and far:
         images = args[MATRICES[name]]
         if len(images) > _device.largest_batch:
-            _device.refused += 1
+            _device.refused[_place()] += 1
             raise torch.OutOfMemoryError("out of memory. Tried to allocate 2.00 GiB (pretended)")
 
 

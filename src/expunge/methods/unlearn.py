@@ -60,6 +60,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
     if needs_retain and retain is None:
         raise SettingsError("retain", f"the rest of the training data for the method {chosen.name}", "none")
+    runtime = runtime or Runtime(classifier.device)
     task = Task.create(
         classifier,
         forget_set,
@@ -70,10 +71,11 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         strength=strength or chosen.strength,
         retain=retain if needs_retain else None,
         transforms=transforms,
+        at_once=runtime.sharing,
     )
     if task.goal.name not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
-    return chosen.run(task, fit_batch(runtime or Runtime(classifier.device), classifier, forget_set.x))
+    return chosen.run(task, fit_batch(runtime, classifier, forget_set.x))
 
 
 def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
