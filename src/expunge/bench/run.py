@@ -5,7 +5,7 @@ import platform
 import shutil
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,6 +14,7 @@ from expunge.base.errors import ExpungeError, OutputError
 from expunge.base.tensors import write_json
 from expunge.bench.cells import FAILURE, MACHINE, RESULT, Cell
 from expunge.bench.stream import run_stream
+from expunge.compute.devices import count_devices
 from expunge.compute.runtime import Progress
 from expunge.jobs.run import run_job
 from expunge.task.task import StopReason
@@ -24,10 +25,28 @@ CellEnded = Callable[[Cell, str | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A cell's share of the machine: how many run at a time, and how many threads each has (None: as they are)."""
+    """A cell's share of the machine.
+
+    Args:
+        jobs: how many cells run at a time.
+        threads: how many threads each has; None: as they are.
+        lane: which of those places this cell has; GPUs are dealt out to the places in turn.
+    """
 
     jobs: int = 1
     threads: int | None = None
+    lane: int = 0
+
+    def choose_device(self, wanted: str) -> str:
+        """Return the device of this share's cell, which asks for `wanted`: a GPU of its own where there are several.
+
+        >>> Share(lane=3).choose_device("cpu")
+        'cpu'
+        """
+        if wanted not in ("auto", "cuda"):
+            return wanted
+        count = count_devices("cuda")
+        return f"cuda:{self.lane % count}" if count > 1 else wanted
 
 
 def run_cell(cell: Cell, share: Share, progress: Progress) -> str | None:
@@ -39,15 +58,16 @@ def run_cell(cell: Cell, share: Share, progress: Progress) -> str | None:
     if share.threads is not None:
         torch.set_num_threads(share.threads)
     try:
+        job = replace(cell.job, device=share.choose_device(cell.job.device))
         if cell.is_outdated:
             shutil.rmtree(cell.folder)
         cell.folder.mkdir(parents=True, exist_ok=True)
         (cell.folder / FAILURE).unlink(missing_ok=True)
         write_json(cell.folder / MACHINE, _describe(cell, share))
         if cell.stream.requests > 1:
-            run_stream(cell.job, cell.stream, cell.folder, progress=progress)
+            run_stream(job, cell.stream, cell.folder, progress=progress)
             return None
-        outcome = run_job(cell.job, cell.folder, progress=progress, overwrite=True)
+        outcome = run_job(job, cell.folder, progress=progress, overwrite=True)
     except ExpungeError as error:
         return record_failure(cell, str(error))
     except Exception as error:  # whatever it is, the other cells go on

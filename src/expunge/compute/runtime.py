@@ -12,7 +12,7 @@ import torch
 
 from expunge.base.errors import SettingsError
 from expunge.compute.devices import find_device, has_bfloat16
-from expunge.compute.fabric import start_processes
+from expunge.compute.distributed import local_rank, start_processes
 from expunge.compute.processes import ALONE, Processes
 from expunge.compute.sharing import Sharing
 
@@ -107,6 +107,8 @@ class Runtime:
         Raises:
             SettingsError: the device is unknown or absent.
         """
+        if device == "cuda" and local_rank() is not None:
+            device = f"cuda:{local_rank()}"  # one of several processes has nothing to do with the others' GPUs
         return cls(_find(device), batch_size, progress)
 
     def with_processes(self, devices: int = 1, nodes: int = 1) -> "Runtime":
@@ -119,7 +121,7 @@ class Runtime:
             nodes: machines; on more than one, start with torchrun.
 
         Raises:
-            SettingsError: Lightning Fabric is not installed, or there are fewer devices.
+            SettingsError: there are fewer devices, or the other processes did not come.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))

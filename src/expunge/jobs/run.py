@@ -1,5 +1,6 @@
 """The job of `expunge run`, from files to files: load, select, unlearn, measure, save."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from expunge.audit.record import AUDIT_FOLDER, Audit, Level
 from expunge.audit.store.files import clear_folder
+from expunge.base.errors import ExpungeWarning, ProcessError
 from expunge.base.settings import to_mapping
 from expunge.base.tensors import prepare_output_folder
 from expunge.compute.runtime import Progress, Runtime
@@ -141,7 +143,11 @@ def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, na
         return [logits.to(runtime.device)]
 
     count = len(images.labels)
-    [logits] = Sharing(max(1, count), runtime.processes).map_concat(count, compute_part)
+    try:
+        [logits] = Sharing(max(1, count), runtime.processes).map_concat(count, compute_part)
+    except ProcessError as error:
+        warnings.warn(f"{error}; going on alone", ExpungeWarning, stacklevel=2)
+        [logits] = compute_part(slice(0, count))
     return logits.cpu()
 
 
