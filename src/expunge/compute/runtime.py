@@ -13,6 +13,7 @@ import torch
 from expunge.base.errors import SettingsError
 from expunge.compute.devices import find_device, has_bfloat16
 from expunge.compute.distributed import local_rank, start_processes
+from expunge.compute.exactness import Float32, computing
 from expunge.compute.processes import ALONE, Processes
 from expunge.compute.sharing import Sharing
 
@@ -68,6 +69,8 @@ class Runtime:
         memory_gigabytes: what activations and adversarial examples may take; None is no limit on activations.
         scratch: folder for what does not fit into memory; None: the system's own for temporary files.
         processes: those that work on the same edit.
+        float32: what it means on a GPU that has TensorFloat-32.
+        deterministic: whether the same seed is to give the same bits on a GPU, too, or else an error.
         sharing: divides work over images; remembers how many fit where memory once did not suffice.
 
     >>> Runtime.on("cpu").device.type
@@ -80,6 +83,8 @@ class Runtime:
     memory_gigabytes: float | None = None
     scratch: Path | None = None
     processes: Processes = ALONE
+    float32: Float32 = Float32.TF32
+    deterministic: bool = False
     sharing: Sharing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -95,13 +100,32 @@ class Runtime:
         """Return whether this is the process that writes files and shows progress."""
         return self.processes.rank == 0
 
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context in which torch computes as this runtime says.
+
+        With `deterministic`, the same seed gives the same weights, bit for bit, on the same kind of GPU with the same
+        versions and batch size, as long as memory suffices. On a CPU it does so anyway, with as many threads.
+
+        Raises:
+            SettingsError: `deterministic`, and an operation of the classifier can't be; when the block ends.
+        """
+        return computing(self.float32, deterministic=self.deterministic)
+
     @property
     def pool_bytes(self) -> int:
         """Return how many bytes of adversarial examples are held in memory; more of them go to a file."""
         return int((self.memory_gigabytes or POOL_GIGABYTES) / 2 * 2**30)
 
     @classmethod
-    def on(cls, device: str = "auto", *, batch_size: int = 256, progress: Progress = SILENT) -> "Runtime":
+    def on(
+        cls,
+        device: str = "auto",
+        *,
+        batch_size: int = 256,
+        progress: Progress = SILENT,
+        float32: Float32 = Float32.TF32,
+        deterministic: bool = False,
+    ) -> "Runtime":
         """Return a runtime on a named device; "auto" takes a GPU, of NVIDIA or of Apple, where there is one.
 
         Raises:
@@ -109,7 +133,7 @@ class Runtime:
         """
         if device == "cuda" and local_rank() is not None:
             device = f"cuda:{local_rank()}"  # one of several processes has nothing to do with the others' GPUs
-        return cls(_find(device), batch_size, progress)
+        return cls(_find(device), batch_size, progress, float32=float32, deterministic=deterministic)
 
     def with_processes(self, devices: int = 1, nodes: int = 1) -> "Runtime":
         """Return this runtime as one of several processes, which are started if torchrun has not done so.

@@ -17,7 +17,7 @@ from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_classes, rows_but
-from expunge.jobs.job import GoalChoice, Job
+from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.folding import choose_layout
@@ -56,9 +56,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     """
     method = make_method(job.method, job.settings)
     transforms = find_transforms(job.transforms)
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress).with_processes(
-        job.devices, job.nodes
-    )
+    runtime = make_runtime(job, progress).with_processes(job.devices, job.nodes)
     if runtime.leads:
         prepare_output_folder(out, overwrite=overwrite)
     runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=out if runtime.leads else None)

@@ -41,7 +41,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         forget_set: k rows, pixels within the classifier's bounds.
         goal: `Misclassify()` or `Relabel()`; default: relabel if the forget set has new labels.
         method: a name of `METHODS`, or a method with settings of its own.
-        seed: source of all randomness; the same seed gives the same weights on the same machine.
+        seed: source of all randomness; the same seed gives the same weights on the same processor, and on a GPU if the
+            runtime is deterministic.
         limits: when to give up.
         runtime: device and batch size; default: where the classifier is.
         minimum_right: share of rows that the classifier must predict as labelled before the edit.
@@ -75,7 +76,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     )
     if task.goal.name not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
-    return chosen.run(task, fit_batch(runtime, classifier, forget_set.x))
+    with runtime.computing():
+        return chosen.run(task, fit_batch(runtime, classifier, forget_set.x))
 
 
 def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:

@@ -39,7 +39,8 @@ def train_classifier(
 ) -> Classifier:
     """Return a classifier trained on `images`, in eval mode, on the device of the meter.
 
-    The same seed gives the same weights on the same machine, with or without a stop in between.
+    The same seed gives the same weights on the same processor, and on a GPU if the runtime is deterministic, with or
+    without a stop in between.
 
     Args:
         build: makes the classifier to start from.
@@ -65,7 +66,11 @@ def train_classifier(
         trainer.restore(found.tensors)
         losses.extend(found.losses)
     steps = trainer.count_steps(images)
-    with context.phase("train", steps * recipe.epochs) as advance, _in_format(classifier, recipe.memory_format):
+    with (
+        context.runtime.computing(),
+        context.phase("train", steps * recipe.epochs) as advance,
+        _in_format(classifier, recipe.memory_format),
+    ):
         advance(steps * len(losses))
         for epoch in range(len(losses), recipe.epochs):
             dropout = seeded_generator(seed, f"dropout of epoch {epoch}").initial_seed()
