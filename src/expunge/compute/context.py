@@ -1,13 +1,15 @@
 """What an edit costs: seconds by phase, gradient evaluations, memory."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
 
-from expunge.base.errors import ProcessError
+from expunge.base.errors import ExpungeWarning, ProcessError
+from expunge.compute.callbacks import TracePoint
 from expunge.compute.devices import forget_peak, peak_bytes, wait_for
 from expunge.compute.runtime import Advance, Runtime
 
@@ -46,6 +48,25 @@ class Context:
         self._gradients = 0
         self._examples = self._reached = 0
         forget_peak(runtime.device)
+        self._callbacks = list(runtime.callbacks) if runtime.leads else []
+
+    def tell(self, point: TracePoint) -> None:
+        """Call the runtime's callbacks; one that fails is not called again, since an edit is worth more than its log.
+
+        Warns:
+            ExpungeWarning: a callback failed.
+        """
+        for callback in tuple(self._callbacks):
+            try:
+                callback(point)
+            except Exception as error:  # it is the user's code, or a logger that lost its server
+                self._callbacks.remove(callback)
+                warnings.warn(
+                    f"{callback!r} failed at step {point.step} and is not called again "
+                    f"({type(error).__name__}: {error})",
+                    ExpungeWarning,
+                    stacklevel=2,
+                )
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:

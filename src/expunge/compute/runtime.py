@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from expunge.base.errors import SettingsError
+from expunge.compute.callbacks import Callback
 from expunge.compute.devices import find_device, has_bfloat16
 from expunge.compute.distributed import local_rank, start_processes
 from expunge.compute.exactness import Float32, computing
@@ -72,6 +73,7 @@ class Runtime:
         float32: what it means on a GPU that has TensorFloat-32.
         deterministic: whether the same seed is to give the same bits on a GPU, too, or else an error.
         sharing: divides work over images; remembers how many fit where memory once did not suffice.
+        callbacks: functions that are told of every step, see `expunge.compute.callbacks`.
 
     >>> Runtime.on("cpu").device.type
     'cpu'
@@ -85,6 +87,7 @@ class Runtime:
     processes: Processes = ALONE
     float32: Float32 = Float32.TF32
     deterministic: bool = False
+    callbacks: tuple[Callback, ...] = ()
     sharing: Sharing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

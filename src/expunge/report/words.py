@@ -1,10 +1,10 @@
 """How figures are put into words for a reader who has no use for jargon."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 
 from expunge.audit.record import Direction, Figure
+from expunge.base.visible import visible
 
 MINUTE = 60
 TEN = 10
@@ -22,7 +22,6 @@ UNITS = {
     "points": "points of a percentage: from 90% to 88% is 2",
     "nats": "0 means no difference",
 }
-UNSEEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def say_value(value: float, unit: str) -> str:
@@ -73,15 +72,6 @@ def say_status(figure: Figure) -> str:
     return "misses its target" if figure.flagged else "meets its target"
 
 
-def visible(text: str) -> str:
-    r"""Return `text` with characters that nobody sees, or that turn the reading direction, written out.
-
-    >>> visible("a" + chr(0x202E) + "gpj.exe")
-    'a\\u202egpj.exe'
-    """
-    return "".join(_write_out(char) if unicodedata.category(char) in UNSEEN_CATEGORIES else char for char in text)
-
-
 def shorten(text: str, longest: int = LONGEST_LABEL) -> str:
     """Return `text` cut to at most `longest` characters, with an ellipsis in its middle."""
     text = visible(text)
@@ -106,6 +96,17 @@ def say_share(share: float) -> str:
     return f"{percent:.0f}%" if percent >= TEN else f"{percent:.2g}%"
 
 
+def say_hundredth(percent: float) -> str:
+    """Return a percentage as a number out of 100 with one digit; only a whole hundred is 100, and only nothing is 0.
+
+    >>> say_hundredth(91.66), say_hundredth(99.97), say_hundredth(100.0), say_hundredth(0.02)
+    ('91.7', '99.9', '100', '0.1')
+    """
+    if percent in (0, WHOLE):
+        return f"{percent:.0f}"
+    return f"{min(max(percent, 0.1), 99.9):.1f}"
+
+
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun: 1 image, 2 images."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
@@ -125,10 +126,6 @@ def _say_bytes(value: float) -> str:
             return f"{value:.3g} {unit}"
         value /= KILO
     raise AssertionError
-
-
-def _write_out(char: str) -> str:
-    return f"\\u{ord(char):04x}"
 
 
 def _say_percent(value: float) -> str:

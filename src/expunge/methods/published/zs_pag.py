@@ -18,8 +18,10 @@ from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.methods.descent import endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
-from expunge.methods.layers import Layer, differentiate, find_layers, images_at_once, trace_rows
+from expunge.methods.flows import Flow
+from expunge.methods.layers import Layer, Route, differentiate
 from expunge.methods.protocol import Aim, Needs
+from expunge.methods.tracing import find_layers, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool
@@ -40,9 +42,10 @@ class ZSPAG(Settings):
     settings of Cha et al. 2024 (arXiv 2301.11578); the gain as the influence function has it, with the identity for the
     inverse Hessian, which makes c the wrong label whose logit falls most along the gradient of the stand-ins' loss; one
     subspace for all classes together, of the leading directions that hold `energy` of the inputs' second moment, biases
-    counted as one more input; weights of other layers and BatchNorm statistics stay as they are. The share, the rate
-    and plain SGD are those that the same authors released for the predecessor, UNSC (arXiv 2404.13588), with all of
-    the other classes' data in the place of the stand-ins.
+    counted as one more input; weights of other layers (those not called with images first, or that compute with other
+    weights, too) and BatchNorm statistics stay as they are. The share, the rate and plain SGD are those that the same
+    authors released for the predecessor, UNSC (arXiv 2404.13588), with all of the other classes' data in the place of
+    the stand-ins.
 
     Differs from the paper: it stops when no row answers with its label; the authors forget classes.
     """
@@ -69,7 +72,7 @@ class ZSPAG(Settings):
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device)
         pool = make_adversarial_pool(working.frozen_copy(), task, self.attack, context)
-        layers = find_layers(working, rows.x[:1])
+        layers = tuple(layer for layer in find_layers(working, rows.x[:2]) if layer.route is Route.FLOW)
         with context.phase("pseudo-labels"):
             gradient = differentiate_pool(working, pool, context)
             labels = choose_labels(rate_labels(working, rows.x, gradient, context.sharing), rows.y)
@@ -176,7 +179,7 @@ def find_subspaces(
         moments = [pool.logits.new_zeros(layer.shape[0], layer.shape[2], layer.shape[2]) for layer in layers]
         _, flows = trace_rows(classifier, layers, x, torch.zeros_like)
         for moment, flow in zip(moments, flows, strict=True):
-            for inputs, _ in flow.unrolled():
+            for inputs, _ in flow.unrolled() if isinstance(flow, Flow) else ():
                 moment.add_(torch.einsum("bgil,bgjl->gij", inputs, inputs), alpha=1 / (count * inputs.shape[-1]))
         return moments
 

@@ -11,10 +11,13 @@ from torch import nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Preprocessing
-from expunge.models.classifier import Normalisation
+from expunge.models.known import Known
+from expunge.models.pixels import Normalisation
 
 PRETRAINED: Literal["pretrained"] = "pretrained"
-RESERVED_OPTIONS = ("num_classes", "pretrained", "weights")
+OTHER_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
+RESERVED_OPTIONS = ("num_classes", "pretrained", "weights", *OTHER_FILES)
+"""What has a setting of its own, or would read other files of weights past the checks here."""
 
 OptionValue = str | int | float | bool | None | tuple[object, ...] | list[object] | dict[object, object]
 
@@ -79,6 +82,11 @@ class FoundModel:
     normalisation: Normalisation | None = None
     class_names: tuple[str, ...] = ()
 
+    @classmethod
+    def with_known(cls, network: nn.Module, known: Known) -> "FoundModel":
+        """Return `network` with what its library knows about it."""
+        return cls(network, known.num_classes, known.preprocessing, known.normalisation, known.class_names)
+
 
 def parse_architecture(text: str) -> Architecture:
     """Return the name and the options of NAME or NAME?key=value&key=value.
@@ -116,6 +124,6 @@ def warn_random(architecture: str) -> None:
 def _literal_or_text(text: str) -> OptionValue:
     try:
         value: OptionValue = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
     return value

@@ -1,17 +1,19 @@
 """Weights from a file into a network, with the differences named when they do not fit."""
 
 import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
+from expunge.models.heads import last_length, length_of
+from expunge.models.sources.plain import check_plain
+
+__all__ = ["fill", "last_length", "length_of", "read_weights"]
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -47,6 +49,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> None:
     """Copy `weights` into `network`, converted to its number format; BatchNorm's batch counters may be missing.
 
+    A prefix that `read_weights` took off is put back where the network's own names begin with it.
+
     Args:
         network: changed in place.
         weights: tensors by name.
@@ -56,6 +60,9 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
         ClassifierError: names that are missing or too many, or shapes that differ: the first of each and how many.
     """
     own = network.state_dict()
+    for prefix in PREFIXES:
+        if own and all(name.startswith(prefix) for name in own) and not any(map(own.__contains__, weights)):
+            weights = {prefix + name: tensor for name, tensor in weights.items()}
     missing = [name for name in own if name not in weights and not name.endswith(BATCH_COUNTER)]
     surplus = [name for name in weights if name not in own]
     misshapen = [
@@ -72,38 +79,14 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
         raise ClassifierError(
             place, "the weights of this architecture", ", ".join(found), "check --model and --num-classes"
         )
+    check_plain(weights, own, place=place)
     network.load_state_dict(dict(weights), strict=False)
-
-
-def last_length(network: nn.Module, weights: Mapping[str, Tensor] | None = None) -> int:
-    """Return the first length of the network's last parameter, which is the class count of nearly every network.
-
-    Args:
-        network: its parameters are in the order in which its layers were made.
-        weights: where given, the length is taken from the tensor of the same name there.
-
-    Raises:
-        ClassifierError: no parameters.
-
-    >>> last_length(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)))
-    3
-    """
-    named = list(network.named_parameters())
-    if not named:
-        raise ClassifierError("classifier", "a module with weights to edit", "one without parameters")
-    name, parameter = named[-1]
-    return length_of(parameter if weights is None else weights.get(name, parameter))
-
-
-def length_of(tensor: Tensor) -> int:
-    """Return a tensor's first length, 1 for a single number."""
-    return tensor.shape[0] if tensor.ndim else 1
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # the library raises errors of its own, and torch those of odd types
         raise ClassifierError(str(path), "a whole safetensors file", f"{error}", "the file is damaged") from error
 
 
@@ -114,7 +97,7 @@ def _read_checkpoint(path: Path) -> object:
         if "Unsupported operand" in str(error):
             raise ClassifierError(str(path), "a PyTorch checkpoint", "something else", "the file is damaged") from error
         raise ClassifierError(str(path), "tensors only", "pickled objects, which could run code", CONVERSION) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # torch raises nearly anything for what isn't whole
         reason = f"{type(error).__name__}: {error}".split("\n")[0]
         raise ClassifierError(str(path), "a whole PyTorch checkpoint", reason, "the file is damaged") from error
     return content
