@@ -14,7 +14,7 @@ from expunge.methods.layers import Route, differentiate
 from expunge.methods.tracing import find_layers, images_at_once, trace_rows
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
-from expunge.task.task import Limits, Strength, StopReason
+from expunge.task.task import Limits, StopReason, Strength
 
 FLOW, FUNCTION, ALONE = Route.FLOW, Route.FUNCTION, Route.ALONE
 CLASSES = 3
