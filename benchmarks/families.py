@@ -263,11 +263,11 @@ NETWORKS = (
 )
 SHORT = (
     "timm:test_resnet",
-    "timm:test_nfnet",
     "timm:test_vit",
     "transformers:SwinConfig",
     "transformers:SiglipConfig",
     "transformers:BitConfig",
+    "transformers:BeitConfig",
     "torchvision:VisionTransformer",
     "torchvision:SwinTransformer",
 )

@@ -141,7 +141,7 @@ NETWORKS = {
             layer=nn.TransformerEncoderLayer(**ENCODER),
             head=nn.Linear(8, CLASSES),
         ),
-        [FLOW, FUNCTION, FUNCTION, FLOW],
+        [FLOW, FUNCTION, FUNCTION, FUNCTION, FLOW],
     ),
     "two tokens": (
         lambda: Network(
@@ -235,7 +235,7 @@ def test_nothing_to_edit_is_said(name):
 def test_what_is_edited_does_not_depend_on_the_scale_of_standardised_weights():
     edits = []
     for factor in (0.05, 20.0):
-        classifier, x = make(NETWORKS["standardised"][0], count=3)
+        classifier, x = make(lambda: body(Standardised(3, 8, 3, bias=False)), count=3)
         with torch.no_grad():
             classifier.network[0].weight.mul_(factor)
         method = make_method("least-change", {**QUICK, "surrogates": {"mixes": 16, "procedural": 8}})

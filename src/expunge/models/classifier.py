@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
 from expunge.base.tensors import sha256_tensors
+from expunge.models.modes import gradients_in_order
 
 PROBABILITY_TOLERANCE = 1e-4
 
@@ -172,7 +174,9 @@ class Classifier:
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         """Return the logits of `x`, in whatever mode the module is."""
-        logits: Tensor = self.module(x.contiguous(memory_format=self.layout))
+        one = len(x) == 1 and torch.is_grad_enabled()
+        with gradients_in_order(self.module) if one else nullcontext():
+            logits: Tensor = self.module(x.contiguous(memory_format=self.layout))
         return logits
 
     @property

@@ -54,8 +54,9 @@ def draw_vectors(traced: Traced, side: Side, generator: torch.Generator) -> Floa
     if isinstance(traced, RowGradients):
         columns = traced.gradients.mT if side is Side.INPUTS else traced.gradients
         ahead = _signed(columns.mT, generator).transpose(0, 1).unsqueeze(-1)
-        leading = F.normalize((columns @ ahead).squeeze(-1), dim=-1) * columns.flatten(2).norm(dim=2, keepdim=True)
-        return leading.transpose(0, 1)
+        leading: Tensor = F.normalize((columns @ ahead).squeeze(-1), dim=-1)
+        length: Tensor = columns.flatten(2).norm(dim=2, keepdim=True)
+        return (length * leading).transpose(0, 1)
     drawn = []
     for columns, gradient in traced.unrolled():
         summed = _signed(columns if side is Side.INPUTS else gradient, generator)
