@@ -13,6 +13,7 @@ Time:       about half a core-hour, a few seconds each
 Result:     benchmarks/results/families/README.md
 """
 
+import importlib
 import json
 import sys
 import time
@@ -20,6 +21,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -307,30 +309,25 @@ def measure(network: Network) -> dict[str, Any]:
         "size": network.size,
         "weights": sum(weight.numel() for weight in classifier.module.parameters()),
     }
-    line |= try_out(lambda: compare_gradients(classifier, x), "gradients")
+    line |= try_out(partial(compare_gradients, classifier, x), "gradients")
     for strength in expunge.Strength:
-        line |= try_out(lambda strength=strength: edit(classifier, x, strength), strength.value)
+        line |= try_out(partial(edit, classifier, x, strength), strength.value)
     return line | {"seconds": round(time.process_time() - started, 1)}
 
 
 def build(network: Network) -> nn.Module:
     """Return the network with random weights, in eval mode."""
+    library: Any = importlib.import_module(network.library)
+    made: nn.Module
     if network.library == "timm":
-        import timm as library  # noqa: PLC0415 - only what is asked for
-
-        return library.create_model(network.name, num_classes=CLASSES, **network.settings).eval()
-    if network.library == "torchvision":
-        from torchvision import models  # noqa: PLC0415
-
-        if hasattr(models, network.name) and isinstance(getattr(models, network.name), type):
-            return getattr(models, network.name)(num_classes=CLASSES, **network.settings).eval()
-        if network.name == "MaxVit":
-            return models.maxvit.MaxVit(num_classes=CLASSES, **network.settings).eval()
-        return models.get_model(network.name, num_classes=CLASSES, **network.settings).eval()
-    import transformers as library  # noqa: PLC0415
-
-    configuration = getattr(library, network.name)(num_labels=CLASSES, **network.settings)
-    return library.AutoModelForImageClassification.from_config(configuration).eval()
+        made = library.create_model(network.name, num_classes=CLASSES, **network.settings)
+    elif network.library == "transformers":
+        configuration = getattr(library, network.name)(num_labels=CLASSES, **network.settings)
+        made = library.AutoModelForImageClassification.from_config(configuration)
+    else:
+        place = library.models if hasattr(library.models, network.name) else library.models.maxvit
+        made = getattr(place, network.name)(num_classes=CLASSES, **network.settings)
+    return made.eval()
 
 
 def try_out(work: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:

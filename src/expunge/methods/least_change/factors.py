@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.errors import SettingsError
+from expunge.compute.devices import to_float64
 from expunge.methods.layers import Layer
 
 GIGABYTE = 2**30
@@ -138,7 +139,7 @@ def make_whole(moments: Float[Tensor, "g n n"], damping: float) -> WholeFactor:
         moments: mean over images of outer products.
         damping: added to each, as a share of its mean eigenvalue.
     """
-    dtype, moments = moments.dtype, moments.double()
+    given, moments = moments, to_float64(moments)
     mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1).view(-1, 1, 1)
     unseen = mean <= 0
     identity = torch.eye(moments.shape[1], dtype=moments.dtype, device=moments.device).expand_as(moments)
@@ -148,7 +149,7 @@ def make_whole(moments: Float[Tensor, "g n n"], damping: float) -> WholeFactor:
         if not bool(failed.any()):
             break
     inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return WholeFactor(torch.where(unseen, 0.0, inverse).to(dtype))
+    return WholeFactor(torch.where(unseen, 0.0, inverse).to(given))
 
 
 def make_thin(vectors: Float[Tensor, "g m n"], damping: float) -> ThinFactor:
@@ -158,7 +159,7 @@ def make_thin(vectors: Float[Tensor, "g m n"], damping: float) -> ThinFactor:
         vectors: m of them, fewer than they are long.
         damping: as in `make_whole`.
     """
-    known = vectors.double()
+    known = to_float64(vectors)
     values, directions = torch.linalg.eigh(known @ known.mT)
     values, total = values.clamp_min(0), values.sum(dim=1).view(-1, 1, 1)
     damped = damping * total / vectors.shape[-1]
@@ -167,7 +168,7 @@ def make_thin(vectors: Float[Tensor, "g m n"], damping: float) -> ThinFactor:
     shrunk = torch.where(kept, 1 - (damped / (damped + values.unsqueeze(-1)).clamp_min(1e-300)).sqrt(), 0.0)
     scale = torch.where(total > 0, damped.clamp_min(1e-300).rsqrt(), 0.0)
     basis = torch.where(kept.mT, basis, 0.0)
-    return ThinFactor(basis.to(vectors.dtype), shrunk.to(vectors.dtype), scale.to(vectors.dtype))
+    return ThinFactor(basis.to(vectors), shrunk.to(vectors), scale.to(vectors))
 
 
 def _numbers(layers: Sequence[Layer], which: tuple[int, int]) -> int:

@@ -12,6 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
+from expunge.models.heads import last_length, length_of
+
+__all__ = ["fill", "last_length", "length_of", "read_weights"]
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -78,31 +81,6 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
             place, "the weights of this architecture", ", ".join(found), "check --model and --num-classes"
         )
     network.load_state_dict(dict(weights), strict=False)
-
-
-def last_length(network: nn.Module, weights: Mapping[str, Tensor] | None = None) -> int:
-    """Return the first length of the network's last parameter, which is the class count of nearly every network.
-
-    Args:
-        network: its parameters are in the order in which its layers were made.
-        weights: where given, the length is taken from the tensor of the same name there.
-
-    Raises:
-        ClassifierError: no parameters.
-
-    >>> last_length(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)))
-    3
-    """
-    named = list(network.named_parameters())
-    if not named:
-        raise ClassifierError("classifier", "a module with weights to edit", "one without parameters")
-    name, parameter = named[-1]
-    return length_of(parameter if weights is None else weights.get(name, parameter))
-
-
-def length_of(tensor: Tensor) -> int:
-    """Return a tensor's first length, 1 for a single number."""
-    return tensor.shape[0] if tensor.ndim else 1
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
