@@ -283,18 +283,23 @@ def main(arguments: Sequence[str]) -> None:
             if network.key in SHORT:
                 print(json.dumps(measure(network)))
         return
-    path = RESULTS / "results.jsonl"
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
-    found = {line["network"]: line for line in lines if line["network"] not in arguments}
     for network in NETWORKS:
-        if network.key in found:
-            continue
-        found[network.key] = measure(network)
-        print(json.dumps(found[network.key]), flush=True)
-        kept = [found[each.key] for each in NETWORKS if each.key in found]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        write_text(RESULTS / "README.md", make_page(kept))
+        wanted = network.key in arguments if arguments else network.key not in read_lines()
+        if wanted:
+            line = measure(network)
+            print(json.dumps(line), flush=True)
+            found = {**read_lines(), network.key: line}
+            kept = [found[each.key] for each in NETWORKS if each.key in found]
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            write_text(RESULTS / "results.jsonl", "".join(json.dumps(each) + "\n" for each in kept))
+            write_text(RESULTS / "README.md", make_page(kept))
+
+
+def read_lines() -> dict[str, dict[str, Any]]:
+    """Return the results so far, by network."""
+    path = RESULTS / "results.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return {line["network"]: line for line in map(json.loads, lines)}
 
 
 def measure(network: Network) -> dict[str, Any]:
@@ -324,6 +329,9 @@ def build(network: Network) -> nn.Module:
     elif network.library == "transformers":
         configuration = getattr(library, network.name)(num_labels=CLASSES, **network.settings)
         made = library.AutoModelForImageClassification.from_config(configuration)
+        for part in made.modules():  # the library's first weights are so small that some answers are all 0
+            if isinstance(part, (nn.Linear, nn.Conv2d)):
+                part.reset_parameters()
     else:
         place = library.models if hasattr(library.models, network.name) else library.models.maxvit
         made = getattr(place, network.name)(num_classes=CLASSES, **network.settings)

@@ -121,6 +121,19 @@ def auxiliary(network, x):
     return network.head(features.mean((2, 3)))
 
 
+def biased_from_cache(network, x):
+    """Keep what is computed from a weight, as LeViT keeps its attention biases."""
+    if not network.cache:
+        network.cache["bias"] = network.scale * 2
+    return network.head(pooled(network, x) * network.cache["bias"])
+
+
+def cached():
+    network = Network(biased_from_cache, **parts(scale=nn.Parameter(torch.ones(8))))
+    network.cache = {}
+    return network
+
+
 def weight_norm(layer):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -169,6 +182,7 @@ NETWORKS = {
         lambda: Network(lambda n, x: n.head(input=Scaled.apply(pooled(n, x))), **parts()),
         [FLOW, ALONE],
     ),
+    "cache of what weights make": (cached, [FLOW, FLOW]),
     "auxiliary head": (
         lambda: Network(
             auxiliary, norm=nn.BatchNorm2d(8), aux=nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)), **parts()

@@ -1,6 +1,5 @@
 """A trained classifier as the rest of the package sees it: pixels in, logits out."""
 
-import copy
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ from expunge.base.html import table
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.devices import find_device
 from expunge.data.preprocessing import AS_IS, Preprocessing
+from expunge.models.copying import copy_module
 from expunge.models.known import Known, read_timm, read_torchvision, read_transformers
 from expunge.models.modes import gradients_in_order
 from expunge.models.normalised import Normalised
@@ -211,7 +211,7 @@ class Classifier:
 
     def copy(self) -> "Classifier":
         """Return a deep copy: weights, buffers and training flags of its own."""
-        return replace(self, module=copy.deepcopy(self.module))
+        return replace(self, module=copy_module(self.module))
 
     def frozen_copy(self, sharing: Collection[nn.Module] = ()) -> "Classifier":
         """Return a deep copy in eval mode whose weights need no gradient: f0 in the papers' notation.
@@ -220,7 +220,7 @@ class Classifier:
         """
         memo = {id(kept): kept for part in sharing for kept in (*part.modules(), *part.parameters())}
         shared = set(memo)
-        twin = replace(self, module=copy.deepcopy(self.module, memo))
+        twin = replace(self, module=copy_module(self.module, memo))
         for part in twin.module.modules():
             part.training = part.training and id(part) in shared
         for weight in twin.module.parameters():
