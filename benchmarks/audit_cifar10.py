@@ -42,8 +42,8 @@ from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.jobs.run import run_job
 from expunge.jobs.train import RESULT, TrainJob, run_train_job
+from expunge.models.description import WEIGHTS_FILE
 from expunge.report import write_comparison
-from expunge.task.edit import WEIGHTS_FILE
 from expunge.task.task import Strength
 from expunge.training import Augmentation, Recipe
 

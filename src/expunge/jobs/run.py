@@ -14,7 +14,7 @@ from expunge.base.tensors import prepare_output_folder
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_classes, rows_but
+from expunge.jobs.inputs import JobInputs, data_request, load_inputs, measured_parts, name_classes, rows_but
 from expunge.jobs.job import GoalChoice, Job
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.classifier import Classifier
@@ -83,11 +83,18 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     measured = {name: _to_measured(images[name].labels, *found) for name, found in logits.items()}
     if not runtime.leads:
         return Outcome(edit, measured, {}, inputs.splits.notes())
-    robust = edit.measure_robust_goal()
+    robust = edit.measure_robust_goal(runtime.sharing)
     if (out / AUDIT_FOLDER).exists():
         clear_folder(out / AUDIT_FOLDER)
     resolved = _resolve(job, edit, to_mapping(method), runtime)
-    result = edit.save(out, job=to_mapping(resolved), measured=measured, robust=robust, overwrite=True)
+    result = edit.save(
+        out,
+        job=to_mapping(resolved),
+        measured=measured,
+        robust=robust,
+        preprocessing=data_request(job.data, inputs.loaded).preprocessing,
+        overwrite=True,
+    )
     outcome = Outcome(edit, measured, result, inputs.splits.notes())
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
         return outcome
@@ -140,7 +147,7 @@ def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, na
 
     def compute_part(part: slice) -> list[Tensor]:
         own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
-        logits = predict_logits(classifier, own, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+        logits = predict_logits(classifier, own, runtime, name=name)
         return [logits.to(runtime.device)]
 
     count = len(images.labels)

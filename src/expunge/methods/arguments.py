@@ -67,6 +67,8 @@ def read_inputs(
         bounds, label = known.bounds, getattr(known.module, "label", None)
         reading = Reading(known.preprocessing, known.class_names, label, bounds.lower, bounds.upper, normalisation)
     rows = collect_forget_set(forget, indices=indices, new_labels=new_labels, reading=reading)
+    if rows.x.is_inference() or rows.y.is_inference():  # a copy can have a part in a gradient
+        rows = rows.rows(range(len(rows)))
     own = None if normalisation is None else Normalisation(*normalisation)
     return Given(classifier_of(known or model, rows.x, None if known is model else own), rows, reading)
 

@@ -23,6 +23,7 @@ from expunge.methods.arguments import (
 from expunge.methods.protocol import Method, Needs
 from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
+from expunge.models.modes import in_ordinary_modes
 from expunge.task.edit import Edit
 from expunge.task.goals import Goal
 from expunge.task.task import Limits, StopReason, Strength, Task
@@ -39,6 +40,7 @@ class Interrupted(KeyboardInterrupt):
         self.edit = edit
 
 
+@in_ordinary_modes
 def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads them by name
     model: Classifier | nn.Module,
     forget: Any,  # noqa: ANN401 - what people have, see below
@@ -62,6 +64,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     **settings: Any,  # noqa: ANN401 - the method's own, of any type
 ) -> Edit:
     """Return an edit whose classifier has forgotten what `forget` and `indices` name; the one given stays as it is.
+
+    It may be called under `no_grad`, `inference_mode` or autocast.
 
     Args:
         model: the trained classifier; or a network, of which timm and transformers know how it wants its images.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.base.html import table
 from expunge.base.tensors import sha256_tensors
+from expunge.compute.devices import find_device
 from expunge.data.preprocessing import AS_IS, Preprocessing
 from expunge.models.known import Known, read_timm, read_torchvision, read_transformers
 from expunge.models.normalised import Normalised
@@ -224,7 +225,7 @@ class Classifier:
 
     def to(self, device: torch.device) -> "Classifier":
         """Return this classifier if it is on `device`, otherwise a copy that is."""
-        if self.device == device:
+        if self.device == find_device(device):
             return self
         twin = self.copy()
         twin.module.to(device)
