@@ -32,6 +32,10 @@ class ModelPart:
         "", "timm:NAME, torchvision:NAME, transformers:NAME, cifar:NAME or package.module:function"
     )
     weights: str | None = setting(None, "safetensors or weights_only checkpoint; or `pretrained`")
+    weights_key: str | None = setting(None, "which state, where a checkpoint holds several, such as model_ema")
+    classes: tuple[str, ...] | None = setting(
+        None, "class names in order of their labels, or one file with a name a line; default: the library's"
+    )
     num_classes: int | None = setting(None, "number of classes, where the weights don't say", at_least=2)
     mean: tuple[float, ...] | None = setting(None, "what is subtracted from pixels in 0..1, one value or one a channel")
     std: tuple[float, ...] | None = setting(None, "what pixels are then divided by")

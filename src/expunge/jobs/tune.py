@@ -18,10 +18,10 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, describe_settings, merge, nest, setting, to_mapping
 from expunge.base.tensors import prepare_output_folder, write_text
 from expunge.compute.runtime import Progress, Runtime
-from expunge.data import DataSplits, forget_set, load_data, random_rows
+from expunge.data import DataSplits, forget_set, random_rows
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import data_request, model_source
+from expunge.jobs.inputs import load_images, model_source
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
 from expunge.methods.protocol import Aim, Method
@@ -141,7 +141,7 @@ def score_of(figures: Figures, before: Mapping[str, float], aim: Aim) -> float:
 def _load_bench(job: TuneJob) -> _Bench:
     runtime = Runtime.on(job.device, batch_size=job.batch_size)
     loaded = load_classifier(model_source(job.model))
-    splits = load_data(job.data.source, data_request(job.data, loaded))
+    splits = load_images(job.data, loaded)
     if splits.test is None:
         raise SettingsError("data", "a source with test images, to choose settings on", job.data.source)
     seeds = range(FIRST_SEED + job.seed * job.forget_sets, FIRST_SEED + (job.seed + 1) * job.forget_sets)
