@@ -73,7 +73,7 @@ class Reading:
             return self._scaled(pixels.float() / 255)
         if not pixels.is_floating_point():
             raise DataError(place, "pixels as uint8 (0..255) or floats", str(pixels.dtype), "convert them to uint8")
-        return self._without_normalisation(pixels if pixels.dtype == torch.float64 else pixels.float())
+        return self._without_normalisation(pixels.float())
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         if (self.lower, self.upper) == (0.0, 1.0):
