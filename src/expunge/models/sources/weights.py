@@ -11,6 +11,7 @@ from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.models.heads import last_length, length_of
 from expunge.models.sources.checkpoint import read_weights
 from expunge.models.sources.names import BATCH_COUNTER, align
+from expunge.models.sources.plain import check_plain
 from expunge.models.sources.source import ModelSource
 from expunge.models.wrappers import HALVES
 
@@ -62,6 +63,7 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
         raise ClassifierError(
             place, "the weights of this architecture", ", ".join(found), "check --model and --num-classes"
         )
+    check_plain(weights, own, place=place)
     halves = sorted({str(tensor.dtype) for name, tensor in weights.items() if tensor.dtype in HALVES})
     if halves and any(tensor.dtype == torch.float32 for tensor in own.values()):
         names = " and ".join(halves).replace("torch.", "")
