@@ -56,7 +56,7 @@ def load_function(spec: str, request: DataRequest, *, otherwise: str = "") -> Da
         make = find_function(spec, DataError, otherwise=otherwise)
         try:
             found = make()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataError(
                 spec, "a function that works without arguments", f"{type(error).__name__}: {error}"
             ) from error
