@@ -438,6 +438,10 @@ def a_network_and_its_moving_average(having):
     with pytest.warns(ExpungeWarning, match="holds several states: model, model_ema; model was taken"):
         having.same_answers(having.saved(content))
     having.same_answers(having.saved(content, "model_ema"), average)
+    having.files(having.folder / "photos")
+    said = {"weights": "a.ckpt", "weights_key": "model_ema", "classes": NAMES}
+    found = having.inputs(DataPart(source="imagefolder:photos"), ForgetPart(indices="0"), **said)
+    assert torch.equal(found.loaded.classifier.network[-1].bias, average[-1].bias)
 
 
 @way

@@ -36,6 +36,29 @@ def test_mappings_as_items():
     assert images.labels.tolist() == Y.tolist()
 
 
+class Listed:
+    """A data set of torchvision's kind whose images must not be read for their labels."""
+
+    def __init__(self, targets, target_transform=None):
+        self.targets, self.target_transform, self.read = targets, target_transform, 0
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, row):
+        self.read += 1
+        return X[row], 1 - int(self.targets[row])
+
+
+@pytest.mark.parametrize("targets", [Y, Y.tolist(), Y.numpy()])
+def test_labels_that_a_data_set_lists_need_no_image(targets):
+    listed = Listed(targets)
+    assert images_of(Subset(Subset(listed, [0, 1, 2]), [2, 0]), lambda count: [1, 0]).labels.tolist() == [0, 1]
+    assert images_of(listed).labels.tolist() == Y.tolist()
+    assert listed.read == 0
+    assert images_of(Listed(targets, target_transform=int)).labels.tolist() == (1 - Y).tolist()
+
+
 def test_images_of_the_packages_own_stay_as_they_are():
     own = TensorImages(["a", "b", "c", "d"], Y, X)
     assert images_of(own) is own

@@ -26,7 +26,8 @@ def module(tmp_path, monkeypatch):
 
 def test_splits_are_taken_as_they_are(module):
     module(
-        "import torch\nfrom expunge.data.images import TensorImages\nfrom expunge.data.sources.splits import DataSplits\n"
+        "import torch\nfrom expunge.data.images import TensorImages\n"
+        "from expunge.data.sources.splits import DataSplits\n"
         "SPLITS = DataSplits(TensorImages(['a'], torch.tensor([1]), torch.zeros(1, 3, 2, 2)), None, ('x', 'y'))\n"
         "def load(): return SPLITS\n"
     )
