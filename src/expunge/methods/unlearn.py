@@ -91,7 +91,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         retain: the rest of the training data, in the forms of `forget`; only a method that declares that it needs them
             ever sees them. Of the very object that `forget` is, the rows to forget are left out.
         transforms: what makes a copy, by name; each is used alone and in pairs.
-        **settings: of the method, over its defaults: `margin=1`, and `attack={"radius": 2}` or `attack__radius=2`.
+        **settings: of the method, over its defaults: `attack={"radius": 2}`, or `attack__radius=2`.
 
     Raises:
         ForgetSetError: classifier and forget set do not fit.
