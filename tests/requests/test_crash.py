@@ -36,7 +36,8 @@ from expunge.compute.runtime import Runtime
 
 versions.measure_robust_goal = partial(versions.measure_robust_goal, copies=1)
 template, points = Path(sys.argv[1]), int(sys.argv[3])
-place = template.parent / "trial"
+trial = template.parents[1] / "trial"
+place = trial / template.name
 ours = str(Path(package.__file__).parent)
 disk = str(Path(package.__file__).parents[1] / "base" / "disk.py")
 
@@ -73,7 +74,7 @@ def traced(command, last):
     run(command)
     sys.settrace(None)
     if last == 0:
-        (template.parent / "lines").write_text(str(seen))
+        (template.parents[1] / "lines").write_text(str(seen))
 
 def check(before):
     with writing(place) as ledger:
@@ -90,8 +91,8 @@ def check(before):
         assert verify_project(ledger).problems == ()
 
 def fresh():
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(template, place)
+    shutil.rmtree(trial, ignore_errors=True)
+    shutil.copytree(template.parent, trial)  # with the key, and the newest entry beside it
 
 begun = Ledger.open(template)
 before = {"entries": len(begun.entries), "requests": list(begun.state.requests)}
@@ -99,7 +100,7 @@ lines, seconds = {}, {}
 for command in ("apply", "undo"):
     fresh()
     assert wait(fork(traced, command, 0)) == 0
-    lines[command] = int((template.parent / "lines").read_text())
+    lines[command] = int((template.parents[1] / "lines").read_text())
     fresh()
     started = time.perf_counter()
     assert wait(fork(run, command)) == 0
@@ -125,7 +126,7 @@ print(json.dumps(killed))
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGKILL there")
 def test_fifty_kills_of_apply_and_undo_leave_a_consistent_project(plan, tmp_path, inputs, rows_of, options):
-    project, rows = tmp_path / "project", rows_of(60, seed=0)
+    project, rows = tmp_path / "template" / "project", rows_of(60, seed=0)
     create_project(project, replace(plan, settings=HASTY))
     with writing(project) as ledger:
         receive(ledger, rows.rows([0]), options.keeping)
