@@ -37,10 +37,10 @@ def test_a_project_of_old_can_be_read_as_it_is(old):
 
 
 def test_the_first_write_seals_it_with_a_note_and_all_goes_on(old):
-    with pytest.warns(ExpungeWarning, match="made by an older version: its first weights and patches are sealed now"):
-        with writing(old) as ledger:
-            versions = [ledger.state.sha256_of(number) for number in range(3)]
-            assert apply_waiting(ledger, Runtime()).verified == ("R0003",)
+    sealed = "made by an older version: its first weights and patches are sealed now"
+    with pytest.warns(ExpungeWarning, match=sealed), writing(old) as ledger:
+        versions = [ledger.state.sha256_of(number) for number in range(3)]
+        assert apply_waiting(ledger, Runtime()).verified == ("R0003",)
     with writing(old) as ledger:
         for number in (2, 1, 0):
             undo(ledger)
