@@ -58,13 +58,7 @@ def measure_drift(ledger: Ledger, first: LoadedClassifier, edited: Classifier, r
     test = _load_test(ledger, first)
     images = test or _draw_surrogates(ledger, first.classifier)
     before, after = (
-        predict(
-            classifier.to(runtime.device),
-            images,
-            batch_size=runtime.batch_size,
-            progress=runtime.progress,
-            name=PROGRESS_NAME,
-        )
+        predict(classifier.to(runtime.device), images, runtime, name=PROGRESS_NAME)
         for classifier in (first.classifier, edited)
     )
     moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(images.labels)

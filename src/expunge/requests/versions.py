@@ -133,11 +133,12 @@ def verify_applied(project: OpenProject) -> list[Request]:
     events: list[tuple[str, dict[str, Any]]] = []
     for request in waiting:
         rows = load_rows(ledger, request)
-        held = holds(classifier, rows)
+        held = holds(classifier, rows, project.runtime.sharing)
         if bool(held.all()):
             goal, labels = goal_of(rows)
             generator = seeded_generator(request.how["seed"], "robust goal")
-            robust = measure_robust_goal(classifier, rows.x, labels, goal, generator=generator)
+            sharing = project.runtime.sharing
+            robust = measure_robust_goal(classifier, rows.x, labels, goal, generator=generator, at_once=sharing)
             figures = {"goal_achieved": 1.0, "goal_achieved_robust": round(robust.share, 6)}
             events.append(("verified", {"request": request.name, "version": request.version, "figures": figures}))
         else:
