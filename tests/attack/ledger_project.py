@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -60,12 +61,18 @@ def draw_rows(count: int = 60) -> ForgetSet:
     return ForgetSet(tuple(f"row-{row}" for row in range(count)), x, labels)
 
 
-def make_plan(folder: Path) -> Plan:
-    """Return the plan of a project around a classifier that is made in `folder`."""
+def put_on_path(folder: Path, source: str) -> str:
+    """Write a module to `folder`, and return the name that it can be imported by, which no other has."""
     folder.mkdir(exist_ok=True)
     name = f"attacked_{random.getrandbits(40):x}"
-    (folder / f"{name}.py").write_text(NETWORK)
+    (folder / f"{name}.py").write_text(source)
     sys.path.insert(0, str(folder))
+    return name
+
+
+def make_plan(folder: Path) -> Plan:
+    """Return the plan of a project around a classifier that is made in `folder`."""
+    name = put_on_path(folder, NETWORK)
     rows = draw_rows()
     mean = torch.stack([rows.x[rows.y == label].flatten(1).mean(0) for label in range(3)])
     mean -= mean.mean(0)
@@ -87,7 +94,7 @@ def make_project(folder: Path) -> Path:
     return place
 
 
-KEEPING = RequestOptions(keep_until=__import__("datetime").date(2999, 12, 31), reference="letter 1")
+KEEPING = RequestOptions(keep_until=date(2999, 12, 31), reference="letter 1")
 
 
 def add(place: Path) -> None:

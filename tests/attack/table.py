@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULES = ("ledger_attacks",)
+MODULES = ("ledger_attacks", "rebuild_attacks")
 
 
 @dataclass(frozen=True, slots=True)
