@@ -109,7 +109,7 @@ def measure(folder: Path, tries: int) -> list[tuple[str, bool, float, int]]:
     plan, found = make_plan(folder), []
     for method in METHODS:
         for number in range(tries):
-            place, row = folder / f"{method}-{number}" / "project", 97 * number + 5
+            place, row = folder / f"{method}-{number}" / "project", 83 * number + 5
             forget(plan, place, method, row)
             for sealed, attack in ((False, attack_unsealed), (True, attack_sealed)):
                 found.append((method, sealed, *compare(attack(place), row)))

@@ -41,7 +41,7 @@ def write_bytes(path: Path, content: bytes, *, mode: int = SHARED) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise OutputError(
             str(path), "a place that can be written to", f"{error.strerror or error}", "nothing was replaced"
@@ -84,8 +84,8 @@ def prepare_output_folder(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def _sync_folder(folder: Path) -> None:
-    """Sync the rename itself; some file systems refuse that, and the file is whole by then either way."""
+def sync_folder(folder: Path) -> None:
+    """Sync renames and removals; some file systems refuse that, and the files are whole by then either way."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
