@@ -121,7 +121,8 @@ def test_image_files_ids_and_tables_can_be_added(project, expunge):
     Image.fromarray(levels[3]).save("portrait.png")
     assert "R0001: 1 instances" in expunge("requests", "add", "portrait.png", "--label", "0").out
     added = expunge("requests", "add", "--data", "npz:images.npz", "--ids", "3,5")
-    assert "note: 3 is the same picture as portrait.png of R0001" in added.out
+    assert "note: 3 is the same picture as 1 of R0001" in added.out
+    assert "portrait" not in expunge("requests", "show", "R0001", "--json").out
     Path("wanted.csv").write_text("id,new_label\n7,2\n")
     assert "relabel" in expunge("requests", "add", "--data", "npz:images.npz", "--forget", "wanted.csv").out
     assert [line.split()[1] for line in expunge("requests", "list").out.splitlines()[1:4]] == ["validated"] * 3
@@ -138,7 +139,14 @@ def test_image_files_ids_and_tables_can_be_added(project, expunge):
         (["add", "images.npz"], "expected the label of the image files, got none"),
         (["show", "R0001"], "expected a request; there is none yet, got R0001"),
         (["undo"], "nothing was applied"),
-        (["verify", "--head", "f00"], "which is not there"),
+        (["verify", "--head", "f" * 16], "which is not there"),
+        (["verify", "--head", "f00"], "expected 16 to 64 digits of a hash, 0-9 and a-f, got f00"),
+        (["verify", "--head", ""], "expected 16 to 64 digits of a hash, 0-9 and a-f, got nothing"),
+        (
+            ["add", "--data", "npz:images.npz", "--rows", "1", "--keep-until", "2020-01-01"],
+            "expected today or a later day",
+        ),
+        (["purge", "--versions"], "expected versions to delete, got none"),
         (["list", "--project", "."], "expected a project of deletion requests"),
         (["export", "--out", "out"], "expected the shape C,H,W of an image"),
     ],
@@ -160,6 +168,7 @@ def test_apply_verify_and_purge_say_what_they_did(project, expunge):
     assert "deleted images/R0001-" in purged
     assert "perceptual hashes of 1 requests" in purged
     assert "images     deleted" in expunge("requests", "show", "R0001").out
-    (project / "first.safetensors").unlink()
+    assert "deleted versions/0001-patch-" in expunge("requests", "purge", "--versions").out
+    next((project / "versions").iterdir()).unlink()
     done = expunge("requests", "verify")
-    assert (done.code, "first.safetensors: missing" in done.err) == (2, True)
+    assert (done.code, re.search("versions/first-.*: missing", done.err) is not None) == (2, True)
