@@ -1,7 +1,7 @@
 """Attacks on what the package keeps, with fixed seeds: `make attack` runs all of them and prints one table.
 
-Every module of this folder named `*_attacks` takes part with its list `ATTACKS`. `make test` runs each attack in its short
-form.
+Every module of this folder named `*_attacks` takes part with its list `ATTACKS`. `make test` runs each attack in its
+short form.
 """
 
 import importlib
