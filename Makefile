@@ -8,17 +8,17 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 QUICK := tests/base tests/compute tests/docs tests/golden tests/report tests/surrogates tests/task tests/methods/test_engine.py tests/methods/test_unlearn.py tests/test_architecture.py
 
-.PHONY: help demo demo-seeds quick test check check-processors attack format clean
+.PHONY: help demo demo-seeds quick test attack check check-processors format clean
 
 help:
 	@echo "make demo    forget 16 handwritten digits and print the before/after table"
 	@echo "make quick   run the tests that take no time: what to run while working"
 	@echo "make test    run every test"
 	@echo "make check   formatter, linter, type checker, import directions"
-	@echo "make attack  try to fool it and to lose what it keeps; print one table"
 	@echo "make format  rewrite the sources in the project's format"
 	@echo "make check-processors  run the tests of trajectories as other processors would compute them"
 	@echo "make demo-seeds        test the demo with ten seeds"
+	@echo "make attack  kill, starve, damage and inject, with fixed seeds; prints one table, in about 20 minutes"
 	@echo "make clean   remove the virtual environment and caches"
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -8,6 +8,7 @@ import importlib
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ def all_attacks() -> list[Attack]:
 def main(names: list[str]) -> int:
     """Run the attacks whose names hold one of these words, or all; print the table; return 1 if anything was lost."""
     failed = False
+    warnings.simplefilter("ignore")
     print("| attack | tries | found | lost | tracebacks | seconds |\n|---|---|---|---|---|---|")
     for attack in all_attacks():
         if names and not any(name in attack.name for name in names):
@@ -76,4 +78,5 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[1] / "samples"))
     sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.demo import DigitNet
+from expunge.requests.project import Ledger
+from expunge.requests.weights import load_first
 
 WALKTHROUGH = Path(__file__).parents[2] / "docs" / "requests.md"
 
@@ -93,6 +96,24 @@ def test_help_of_the_group_imports_neither_torch_nor_sqlalchemy():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "withdraw" in done.stdout
+
+
+def test_sizes_and_class_names_of_a_project_are_kept(job, expunge):
+    made = expunge(
+        *("requests", "init", "sized", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
+        *("--mean", "0.5", "--std", "0.25", "--resize", "9", "--crop", "6", "--method", "l2ul"),
+    )
+    assert made.code == 0, made.err
+    loaded = load_first(Ledger.open(job.folder / "sized"))
+    assert loaded.preprocessing == Preprocessing(9, (6, 6))
+    count = loaded.classifier.num_classes
+    names = ",".join(f"kind {number}" for number in range(count))
+    wrong = expunge(
+        *("requests", "init", "named", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
+        *("--mean", "0.5", "--std", "0.25", "--classes", names + ",more", "--method", "l2ul"),
+    )
+    assert wrong.code == 2
+    assert f"expected {count} names, got {count + 1}" in wrong.err
 
 
 def test_image_files_ids_and_tables_can_be_added(project, expunge):
