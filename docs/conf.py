@@ -11,7 +11,7 @@ import expunge
 
 project = "expunge"
 author = "The expunge developers"
-copyright = "2026, The expunge developers"  # noqa: A001 - the name that Sphinx reads
+copyright = "2026, The expunge developers"
 version = release = expunge.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]

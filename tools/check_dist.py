@@ -1,6 +1,6 @@
 """Build wheel and sdist, look into both, install each in an environment of its own, and run it there.
 
-python tools/check_dist.py [--python python3.13] [--index-url URL] [--keep DIR] [--sizes-only]
+python tools/check_dist.py [--python python3.13] [--index-url URL] [--keep DIR] [--install wheel]
 """
 
 import argparse
@@ -86,14 +86,15 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="the interpreter to install for")
     parser.add_argument("--index-url", help="of a package index with CPU-only torch")
     parser.add_argument("--keep", type=Path, help="leave wheel and sdist there")
-    parser.add_argument("--sizes-only", action="store_true", help="install nothing")
+    parser.add_argument("--install", choices=("both", "wheel", "sdist", "none"), default="both", help="what to try out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary) / "dist"
         archives = build(folder)
         check_contents(*archives)
-        for archive in () if options.sizes_only else archives:
-            try_out(archive, Path(temporary) / archive.suffix[1:], options)
+        for name, archive in zip(("wheel", "sdist"), archives, strict=True):
+            if options.install in ("both", name):
+                try_out(archive, Path(temporary) / name, options)
 
 
 if __name__ == "__main__":
