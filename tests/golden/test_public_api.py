@@ -23,6 +23,7 @@ PUBLIC = [
     "METHODS",
     "Misclassify",
     "Relabel",
+    "Runtime",
     "StopReason",
     "Strength",
     "make_method",
