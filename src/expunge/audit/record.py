@@ -96,6 +96,8 @@ class Subject:
         method: name of the method, if it is known.
         settings: its settings, if they are known.
         pools: how many shadow and retrained classifiers, and how they were trained, in words.
+        reference: under which the request is filed; empty for none.
+        finished: when the edit was done, in ISO form; empty if unknown.
     """
 
     before: Mapping[str, str]
@@ -109,6 +111,8 @@ class Subject:
     method: str | None = None
     settings: Mapping[str, Any] | None = None
     pools: Mapping[str, str] | None = None
+    reference: str = ""
+    finished: str = ""
 
 
 @dataclass(frozen=True, slots=True)

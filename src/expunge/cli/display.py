@@ -1,20 +1,20 @@
-"""What the command line shows: progress bars and the before/after table."""
+"""What the command line shows: the before/after table, and what an audit found."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from expunge.audit.record import Audit
-from expunge.compute.runtime import Advance
+from expunge.compute.bars import Bars
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
 from expunge.task.edit import Edit
 from expunge.task.task import StopReason
+
+__all__ = ["Bars", "show_audit", "show_result"]
 
 NARROWEST = 100
 STOP_WORDS = {
@@ -25,27 +25,6 @@ STOP_WORDS = {
     StopReason.DIVERGED: "the weights diverged; the {kept} state before was kept",
     StopReason.INTERRUPTED: "interrupted; the {kept} state was kept",
 }
-
-
-class Bars:
-    """A progress bar with remaining time for each phase, on standard error, gone when the phase is over."""
-
-    @contextmanager
-    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
-        """Show one bar for the block."""
-        bar = Progress(
-            TextColumn("{task.description:>12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        with bar:
-            phase = bar.add_task(name, total=total)
-            yield lambda units: bar.advance(phase, units)
 
 
 def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:

@@ -170,9 +170,7 @@ def _measure(inputs: _Inputs, trained: Classifier, runtime: Runtime) -> dict[str
         parts["test"] = Subset(splits.test, random_rows(splits.test, count, seed=job.seed))
     return {
         name: {
-            "accuracy": predict(
-                trained, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name
-            ).accuracy,
+            "accuracy": predict(trained, images, runtime, name=name).accuracy,
             "n": len(images.labels),
         }
         for name, images in parts.items()

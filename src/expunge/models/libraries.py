@@ -16,8 +16,8 @@ from expunge.base.disk import write_text
 from expunge.base.errors import ClassifierError, OutputError
 from expunge.data.preprocessing import Preprocessing
 from expunge.models.classifier import Classifier
+from expunge.models.known import RESAMPLING
 from expunge.models.sources.extras import import_extra
-from expunge.models.sources.transformers_models import RESAMPLING
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 

@@ -96,8 +96,11 @@ class Edit:
         """Return the share of rows for which the goal holds on the very pixels given, 0..1."""
         return self.achieved.double().mean().item()
 
-    def measure_robust_goal(self) -> RobustGoal:
-        """Return how well the goal holds on fresh transformed copies of the rows; the same each time."""
+    def measure_robust_goal(self, at_once: Sharing | int = 256) -> RobustGoal:
+        """Return how well the goal holds on fresh transformed copies of the rows; the same each time.
+
+        So many images go through at once (see `compute_logits`).
+        """
         task = self.task
         return measure_robust_goal(
             self.classifier,
@@ -106,13 +109,14 @@ class Edit:
             task.goal,
             generator=task.generator("robust goal"),
             transforms=task.transforms,
+            at_once=at_once,
         )
 
     def predict_forget_set(self) -> Measured:
         """Return the predictions on the forget set before and after."""
         rows = self.task.forget_set
         before, after = (
-            to_predictions(compute_logits(classifier, rows.x), rows.y)
+            to_predictions(compute_logits(classifier, rows.x, self.cost.batch_size or 256), rows.y)
             for classifier in (self.task.classifier, self.classifier)
         )
         return Measured(before, after)
@@ -150,7 +154,9 @@ class Edit:
         prepare_output_folder(folder, overwrite=overwrite)
         (folder / RESULT_FILE).unlink(missing_ok=True)
         forget = self.predict_forget_set()
-        result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal())
+        result = self._to_result(
+            {"forget": forget, **(measured or {})}, robust or self.measure_robust_goal(self.cost.batch_size or 256)
+        )
         asked = dict(job or self._to_job())
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
         write_tensors(folder / WEIGHTS_FILE, self.classifier.network.state_dict(), {"format": "pt", **hashes})

@@ -12,7 +12,6 @@ from expunge.models.description import Description
 from expunge.models.export import FORMATS, export_classifier
 from expunge.requests.card import write_card
 from expunge.requests.project import Ledger
-from expunge.requests.receive import image_shape
 from expunge.requests.weights import load_first, read_current, with_weights
 
 
@@ -30,7 +29,7 @@ def command(project: Path, out: Path, formats: tuple[str, ...], shape: str | Non
     ledger.check()
     loaded = load_first(ledger)
     classifier = with_weights(loaded.classifier, read_current(ledger))
-    size = _shape(shape) if shape is not None else image_shape(ledger)
+    size = _shape(shape) if shape is not None else ledger.state.shape
     if size is None:
         raise LedgerError("--shape", "the shape C,H,W of an image", "none, and no request to tell it")
     prepare_output_folder(out, overwrite=overwrite)
