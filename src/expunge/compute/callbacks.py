@@ -52,6 +52,10 @@ class TensorBoard:
             self._writer.add_scalar(name, value, point.step)
         self._writer.flush()
 
+    def close(self) -> None:
+        """Close the file; Python's end closes it, too."""
+        self._writer.close()
+
 
 class WeightsAndBiases:
     """Logs every step to a run of Weights & Biases.
