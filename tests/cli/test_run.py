@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from expunge.methods import engine
 
-FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
+WEIGHTS = {"model.safetensors", "patch.safetensors"}
+FILES = {*WEIGHTS, "README.md", "classifier.json", "job.toml", "predictions.csv", "result.json"}
 
 
 def read(folder):

@@ -1,13 +1,18 @@
 """The model card of an edited classifier: what it was made to forget, how to load it, and what that doesn't mean."""
 
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from expunge.base.disk import write_text
+from expunge.base.errors import ExpungeWarning
 from expunge.models.classifier import Classifier
 from expunge.models.description import Description
 from expunge.models.libraries import library_of
 
 CARD_FILE = "README.md"
+TAGS = "tags: [image-classification, machine-unlearning, expunge]"
 LOADING = {
     "timm": 'import timm\n\nclassifier = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
     "transformers": (
@@ -28,6 +33,22 @@ LIMITS = (
 )
 
 
+def write_card(classifier: Classifier, description: Description, result: Mapping[str, Any], folder: Path) -> bool:
+    """Write the card to `folder`, and return whether it was written; see `make_card`.
+
+    Warns:
+        ExpungeWarning: a README.md that isn't such a card is there, and stays.
+    """
+    path = folder / CARD_FILE
+    if path.exists() and TAGS not in path.read_text("utf-8", errors="replace"):
+        warnings.warn(
+            f"{path} is not a model card of an edit: it stays, and none is written", ExpungeWarning, stacklevel=2
+        )
+        return False
+    write_text(path, make_card(classifier, description, result))
+    return True
+
+
 def make_card(classifier: Classifier, description: Description, result: Mapping[str, Any]) -> str:
     """Return the card as Markdown with a hub's header; no id and no hash of a forgotten image stands in it.
 
@@ -42,7 +63,7 @@ def make_card(classifier: Classifier, description: Description, result: Mapping[
         "---",
         f"library_name: {library or 'expunge'}",
         "pipeline_tag: image-classification",
-        "tags: [image-classification, machine-unlearning, expunge]",
+        TAGS,
         "---",
         "",
         "# An edited image classifier",

@@ -32,7 +32,7 @@ from expunge.task.evaluation import (
     to_predictions,
 )
 from expunge.task.publish import push_to_hub, write_companions
-from expunge.task.saved import RESULT_FILE, SavedEdit, read_edit
+from expunge.task.saved import RESULT_FILE, SavedEdit, read_edit, remove_result
 from expunge.task.task import StopReason, Task
 
 RESULT_SCHEMA_VERSION = 1
@@ -152,7 +152,7 @@ class Edit:
         folder = Path(folder)
         patch = self.compute_patch()
         prepare_output_folder(folder, overwrite=overwrite)
-        (folder / RESULT_FILE).unlink(missing_ok=True)
+        remove_result(folder)
         forget = self.predict_forget_set()
         result = self._to_result(
             {"forget": forget, **(measured or {})}, robust or self.measure_robust_goal(self.cost.batch_size or 256)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from expunge.base.errors import OutputError
 from expunge.models.classifier import Classifier
 from expunge.models.description import Description, read_classifier
 from expunge.models.export import Exported
-from expunge.task.publish import export_edited, push_to_hub
+from expunge.task.publish import LIBRARY_FILES, export_edited, push_to_hub
 from expunge.task.task import StopReason
 
 RESULT_FILE = "result.json"
@@ -57,6 +58,17 @@ class SavedEdit:
     def push_to_hub(self, repo: str, *, private: bool = True) -> str:
         """Upload the classifier to the Hugging Face hub and return the commit's address; see `publish.push_to_hub`."""
         return push_to_hub(self.classifier, self.description, self.result, repo, private=private)
+
+
+def remove_result(folder: Path) -> None:
+    """Remove an earlier result and the library's configuration that it names; other files are the user's own."""
+    path = folder / RESULT_FILE
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        files = json.loads(path.read_text("utf-8"))["files"]
+        for name in LIBRARY_FILES:
+            if name in files:
+                (folder / name).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def read_edit(folder: str | Path, network: nn.Module | None = None) -> SavedEdit:
