@@ -223,7 +223,7 @@ def test_the_last_edits_configuration_does_not_stay(tmp_path):
 def test_files_of_the_users_own_stay(tmp_path):
     (tmp_path / "README.md").write_text("my notes")
     (tmp_path / "config.json").write_text("{}")
-    with pytest.warns(ExpungeWarning, match=r"README\.md is not a model card of an edit"):
+    with pytest.warns(ExpungeWarning, match=r"README\.md is no model card of an edit"):
         result = make_edit(own_network()).save(tmp_path, overwrite=True)
     assert (tmp_path / "README.md").read_text() == "my notes"
     assert (tmp_path / "config.json").read_text() == "{}"

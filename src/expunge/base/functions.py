@@ -27,7 +27,7 @@ def find_function(name: str, kind: type[ExpungeError], *, otherwise: str = "") -
     try:
         with current_folder_first():
             found: object = getattr(importlib.import_module(module), function, None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise kind(
             name,
             f"a module that can be imported{otherwise}",

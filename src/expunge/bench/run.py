@@ -6,11 +6,14 @@ import shutil
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from expunge._version import __version__
+from expunge.base.disk import remove_files, sync_folder
 from expunge.base.errors import ExpungeError, OutputError
+from expunge.base.folders import LOCK_FILE, locked_folder
 from expunge.base.tensors import write_json
 from expunge.bench.cells import FAILURE, MACHINE, RESULT, Cell
 from expunge.bench.stream import run_stream
@@ -39,23 +42,38 @@ def run_cell(cell: Cell, share: Share, progress: Progress) -> str | None:
     if share.threads is not None:
         torch.set_num_threads(share.threads)
     try:
-        if cell.is_outdated:
-            shutil.rmtree(cell.folder)
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        (cell.folder / FAILURE).unlink(missing_ok=True)
-        write_json(cell.folder / MACHINE, _describe(cell, share))
-        if cell.stream.requests > 1:
-            run_stream(cell.job, cell.stream, cell.folder, progress=progress)
-            return None
-        outcome = run_job(cell.job, cell.folder, progress=progress, overwrite=True)
+        with locked_folder(cell.folder):
+            _run(cell, share, progress)
     except ExpungeError as error:
         return record_failure(cell, str(error))
     except Exception as error:  # whatever it is, the other cells go on
         return record_failure(cell, f"{type(error).__name__}: {error}", traceback.format_exc())
-    if outcome.edit.stop_reason is StopReason.INTERRUPTED:
-        (cell.folder / RESULT).unlink(missing_ok=True)
-        raise KeyboardInterrupt
     return None
+
+
+def _run(cell: Cell, share: Share, progress: Progress) -> None:
+    if cell.is_outdated:
+        _clear(cell.folder)
+    remove_files(cell.folder, [FAILURE])
+    write_json(cell.folder / MACHINE, _describe(cell, share))
+    if cell.stream.requests > 1:
+        run_stream(cell.job, cell.stream, cell.folder, progress=progress)
+        return
+    outcome = run_job(cell.job, cell.folder, progress=progress, overwrite=True)
+    if outcome.edit.stop_reason is StopReason.INTERRUPTED:
+        remove_files(cell.folder, [RESULT])
+        raise KeyboardInterrupt
+
+
+def _clear(folder: Path) -> None:
+    """Remove everything in a folder but its lock, the result first."""
+    remove_files(folder, [RESULT])
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK_FILE:
+            path.unlink()
+    sync_folder(folder)
 
 
 def record_failure(cell: Cell, error: str, trace: str = "") -> str:

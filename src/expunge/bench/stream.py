@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from expunge.base.disk import make_folder, sweep
 from expunge.base.errors import SettingsError
 from expunge.base.tensors import write_json, write_tensors
 from expunge.bench.grid import Earlier, StreamPart
@@ -64,7 +65,8 @@ def run_stream(job: Job, stream: StreamPart, out: Path, *, progress: Progress) -
     for number in range(stream.requests):
         folder = out / f"request-{number + 1}"
         if not (folder / "request.json").exists():
-            folder.mkdir(exist_ok=True)
+            make_folder(folder)
+            sweep(folder)
             edit = _forget(prepared, working, number)
             write_tensors(folder / "model.safetensors", edit.classifier.network.state_dict(), {"format": "pt"})
             write_json(folder / "request.json", _describe(prepared, edit, number))

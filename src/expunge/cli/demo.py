@@ -6,6 +6,7 @@ import click
 
 from expunge.cli import EXIT_GOAL_NOT_REACHED
 from expunge.cli.display import Bars, show_result
+from expunge.cli.say import say
 from expunge.jobs.demo import run_demo, write_digit_files
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
@@ -29,10 +30,10 @@ from expunge.task.task import StopReason
 )
 def command(out: Path, method: str, seed: int, inputs: Path | None) -> int:
     """Train a small net on 1,797 handwritten digits, then make it forget 16 of its training images."""
-    click.echo("training a small convolutional net on scikit-learn's handwritten digits ...", err=True)
+    say("training a small convolutional net on scikit-learn's handwritten digits ...", err=True)
     if inputs is not None:
         write_digit_files(inputs, seed=seed, progress=Bars())
-        click.echo(f"wrote {inputs / 'weights.safetensors'} and {inputs / 'images.npz'}")
+        say(f"wrote {inputs / 'weights.safetensors'} and {inputs / 'images.npz'}")
         return 0
     edit, result = run_demo(out, method=method, seed=seed, progress=Bars())
     show_result(edit, result, str(out))

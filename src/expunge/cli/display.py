@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from expunge.audit.record import Audit
+from expunge.base.visible import visible
+from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
@@ -37,7 +39,7 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
     console.print(
         f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {rows} rows, exact pixels; "
         f"{100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row "
-        f"(worst: {robust['worst_kind']}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
+        f"(worst: {escape(visible(robust['worst_kind']))}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
     )
     if result["expected"] is not None:
         expected = result["expected"]
@@ -58,17 +60,17 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
         console.print(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
     if result["retain_used"]:
         console.print("retain data were used by the method")
-    console.print(f"saved to {place}", markup=False)
+    console.print(f"saved to {visible(place)}", markup=False)
 
 
 def show_audit(audit: Audit) -> None:
     """Print an audit's verdict, what it flags, and where it is."""
     for sentence in audit.verdict:
-        click.echo(sentence)
+        say(sentence)
     flagged = [figure.title for figure in audit.figures.values() if figure.flagged]
     if flagged:
-        click.echo(f"{len(flagged)} figures miss their target: {'; '.join(flagged)}")
-    click.echo(f"audit saved to {audit.folder}")
+        say(f"{len(flagged)} figures miss their target: {'; '.join(flagged)}")
+    say(f"audit saved to {audit.folder}")
 
 
 def _table(result: Mapping[str, Any]) -> Table:

@@ -145,6 +145,14 @@ transforms = click.option(
 )
 
 
+allow_code = click.option(
+    "--allow-code",
+    "allow_code",
+    is_flag=True,
+    help="Run functions that a file names, such as package.module:function; only for files that you trust.",
+)
+
+
 def out(overwrite: str) -> Decorator:
     """Return the options of the folder for the result; `overwrite` says what replacing it means."""
     folder = click.Path(file_okay=False, path_type=Path)

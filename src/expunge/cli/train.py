@@ -7,6 +7,7 @@ import click
 from expunge.base.settings import describe_settings, from_mapping, nest, to_mapping
 from expunge.cli import EXIT_INTERRUPTED, options
 from expunge.cli.display import Bars
+from expunge.cli.say import say
 from expunge.jobs.train import TrainJob, run_train_job
 from expunge.training import RECIPES, Recipe
 
@@ -43,11 +44,11 @@ def command(out: Path, overwrite: bool, recipe: str, settings: tuple[str, ...], 
     try:
         result = run_train_job(job, out, progress=Bars(), overwrite=overwrite)
     except KeyboardInterrupt:
-        click.echo(f"stopped; the same command goes on from the last whole epoch in {out}", err=True)
+        say(f"stopped; the same command goes on from the last whole epoch in {out}", err=True)
         return EXIT_INTERRUPTED
     for name, figures in result["accuracy"].items():
-        click.echo(f"{name.replace('_', ' ')}: {figures['accuracy']:.2f}% of {figures['n']:,}")
-    click.echo(f"saved to {out}")
+        say(f"{name.replace('_', ' ')}: {figures['accuracy']:.2f}% of {figures['n']:,}")
+    say(f"saved to {out}")
     return 0
 
 

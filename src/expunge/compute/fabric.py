@@ -1,6 +1,7 @@
 """Several processes on one edit, started and joined by Lightning Fabric."""
 
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,9 @@ from expunge.base.errors import ExpungeWarning, ProcessError, SettingsError, pac
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "MASTER_ADDR")
+"""Variables of which whoever starts processes on several machines sets one; without, each would wait for the others."""
 
 
 class FabricProcesses:
@@ -45,8 +49,12 @@ def start_processes(accelerator: str, devices: int, nodes: int) -> FabricProcess
     """Start processes, or join those that torchrun started; each calls this and goes on from here.
 
     Raises:
-        SettingsError: Lightning Fabric is not installed, or there are fewer devices.
+        SettingsError: Lightning Fabric is not installed, there are fewer devices, or nobody started other machines.
     """
+    if nodes > 1 and not any(name in os.environ for name in LAUNCHERS):
+        raise SettingsError(
+            "nodes", "1, or a start with torchrun on each machine", f"{nodes}", f"torchrun --nnodes {nodes} ..."
+        )
     with package_needed("lightning_fabric", "distributed", SettingsError):
         from lightning_fabric import Fabric  # noqa: PLC0415 - an optional extra
     try:

@@ -12,6 +12,9 @@ from torch import Tensor
 from expunge.base.errors import DataError
 from expunge.data.tables import Line, Table
 
+LONGEST = 18
+"""Digits of a label; every such number fits into 63 bits."""
+
 
 def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int:
     """Return the label that `text` means: a whole number, or one of `class_names`.
@@ -30,6 +33,8 @@ def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int
     """
     named = [label for label, name in enumerate(class_names) if name == text]
     if is_number(text):
+        if len(text) > LONGEST:
+            raise DataError(place, f"a label of at most {LONGEST} digits", f"one of {len(text)}")
         if any(label != int(text) for label in named):
             raise DataError(place, "an unmistakable label", f"{text}, the number of one class and the name of another")
         if class_names and int(text) >= len(class_names):
@@ -124,7 +129,7 @@ def _names_in(table: Table) -> tuple[str, ...]:
 def _names_of_numbers(lines: Sequence[Line]) -> tuple[str, ...]:
     names: dict[int, str] = {}
     for line in lines:
-        label, name = int(line.cells["label"]), line.cells["name"]
+        label, name = label_from_text(line.cells["label"], (), place=line.place), line.cells["name"]
         if names.setdefault(label, name) != name:
             raise DataError(line.place, f"the name {names[label]} for label {label}, as before", name)
     complete = sorted(names) == list(range(len(names)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from expunge.base.cells import unescape_cell
 from expunge.base.errors import DataError, ForgetSetError
 from expunge.compute.seeds import draw_numbers
 from expunge.data.forget import ForgetSet
@@ -92,7 +93,8 @@ def rows_from_table(
         raise DataError(str(path), "a column id or path", ", ".join(table.columns))
     row_of = {name: row for row, name in enumerate(images.ids)}
     wanted = unique_cells(table, column)
-    unknown = [name for name in wanted if name not in row_of]
+    found = [row_of.get(name, row_of.get(unescape_cell(name))) for name in wanted]
+    unknown = [name for name, row in zip(wanted, found, strict=True) if row is None]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise ForgetSetError(
@@ -100,7 +102,7 @@ def rows_from_table(
             f"ids of the training images, such as {images.ids[0]}",
             f"{', '.join(unknown[:5])}{more}",
         )
-    return [row_of[name] for name in wanted], _new_labels(table, class_names)
+    return [row for row in found if row is not None], _new_labels(table, class_names)
 
 
 def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int] | None = None) -> ForgetSet:

@@ -11,9 +11,10 @@ from expunge.audit.collect.collected import Retrained, Shadows
 from expunge.audit.collect.pools import Member, Pool, Unlearning, predict_retrained, predict_shadows
 from expunge.audit.record import AUDIT_FILE, Audit, Level, Subject
 from expunge.audit.run import Comparison, Known, run_audit
+from expunge.base.disk import sha256_file
 from expunge.base.errors import DataError, ExpungeWarning, SettingsError
+from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.base.tensors import prepare_output_folder
 from expunge.compute.context import Cost
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.seeds import seeded_generator
@@ -21,10 +22,12 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, model_source, name_classes, rows_but
 from expunge.jobs.job import Job, ModelPart
+from expunge.jobs.measure import readable
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
+from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.report import write_report
 from expunge.task.goals import Goal, Misclassify, Relabel
@@ -60,6 +63,7 @@ class AuditJob:
         shadows: shadow classifiers.
         retrained: classifiers that were trained without the rows.
         recipe: how those of the two that are missing are trained.
+        allow_code: whether functions that files of a pool name may be run.
     """
 
     job: Job
@@ -70,6 +74,7 @@ class AuditJob:
     shadows: PoolPart = field(default_factory=PoolPart)
     retrained: PoolPart = field(default_factory=PoolPart)
     recipe: Recipe = field(default_factory=Recipe)
+    allow_code: bool = False
 
 
 def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: bool) -> Audit:
@@ -78,9 +83,12 @@ def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: 
     Raises:
         ExpungeError: anything about the classifiers, the images, the pools or the folder is not as it should be.
     """
+    with output_folder(out, overwrite=overwrite or (out / AUDIT_FILE).exists(), result=AUDIT_FILE):
+        return _audit(asked, out, progress)
+
+
+def _audit(asked: AuditJob, out: Path, progress: Progress) -> Audit:
     job = asked.job
-    if not (out / AUDIT_FILE).exists():
-        prepare_output_folder(out, overwrite=overwrite)
     runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
     loaded = _load(asked, runtime)
     pools = _find_pools(asked, loaded, runtime)
@@ -96,7 +104,7 @@ def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: 
         seed=job.seed,
         transforms=find_transforms(job.transforms),
         known=_know(pools, loaded, runtime),
-        notes=loaded.inputs.splits.notes(),
+        notes=(*loaded.inputs.splits.notes(), *loaded.notes),
     )
     audit = run_audit(comparison, out, level=asked.level, pictures=asked.images, runtime=runtime)
     write_report(out)
@@ -110,14 +118,20 @@ class _Loaded:
     goal: Goal
     images: Mapping[str, Images]
     result: Mapping[str, Any]
+    notes: tuple[str, ...]
 
 
 def _load(asked: AuditJob, runtime: Runtime) -> _Loaded:
     inputs = load_inputs(asked.job, runtime)
     edited = load_classifier(model_source(asked.after))
     goal = inputs.goal or (Misclassify() if inputs.forget_set.y_new is None else Relabel())
-    images = measured_parts(asked.job, inputs.splits, rows_but(inputs.splits.train, inputs.rows))
-    return _Loaded(inputs, edited, goal, images, {} if asked.run is None else _read_result(asked.run, inputs))
+    result = {} if asked.run is None else _read_result(asked.run, inputs)
+    images, notes = dict[str, Images](), list[str]()
+    for name, part in measured_parts(asked.job, inputs.splits, rows_but(inputs.splits.train, inputs.rows)).items():
+        kept, said = readable(name, part, inputs.forget_set.x, runtime.batch_size)
+        images |= {name: kept} if len(kept.labels) else {}
+        notes += said
+    return _Loaded(inputs, edited, goal, images, result, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +158,7 @@ def _find_pools(asked: AuditJob, loaded: _Loaded, runtime: Runtime) -> _Pools:
         if part.count is not None:
             plan = PoolPlan(_training(asked, inputs), part.count, forgotten)
             folder = train_pool(folder, plan, train, progress=runtime.progress)
-        return read_pool(folder, train, count=part.count)
+        return read_pool(folder, train, count=part.count, trusted=None if asked.allow_code else asked.job.model)
 
     unlearning = None if asked.run is None else _unlearning(asked.job, loaded, runtime)
     return _Pools(asked.job.seed, find(asked.shadows, None), find(asked.retrained, tuple(inputs.rows)), unlearning)
@@ -242,8 +256,19 @@ def _read_result(folder: Path, inputs: JobInputs) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(str(path), "the result of an expunge run", f"{error}", "is the run complete?") from error
     found = {"weights_sha256": inputs.loaded.weights_sha256, "forget_sha256": inputs.forget_set.sha256()}
+    told = result.get("inputs") if isinstance(result, dict) else None
+    if not isinstance(told, dict) or not isinstance(result.get("retain_used"), bool):
+        raise DataError(str(path), "the result of an expunge run", "something else", "is the run complete?")
+    written = sha256_file(folder / WEIGHTS_FILE)
+    if result.get("files", {}).get(WEIGHTS_FILE, written) != written:
+        raise DataError(
+            str(folder / WEIGHTS_FILE),
+            f"the weights that {RESULT_FILE} names",
+            "others",
+            "run it again with --overwrite",
+        )
     for name, value in found.items():
-        if result["inputs"][name] != value:
+        if told.get(name) != value:
             what = "the weights" if name == "weights_sha256" else "the rows to forget"
             raise DataError(str(path), f"{what} that the run was given", "others", "run it from the same folder")
     return result

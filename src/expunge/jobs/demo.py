@@ -1,19 +1,19 @@
 """The whole job on data that comes with the package: scikit-learn's handwritten digits."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
+from expunge.base.arrays import arrays_to_bytes
 from expunge.base.disk import write_bytes
+from expunge.base.folders import locked_folder
 from expunge.base.tensors import write_tensors
 from expunge.compute.runtime import SILENT, Progress, Runtime
 from expunge.compute.seeds import seeded_generator
@@ -121,9 +121,9 @@ def write_digit_files(folder: Path, *, seed: int, progress: Progress) -> None:
     """
     digits = load_digit_images()
     classifier = train_digit_classifier(digits.train, seed=seed, progress=progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / "weights.safetensors", classifier.network.state_dict(), {"format": "pt"})
-    write_digit_arrays(folder / "images.npz", digits, seed=seed)
+    with locked_folder(folder):
+        write_tensors(folder / "weights.safetensors", classifier.network.state_dict(), {"format": "pt"})
+        write_digit_arrays(folder / "images.npz", digits, seed=seed)
 
 
 def write_digit_arrays(path: Path, digits: Digits, *, seed: int) -> None:
@@ -131,15 +131,13 @@ def write_digit_arrays(path: Path, digits: Digits, *, seed: int) -> None:
     train, test = (Bounds().to_levels(part.pixels[:, 0]) for part in (digits.train, digits.test))
     noise = torch.randint(-3, 4, train[COPIED_ROW].shape, generator=seeded_generator(seed, "copied digit"))
     copied = (train[COPIED_ROW].int() + noise).clamp(0, 255).to(torch.uint8)
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        x_train=torch.cat([train, copied[None]]).numpy(),
-        y_train=torch.cat([digits.train.labels, digits.train.labels[COPIED_ROW][None]]).numpy(),
-        x_test=test.numpy(),
-        y_test=digits.test.labels.numpy(),
-    )
-    write_bytes(path, stream.getvalue())
+    arrays = {
+        "x_train": torch.cat([train, copied[None]]).numpy(),
+        "y_train": torch.cat([digits.train.labels, digits.train.labels[COPIED_ROW][None]]).numpy(),
+        "x_test": test.numpy(),
+        "y_test": digits.test.labels.numpy(),
+    }
+    write_bytes(path, arrays_to_bytes(arrays))
 
 
 def _rows_of(images: TensorImages, rows: list[int]) -> TensorImages:

@@ -9,6 +9,7 @@ from expunge.audit.record import Level
 from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, setting
 from expunge.methods.unlearn import DEFAULT_METHOD
+from expunge.models.sources.own_code import names_code
 from expunge.task.task import Strength
 from expunge.task.transforms import TRANSFORMS
 
@@ -22,6 +23,28 @@ class GoalChoice(StrEnum):
     RELABEL = "relabel"
     CORRECT = "correct"
     """Answer with the label in the data where the classifier is wrong now."""
+
+
+def refuse_code(values: Mapping[str, Any], place: str) -> None:
+    """Refuse settings from a file that name a function of somebody's code, which would be run.
+
+    Args:
+        values: nested values as a job.toml has them.
+        place: the file, for the message.
+
+    Raises:
+        SettingsError: the classifier or a transform is such a function.
+    """
+    model, transforms = values.get("model"), values.get("transforms", [])
+    architecture = model.get("architecture") if isinstance(model, Mapping) else None
+    names = transforms.split(",") if isinstance(transforms, str) else []
+    names += transforms if isinstance(transforms, list) else []
+    code = [name for name in names if isinstance(name, str) and ":" in name]
+    code += [str(architecture)] if names_code(architecture) else []
+    if code:
+        raise SettingsError(
+            place, "a file that names no code", f"{code[0]}, which would be run", "if you trust it, say --allow-code"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

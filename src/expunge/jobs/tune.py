@@ -1,7 +1,5 @@
 """What `expunge tune` does, from files to files: forget sets that are not reported on, a search, a recipe."""
 
-import csv
-import io
 import json
 import platform
 import time
@@ -14,9 +12,11 @@ import tomli_w
 import torch
 
 from expunge._version import __version__
+from expunge.base.cells import csv_text
+from expunge.base.disk import remove_files, write_text
 from expunge.base.errors import SettingsError
+from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, describe_settings, merge, nest, setting, to_mapping
-from expunge.base.tensors import prepare_output_folder, write_text
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data import DataSplits, forget_set, load_data, random_rows
 from expunge.data.forget import ForgetSet
@@ -107,9 +107,15 @@ def run_tune_job(job: TuneJob, out: Path, *, command: str, progress: Progress, o
     """
     method = make_method(job.method, nest(job.settings))
     ranges = find_ranges(describe_settings(method), job.ranges, job.settings)
-    if overwrite:
-        (out / JOURNAL).unlink(missing_ok=True)
-    prepare_output_folder(out, overwrite=overwrite or (out / JOURNAL).exists())
+    with output_folder(out, overwrite=overwrite, result=RECIPE, goes_on=JOURNAL):
+        if overwrite:
+            remove_files(out, [JOURNAL])
+        return _search(job, method, ranges, out, command, progress)
+
+
+def _search(
+    job: TuneJob, method: Method, ranges: tuple[SearchRange, ...], out: Path, command: str, progress: Progress
+) -> Trial:
     bench = _load_bench(job)
     search = Search(out / JOURNAL, ranges, purpose=_purpose(job, method, ranges, bench), seed=job.seed)
     first = _first_values(method, ranges)
@@ -224,12 +230,12 @@ def _goal_of(edit: Edit, runtime: Runtime) -> float:
 def _save(out: Path, job: TuneJob, trials: list[Trial], header: list[str]) -> None:
     """Write the table of trials and the recipe of the best so far."""
     names = list(trials[0].values)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["trial", *names, "score", *trials[0].figures])
-    for number, trial in enumerate(trials):
-        writer.writerow([number, *(trial.values[name] for name in names), trial.score, *trial.figures.values()])
-    write_text(out / TRIALS, stream.getvalue())
+    columns: list[object] = ["trial", *names, "score", *trials[0].figures]
+    table: list[list[object]] = [
+        [number, *(trial.values[name] for name in names), trial.score, *trial.figures.values()]
+        for number, trial in enumerate(trials)
+    ]
+    write_text(out / TRIALS, csv_text([columns, *table]))
     best = min(trials, key=lambda trial: trial.score)
     method = _with_values(job, make_method(job.method, nest(job.settings)), best.values)
     recipe = {"method": job.method, "strength": job.strength, "goal": job.goal, "settings": to_mapping(method)}

@@ -33,19 +33,31 @@ LIMITS = (
 )
 
 
-def write_card(classifier: Classifier, description: Description, result: Mapping[str, Any], folder: Path) -> bool:
-    """Write the card to `folder`, and return whether it was written; see `make_card`.
+def write_card(classifier: Classifier, description: Description, result: Mapping[str, Any], folder: Path) -> None:
+    """Write the card to `folder`; see `make_card`.
 
     Warns:
         ExpungeWarning: a README.md that isn't such a card is there, and stays.
     """
+    if not _has_own_page(folder):
+        write_text(folder / CARD_FILE, make_card(classifier, description, result))
+
+
+def leave_own_page(folder: Path, stage: Path) -> None:
+    """Take the card out of `stage` if the README.md of `folder`, which it would replace, is the user's own.
+
+    Warns:
+        ExpungeWarning: it is.
+    """
+    if _has_own_page(folder):
+        (stage / CARD_FILE).unlink()
+
+
+def _has_own_page(folder: Path) -> bool:
     path = folder / CARD_FILE
-    if path.exists() and TAGS not in path.read_text("utf-8", errors="replace"):
-        warnings.warn(
-            f"{path} is not a model card of an edit: it stays, and none is written", ExpungeWarning, stacklevel=2
-        )
+    if not path.exists() or TAGS in path.read_text("utf-8", errors="replace"):
         return False
-    write_text(path, make_card(classifier, description, result))
+    warnings.warn(f"{path} is no model card of an edit: it stays, and none is written", ExpungeWarning, stacklevel=4)
     return True
 
 

@@ -19,14 +19,14 @@ PUBLIC_FILES = (WEIGHTS_FILE, DESCRIPTION_FILE, CARD_FILE, *LIBRARY_FILES)
 def write_companions(
     classifier: Classifier, description: Description, result: Mapping[str, Any], folder: Path
 ) -> list[str]:
-    """Write what stands beside the weights for others to load them, and return the names of the files.
+    """Write what stands beside the weights for others to load them, and return the names of the files but the card's.
 
     These are classifier.json, the model card, and the configuration of the network's library, if it has one.
     """
     write_description(classifier, description, folder)
-    card = [CARD_FILE] if write_card(classifier, description, result, folder) else []
+    write_card(classifier, description, result, folder)
     library = write_library_files(classifier, description.shape, description.preprocessing, folder)
-    return [DESCRIPTION_FILE, *card, *library]
+    return [DESCRIPTION_FILE, *library]
 
 
 def push_to_hub(

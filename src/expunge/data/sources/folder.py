@@ -51,15 +51,23 @@ def _find_table(folder: Path) -> Path:
     )
 
 
+def is_file(path: Path) -> bool:
+    """Return whether there is a file; a name that the system takes for too long is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _paths(folder: Path, table: Table) -> list[Path]:
     paths = []
     for line in table.lines:
         written = line.cells["path"]
         inner = os.path.normpath(written)
-        if Path(written).is_absolute() or Path(inner).parts[0] == os.pardir:
+        if Path(written).is_absolute() or Path(inner).parts[:1] in ((), (os.pardir,)):
             raise DataError(line.place, f"a path inside {folder}", written)
         path = folder / inner
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(line.place, "an image file", f"{written}, which is not in {folder}")
         paths.append(path)
     return paths

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from expunge.base.errors import DataError
+from expunge.base.visible import visible_name
 from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.splits import DataRequest, DataSplits
 
@@ -45,6 +46,11 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
     return DataSplits(train, _images(test_folder, tested, class_names, request), class_names, remarks)
 
 
+def is_image_name(name: str) -> bool:
+    """Return whether a file of that name is an image; hidden files, such as macOS leaves beside each, are not."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
 def _class_folders(folder: Path) -> list[str]:
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if not names:
@@ -68,10 +74,11 @@ def _numbered(folder: Path, found: Sequence[str], request: DataRequest) -> tuple
 def _images(folder: Path, found: Sequence[str], class_names: Sequence[str], request: DataRequest) -> FileImages:
     ids, labels, paths = [], [], []
     for name in found:
-        files = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        found_files = (path for path in (folder / name).rglob("*") if is_image_name(path.name))
+        files = sorted(path for path in found_files if path.is_file())
         if not files:
             raise DataError(str(folder / name), f"images ({', '.join(SUFFIXES)})", "none")
         paths += files
-        ids += [path.relative_to(folder).as_posix() for path in files]
+        ids += [visible_name(path.relative_to(folder).as_posix()) for path in files]
         labels += [class_names.index(name)] * len(files)
     return FileImages(ids, torch.tensor(labels), paths, request.preprocessing)

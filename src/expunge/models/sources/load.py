@@ -104,7 +104,7 @@ def _load_from_function(module: str, function: str, source: ModelSource) -> Foun
         make = find_function(f"{module}:{function}", ClassifierError, otherwise=others)
         try:
             network = make()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ClassifierError(
                 source.architecture, "a function that works without arguments", f"{type(error).__name__}: {error}"
             ) from error

@@ -15,7 +15,9 @@ from expunge.models.known import Known
 from expunge.models.pixels import Normalisation
 
 PRETRAINED: Literal["pretrained"] = "pretrained"
-RESERVED_OPTIONS = ("num_classes", "pretrained", "weights")
+OTHER_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
+RESERVED_OPTIONS = ("num_classes", "pretrained", "weights", *OTHER_FILES)
+"""What has a setting of its own, or would read other files of weights past the checks here."""
 
 OptionValue = str | int | float | bool | None | tuple[object, ...] | list[object] | dict[object, object]
 
@@ -122,6 +124,6 @@ def warn_random(architecture: str) -> None:
 def _literal_or_text(text: str) -> OptionValue:
     try:
         value: OptionValue = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
     return value

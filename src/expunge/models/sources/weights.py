@@ -1,18 +1,17 @@
 """Weights from a file into a network, with the differences named when they do not fit."""
 
 import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
 from expunge.models.heads import last_length, length_of
+from expunge.models.sources.plain import check_plain
 
 __all__ = ["fill", "last_length", "length_of", "read_weights"]
 
@@ -80,13 +79,14 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
         raise ClassifierError(
             place, "the weights of this architecture", ", ".join(found), "check --model and --num-classes"
         )
+    check_plain(weights, own, place=place)
     network.load_state_dict(dict(weights), strict=False)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # the library raises errors of its own, and torch those of odd types
         raise ClassifierError(str(path), "a whole safetensors file", f"{error}", "the file is damaged") from error
 
 
@@ -97,7 +97,7 @@ def _read_checkpoint(path: Path) -> object:
         if "Unsupported operand" in str(error):
             raise ClassifierError(str(path), "a PyTorch checkpoint", "something else", "the file is damaged") from error
         raise ClassifierError(str(path), "tensors only", "pickled objects, which could run code", CONVERSION) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # torch raises nearly anything for what isn't whole
         reason = f"{type(error).__name__}: {error}".split("\n")[0]
         raise ClassifierError(str(path), "a whole PyTorch checkpoint", reason, "the file is damaged") from error
     return content
