@@ -71,8 +71,8 @@ COMMANDS = (
 
 
 def run_its_tests(sdist: Path, place: Path, index: list[str]) -> None:
-    """Run a part of the tests that the sdist holds, with what the environment has and pytest."""
-    tools = ["pytest", "hypothesis", "jsonschema"]
+    """Run a part of the tests that the sdist holds, with pytest and the extras of the command line."""
+    tools = [f"{sdist}[requests,tune,bench]", "pytest", "hypothesis", "jsonschema"]
     subprocess.run([place / "bin" / "pip", "install", "--quiet", *index, *tools], check=True)  # noqa: S603
     with tarfile.open(sdist) as archive:
         archive.extractall(place / "sdist", filter="data")
