@@ -66,7 +66,7 @@ COMMANDS = (
     "run --model expunge.jobs.demo:DigitNet --weights digits/weights.safetensors --mean 0 --std 1 --method l2ul"
     " --data npz:digits/images.npz --forget-indices 3,17 --audit quick --out edited",
     "report edited --no-images",
-    "export edited --format safetensors --format torch-export",
+    "export edited --format safetensors --format torch-export --allow-code",
 )
 
 
