@@ -112,6 +112,7 @@ class Job:
     transforms: tuple[str, ...] = setting(
         tuple(TRANSFORMS), "what copies go through, alone and in pairs; or functions package.module:function"
     )
+    log: tuple[str, ...] = setting((), "who is told of every step: tensorboard:FOLDER, wandb, mlflow")
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
     devices: int = setting(1, "processes on each machine, each with a device of its own", at_least=1)
