@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from expunge.base.errors import SettingsError
+from expunge.compute.exactness import Float32
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.jobs.job import GoalChoice
 from expunge.models.sources import SOURCES as MODEL_SOURCES
@@ -103,6 +104,12 @@ def device(work: str = "Images in one pass.") -> Decorator:
     return together(
         click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]"),
         click.option("--batch-size", "batch_size", metavar="N", help=f"{work}  [default: 256]"),
+        click.option(
+            "--float32",
+            type=click.Choice([each.value for each in Float32]),
+            help="On a GPU: IEEE, or TensorFloat-32 in passes with gradients.  [default: tf32]",
+        ),
+        click.option("--deterministic", flag_value="true", help="The same seed gives the same bits on a GPU, too."),
     )
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from expunge.audit.record import Level
 from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, setting
+from expunge.compute.exactness import Float32
+from expunge.compute.runtime import Progress, Runtime
 from expunge.methods.unlearn import DEFAULT_METHOD
 from expunge.models.sources.own_code import names_code
 from expunge.task.task import Strength
@@ -115,6 +117,8 @@ class Job:
     log: tuple[str, ...] = setting((), "who is told of every step: tensorboard:FOLDER, wandb, mlflow")
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
+    float32: Float32 = setting(Float32.TF32, "what float32 means on a GPU: ieee, or tf32 in passes with gradients")
+    deterministic: bool = setting(False, "same seed, same bits on a GPU, too, or an error")
     devices: int = setting(1, "processes on each machine, each with a device of its own", at_least=1)
     nodes: int = setting(1, "machines; start with torchrun on more than one", at_least=1)
     memory_gigabytes: float | None = setting(
@@ -131,3 +135,31 @@ class Job:
         if len(given) != 1:
             wanted = "one of --forget, --forget-indices and --forget-random"
             raise SettingsError("forget", wanted, f"{len(given)} of them")
+
+
+class Placed(Protocol):
+    """A job that says where and how it is computed."""
+
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def float32(self) -> Float32: ...  # noqa: D102
+    @property
+    def deterministic(self) -> bool: ...  # noqa: D102
+
+
+def make_runtime(job: Placed, progress: Progress) -> Runtime:
+    """Return the runtime that a job asks for.
+
+    Raises:
+        SettingsError: this machine has no such device.
+    """
+    return Runtime.on(
+        job.device,
+        batch_size=job.batch_size,
+        progress=progress,
+        float32=job.float32,
+        deterministic=job.deterministic,
+    )

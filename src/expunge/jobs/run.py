@@ -15,7 +15,7 @@ from expunge.compute.callbacks import find_logger
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.images import Images
 from expunge.jobs.inputs import JobInputs, data_request, load_inputs, measured_parts, name_classes, rows_but
-from expunge.jobs.job import GoalChoice, Job
+from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.jobs.measure import Answers, answer
 from expunge.methods.protocol import Method
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
@@ -58,9 +58,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         ExpungeError: anything about the job, its inputs or the folder is not as it should be.
     """
     method, transforms = make_method(job.method, job.settings), find_transforms(job.transforms)
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress).with_processes(
-        job.devices, job.nodes
-    )
+    runtime = make_runtime(job, progress).with_processes(job.devices, job.nodes)
     held = output_folder(out, overwrite=overwrite, result=RESULT_FILE) if runtime.leads else nullcontext()
     with held:
         scratch = out if runtime.leads else None

@@ -132,3 +132,16 @@ def test_last_length(small_network):
     assert last_length(small_network, {"3.bias": torch.zeros(7)}) == 7
     with pytest.raises(ClassifierError, match="a module with weights to edit"):
         last_length(nn.ReLU())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_a_network_whose_own_names_begin_so_reads_its_own_weights(tmp_path, prefix):
+    network = nn.Module()
+    network.add_module(prefix.removesuffix("."), nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+    torch.save(network.state_dict(), tmp_path / "own.pt")
+    torch.save({f"module.{name}": tensor for name, tensor in network.state_dict().items()}, tmp_path / "spread.pt")
+    expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for name in ("own.pt", "spread.pt"):
+        torch.nn.init.zeros_(next(network.parameters()))
+        fill(network, read_weights(tmp_path / name), place=name)
+        assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in expected.items())
