@@ -18,7 +18,7 @@ from expunge.data import DataSplits, forget_set, random_rows
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.jobs.inputs import load_sources, measured_parts, rows_but
-from expunge.jobs.job import GoalChoice, Job
+from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.methods.continual import EditOptions, find_lost, forget_next, holds, join
 from expunge.methods.unlearn import make_method
 from expunge.models.classifier import Classifier
@@ -60,7 +60,11 @@ def run_stream(job: Job, stream: StreamPart, out: Path, *, progress: Progress) -
         ExpungeError: anything about the job or its inputs is not as it should be.
         KeyboardInterrupt: Ctrl-C; requests that were finished are kept.
     """
-    prepared = _prepare(job, stream, Runtime.on(job.device, batch_size=job.batch_size, progress=progress))
+    prepared = _prepare(
+        job,
+        stream,
+        make_runtime(job, progress),
+    )
     working, lines = prepared.first.copy(), list[dict[str, Any]]()
     for number in range(stream.requests):
         folder = out / f"request-{number + 1}"

@@ -21,7 +21,7 @@ from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, model_source, name_classes, rows_but
-from expunge.jobs.job import Job, ModelPart
+from expunge.jobs.job import Job, ModelPart, make_runtime
 from expunge.jobs.measure import readable
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
@@ -89,7 +89,7 @@ def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: 
 
 def _audit(asked: AuditJob, out: Path, progress: Progress) -> Audit:
     job = asked.job
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
+    runtime = make_runtime(job, progress)
     loaded = _load(asked, runtime)
     pools = _find_pools(asked, loaded, runtime)
     rows, classifier = loaded.inputs.forget_set, loaded.inputs.loaded.classifier
@@ -167,8 +167,16 @@ def _find_pools(asked: AuditJob, loaded: _Loaded, runtime: Runtime) -> _Pools:
 def _training(asked: AuditJob, inputs: JobInputs) -> TrainJob:
     """Return how a classifier of the same architecture is trained on the same images."""
     job = asked.job
-    model = replace(job.model, weights=None, num_classes=inputs.loaded.classifier.num_classes)
-    return TrainJob(model=model, data=job.data, recipe=asked.recipe, device=job.device, batch_size=job.batch_size)
+    model = replace(job.model, weights=None, weights_key=None, num_classes=inputs.loaded.classifier.num_classes)
+    return TrainJob(
+        model=model,
+        data=job.data,
+        recipe=asked.recipe,
+        device=job.device,
+        batch_size=job.batch_size,
+        float32=job.float32,
+        deterministic=job.deterministic,
+    )
 
 
 def _unlearning(job: Job, loaded: _Loaded, runtime: Runtime) -> Unlearning:

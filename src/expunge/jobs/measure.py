@@ -1,10 +1,13 @@
 """What both classifiers answer on images that are only measured on; those that can't be read are left out."""
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from expunge.base.errors import ExpungeWarning, ProcessError
+from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, Subset
@@ -37,7 +40,19 @@ class Answers:
 
 
 def answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> Answers:
-    """Return what the classifiers before and after `edit` answer on `images`, called `name`."""
+    """Return what the classifiers before and after `edit` answer on `images`, called `name`.
+
+    Warns:
+        ExpungeWarning: another process is gone; this one asks them all.
+    """
+    try:
+        return _answer(name, images, edit, runtime)
+    except ProcessError as error:
+        warnings.warn(f"{error}; going on alone", ExpungeWarning, stacklevel=2)
+        return _answer(name, images, edit, replace(runtime, processes=ALONE))
+
+
+def _answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> Answers:
     tolerant = TolerantImages(images, _shape_of(edit.task.forget_set.x))
     before, after = (
         _compute_logits(classifier, tolerant, runtime, f"{name} {when}")

@@ -20,11 +20,12 @@ from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, setting, to_mapping
 from expunge.base.tensors import write_tensors
 from expunge.compute.context import Context
+from expunge.compute.exactness import Float32
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data import DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import data_request, model_source
-from expunge.jobs.job import DataPart, ModelPart
+from expunge.jobs.job import DataPart, ModelPart, make_runtime
 from expunge.jobs.measure import readable
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE
@@ -58,6 +59,8 @@ class TrainJob:
     seed: int = setting(0, "source of all randomness", at_least=0)
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass of measuring", at_least=1)
+    float32: Float32 = setting(Float32.TF32, "what float32 means on a GPU: ieee, or tf32 in passes with gradients")
+    deterministic: bool = setting(False, "same seed, same bits on a GPU, too, or an error")
 
     def __post_init__(self) -> None:
         for part in (self.model, self.data, self.leave_out, self):
@@ -93,7 +96,7 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
 
 
 def _train(job: TrainJob, out: Path, progress: Progress) -> dict[str, Any]:
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
+    runtime = make_runtime(job, progress)
     context = Context(runtime)
     inputs = _load_inputs(job)
     trained = train_classifier(

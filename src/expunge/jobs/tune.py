@@ -17,12 +17,13 @@ from expunge.base.disk import remove_files, write_text
 from expunge.base.errors import SettingsError
 from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, describe_settings, merge, nest, setting, to_mapping
-from expunge.compute.runtime import Progress, Runtime
-from expunge.data import DataSplits, forget_set, load_data, random_rows
+from expunge.compute.exactness import Float32
+from expunge.compute.runtime import SILENT, Progress, Runtime
+from expunge.data import DataSplits, forget_set, random_rows
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import data_request, model_source
-from expunge.jobs.job import DataPart, ModelPart
+from expunge.jobs.inputs import load_images, model_source
+from expunge.jobs.job import DataPart, ModelPart, make_runtime
 from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
 from expunge.methods.protocol import Aim, Method
 from expunge.methods.unlearn import make_method, unlearn
@@ -55,6 +56,8 @@ class TuneJob:
     seed: int = setting(0, "source of all randomness", at_least=0)
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
+    float32: Float32 = setting(Float32.TF32, "what float32 means on a GPU: ieee, or tf32 in passes with gradients")
+    deterministic: bool = setting(False, "same seed, same bits on a GPU, too, or an error")
 
     def __post_init__(self) -> None:
         for part in (self.model, self.data, self):
@@ -145,9 +148,9 @@ def score_of(figures: Figures, before: Mapping[str, float], aim: Aim) -> float:
 
 
 def _load_bench(job: TuneJob) -> _Bench:
-    runtime = Runtime.on(job.device, batch_size=job.batch_size)
+    runtime = make_runtime(job, SILENT)
     loaded = load_classifier(model_source(job.model))
-    splits = load_data(job.data.source, data_request(job.data, loaded))
+    splits = load_images(job.data, loaded)
     if splits.test is None:
         raise SettingsError("data", "a source with test images, to choose settings on", job.data.source)
     seeds = range(FIRST_SEED + job.seed * job.forget_sets, FIRST_SEED + (job.seed + 1) * job.forget_sets)
