@@ -40,11 +40,11 @@ quick: $(INSTALLED)
 check-processors: $(INSTALLED)
 	$(BIN)/python tests/check_processors.py
 
-demo-seeds: $(INSTALLED)
-	EXPUNGE_DEMO_SEEDS=10 $(BIN)/pytest tests/jobs/test_demo.py
-
 attack: $(INSTALLED)
 	$(BIN)/python tests/attack/table.py
+
+demo-seeds: $(INSTALLED)
+	EXPUNGE_DEMO_SEEDS=10 $(BIN)/pytest tests/jobs/test_demo.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

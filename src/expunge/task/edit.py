@@ -35,6 +35,7 @@ from expunge.task.evaluation import (
 )
 from expunge.task.publish import push_to_hub, write_companions
 from expunge.task.saved import RESULT_FILE, SavedEdit, earlier_library_files, read_edit
+from expunge.task.showing import show_edit
 from expunge.task.task import StopReason, Task
 
 RESULT_SCHEMA_VERSION = 1
@@ -64,7 +65,7 @@ class ExpectedCost:
     surrogates: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Edit:
     """An edited classifier and how it came about.
 
@@ -91,6 +92,16 @@ class Edit:
     cost: Cost
     achieved: Bool[Tensor, " k"]
     expected: ExpectedCost | None = None
+
+    def __repr__(self) -> str:
+        """Return what came out in a line."""
+        rows = len(self.achieved)
+        held = f"{int(self.achieved.sum())} of {rows} images"
+        return f"Edit({self.method}, {self.task.goal.name}: {held}, {self.stop_reason.value} after {self.steps} steps)"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the answers before and after, image by image."""
+        return show_edit(self)
 
     @property
     def goal_achieved(self) -> float:
