@@ -1,7 +1,7 @@
 """Attacks on what the package keeps, with fixed seeds: `make attack` runs all of them and prints one table.
 
-A module of this folder with a list `ATTACKS` takes part once its name stands in `MODULES`. `make test` runs each attack
-in its short form.
+Every module of this folder named `*_attacks` takes part with its list `ATTACKS`. `make test` runs each attack in its
+short form.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULES = ("folder_attacks", "file_attacks", "injection_attacks")
+MODULES = sorted(path.stem for path in Path(__file__).parent.glob("*_attacks.py"))
 
 
 @dataclass(frozen=True, slots=True)

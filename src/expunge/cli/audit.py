@@ -1,5 +1,6 @@
 """`expunge audit`: what an edit did, from the two classifiers and the images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -103,7 +104,7 @@ def _read_sides(run: Path | None, given: dict[str, str], *, allow_code: bool) ->
     elif "weights" not in after:
         raise SettingsError("after-weights", "the weights after the edit, or the folder of a run", "none")
     job = read_job(None if run is None else run / JOB_FILE, own, (), allow_code=allow_code)
-    return job, from_mapping(ModelPart, {**to_mapping(job.model), **nest(after)})
+    return job, from_mapping(ModelPart, {**to_mapping(replace(job.model, weights_key=None)), **nest(after)})
 
 
 def _read_pool(given: dict[str, str], name: str) -> PoolPart:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,25 @@ def labels_of_table(table: Table, class_names: Sequence[str]) -> tuple[Int[Tenso
     names = tuple(class_names) or _names_in(table)
     labels = [label_from_text(line.cells["label"], names, place=line.place) for line in table.lines]
     return torch.tensor(labels, dtype=torch.int64), names
+
+
+def read_class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return class names as they are, or those in the file that the only one of them names, one a line.
+
+    Raises:
+        DataError: the file can't be read, or one stands twice.
+    """
+    if len(names) == 1 and Path(names[0]).is_file():
+        try:
+            lines = Path(names[0]).read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(names[0], "class names, one a line", f"{error}") from error
+        names = [line.strip() for line in lines if line.strip()]
+    names = [name.strip() for name in names]
+    twice = next((name for name in names if names.count(name) > 1 or not name), None)
+    if twice is not None:
+        raise DataError("classes", "different names in the order of the classifier's labels", twice or "an empty one")
+    return tuple(names)
 
 
 def is_number(text: str) -> bool:

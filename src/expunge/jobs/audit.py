@@ -167,7 +167,7 @@ def _find_pools(asked: AuditJob, loaded: _Loaded, runtime: Runtime) -> _Pools:
 def _training(asked: AuditJob, inputs: JobInputs) -> TrainJob:
     """Return how a classifier of the same architecture is trained on the same images."""
     job = asked.job
-    model = replace(job.model, weights=None, num_classes=inputs.loaded.classifier.num_classes)
+    model = replace(job.model, weights=None, weights_key=None, num_classes=inputs.loaded.classifier.num_classes)
     return TrainJob(
         model=model,
         data=job.data,

@@ -10,6 +10,7 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, setting
 from expunge.compute.exactness import Float32
 from expunge.compute.runtime import Progress, Runtime
+from expunge.data.sources.table import names_own_function
 from expunge.methods.unlearn import DEFAULT_METHOD
 from expunge.models.sources.own_code import names_code
 from expunge.task.task import Strength
@@ -35,14 +36,16 @@ def refuse_code(values: Mapping[str, Any], place: str) -> None:
         place: the file, for the message.
 
     Raises:
-        SettingsError: the classifier or a transform is such a function.
+        SettingsError: the classifier, the source of images or a transform is such a function.
     """
-    model, transforms = values.get("model"), values.get("transforms", [])
+    model, data, transforms = values.get("model"), values.get("data"), values.get("transforms", [])
     architecture = model.get("architecture") if isinstance(model, Mapping) else None
+    source = data.get("source") if isinstance(data, Mapping) else None
     names = transforms.split(",") if isinstance(transforms, str) else []
     names += transforms if isinstance(transforms, list) else []
     code = [name for name in names if isinstance(name, str) and ":" in name]
     code += [str(architecture)] if names_code(architecture) else []
+    code += [str(source)] if names_own_function(source) else []
     if code:
         raise SettingsError(
             place, "a file that names no code", f"{code[0]}, which would be run", "if you trust it, say --allow-code"
@@ -57,6 +60,10 @@ class ModelPart:
         "", "timm:NAME, torchvision:NAME, transformers:NAME, cifar:NAME or package.module:function"
     )
     weights: str | None = setting(None, "safetensors or weights_only checkpoint; or `pretrained`")
+    weights_key: str | None = setting(None, "which state, where a checkpoint holds several, such as model_ema")
+    classes: tuple[str, ...] | None = setting(
+        None, "class names in order of their labels, or one file with a name a line; default: the library's"
+    )
     num_classes: int | None = setting(None, "number of classes, where the weights don't say", at_least=2)
     mean: tuple[float, ...] | None = setting(None, "what is subtracted from pixels in 0..1, one value or one a channel")
     std: tuple[float, ...] | None = setting(None, "what pixels are then divided by")
@@ -114,6 +121,7 @@ class Job:
     transforms: tuple[str, ...] = setting(
         tuple(TRANSFORMS), "what copies go through, alone and in pairs; or functions package.module:function"
     )
+    log: tuple[str, ...] = setting((), "who is told of every step: tensorboard:FOLDER, wandb, mlflow")
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
     float32: Float32 = setting(Float32.TF32, "what float32 means on a GPU: ieee, or tf32 in passes with gradients")

@@ -137,7 +137,9 @@ def _to_member(folder: Path, result: dict[str, Any], images: Images) -> Member:
         raise DataError(str(folder), "a classifier of these training images", f"one of {counts}")
 
     def load() -> Classifier:
-        return load_classifier(replace(model_source(job.model), weights=folder / WEIGHTS_FILE)).classifier
+        return load_classifier(
+            replace(model_source(job.model), weights=folder / WEIGHTS_FILE, weights_key=None)
+        ).classifier
 
     return Member(load, frozenset(images.ids[row] for row in chosen), folder)
 

@@ -19,10 +19,10 @@ from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, describe_settings, merge, nest, setting, to_mapping
 from expunge.compute.exactness import Float32
 from expunge.compute.runtime import SILENT, Progress, Runtime
-from expunge.data import DataSplits, forget_set, load_data, random_rows
+from expunge.data import DataSplits, forget_set, random_rows
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import data_request, model_source
+from expunge.jobs.inputs import load_images, model_source
 from expunge.jobs.job import DataPart, ModelPart, make_runtime
 from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
 from expunge.methods.protocol import Aim, Method
@@ -150,7 +150,7 @@ def score_of(figures: Figures, before: Mapping[str, float], aim: Aim) -> float:
 def _load_bench(job: TuneJob) -> _Bench:
     runtime = make_runtime(job, SILENT)
     loaded = load_classifier(model_source(job.model))
-    splits = load_data(job.data.source, data_request(job.data, loaded))
+    splits = load_images(job.data, loaded)
     if splits.test is None:
         raise SettingsError("data", "a source with test images, to choose settings on", job.data.source)
     seeds = range(FIRST_SEED + job.seed * job.forget_sets, FIRST_SEED + (job.seed + 1) * job.forget_sets)

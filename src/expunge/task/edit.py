@@ -23,7 +23,7 @@ from expunge.compute.sharing import Sharing
 from expunge.data.preprocessing import Preprocessing
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE, Description
-from expunge.task.card import CARD_FILE, make_card
+from expunge.task.card import leave_own_page, write_card
 from expunge.task.evaluation import (
     Predictions,
     RobustGoal,
@@ -33,8 +33,9 @@ from expunge.task.evaluation import (
     right_after,
     to_predictions,
 )
-from expunge.task.publish import LIBRARY_FILES, push_to_hub, write_companions
-from expunge.task.saved import RESULT_FILE, SavedEdit, read_edit
+from expunge.task.publish import push_to_hub, write_companions
+from expunge.task.saved import RESULT_FILE, SavedEdit, earlier_library_files, read_edit
+from expunge.task.showing import show_edit
 from expunge.task.task import StopReason, Task
 
 RESULT_SCHEMA_VERSION = 1
@@ -64,7 +65,7 @@ class ExpectedCost:
     surrogates: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Edit:
     """An edited classifier and how it came about.
 
@@ -91,6 +92,16 @@ class Edit:
     cost: Cost
     achieved: Bool[Tensor, " k"]
     expected: ExpectedCost | None = None
+
+    def __repr__(self) -> str:
+        """Return what came out in a line."""
+        rows = len(self.achieved)
+        held = f"{int(self.achieved.sum())} of {rows} images"
+        return f"Edit({self.method}, {self.task.goal.name}: {held}, {self.stop_reason.value} after {self.steps} steps)"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the answers before and after, image by image."""
+        return show_edit(self)
 
     @property
     def goal_achieved(self) -> float:
@@ -166,7 +177,7 @@ class Edit:
         header, weights = {"format": "pt", **hashes}, self.classifier.network.state_dict()
         with (
             output_folder(folder, overwrite=overwrite, result=RESULT_FILE),
-            replacing(folder, last=RESULT_FILE, gone=LIBRARY_FILES) as stage,
+            replacing(folder, last=RESULT_FILE, gone=earlier_library_files(folder)) as stage,
         ):
             files = {
                 WEIGHTS_FILE: write_tensors(stage / WEIGHTS_FILE, weights, header),
@@ -175,7 +186,8 @@ class Edit:
                 JOB_FILE: write_text(stage / JOB_FILE, tomli_w.dumps(asked)),
             }
             companions = write_companions(self.classifier, self._describe(preprocessing, asked), result, stage)
-            result["files"] = files | {name: sha256_file(stage / name) for name in companions if name != CARD_FILE}
+            leave_own_page(folder, stage)
+            result["files"] = files | {name: sha256_file(stage / name) for name in companions}
             write_json(stage / RESULT_FILE, result)
         return result
 
@@ -197,7 +209,7 @@ class Edit:
         whole = {name: {**value, **added[name]} if name in added else value for name, value in result.items()}
         whole["measured_only"] = self._measured_only([*result["before"], *measured])
         whole.pop("unmeasured", None)
-        write_text(folder / CARD_FILE, make_card(self.classifier, self._describe(preprocessing, job), whole))
+        write_card(self.classifier, self._describe(preprocessing, job), whole, folder)
         write_json(folder / RESULT_FILE, whole)
         return whole
 

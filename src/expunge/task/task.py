@@ -203,7 +203,8 @@ def _check_right(right: Tensor, minimum_right: float) -> None:
             "forget set",
             f"at least {100 * minimum_right:.0f}% of the forget set predicted as labelled",
             f"{count} of {total}",
-            "the normalisation, the labels or the class order may be wrong; lower the minimum if they are not",
+            "the normalisation, the labels, the class order or the size that images are brought to may be wrong; "
+            "lower the minimum if they are not",
         )
     if count < total:
         warnings.warn(

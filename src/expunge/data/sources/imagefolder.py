@@ -8,8 +8,11 @@ import torch
 
 from expunge.base.errors import DataError
 from expunge.base.visible import visible_name
+from expunge.data.labels import labels_of_table
 from expunge.data.sources.file_images import FileImages
+from expunge.data.sources.folder import paths_below
 from expunge.data.sources.splits import DataRequest, DataSplits
+from expunge.data.tables import read_table, unique_cells
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 TEST_NAMES = ("test", "val")
@@ -24,6 +27,10 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
     Classes are numbered in the alphabetical order of their folders. Where the classifier's class names are known
     and each folder bears one of them, a folder has the number of its name instead.
 
+    A table beside it (`request.table`: path from the folder, label, optionally id) names images that are to be
+    forgotten or labelled otherwise. They come before the others; one that lies in a class folder counts once, as the
+    table has it. So the cost of the edit can be measured on all others.
+
     Raises:
         DataError: no folder, no class folders, a class without images, test classes that the training images lack,
             or another number of classes than the classifier's.
@@ -34,6 +41,8 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
     found = _class_folders(train_folder)
     class_names, remarks = _numbered(train_folder, found, request)
     train = _images(train_folder, found, class_names, request)
+    if request.table is not None:
+        train = _with_table(train, folder, class_names, request)
     if train_folder == folder:
         return DataSplits(train, None, class_names, remarks)
     test_folder = next((folder / name for name in TEST_NAMES if (folder / name).is_dir()), None)
@@ -69,6 +78,20 @@ def _numbered(folder: Path, found: Sequence[str], request: DataRequest) -> tuple
     if len(wanted) == len(found):
         return tuple(found), ("classes are numbered as their folders sort: their names are not the classifier's",)
     raise DataError(str(folder), f"folders named as the classifier's {len(wanted)} classes", f"{len(found)} others")
+
+
+def _with_table(images: FileImages, folder: Path, class_names: tuple[str, ...], request: DataRequest) -> FileImages:
+    """Return the images of the request's table, and then those that it doesn't name."""
+    table = read_table(request.table or folder, ("path", "label"))
+    written = unique_cells(table, "path")
+    own = unique_cells(table, "id") if "id" in table.columns else written
+    labels, _ = labels_of_table(table, class_names)
+    paths = paths_below(folder, table)
+    named = {path.resolve() for path in paths}
+    rest = [row for row, path in enumerate(images.paths) if Path(str(path)).resolve() not in named]
+    ids = [*own, *(images.ids[row] for row in rest)]
+    files = [*paths, *(images.paths[row] for row in rest)]
+    return FileImages(ids, torch.cat([labels, images.labels[rest]]), files, request.preprocessing)
 
 
 def _images(folder: Path, found: Sequence[str], class_names: Sequence[str], request: DataRequest) -> FileImages:

@@ -32,6 +32,7 @@ class ModelSource:
         weights: a .safetensors file or a .pt/.pth checkpoint; "pretrained" for the library's own weights, which it
             may download; None for a random network, or for what transformers or the function bring along.
         num_classes: None for what the weights say.
+        weights_key: which of several states in the file; None for the network as it was trained.
         normalisation: what the network wants done to pixels in 0..1; None for the library's values.
         class_names: names in order of the labels; empty for the library's, or none.
 
@@ -44,6 +45,7 @@ class ModelSource:
     num_classes: int | None = None
     normalisation: Normalisation | None = None
     class_names: tuple[str, ...] = ()
+    weights_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes is not None and self.num_classes < 2:
