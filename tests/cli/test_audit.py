@@ -130,12 +130,12 @@ def test_classifiers_that_expunge_train_made_are_a_pool(expunge, job, edited):
 
 
 BAD_USAGE = {
-    (): "`after-weights`: expected the weights after the edit",
+    (): "`--after-weights`: expected the weights after the edit",
     ("edited", "--forget-indices", "3"): "nothing that the run says already",
     ("edited", "--model", "tiny_networks:build"): "nothing that the run says already",
     ("edited", "--retrained", "nowhere"): "folders that expunge train wrote",
     ("edited", "--make-shadows", "4"): "a folder for the classifiers, got only their number, 4",
-    ("edited", "--shadows", "pool", "--make-shadows", "many"): "`count`: expected a whole number",
+    ("edited", "--shadows", "pool", "--make-shadows", "many"): "`--make-shadows`: expected a whole number",
     ("edited", "--set", "epochs"): "expected NAME=VALUE",
     ("edited", "--out", "occupied"): "an empty output folder",
 }

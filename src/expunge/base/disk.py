@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,19 @@ def prepare_output_folder(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(
             str(folder), "an empty output folder", "one with files in it", "choose another, or say --overwrite"
         )
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """Remove `folder` and its parents again if the block fails, made them, and left nothing in them."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

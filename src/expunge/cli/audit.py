@@ -5,10 +5,12 @@ from pathlib import Path
 import click
 
 from expunge.audit.record import AUDIT_FOLDER, Level
+from expunge.base.disk import leaving_nothing
 from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, nest, to_mapping
 from expunge.cli import options
-from expunge.cli.display import Bars, show_audit
+from expunge.cli.display import show_audit
+from expunge.cli.progress import Bars
 from expunge.cli.run import read_job
 from expunge.cli.train import SETTINGS, read_recipe
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
@@ -83,7 +85,9 @@ def command(  # noqa: PLR0913 - one a flag
     if out is None and run is None:
         raise SettingsError("out", "a folder for the audit", "none", "say --out DIR")
     folder = out or Path(run or "") / AUDIT_FOLDER
-    show_audit(run_audit_job(asked, folder, progress=Bars(), overwrite=overwrite))
+    with leaving_nothing(folder):
+        audit = run_audit_job(asked, folder, progress=Bars(), overwrite=overwrite)
+    show_audit(audit)
     return 0
 
 
@@ -104,4 +108,8 @@ def _read_sides(run: Path | None, given: dict[str, str]) -> tuple[Job, ModelPart
 
 def _read_pool(given: dict[str, str], name: str) -> PoolPart:
     values = {"folder": given.get(name), "count": given.get(POOLS[name])}
-    return from_mapping(PoolPart, {key: value for key, value in values.items() if value is not None})
+    flags = {"folder": f"--{name}", "count": f"--{POOLS[name].replace('_', '-')}", "pool": f"--{name}"}
+    try:
+        return from_mapping(PoolPart, {key: value for key, value in values.items() if value is not None})
+    except SettingsError as error:
+        raise error.renamed(flags.get(error.name, error.name)) from error

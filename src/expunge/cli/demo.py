@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 
 from expunge.cli import EXIT_GOAL_NOT_REACHED
-from expunge.cli.display import Bars, show_result
+from expunge.cli.display import show_result
+from expunge.cli.flags import NameChoice
+from expunge.cli.progress import Bars
 from expunge.jobs.demo import run_demo, write_digit_files
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
@@ -20,7 +22,7 @@ from expunge.task.task import StopReason
     show_default=True,
     help="Folder for the result; an earlier one there is replaced.",
 )
-@click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
+@click.option("--method", type=NameChoice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Source of all randomness.")
 @click.option(
     "--inputs",

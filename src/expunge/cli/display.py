@@ -1,22 +1,17 @@
-"""What the command line shows: progress bars and the before/after table."""
+"""What the command line shows of an edit and of an audit."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from expunge.audit.record import Audit
-from expunge.compute.runtime import Advance
+from expunge.audit.record import REPORT_FILE, Audit
+from expunge.cli.tables import show_table
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
 from expunge.task.edit import Edit
 from expunge.task.task import StopReason
 
-NARROWEST = 100
 STOP_WORDS = {
     StopReason.GOAL_REACHED: "the goal holds for every row",
     StopReason.COMPLETED: "the method has run its course",
@@ -27,59 +22,36 @@ STOP_WORDS = {
 }
 
 
-class Bars:
-    """A progress bar with remaining time for each phase, on standard error, gone when the phase is over."""
-
-    @contextmanager
-    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
-        """Show one bar for the block."""
-        bar = Progress(
-            TextColumn("{task.description:>12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        with bar:
-            phase = bar.add_task(name, total=total)
-            yield lambda units: bar.advance(phase, units)
-
-
 def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
     """Print the before/after table, how well the goal holds, and what it took."""
-    console = Console()
-    console = Console(width=max(console.width, NARROWEST), soft_wrap=True)
-    console.print(_table(result))
+    _show_accuracies(result)
     robust = result["robust"]
     rows = len(edit.task.forget_set)
-    console.print(
+    click.echo(
         f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {rows} rows, exact pixels; "
         f"{100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row "
         f"(worst: {robust['worst_kind']}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
     )
     if result["expected"] is not None:
         expected = result["expected"]
-        console.print(
+        click.echo(
             f"expected cost: {expected['churn']:.1f}% of other answers change, "
             f"from {expected['surrogates']} surrogates kept out of the fit"
         )
     cost = result["cost"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())
     kept = "last" if METHODS[edit.method].aim is Aim.NEVER_SEEN else "best"
-    console.print(
+    click.echo(
         f"{STOP_WORDS[edit.stop_reason].format(kept=kept)}: {result['steps']} steps, {cost['seconds']:.1f} s "
         f"({phases}), {cost['gradient_evaluations']:,} gradient evaluations"
     )
     if cost["examples"]:
-        console.print(f"attack: {cost['examples_reached']:,} of {cost['examples']:,} examples reached their target")
+        click.echo(f"attack: {cost['examples_reached']:,} of {cost['examples']:,} examples reached their target")
     if result["measured_only"]:
-        console.print(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
+        click.echo(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
     if result["retain_used"]:
-        console.print("retain data were used by the method")
-    console.print(f"saved to {place}", markup=False)
+        click.echo("retain data were used by the method")
+    click.echo(f"saved to {place}")
 
 
 def show_audit(audit: Audit) -> None:
@@ -89,22 +61,23 @@ def show_audit(audit: Audit) -> None:
     flagged = [figure.title for figure in audit.figures.values() if figure.flagged]
     if flagged:
         click.echo(f"{len(flagged)} figures miss their target: {'; '.join(flagged)}")
-    click.echo(f"audit saved to {audit.folder}")
+    click.echo(f"audit saved to {audit.folder}; its page is {audit.folder / REPORT_FILE}")
 
 
-def _table(result: Mapping[str, Any]) -> Table:
-    table = Table(title=f"accuracy in percent, method {result['method']}", title_justify="left")
-    table.add_column("images")
-    for column in ("n", "before", "after", "change", "churn"):
-        table.add_column(column, justify="right")
+def _show_accuracies(result: Mapping[str, Any]) -> None:
+    rows = []
     for name, before in result["before"].items():
         after = result["after"][name]
-        table.add_row(
-            name,
-            f"{before['n']:,}",
-            f"{before['accuracy']:.1f}",
-            f"{after['accuracy']:.1f}",
-            f"{after['accuracy'] - before['accuracy']:+.1f}",
-            f"{after['churn']:.1f}",
+        moved = f"{after['accuracy'] - before['accuracy']:+.1f}"
+        rows.append(
+            [
+                name,
+                f"{before['n']:,}",
+                f"{before['accuracy']:.1f}",
+                f"{after['accuracy']:.1f}",
+                moved,
+                f"{after['churn']:.1f}",
+            ]
         )
-    return table
+    columns = ("images", "n", "before", "after", "change", "churn")
+    show_table(columns, rows, title=f"accuracy in percent, method {result['method']}", numbers=True)

@@ -9,10 +9,13 @@ from typing import Any
 import click
 
 from expunge.audit.record import Level
+from expunge.base.disk import leaving_nothing
 from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, merge, nest
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, options
-from expunge.cli.display import Bars, show_audit, show_result
+from expunge.cli.display import show_audit, show_result
+from expunge.cli.flags import NameChoice
+from expunge.cli.progress import Bars
 from expunge.jobs.job import Job
 from expunge.jobs.run import run_job
 from expunge.methods import METHODS
@@ -36,7 +39,7 @@ Example:
 @options.goal("What the forget set is to do.  [default: auto]")
 @click.option(
     "--method",
-    type=click.Choice(list(METHODS)),
+    type=NameChoice(list(METHODS)),
     metavar="NAME",
     help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]",
 )
@@ -71,7 +74,8 @@ def command(
     job = read_job(config, given, settings)
     if no_images:
         job = replace(job, audit=replace(job.audit, images=False))
-    outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
+    with leaving_nothing(out):
+        outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
     if outcome.result:
         for note in outcome.notes:
             click.echo(f"note: {note}", err=True)

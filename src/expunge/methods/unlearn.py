@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import SettingsError, suggest
 from expunge.base.settings import from_mapping
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
@@ -86,5 +86,5 @@ def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     2
     """
     if name not in METHODS:
-        raise SettingsError("method", f"one of {', '.join(METHODS)}", name)
-    return from_mapping(METHODS[name], settings or {})
+        raise SettingsError("method", f"one of {', '.join(METHODS)}", name, suggest(name, METHODS))
+    return from_mapping(METHODS[name], settings or {}, "settings.")

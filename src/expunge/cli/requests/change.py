@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from expunge.cli import EXIT_GOAL_NOT_REACHED
-from expunge.cli.display import Bars
+from expunge.cli.progress import Bars
 from expunge.cli.requests import batch_size_option, device_option, project_option, wait_option
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting

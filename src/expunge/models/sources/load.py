@@ -101,7 +101,7 @@ def _load_from_function(module: str, function: str, source: ModelSource) -> Foun
         raise ClassifierError("weights", "a file, or none where the function loads its own", PRETRAINED)
     others = ", or timm:, torchvision:, transformers: or cifar: with a name"
     with current_folder_first():
-        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others)
+        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others, known=SOURCES)
         try:
             network = make()
         except Exception as error:
