@@ -10,7 +10,7 @@ MESSAGES = {
     ("--weights", "gone.safetensors"): "gone.safetensors",
     ("--data", "npy:images.npz"): "did you mean `npz`?",
     ("--model", "cifr:resnet20"): "did you mean `cifar`?",
-    ("--model", "cifar:resnet2o"): "did you mean `resnet20`?",
+    ("--model", "cifar:resne20"): "did you mean `resnet20`?",
     ("--method", "least-chnge"): "Did you mean `least-change`?",
     ("--transforms", "mirrored:shift"): "`mirrored:shift`",
     ("--set", "attack.radus=1"): "`--set attack.radus`: expected one of",
