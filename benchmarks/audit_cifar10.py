@@ -36,12 +36,13 @@ from expunge.audit.record import Audit, Figure, Level, read_audit
 from expunge.base.disk import write_bytes, write_text
 from expunge.base.errors import DataError
 from expunge.bench.cells import find_data
-from expunge.cli.display import Bars
 from expunge.cli.run import read_job
+from expunge.compute.bars import Bars
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.jobs.run import run_job
-from expunge.jobs.train import RESULT, WEIGHTS, TrainJob, run_train_job
+from expunge.jobs.train import RESULT, TrainJob, run_train_job
+from expunge.models.description import WEIGHTS_FILE
 from expunge.report import write_comparison
 from expunge.task.task import Strength
 from expunge.training import Augmentation, Recipe
@@ -121,7 +122,7 @@ def train_base(size: Size, recipe: Recipe, images: Path) -> tuple[ModelPart, Dat
         say("train the classifier")
         job = TrainJob(model=model, data=data, recipe=recipe, seed=SEED, device="cpu")
         run_train_job(job, folder, progress=Bars(), overwrite=False)
-    return replace(model, weights=str(folder / WEIGHTS)), data
+    return replace(model, weights=str(folder / WEIGHTS_FILE)), data
 
 
 def audit_method(size: Size, method: str, recipe: Recipe, model: ModelPart, data: DataPart) -> Audit:

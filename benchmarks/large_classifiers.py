@@ -20,12 +20,13 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import expunge
 from expunge.base.tensors import write_json, write_text
-from expunge.cli.display import Bars
+from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.surrogates.procedural import draw_leaves
@@ -90,7 +91,7 @@ def measure(name: str, path: Path) -> None:
     write_json(path, result)
 
 
-def make_page(found: list[dict]) -> str:
+def make_page(found: list[dict[str, Any]]) -> str:
     """Return the table."""
     lines = [
         "# One least-change edit of large classifiers",

@@ -10,12 +10,13 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, nest, to_mapping
 from expunge.cli import options
 from expunge.cli.display import show_audit
-from expunge.cli.progress import Bars
 from expunge.cli.run import read_job
 from expunge.cli.train import SETTINGS, read_recipe
+from expunge.compute.bars import Bars
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import Job, ModelPart
-from expunge.task.edit import JOB_FILE, WEIGHTS_FILE
+from expunge.models.description import WEIGHTS_FILE
+from expunge.task.edit import JOB_FILE
 from expunge.training import RECIPES
 
 EXAMPLE = """\b

@@ -12,7 +12,7 @@ from expunge.bench.schedule import Execution, run_missing
 from expunge.bench.smoke import make_smoke
 from expunge.bench.store import with_stored
 from expunge.cli import EXIT_CELLS_FAILED, EXIT_INTERRUPTED
-from expunge.cli.progress import Bars
+from expunge.compute.bars import Bars
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)

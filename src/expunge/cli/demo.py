@@ -7,7 +7,7 @@ import click
 from expunge.cli import EXIT_GOAL_NOT_REACHED
 from expunge.cli.display import show_result
 from expunge.cli.flags import NameChoice
-from expunge.cli.progress import Bars
+from expunge.compute.bars import Bars
 from expunge.jobs.demo import run_demo, write_digit_files
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD

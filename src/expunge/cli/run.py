@@ -15,7 +15,7 @@ from expunge.base.settings import from_mapping, merge, nest
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, options
 from expunge.cli.display import show_audit, show_result
 from expunge.cli.flags import NameChoice
-from expunge.cli.progress import Bars
+from expunge.compute.bars import Bars
 from expunge.jobs.job import Job
 from expunge.jobs.run import run_job
 from expunge.methods import METHODS

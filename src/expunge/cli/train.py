@@ -7,7 +7,7 @@ import click
 from expunge.base.disk import leaving_nothing
 from expunge.base.settings import describe_settings, from_mapping, nest, to_mapping
 from expunge.cli import EXIT_INTERRUPTED, options
-from expunge.cli.progress import Bars
+from expunge.compute.bars import Bars
 from expunge.jobs.train import TrainJob, run_train_job
 from expunge.training import RECIPES, Recipe
 

@@ -9,7 +9,7 @@ import click
 from expunge.base.disk import leaving_nothing
 from expunge.base.settings import from_mapping, nest
 from expunge.cli import EXIT_INTERRUPTED, options
-from expunge.cli.progress import Bars
+from expunge.compute.bars import Bars
 from expunge.jobs.tune import RECIPE, TuneJob, run_tune_job
 from expunge.task.goals import GOALS
 

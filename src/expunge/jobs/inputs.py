@@ -24,7 +24,7 @@ from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
-from expunge.task.evaluation import Predictions, predict
+from expunge.task.evaluation import predict
 from expunge.task.goals import GOALS, Goal
 
 
@@ -97,9 +97,9 @@ def _select_mistakes(
     if job.forget.random is None:
         rows, _ = _select_rows(job, splits)
         chosen = forget_set(splits.train, rows)
-        answers = _predict(loaded, Subset(splits.train, rows), runtime, "find mistakes").predicted
+        answers = predict(loaded.classifier, Subset(splits.train, rows), runtime, name="find mistakes").predicted
     else:
-        found = _predict(loaded, splits.train, runtime, "find mistakes")
+        found = predict(loaded.classifier, splits.train, runtime, name="find mistakes")
         mistakes = (found.predicted != found.labels).nonzero().flatten().tolist()
         drawn = random_rows(Subset(splits.train, mistakes), job.forget.random, seed=job.seed)
         rows = [mistakes[number] for number in drawn]
@@ -131,10 +131,6 @@ def measured_parts(job: Job, splits: DataSplits, retain: Subset | None) -> dict[
     if splits.test is not None and job.data.test_rows:
         parts["test"] = Subset(splits.test, _sample(range(len(splits.test.ids)), job.data.test_rows, job.seed))
     return parts
-
-
-def _predict(loaded: LoadedClassifier, images: Images, runtime: Runtime, name: str) -> Predictions:
-    return predict(loaded.classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
 
 
 def _sample(rows: Sequence[int], count: int, seed: int) -> list[int]:

@@ -14,9 +14,9 @@ from expunge.base.tensors import prepare_output_folder
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, name_classes, rows_but
+from expunge.jobs.inputs import JobInputs, data_request, load_inputs, measured_parts, name_classes, rows_but
 from expunge.jobs.job import GoalChoice, Job
-from expunge.methods.unlearn import make_method, unlearn
+from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.folding import choose_layout
 from expunge.task.edit import Edit, Measured
@@ -62,29 +62,39 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=out if runtime.leads else None)
     inputs = _arranged(load_inputs(job, runtime))
     retain = rows_but(inputs.splits.train, inputs.rows)
-    edit = unlearn(
-        inputs.loaded.classifier,
-        inputs.forget_set,
-        goal=inputs.goal,
-        method=method,
-        seed=job.seed,
-        limits=Limits(job.max_steps, job.max_seconds),
-        runtime=runtime,
-        minimum_right=job.minimum_right,
-        strength=job.strength,
-        retain=retain,
-        transforms=transforms,
-    )
+    try:
+        edit = unlearn(
+            inputs.loaded.classifier,
+            inputs.forget_set,
+            goal=inputs.goal,
+            method=method,
+            seed=job.seed,
+            limits=Limits(job.max_steps, job.max_seconds),
+            runtime=runtime,
+            minimum_right=job.minimum_right,
+            strength=job.strength,
+            retain=retain,
+            transforms=transforms,
+        )
+    except Interrupted as stop:
+        edit = stop.edit
     images = {} if edit.stop_reason is StopReason.INTERRUPTED else measured_parts(job, inputs.splits, retain)
     logits = {name: _answer(name, each, edit, runtime) for name, each in images.items()}
     measured = {name: _to_measured(images[name].labels, *found) for name, found in logits.items()}
     if not runtime.leads:
         return Outcome(edit, measured, {}, inputs.splits.notes())
-    robust = edit.measure_robust_goal()
+    robust = edit.measure_robust_goal(runtime.sharing)
     if (out / AUDIT_FOLDER).exists():
         clear_folder(out / AUDIT_FOLDER)
     resolved = _resolve(job, edit, to_mapping(method), runtime)
-    result = edit.save(out, job=to_mapping(resolved), measured=measured, robust=robust, overwrite=True)
+    result = edit.save(
+        out,
+        job=to_mapping(resolved),
+        measured=measured,
+        robust=robust,
+        preprocessing=data_request(job.data, inputs.loaded).preprocessing,
+        overwrite=True,
+    )
     outcome = Outcome(edit, measured, result, inputs.splits.notes())
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
         return outcome
@@ -137,7 +147,7 @@ def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, na
 
     def compute_part(part: slice) -> list[Tensor]:
         own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
-        logits = predict_logits(classifier, own, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+        logits = predict_logits(classifier, own, runtime, name=name)
         return [logits.to(runtime.device)]
 
     count = len(images.labels)

@@ -22,7 +22,7 @@ def make_card(ledger: Ledger, exported: Sequence[Exported]) -> str:
     """Return the section as Markdown; no reference and no id of a request stands in it."""
     state = ledger.state
     forgotten = state.in_state(*FORGOTTEN)
-    rows = sum(len(request.instances) for request in forgotten)
+    rows = sum(request.rows for request in forgotten)
     lines = [
         "## Unlearned instances",
         "",
@@ -36,7 +36,7 @@ def make_card(ledger: Ledger, exported: Sequence[Exported]) -> str:
         figures = request.figures
         held = [f"{100 * figures[name]:.1f}%" if name in figures else "" for name in FIGURES]
         lines.append(
-            f"| {request.name} | {request.received[:10]} | {len(request.instances)} | {request.goal} | "
+            f"| {request.name} | {request.received[:10]} | {request.rows} | {request.goal} | "
             f"{request.how['method']} | {request.version} | {' | '.join(held)} |"
         )
     lines += ["", *_drift(state), "", *_limits(state), "", *_files(ledger, exported), ""]
@@ -77,7 +77,7 @@ def _limits(state: LedgerState) -> list[str]:
 
 
 def _files(ledger: Ledger, exported: Sequence[Exported]) -> list[str]:
-    lines = [f"Weights SHA-256 `{ledger.state.weights_sha256}`, ledger head `{ledger.entries[-1].hash}`."]
+    lines = [f"Weights SHA-256 `{ledger.state.weights_sha256}`, ledger head `{ledger.last.hash}`."]
     for one in exported:
         if one.largest_difference is not None:
             lines.append(f"`{one.path.name}` gives logits equal within {one.largest_difference:.1e}.")

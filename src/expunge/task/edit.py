@@ -11,14 +11,17 @@ from typing import Any
 import tomli_w
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from expunge._version import __version__
 from expunge.base.errors import OutputError
 from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
+from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
 from expunge.compute.sharing import Sharing
+from expunge.data.preprocessing import Preprocessing
 from expunge.models.classifier import Classifier
+from expunge.models.description import WEIGHTS_FILE, Description
 from expunge.task.evaluation import (
     Predictions,
     RobustGoal,
@@ -28,22 +31,13 @@ from expunge.task.evaluation import (
     right_after,
     to_predictions,
 )
+from expunge.task.publish import push_to_hub, write_companions
+from expunge.task.saved import RESULT_FILE, SavedEdit, read_edit
 from expunge.task.task import StopReason, Task
 
 RESULT_SCHEMA_VERSION = 1
-RESULT_FILE, JOB_FILE, PREDICTIONS_FILE = "result.json", "job.toml", "predictions.csv"
-WEIGHTS_FILE, PATCH_FILE = "model.safetensors", "patch.safetensors"
+JOB_FILE, PREDICTIONS_FILE, PATCH_FILE = "job.toml", "predictions.csv", "patch.safetensors"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-@dataclass(frozen=True, slots=True)
-class TracePoint:
-    """The state after one step: seconds since the start, losses by name, number of rows that hold the goal."""
-
-    step: int
-    seconds: float
-    losses: Mapping[str, float]
-    achieved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +96,11 @@ class Edit:
         """Return the share of rows for which the goal holds on the very pixels given, 0..1."""
         return self.achieved.double().mean().item()
 
-    def measure_robust_goal(self) -> RobustGoal:
-        """Return how well the goal holds on fresh transformed copies of the rows; the same each time."""
+    def measure_robust_goal(self, at_once: Sharing | int = 256) -> RobustGoal:
+        """Return how well the goal holds on fresh transformed copies of the rows; the same each time.
+
+        So many images go through at once (see `compute_logits`).
+        """
         task = self.task
         return measure_robust_goal(
             self.classifier,
@@ -112,13 +109,14 @@ class Edit:
             task.goal,
             generator=task.generator("robust goal"),
             transforms=task.transforms,
+            at_once=at_once,
         )
 
     def predict_forget_set(self) -> Measured:
         """Return the predictions on the forget set before and after."""
         rows = self.task.forget_set
         before, after = (
-            to_predictions(compute_logits(classifier, rows.x), rows.y)
+            to_predictions(compute_logits(classifier, rows.x, self.cost.batch_size or 256), rows.y)
             for classifier in (self.task.classifier, self.classifier)
         )
         return Measured(before, after)
@@ -130,18 +128,22 @@ class Edit:
         job: Mapping[str, Any] | None = None,
         measured: Mapping[str, Measured] | None = None,
         robust: RobustGoal | None = None,
+        preprocessing: Preprocessing | None = None,
         overwrite: bool = False,
     ) -> dict[str, Any]:
         """Write the edited weights, the patch, predictions, job and result, and return the result.
 
-        `result.json` is removed first and written last, with the hashes of the other files: a folder that has one is
-        complete.
+        Beside the weights stand a model card and the configuration with which `Edit.load`, and timm's or
+        transformers' own loader, take the folder. `result.json` is removed first and written last, with the hashes of
+        the other files: a folder that has one is complete. Equal edits give equal bytes, but for the seconds in
+        `result.json`.
 
         Args:
             folder: where to; made if missing.
             job: what was asked, as plain nested values; default: method, goal and seed.
             measured: predictions on other images by name ("retain", "test").
             robust: what `measure_robust_goal` gave, if it was called before.
+            preprocessing: what is done to a photograph before the classifier sees it, for those who load it.
             overwrite: replace what an earlier run left in the folder.
 
         Raises:
@@ -152,16 +154,40 @@ class Edit:
         prepare_output_folder(folder, overwrite=overwrite)
         (folder / RESULT_FILE).unlink(missing_ok=True)
         forget = self.predict_forget_set()
-        result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal())
+        result = self._to_result(
+            {"forget": forget, **(measured or {})}, robust or self.measure_robust_goal(self.cost.batch_size or 256)
+        )
+        asked = dict(job or self._to_job())
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
         write_tensors(folder / WEIGHTS_FILE, self.classifier.network.state_dict(), {"format": "pt", **hashes})
         write_tensors(folder / PATCH_FILE, patch, {"format": "pt", **hashes})
         write_text(folder / PREDICTIONS_FILE, self._to_table(forget))
-        write_text(folder / JOB_FILE, tomli_w.dumps(dict(job or self._to_job())))
-        names = (WEIGHTS_FILE, PATCH_FILE, PREDICTIONS_FILE, JOB_FILE)
+        write_text(folder / JOB_FILE, tomli_w.dumps(asked))
+        description = self._describe(preprocessing, asked)
+        companions = write_companions(self.classifier, description, result, folder)
+        names = (WEIGHTS_FILE, PATCH_FILE, PREDICTIONS_FILE, JOB_FILE, *companions)
         result["files"] = {name: sha256_file(folder / name) for name in names}
         write_json(folder / RESULT_FILE, result)
         return result
+
+    @staticmethod
+    def load(folder: str | Path, network: nn.Module | None = None) -> SavedEdit:
+        """Return what a folder tells of an edit: the edited classifier and the result; see `read_edit`."""
+        return read_edit(folder, network)
+
+    def push_to_hub(self, repo: str, *, preprocessing: Preprocessing | None = None, private: bool = True) -> str:
+        """Upload the edited classifier with its card to the Hugging Face hub and return the commit's address.
+
+        Args:
+            repo: name or owner/name; made if it isn't there.
+            preprocessing: what is done to a photograph before.
+            private: whether a new repository is seen by its owner alone.
+
+        Raises:
+            ExpungeError: huggingface_hub isn't installed, the files don't load to the same answers, or the hub refuses.
+        """
+        result = self._to_result({"forget": self.predict_forget_set()}, self.measure_robust_goal())
+        return push_to_hub(self.classifier, self._describe(preprocessing), result, repo, private=private)
 
     def compute_patch(self) -> dict[str, Tensor]:
         """Return after - before for every tensor that changed (integers as their new value).
@@ -177,6 +203,11 @@ class Edit:
         return {
             name: tensor - before[name] if tensor.is_floating_point() else tensor for name, tensor in changed.items()
         }
+
+    def _describe(self, preprocessing: Preprocessing | None, job: Mapping[str, Any] | None = None) -> Description:
+        channels, height, width = self.task.forget_set.x.shape[1:]
+        architecture = (job or {}).get("model", {}).get("architecture")
+        return Description((channels, height, width), preprocessing, architecture)
 
     def _to_job(self) -> dict[str, Any]:
         return {

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from expunge.cli.progress import Bars, Lines
+from expunge.compute.bars import Bars, Lines
 
 
 @pytest.fixture

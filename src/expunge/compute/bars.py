@@ -1,11 +1,11 @@
-"""Progress on standard error: bars where somebody watches a terminal, lines now and then where there is none."""
+"""Progress on standard error: bars in a terminal or a notebook, lines now and then where there is neither."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -22,7 +22,7 @@ class Bars:
     def phase(self, name: str, total: int | None) -> Iterator[Advance]:
         """Show one bar, or lines, for the block."""
         console = Console(stderr=True)
-        if not console.is_terminal:
+        if not (console.is_terminal or in_notebook()):
             with Lines().phase(name, total) as advance:
                 yield advance
             return
@@ -46,7 +46,9 @@ class Lines:
     """A line every 30 seconds with what is done and how long the rest will take; none for a phase that is shorter."""
 
     clock: Callable[[], float] = time.monotonic
-    say: Callable[[str], None] = field(default=lambda line: click.echo(line, err=True))
+    say: Callable[[str], None] = field(
+        default=lambda line: Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
+    )
 
     @contextmanager
     def phase(self, name: str, total: int | None) -> Iterator[Advance]:
@@ -65,6 +67,13 @@ class Lines:
         yield advance
         if said > begun:
             self.say(f"{name}: done in {say_seconds(self.clock() - begun)}")
+
+
+def in_notebook() -> bool:
+    """Return whether the caller is a notebook: its kernel is the one kind of IPython that shows HTML."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")
 
 
 def say_seconds(seconds: float) -> str:
