@@ -163,7 +163,7 @@ def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monke
     ("extra", "words"),
     [
         (["--forget-random", 4, "--out", "full"], "an empty output folder"),
-        (["--out", "out"], "one of --forget, --forget-indices and --forget-random"),
+        (["--out", "out"], "one of --forget, --forget-indices, --forget-random and --forget-class"),
         (["--forget-random", 4, "--forget-indices", "1", "--out", "out"], "2 of them"),
         (["--forget-random", 400, "--out", "out"], "1..60"),
         (["--forget-random", "many", "--out", "out"], "a whole number"),

@@ -96,7 +96,7 @@ def write_audit(folder, classes, defined, method, count):
         seed=0,
         subject=subject,
         verdict=("11 of 12 images are forgotten.", "1.4% of other answers changed."),
-        headline={"goal": "goal.exact", "cost": "churn.test", "distance": None, "time": "cost.seconds"},
+        headline={"goal": "goal.exact", "cost": "churn.test", "outsider": None, "time": "cost.seconds"},
         figures=FIGURES,
         tables={
             name: TableFile(FILES[name]) if name in defined else TableFile(None, f"no {name} were asked for")

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import click
 
-from expunge.cli import EXIT_GOAL_NOT_REACHED
-from expunge.cli.display import Bars, show_result
+from expunge.cli.display import Bars, exit_code, show_result
 from expunge.jobs.demo import run_demo, write_digit_files
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
-from expunge.task.task import StopReason
 
 
 @click.command()
@@ -36,4 +34,4 @@ def command(out: Path, method: str, seed: int, inputs: Path | None) -> int:
         return 0
     edit, result = run_demo(out, method=method, seed=seed, progress=Bars())
     show_result(edit, result, str(out))
-    return 0 if edit.stop_reason is StopReason.GOAL_REACHED else EXIT_GOAL_NOT_REACHED
+    return exit_code(edit, result)

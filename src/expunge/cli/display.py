@@ -10,11 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from expunge.audit.record import Audit
+from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, EXIT_RUINED
 from expunge.compute.runtime import Advance
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
 from expunge.task.edit import Edit
+from expunge.task.outcome import Outcome
 from expunge.task.task import StopReason
+from expunge.task.words import goal_words, line_of
 
 NARROWEST = 100
 STOP_WORDS = {
@@ -24,6 +27,12 @@ STOP_WORDS = {
     StopReason.TIME_LIMIT: "time limit; the {kept} state was kept",
     StopReason.DIVERGED: "the weights diverged; the {kept} state before was kept",
     StopReason.INTERRUPTED: "interrupted; the {kept} state was kept",
+}
+EXIT_CODES = {
+    Outcome.REACHED: 0,
+    Outcome.MISSED: EXIT_GOAL_NOT_REACHED,
+    Outcome.RUINED: EXIT_RUINED,
+    Outcome.INTERRUPTED: EXIT_INTERRUPTED,
 }
 
 
@@ -53,18 +62,19 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
     console = Console()
     console = Console(width=max(console.width, NARROWEST), soft_wrap=True)
     console.print(_table(result))
-    robust = result["robust"]
-    rows = len(edit.task.forget_set)
+    for sentence in result["verdict"]:
+        console.print(sentence, markup=False)
+    robust, words = result["robust"], goal_words(result["goal"], result["forgotten_class"])
     console.print(
-        f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {rows} rows, exact pixels; "
-        f"{100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row "
+        f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {len(edit.task.forget_set)} rows, exact "
+        f"pixels; {100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row {words.held} "
         f"(worst: {robust['worst_kind']}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
     )
     if result["expected"] is not None:
         expected = result["expected"]
         console.print(
-            f"expected cost: {expected['churn']:.1f}% of other answers change, "
-            f"from {expected['surrogates']} surrogates kept out of the fit"
+            f"expected cost: {expected['churn']:.1f}% of the answers to {expected['surrogates']} surrogates, which had "
+            "no part in the edit, changed; on photographs it is usually less"
         )
     cost = result["cost"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())
@@ -92,15 +102,26 @@ def show_audit(audit: Audit) -> None:
     click.echo(f"audit saved to {audit.folder}")
 
 
+def exit_code(edit: Edit, result: Mapping[str, Any]) -> int:
+    """Return with which code a command ends after this edit; a process that saves nothing has an empty result."""
+    if result:
+        return EXIT_CODES[Outcome(result["outcome"])]
+    by_reason = {StopReason.GOAL_REACHED: Outcome.REACHED, StopReason.INTERRUPTED: Outcome.INTERRUPTED}
+    return EXIT_CODES[by_reason.get(edit.stop_reason, Outcome.MISSED)]
+
+
 def _table(result: Mapping[str, Any]) -> Table:
-    table = Table(title=f"accuracy in percent, method {result['method']}", title_justify="left")
+    """Return accuracies before and after; the first line counts what the goal speaks of, and says what it should be."""
+    words = goal_words(result["goal"], result["forgotten_class"])
+    title = f"accuracy in percent, method {result['method']}; {words.line}: {words.share}, wanted {words.wanted:.0f}"
+    table = Table(title=title, title_justify="left")
     table.add_column("images")
     for column in ("n", "before", "after", "change", "churn"):
         table.add_column(column, justify="right")
     for name, before in result["before"].items():
         after = result["after"][name]
         table.add_row(
-            name,
+            line_of(name, result["goal"], result["forgotten_class"]),
             f"{before['n']:,}",
             f"{before['accuracy']:.1f}",
             f"{after['accuracy']:.1f}",

@@ -13,7 +13,7 @@ from expunge.methods.protocol import Method, Needs
 from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
 from expunge.task.edit import Edit
-from expunge.task.goals import Goal
+from expunge.task.goals import Goal, pursued_as
 from expunge.task.task import Limits, Strength, Task
 from expunge.task.transforms import TRANSFORMS, Transform
 
@@ -39,7 +39,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     Args:
         classifier: the trained classifier.
         forget_set: k rows, pixels within the classifier's bounds.
-        goal: `Misclassify()` or `Relabel()`; default: relabel if the forget set has new labels.
+        goal: `Misclassify()`, `Relabel()` or `Correct()`; default: relabel if the forget set has new labels.
         method: a name of `METHODS`, or a method with settings of its own.
         seed: source of all randomness; the same seed gives the same weights on the same machine.
         limits: when to give up.
@@ -71,7 +71,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         retain=retain if needs_retain else None,
         transforms=transforms,
     )
-    if task.goal.name not in chosen.goals:
+    if pursued_as(task.goal.name) not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
     return chosen.run(task, fit_batch(runtime or Runtime(classifier.device), classifier, forget_set.x))
 

@@ -15,7 +15,7 @@ from expunge.report.topics import TOPICS, Topic, topic_of
 HEADLINE_WORDS = {
     "goal": ("Goal reached", ("goal",)),
     "cost": ("Cost to everything else", ("churn", "accuracy")),
-    "distance": ("Distance to never having seen them", ("retrained", "klom", "ulira", "rmia", "membership")),
+    "outsider": ("Can an outsider pick them out?", ("outsider", "membership")),
     "time": ("Time", ("cost",)),
 }
 
