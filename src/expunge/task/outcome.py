@@ -141,10 +141,10 @@ class Health:
 
 def judge(reached: bool, health: Health | None, *, interrupted: bool = False) -> Outcome:
     """Return what became of an edit, from whether it reached its goal and what else became of the classifier."""
-    if health is not None and health.ruined:
-        return Outcome.RUINED
     if interrupted:
         return Outcome.INTERRUPTED
+    if health is not None and health.ruined:
+        return Outcome.RUINED
     return Outcome.REACHED if reached else Outcome.MISSED
 
 
