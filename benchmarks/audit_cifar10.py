@@ -41,7 +41,8 @@ from expunge.cli.run import read_job
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.jobs.run import run_job
-from expunge.jobs.train import RESULT, WEIGHTS, TrainJob, run_train_job
+from expunge.jobs.train import RESULT, TrainJob, run_train_job
+from expunge.models.description import WEIGHTS_FILE
 from expunge.report import write_comparison
 from expunge.task.task import Strength
 from expunge.training import Augmentation, Recipe
@@ -121,7 +122,7 @@ def train_base(size: Size, recipe: Recipe, images: Path) -> tuple[ModelPart, Dat
         say("train the classifier")
         job = TrainJob(model=model, data=data, recipe=recipe, seed=SEED, device="cpu")
         run_train_job(job, folder, progress=Bars(), overwrite=False)
-    return replace(model, weights=str(folder / WEIGHTS)), data
+    return replace(model, weights=str(folder / WEIGHTS_FILE)), data
 
 
 def audit_method(size: Size, method: str, recipe: Recipe, model: ModelPart, data: DataPart) -> Audit:

@@ -20,6 +20,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -90,7 +91,7 @@ def measure(name: str, path: Path) -> None:
     write_json(path, result)
 
 
-def make_page(found: list[dict]) -> str:
+def make_page(found: list[dict[str, Any]]) -> str:
     """Return the table."""
     lines = [
         "# One least-change edit of large classifiers",

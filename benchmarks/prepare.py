@@ -29,8 +29,9 @@ def main(folder: Path) -> None:
         path = ARRAYS / f"{name}.npz"
         if path.exists():
             continue
+        arrays: dict[str, Any] = make_arrays(*(kind(folder, train=train, download=True) for train in (True, False)))
         stream = io.BytesIO()
-        np.savez(stream, **make_arrays(*(kind(folder, train=train, download=True) for train in (True, False))))
+        np.savez(stream, **arrays)
         write_bytes(path, stream.getvalue())
         print(path)
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
-from expunge import METHODS, ForgetSet, make_method, unlearn
+from expunge import ForgetSet, make_method, unlearn
 from expunge.base.settings import to_mapping
 from expunge.bench.cells import find_data
 from expunge.cli.display import Bars
 from expunge.compute.runtime import Runtime
 from expunge.data import DataRequest, DataSplits, load_data
-from expunge.methods.protocol import Method
+from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.task.evaluation import predict
 
@@ -50,9 +50,8 @@ REDUCED: dict[str, dict[str, Any]] = {
 
 def load(classifier: str) -> tuple[LoadedClassifier, DataSplits]:
     """Return one of the shared classifiers, and CIFAR-10."""
-    mean, std = NORMALISATION[classifier]
     weights = find_data() / "classifiers" / f"cifar10_{classifier}.safetensors"
-    loaded = load_classifier(ModelSource(f"cifar:{classifier}", weights, mean=mean, std=std))
+    loaded = load_classifier(ModelSource(f"cifar:{classifier}", weights, 10, Normalisation(*NORMALISATION[classifier])))
     request = DataRequest(loaded.preprocessing, num_classes=loaded.classifier.num_classes)
     return loaded, load_data(f"npz:{ROOT / 'runs' / 'data' / 'cifar10.npz'}", request)
 
@@ -67,9 +66,10 @@ def draw_rows(splits: DataSplits, count: int, seed: int) -> ForgetSet:
 def measure(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield what each run that is not done yet leaves of the classifier."""
     loaded, splits = load(options.classifier)
+    assert splits.test is not None  # noqa: S101 - the file holds test images
     for seed, case in product(options.seeds, options.cases):
         name, settings = CASES[case]
-        method = make_method(name, {**settings, **keep_settings(REDUCED[options.bfloat16], METHODS[name])})
+        method = make_method(name, {**settings, **keep_settings(REDUCED[options.bfloat16], name)})
         asked = {
             "classifier": options.classifier,
             "rows": options.rows,
@@ -92,9 +92,10 @@ def measure(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator
         }
 
 
-def keep_settings(settings: dict[str, Any], method: type[Method]) -> dict[str, Any]:
+def keep_settings(settings: dict[str, Any], method: str) -> dict[str, Any]:
     """Return those of the settings that the method has."""
-    return {name: value for name, value in settings.items() if name in method.__dataclass_fields__}
+    own = to_mapping(make_method(method))
+    return {name: value for name, value in settings.items() if name in own}
 
 
 def print_means(options: argparse.Namespace, done: list[dict[str, Any]]) -> None:

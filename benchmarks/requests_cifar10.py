@@ -60,11 +60,11 @@ def main() -> None:
     data = load_data(f"npz:{ROOT / 'runs' / 'data' / 'cifar10.npz'}")
     assert data.test is not None  # noqa: S101
     order = torch.tensor(random_rows(data.train, REQUESTS * ROWS, seed=0))
-    order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(0))].tolist()
+    rows = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(0))].tolist()
     found = []
     for name, size in ARRANGEMENTS.items():
         folder = RUNS / name.replace(" ", "-")
-        apply_all(folder, data.train, [order[start : start + size] for start in range(0, len(order), size)])
+        apply_all(folder, data.train, [rows[start : start + size] for start in range(0, len(rows), size)])
         found += measure(name, folder, data.test)
     write_results(found)
 
@@ -102,8 +102,8 @@ def measure(name: str, folder: Path, test: Images) -> list[dict[str, Any]]:
         held = torch.cat([holds(classifier, load_rows(ledger, request)) for request in requests])
         after = test_accuracy(folder, version.number, classifier, test)
         figures = version.figures
-        cells = (len(requests), int(held.sum()), len(held), len(figures["repaired"]), figures["rounds"])
-        cells = (name, *cells, figures["seconds"], after, before - after)
+        counts = (len(requests), int(held.sum()), len(held), len(figures["repaired"]), figures["rounds"])
+        cells = (name, *counts, figures["seconds"], after, before - after)
         lines.append(dict(zip(COLUMNS, cells, strict=True)))
     return lines
 
@@ -113,7 +113,7 @@ def test_accuracy(folder: Path, version: int, classifier: Classifier, test: Imag
     path = folder.parent / f"{folder.name}-accuracy-{version}.json"
     if not path.exists():
         every = Subset(test, range(len(test.labels)))
-        accuracy = predict(classifier, every, progress=Bars(), name="test").accuracy
+        accuracy = predict(classifier, every, Runtime(progress=Bars()), name="test").accuracy
         write_json(path, {"weights_sha256": classifier.sha256(), "accuracy": accuracy})
     accuracy = json.loads(path.read_text("utf-8"))["accuracy"]
     return float(accuracy)

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +93,7 @@ def with_foolbox(classifier: Classifier, x: Tensor, y: Tensor, targets: Tensor) 
 
     model = foolbox.PyTorchModel(classifier.module, bounds=(0, 1), device=x.device)
     attack = foolbox.attacks.L2PGD(abs_stepsize=ALL_STEPS.step_size, steps=ALL_STEPS.steps)
-    _, made, _ = attack(model, x, foolbox.criteria.TargetedMisclassification(targets), epsilons=ALL_STEPS.radius)
+    made: Tensor = attack(model, x, foolbox.criteria.TargetedMisclassification(targets), epsilons=ALL_STEPS.radius)[1]
     return made
 
 
@@ -130,9 +131,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for turn in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
         for maker in MAKERS:
-            print(
-                maker,
-                keep(
-                    f"attacks/{maker.replace(' ', '-').replace(',', '')}-{turn}", lambda m=maker, t=turn: measure(m, t)
-                ),
-            )
+            name = f"attacks/{maker.replace(' ', '-').replace(',', '')}-{turn}"
+            print(maker, keep(name, partial(measure, maker, turn)))

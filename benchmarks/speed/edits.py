@@ -9,6 +9,7 @@ misclassified. Ours: `l2ul` as it comes, and with the attack as it was (all 20 s
 
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 
 import torch
@@ -67,6 +68,7 @@ def _authors_attack(
         current = current.detach().requires_grad_(True)
         F.cross_entropy(classifier(current), targets, reduction="sum").backward()
         gradient = current.grad
+        assert gradient is not None  # noqa: S101 - backward has filled it
         classifier.module.zero_grad()
         moved = current.detach() - attack.step_size * F.normalize(gradient.flatten(1), eps=1e-6).view_as(x)
         current = project_to_ball(moved.clamp(0, 1), x, attack.radius)
@@ -98,4 +100,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
         for kind in ("ours", "plain-attack", "authors"):
-            print(kind, number, keep(f"edits/{kind}-{number}", lambda k=kind, n=number: measure(k, n)))
+            print(kind, number, keep(f"edits/{kind}-{number}", partial(measure, kind, number)))

@@ -9,6 +9,7 @@ of the same numbers on this machine. About 2 minutes.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from setting import keep, load_setting
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from expunge.compute.runtime import Precision, computing_in, has_bfloat16
+from expunge.compute.devices import has_bfloat16
+from expunge.compute.runtime import Precision, computing_in
 from expunge.models.folding import choose_layout, fold_batchnorm
 from expunge.surrogates.attack import Attack
 from expunge.task.evaluation import compute_logits
@@ -43,11 +45,11 @@ def measure_peaks() -> dict[str, float]:
     for dtype in (torch.float32, torch.bfloat16):
         best = 0.0
         a, b = (torch.randn(1024, 1024).to(dtype) for _ in range(2))
-        best = max(best, 2 * 1024**3 / best_seconds(lambda a=a, b=b: a @ b))
+        best = max(best, 2 * 1024**3 / best_seconds(partial(torch.matmul, a, b)))
         for channels, side in ((16, 32), (32, 16), (64, 8), (128, 32)):
             x = torch.randn(BATCH, channels, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
             kernel = torch.randn(channels, channels, 3, 3).to(dtype)
-            seconds = best_seconds(lambda x=x, kernel=kernel: F.conv2d(x, kernel, padding=1))
+            seconds = best_seconds(partial(F.conv2d, x, kernel, padding=1))
             best = max(best, 2 * BATCH * channels**2 * 9 * side**2 / seconds)
         peaks[str(dtype).removeprefix("torch.")] = best
     return peaks

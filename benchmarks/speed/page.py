@@ -42,7 +42,7 @@ def table(columns: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
 
 def middle(measurements: list[Measurement], key: str) -> float:
     """Return the median of one figure."""
-    return median(each[key] for each in measurements)
+    return float(median(each[key] for each in measurements))
 
 
 def write_attacks(found: dict[str, list[Measurement]]) -> str:

@@ -61,7 +61,9 @@ def measure(cell: dict[str, Any], path: Path) -> None:
     with torch.no_grad():
         labels = torch.cat([classifier(part).argmax(dim=1) for part in x.split(8)])
     budget = cell.get("memory_gigabytes")
-    runtime = replace(Runtime(batch_size=cell.get("batch_size", 64)).joined(cell["processes"]), memory_gigabytes=budget)
+    runtime = replace(
+        Runtime(batch_size=cell.get("batch_size", 64)).with_processes(cell["processes"]), memory_gigabytes=budget
+    )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     method = replace(L2UL(), attack=replace(L2UL().attack, targets_per_row=cell["targets"], enough=None, steps=3))
     limits = Limits(steps=STEPS)

@@ -22,7 +22,7 @@ from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "speed"
-NORMALISATION = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def load_setting(count: int, seed: int) -> tuple[Classifier, ForgetSet]:
@@ -41,7 +41,7 @@ def load_test_images(count: int) -> torch.Tensor:
 def _make_job(count: int, seed: int) -> Job:
     weights = find_data() / "classifiers" / "cifar10_resnet20.safetensors"
     return Job(
-        model=ModelPart(architecture="cifar:resnet20", weights=str(weights), **NORMALISATION),
+        model=ModelPart(architecture="cifar:resnet20", weights=str(weights), mean=MEAN, std=STD),
         data=DataPart(source=f"npz:{ROOT / 'runs' / 'data' / 'cifar10.npz'}"),
         forget=ForgetPart(random=count),
         seed=seed,

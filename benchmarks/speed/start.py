@@ -8,6 +8,7 @@ Each is a process of its own; seconds are those that it took of the processor. H
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 from setting import keep
@@ -32,7 +33,7 @@ def main(rounds: int) -> None:
     """Measure what is missing."""
     for number in range(rounds):
         for name, arguments in COMMANDS.items():
-            keep(f"start/{name}-{number}", lambda arguments=arguments: measure(arguments))
+            keep(f"start/{name}-{number}", partial(measure, arguments))
 
 
 if __name__ == "__main__":

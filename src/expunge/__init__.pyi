@@ -4,6 +4,7 @@ from .base.errors import ExpungeError as ExpungeError
 from .base.errors import ExpungeWarning as ExpungeWarning
 from .data.forget import ForgetSet as ForgetSet
 from .methods import METHODS as METHODS
+from .methods.unlearn import Interrupted as Interrupted
 from .methods.unlearn import make_method as make_method
 from .methods.unlearn import unlearn as unlearn
 from .models.classifier import Bounds as Bounds

@@ -4,7 +4,7 @@ import io
 import pytest
 
 from expunge.bench.plots import choose_style, find_curves, make_plots
-from expunge.bench.records import Estimate, Record
+from expunge.bench.records import MeanOverSets, Record
 from expunge.bench.tables import escape_latex, find_best, summarise, to_csv, to_latex, to_markdown
 
 
@@ -15,39 +15,41 @@ def record(label="a", count=16, seed=0, classifier="", **figures):
 
 
 def test_the_interval_is_that_of_students_t():
-    estimate = Estimate.of([1.0, 2.0, 4.0])
+    estimate = MeanOverSets.of([1.0, 2.0, 4.0])
     assert estimate.mean == pytest.approx(7 / 3)
     assert estimate.half == pytest.approx(4.302653 * 1.527525 / 3**0.5, rel=1e-5)
     assert str(estimate) == "2.33 ± 3.79"
 
 
 def test_one_forget_set_has_no_interval():
-    assert str(Estimate.of([12345.6])) == "12,346"
+    assert str(MeanOverSets.of([12345.6])) == "12,346"
 
 
 def test_the_best_is_told_only_beyond_the_error_and_in_the_right_direction():
     def estimates(**tests):
-        return {name: {"goal, %": Estimate(100, 0, 3), "test": test, "seconds": test} for name, test in tests.items()}
+        return {
+            name: {"goal, %": MeanOverSets(100, 0, 3), "test": test, "seconds": test} for name, test in tests.items()
+        }
 
-    clear = estimates(a=Estimate(90, 0.5, 3), b=Estimate(88, 0.5, 3), c=Estimate(89.5, 0.2, 3))
+    clear = estimates(a=MeanOverSets(90, 0.5, 3), b=MeanOverSets(88, 0.5, 3), c=MeanOverSets(89.5, 0.2, 3))
     assert find_best("test", clear) == {"a", "c"}
     assert find_best("seconds", clear) == {"b"}
     assert find_best("goal, %", clear) == set()
-    assert find_best("test", estimates(a=Estimate(90, 1, 3), b=Estimate(89, 1, 3))) == set()
+    assert find_best("test", estimates(a=MeanOverSets(90, 1, 3), b=MeanOverSets(89, 1, 3))) == set()
 
 
 def test_who_missed_the_goal_or_ran_once_does_not_compete():
     goals = {
-        "a": Estimate(100, 0, 3),
-        "lazy": Estimate(50, 9, 3),
-        "b": Estimate(100, 0, 3),
-        "once": Estimate(100, None, 1),
+        "a": MeanOverSets(100, 0, 3),
+        "lazy": MeanOverSets(50, 9, 3),
+        "b": MeanOverSets(100, 0, 3),
+        "once": MeanOverSets(100, None, 1),
     }
     tests = {
-        "a": Estimate(80, 1, 3),
-        "lazy": Estimate(91, 0, 3),
-        "b": Estimate(70, 1, 3),
-        "once": Estimate(91, None, 1),
+        "a": MeanOverSets(80, 1, 3),
+        "lazy": MeanOverSets(91, 0, 3),
+        "b": MeanOverSets(70, 1, 3),
+        "once": MeanOverSets(91, None, 1),
     }
     assert find_best("test", {name: {"goal, %": goals[name], "test": tests[name]} for name in goals}) == {"a"}
 

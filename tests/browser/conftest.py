@@ -5,14 +5,15 @@ import shutil
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+from expunge.report.pdf import BROWSERS
+
 HOW = "apt-get install chromium, or playwright install chromium-headless-shell, or set EXPUNGE_CHROMIUM"
 
 
 def find_chromium():
     """Return the path of a Chromium, or None for Playwright's own."""
     given = os.environ.get("EXPUNGE_CHROMIUM")
-    return given or next((path for path in map(shutil.which, NAMES) if path), None)
+    return given or next((path for path in map(shutil.which, BROWSERS) if path), None)
 
 
 @pytest.fixture(scope="session")

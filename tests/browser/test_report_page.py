@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sample_audit import HOSTILE, write_sample_audit
 
-from expunge.report import write_comparison, write_report
+from expunge.report import write_comparison, write_pdf, write_report
 
 pytestmark = pytest.mark.browser
 
@@ -84,12 +84,12 @@ def test_no_width_needs_sideways_scrolling(open_page, any_page, width):
     assert outside == []
 
 
-def test_the_first_screen_holds_verdict_and_four_figures(open_page, report):
+def test_the_first_screen_holds_the_outcome_and_every_answer(open_page, report):
     page = open_page(report)
     bottoms = page.evaluate(
-        "[...document.querySelectorAll('.verdict, .card')].map(e => e.getBoundingClientRect().bottom)"
+        "[...document.querySelectorAll('.outcome, .facts, .answer')].map(e => e.getBoundingClientRect().bottom)"
     )
-    assert len(bottoms) == 5
+    assert len(bottoms) == 8
     assert max(bottoms) <= 900
 
 
@@ -116,6 +116,7 @@ def test_print_is_light_and_leaves_the_controls_out(open_page, report):
     assert not page.locator("nav").is_visible()
     assert not page.locator(".controls").is_visible()
     assert page.locator(".card").first.is_visible()
+    assert page.locator(".answer").first.is_visible()
 
 
 def test_the_table_sorts_by_number_both_ways(open_page, report):
@@ -191,3 +192,9 @@ def test_hostile_text_is_shown_as_text(open_page, hostile):
     assert page.locator("main script, main b, main style, main a[href^=javascript]").count() == 0
     assert "\u202e" not in page.content()
     assert page.trouble == []
+
+
+def test_the_page_as_a_pdf(report, tmp_path, browser):
+    printed = write_pdf(report, tmp_path / "report.pdf").read_bytes()
+    assert printed.startswith(b"%PDF-")
+    assert len(printed) > 20_000

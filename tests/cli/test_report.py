@@ -1,3 +1,4 @@
+import pytest
 from sample_audit import write_sample_audit
 
 
@@ -84,3 +85,27 @@ def test_recompute_of_an_audit_without_its_evidence(expunge, tmp_path):
     assert done.code == 2
     assert "gathered.json" in done.err
     assert not (folder / "report.html").exists()
+
+
+def test_a_pdf_where_there_is_no_browser(expunge, tmp_path, monkeypatch):
+    folder = write_sample_audit(tmp_path / "audit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("EXPUNGE_CHROMIUM", raising=False)
+    done = expunge("report", str(folder), "--pdf")
+    assert done.code == 2
+    assert "`--pdf`: expected a Chromium that prints the page, got none; install Chromium" in done.err
+    assert not list(folder.glob("report.*"))
+
+
+@pytest.mark.parametrize(
+    ("script", "words"), [("exit 3", "exit code 3: nothing"), ("echo no display >&2", "exit code 0: no display")]
+)
+def test_a_pdf_by_a_browser_that_prints_nothing(expunge, tmp_path, monkeypatch, script, words):
+    folder, browser = write_sample_audit(tmp_path / "audit"), tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\n{script}\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("EXPUNGE_CHROMIUM", str(browser))
+    done = expunge("report", str(folder), "--pdf")
+    assert done.code == 2
+    assert words in done.err
+    assert not list(folder.glob("*.pdf"))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from expunge.base.errors import ExpungeWarning
+from expunge.base.errors import ExpungeWarning, OutOfMemoryError
 from expunge.compute.processes import ALONE, share_of
 from expunge.compute.sharing import Sharing, is_out_of_memory
 
@@ -54,7 +54,10 @@ def test_out_of_memory_halves_the_batch_and_goes_on_with_a_note(error):
 
 def test_where_one_image_is_too_much_the_error_is_raised():
     work, _ = fail_over(0, MemoryError("no more"))
-    with pytest.raises(MemoryError, match="no more"), pytest.warns(ExpungeWarning, match="batches of 1"):
+    with (
+        pytest.raises(OutOfMemoryError, match="one image, got no more"),
+        pytest.warns(ExpungeWarning, match="batches of 1"),
+    ):
         Sharing(2).map_concat(5, work)
 
 

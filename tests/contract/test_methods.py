@@ -23,7 +23,7 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.unlearn import make_method, unlearn
+from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.classifier import Classifier, Normalised
 from expunge.task.goals import GOALS
 from expunge.task.task import Limits, StopReason, Strength, Task
@@ -368,7 +368,9 @@ def test_ctrl_c_within_a_step_ends_it_with_the_best_state(trained, few, name, go
     alarm = Alarm()
     interrupting = Classifier(Interrupting(trained.copy().module, alarm), 5)
     before = snapshot(interrupting)
-    edit = run(interrupting, few, name, goal, settings=ROWS[name].slow, runtime=Runtime(progress=alarm))
+    with pytest.raises(Interrupted, match="the best state is this error's `edit`") as stopped:
+        run(interrupting, few, name, goal, settings=ROWS[name].slow, runtime=Runtime(progress=alarm))
+    edit = stopped.value.edit
     assert edit.stop_reason is StopReason.INTERRUPTED
     assert_honest(edit)
     assert_unchanged(before, interrupting)

@@ -19,6 +19,7 @@ PUBLIC = [
     "ExpungeError",
     "ExpungeWarning",
     "ForgetSet",
+    "Interrupted",
     "Limits",
     "METHODS",
     "Misclassify",
@@ -83,17 +84,25 @@ METHOD_NAMES = [
 ]
 
 UNLEARN = [
-    "classifier",
-    "forget_set",
+    "model",
+    "forget",
+    "indices",
+    "new_labels",
     "goal",
     "method",
     "seed",
     "limits",
+    "max_steps",
+    "max_seconds",
     "runtime",
+    "device",
+    "batch_size",
+    "progress",
     "minimum_right",
     "strength",
     "retain",
     "transforms",
+    "settings",
 ]
 
 
@@ -120,7 +129,7 @@ def test_methods():
 def test_the_signature_of_the_main_call():
     parameters = inspect.signature(expunge.unlearn).parameters
     assert list(parameters) == UNLEARN
-    assert all(each.kind is each.KEYWORD_ONLY for each in list(parameters.values())[2:])
+    assert all(each.kind is each.KEYWORD_ONLY for each in list(parameters.values())[2:-1])
 
 
 def test_an_unknown_name_is_an_attribute_error():

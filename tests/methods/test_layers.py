@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.methods.layers import count_weights, differentiate, find_layers, trace_rows
+from expunge.methods.layers import count_weights, differentiate
+from expunge.methods.tracing import find_layers, trace_rows
 from expunge.models.classifier import Classifier
 
 

@@ -9,7 +9,7 @@ from expunge.methods import METHODS
 from expunge.methods.published.relabel_only import RelabelOnly
 from expunge.methods.unlearn import DEFAULT_METHOD, make_method, unlearn
 from expunge.task.goals import Misclassify, Relabel
-from expunge.task.task import Limits, StopReason, Task
+from expunge.task.task import Limits, StopReason, Strength, Task
 
 ONE_STEP = Limits(steps=1)
 QUICK = make_method("l2ul", {"attack": {"targets_per_row": 2, "steps": 3, "radius": 0.5}})
@@ -116,3 +116,31 @@ def test_the_edges_checks_reach_the_caller(trained, rows):
         unlearn(trained, ForgetSet(rows.ids, rows.x, y))
     with pytest.warns(ExpungeWarning, match="4 of 6 rows"):
         unlearn(trained, ForgetSet(rows.ids, rows.x, y), method=QUICK, minimum_right=0, limits=ONE_STEP)
+
+
+@pytest.mark.parametrize(
+    "mode", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)], ids=str
+)
+@pytest.mark.parametrize("strength", Strength)
+def test_modes_that_the_caller_has_switched_change_nothing(trained, rows, mode, strength):
+    settings = {
+        "surrogates": {"mixes": 16, "procedural": 8, "inverted": 0},
+        "exact": {"steps": 2, "surrogate_batch": 8},
+        "robust": {"steps": 2, "surrogate_batch": 8, "copies": 8},
+    }
+    method, few = make_method("least-change", settings), rows.rows([0, 1, 5])
+    expected = unlearn(trained, few, method=method, strength=strength, limits=Limits(steps=3))
+    with mode():
+        made_inside = ForgetSet(few.ids, few.x.clone(), few.y.clone())
+        found = unlearn(trained.copy(), made_inside, method=method, strength=strength, limits=Limits(steps=3))
+    assert found.stop_reason == expected.stop_reason
+    assert found.classifier.sha256() == expected.classifier.sha256()
+
+
+@pytest.mark.parametrize("method", ["l2ul", "negative-gradient", "delete"])
+def test_other_methods_can_be_called_in_inference_mode(trained, rows, method):
+    few = rows.rows([0, 1, 5])
+    expected = unlearn(trained, few, method=method, limits=ONE_STEP)
+    with torch.inference_mode():
+        found = unlearn(trained, few, method=method, limits=ONE_STEP)
+    assert found.trace[0].losses == expected.trace[0].losses

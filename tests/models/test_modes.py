@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.models.modes import BatchNormMode, editing, evaluating
+from expunge.models.modes import BatchNormMode, editing, evaluating, in_ordinary_modes
 
 
 @pytest.fixture
@@ -52,3 +52,34 @@ def test_only_batch_mode_moves_running_statistics(mixed, mode, moves):
     with editing(mixed, mode):
         mixed(torch.rand(3, 3, 8, 6) + 1)
     assert torch.equal(mixed[1].running_mean, before) != moves
+
+
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_caller_has_switched_does_not_reach_inside_and_comes_back(mode):
+    @in_ordinary_modes
+    def compute(layer, x):
+        value = layer(x)
+        return value.dtype, value.requires_grad
+
+    layer, x = nn.Linear(3, 2), torch.rand(4, 3)
+    with MODES[mode]():
+        before = layer(x).dtype, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        assert compute(layer, x) == (torch.float32, True)
+        assert (layer(x).dtype, torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
+
+
+def test_a_caller_s_number_format_comes_back():
+    made = in_ordinary_modes(lambda: torch.zeros(1))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert made().dtype == torch.float32
+        assert torch.zeros(1).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)

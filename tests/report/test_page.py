@@ -120,14 +120,18 @@ def test_a_quick_audit_with_nothing_but_figures_still_makes_a_page(tmp_path, par
     folder = write_sample_audit(tmp_path / "audit", without=tuple(FILES))
     page = parse(write_report(folder).read_text("utf-8"))
     assert not [each for each in page.all("svg") if each.get("role") == "img"]
-    assert len([each for each in page.all("p") if each.get("class") == "undefined"]) == 11
+    assert not page.all("article")
+    missing = [each["text"] for each in page.all("div") if each.get("class") == "undefined"]
+    assert len(missing) == 6, "one for each of four sections, one for the cards, one for the figures"
+    assert sum(text.count("were asked for)") for text in missing) == 11
 
 
 def test_figures_that_are_not_defined_show_their_reason(audit, parse):
     page = parse(write_report(audit).read_text("utf-8"))
-    (card,) = [each for each in page.all("li") if "never having seen" in each["text"]]
-    assert "not defined" in card["text"]
-    assert "no retrained classifiers were given" in card["text"]
+    (line,) = [each for each in page.all("li") if "never having seen" in each["text"]]
+    assert line["text"].endswith("(no retrained classifiers were given)")
+    figures = page.by_id("figures")["text"]
+    assert figures.count("gap to retrained") == figures.count("no retrained classifiers were given") == 1
 
 
 def test_headings_of_the_page_say_what_it_does_not_show(audit, parse):

@@ -83,7 +83,7 @@ def check(before):
         assert list(state.requests) == before["requests"], "requests were lost"
         for request in state.in_state(State.VALIDATED, State.APPLIED):
             load_rows(ledger, request)
-        named = {version.patch.path for version in state.versions.values()}
+        named = {version.patch.path for version in state.versions.values()} | {state.first.path}
         assert {f"versions/{path.name}" for path in (place / "versions").iterdir()} == named, "half a version"
         apply_waiting(ledger, Runtime())
         assert not state.in_state(State.VALIDATED, State.APPLIED, State.FAILED), "not continued"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from expunge.base.errors import LedgerError, OutputError
+from expunge.base.errors import ExpungeWarning, LedgerError, OutputError
 from expunge.compute.runtime import Runtime
 from expunge.requests import database
 from expunge.requests.apply import apply_waiting
@@ -45,6 +45,8 @@ def test_a_tampered_row_is_named(two):
     change(two, "UPDATE entries SET text = replace(text, 'letter 1', 'letter 9') WHERE number = 2")
     with pytest.raises(LedgerError, match="`entry 2`: expected what was written, got another content; the row was"):
         verify_project(Ledger.open(two))
+    with pytest.raises(LedgerError, match="entry 2"):
+        Ledger.open(two)
     with pytest.raises(LedgerError, match="entry 2"), writing(two):
         pass
 
@@ -70,7 +72,7 @@ def test_entries_can_only_be_added(two):
 
 
 def test_a_swapped_patch_is_found_and_refused(two):
-    first, second = sorted((two / "versions").iterdir())
+    first, second = sorted((two / "versions").glob("*-patch-*"))
     shutil.copy(first, second)
     assert verify_project(Ledger.open(two)).problems == (
         f"versions/{second.name}: not the file that the ledger names; it was swapped or changed",
@@ -81,7 +83,7 @@ def test_a_swapped_patch_is_found_and_refused(two):
 
 
 def test_a_missing_patch_is_found_and_refused(two):
-    _, second = sorted((two / "versions").iterdir())
+    _, second = sorted((two / "versions").glob("*-patch-*"))
     second.unlink()
     assert verify_project(Ledger.open(two)).problems == (f"versions/{second.name}: missing",)
     with writing(two) as ledger, pytest.raises(LedgerError, match="got no file; restore it from a backup"):
@@ -90,7 +92,7 @@ def test_a_missing_patch_is_found_and_refused(two):
 
 
 def test_changed_weights_are_found(two):
-    (two / "current.safetensors").write_bytes((two / "first.safetensors").read_bytes()[:-4] + b"\0\0\0\0")
+    (two / "current.safetensors").write_bytes((two / "current.safetensors").read_bytes()[:-4] + b"\0\0\0\0")
     (problem,) = verify_project(Ledger.open(two)).problems
     assert problem.startswith("current.safetensors: not the weights that the ledger names")
     with (
@@ -104,8 +106,8 @@ def test_changed_weights_are_found(two):
 
 
 def test_a_ledger_of_a_newer_schema_is_refused(two):
-    change(two, "UPDATE meta SET value = '2'")
-    with pytest.raises(LedgerError, match="expected a ledger of schema 1 or older, got schema 2; use a newer expunge"):
+    change(two, "UPDATE meta SET value = '3'")
+    with pytest.raises(LedgerError, match="expected a ledger of schema 2 or older, got schema 3; use a newer expunge"):
         Ledger.open(two)
 
 
@@ -150,14 +152,17 @@ def test_another_writer_at_the_same_time_is_noticed(two):
 def test_a_read_only_folder_is_named(two):
     with tempfile.TemporaryDirectory() as outer:
         place = Path(shutil.copytree(two, Path(outer) / "project"))
+        for path in two.parent.glob("project.key*"):
+            shutil.copy(path, outer)
+            (Path(outer) / path.name).chmod(0o644)
         Path(outer).chmod(0o755)
-        (place / "key").chmod(0o644)
         for path in (place, *place.rglob("*")):
             path.chmod(path.stat().st_mode & ~0o222)
         script = (
             "import os, sys; from expunge.requests.recovery import Ledger, writing\n"
-            "Ledger.open(sys.argv[1])\n"
+            "from expunge.requests.verify import verify_project\n"
             "if os.geteuid() == 0: os.setuid(65534)\n"
+            "assert verify_project(Ledger.open(sys.argv[1])).problems == ()\n"
             "with writing(sys.argv[1]): pass"
         )
         done = subprocess.run([sys.executable, "-c", script, place], capture_output=True, text=True, check=False)
@@ -175,7 +180,7 @@ def test_a_full_disk_loses_nothing(two, rows_of, options, monkeypatch):
     with writing(two) as ledger:
         receive(ledger, rows_of(60, seed=0).rows([5]), options.keeping)
         with monkeypatch.context() as patched:
-            patched.setattr("expunge.requests.versions.write_bytes", refuse)
+            patched.setattr("expunge.requests.sealed.write_bytes", refuse)
             with pytest.raises(OutputError, match="No space left"):
                 apply_waiting(ledger, Runtime())
         with monkeypatch.context() as patched:
@@ -190,13 +195,14 @@ def test_a_full_disk_loses_nothing(two, rows_of, options, monkeypatch):
 
 
 def test_a_lost_or_other_key_is_named(two):
-    (two / "key").write_text("00" * 32)
+    key = two.with_name("project.key")
+    key.write_text("00" * 32)
     with pytest.raises(LedgerError, match="the key is another one"):
-        Ledger.open(two).check()
-    (two / "key").write_text("00")
+        Ledger.open(two)
+    key.write_text("00")
     with pytest.raises(LedgerError, match="a key of 32 bytes, got 1 bytes"):
         Ledger.open(two)
-    (two / "key").unlink()
+    key.unlink()
     with pytest.raises(LedgerError, match="the project's key, got no file"):
         Ledger.open(two)
 
@@ -209,6 +215,10 @@ def test_folders_that_are_no_project_are_named(plan, project, tmp_path):
     (project / "ledger.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(LedgerError, match="expected a sound database"):
         Ledger.open(project)
-    (project / "project.toml").write_text('database = "nowhere://"')
-    with pytest.raises(LedgerError, match="a SQLAlchemy URL with its driver installed"):
+    (project / "project.toml").write_text('key = "../project.key"\ndatabase = "nowhere://me:secret@host"')
+    with (
+        pytest.warns(ExpungeWarning, match="take it out, and set EXPUNGE_DATABASE_PASSWORD"),
+        pytest.raises(LedgerError, match="a SQLAlchemy URL with its driver installed") as raised,
+    ):
         Ledger.open(project)
+    assert "secret" not in str(raised.value)

@@ -4,11 +4,12 @@ import zlib
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from expunge.base.errors import ForgetSetError, LedgerError
+from expunge.base.errors import ExpungeWarning, ForgetSetError, LedgerError, SettingsError
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
@@ -55,7 +56,7 @@ def test_a_request_goes_from_validated_to_verified(project, rows_of, options):
         report = apply_waiting(ledger, Runtime())
         request = ledger.state.find(name)
         assert (request.state, request.version) == (State.VERIFIED, 1)
-        assert [kind for _, kind, _ in request.history] == ["received", "validated", "applied", "verified"]
+        assert [kind for _, kind, _ in ledger.history(request)] == ["received", "validated", "applied", "verified"]
         assert report.versions[0].base_sha256 == before
         assert report.versions[0].result_sha256 == ledger.state.weights_sha256 != before
         assert not (classifier_of(ledger)(rows_of(4, seed=0).x).argmax(dim=1) == rows_of(4, seed=0).y).any()
@@ -280,18 +281,46 @@ def test_no_trace_of_the_pixels_is_in_the_folder_at_any_time(project, rows_of, o
         assert ledger.state.find("R0001").images is None
 
 
-def test_kept_images_go_when_their_day_has_passed(project, rows_of, options):
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+def test_kept_images_go_when_their_day_has_passed(project, rows_of, options, monkeypatch):
+    today = datetime.now(UTC).date()
     with writing(project) as ledger:
         add(ledger, rows_of(3, seed=0), options.keeping)
-        add(ledger, rows_of(60, seed=0).rows([9]), RequestOptions(keep_until=yesterday))
+        add(ledger, rows_of(60, seed=0).rows([9]), RequestOptions(keep_until=today))
         with pytest.raises(LedgerError, match="R0001`: expected a verified or withdrawn request, got validated"):
             purge_images(ledger, [ledger.state.find("R0001")])
-        report = apply_waiting(ledger, Runtime())
-        assert [file.path[:12] for file in report.deleted] == ["images/R0002"]
+        assert apply_waiting(ledger, Runtime()).deleted == ()
+        monkeypatch.setattr("expunge.requests.purge.datetime", at(today + timedelta(days=1)))
+        assert [file.path[:12] for file in purge_due(ledger)] == ["images/R0002"]
         assert purge_due(ledger) == []
         assert [file.path[:12] for file in purge_images(ledger, [ledger.state.find("R0001")])] == ["images/R0001"]
     assert verify_project(Ledger.open(project)).problems == ()
+
+
+def at(day):
+    """Return a clock that stands at noon of a day."""
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    return SimpleNamespace(now=lambda zone: noon)
+
+
+def test_a_day_that_has_passed_is_no_day_to_keep_images_until():
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    with pytest.raises(SettingsError, match=r"keep_until`: expected today or a later day, got .*; leave it out"):
+        RequestOptions(keep_until=yesterday)
+
+
+def test_a_clock_that_was_set_back_is_noted_and_keeps_images_no_longer(project, rows_of, monkeypatch):
+    today = datetime.now(UTC).date()
+    with writing(project) as ledger:
+        name = add(ledger, rows_of(3, seed=0), RequestOptions(keep_until=today + timedelta(days=5)))
+        apply_waiting(ledger, Runtime())
+        monkeypatch.setattr("expunge.requests.chain.datetime", at(today + timedelta(days=9)))
+        ledger.append([("verified", {"request": name, "version": 1, "figures": {}})])
+        monkeypatch.setattr("expunge.requests.chain.datetime", at(today))
+        with pytest.warns(ExpungeWarning, match=r"the clock is behind entry \d+"):
+            assert [file.path[:12] for file in purge_due(ledger)] == ["images/R0001"]
+        (*_, (_, kind, body)) = ledger.history(ledger.state.find(name))
+        assert (kind, ledger.entries[-1].body["clock"][:12]) == ("purged", "behind entry")
+        assert "path" in body
 
 
 def test_caches_made_during_an_edit_are_deleted(project, rows_of, options):

@@ -15,16 +15,25 @@ from safetensors.torch import load_file
 
 from expunge.base.errors import OutputError
 from expunge.base.tensors import sha256_file
+from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
 from expunge.task import edit as edit_module
-from expunge.task.edit import Edit, Measured, TracePoint, escape_cell
+from expunge.task.edit import Edit, Measured, escape_cell
 from expunge.task.evaluation import churn, compute_logits, to_predictions
 from expunge.task.goals import Misclassify, achieved
 from expunge.task.task import StopReason, Task
 
-FILES = ["job.toml", "model.safetensors", "patch.safetensors", "predictions.csv", "result.json"]
+FILES = [
+    "README.md",
+    "classifier.json",
+    "job.toml",
+    "model.safetensors",
+    "patch.safetensors",
+    "predictions.csv",
+    "result.json",
+]
 
 
 def make_edit(task, change):

@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 
 from expunge.base.errors import ExpungeWarning
+from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import TensorImages
 from expunge.models.classifier import Bounds, Classifier
@@ -117,7 +118,7 @@ def test_predict_goes_through_images_of_bytes_batch_by_batch(classifier, other_i
     images = TensorImages([str(n) for n in range(len(x))], labels, pixels)
     expected = to_predictions(classifier(pixels / 255), labels)
     for batch_size in (1, 3, 256):
-        predictions = predict(classifier, images, batch_size=batch_size)
+        predictions = predict(classifier, images, Runtime(batch_size=batch_size))
         assert torch.equal(predictions.labels, labels)
         assert torch.equal(predictions.predicted, expected.predicted)
         assert torch.allclose(predictions.confidence, expected.confidence, atol=1e-5)

@@ -189,7 +189,7 @@ def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathere
     """
     known, subject = comparison.known, comparison.subject
     comparison = replace(comparison, rows=_as_in_data(comparison))
-    parts = {"forget": _predict_rows(comparison)}
+    parts = {"forget": _predict_rows(comparison, runtime)}
     for name, images in comparison.images.items():
         found = known.answers.get(name) or _predict_images(comparison, images, name, runtime)
         parts[name] = _to_part(name, images.ids, images.labels, found)
@@ -212,7 +212,7 @@ def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathere
         goal=comparison.goal.name,
         goal_labels=comparison.goal_labels.cpu().numpy(),
         parts=parts,
-        copies=known.copies or _measure_copies(comparison),
+        copies=known.copies or _measure_copies(comparison, runtime),
         seed=comparison.seed,
         shifts=_shifts(comparison),
         cost=known.cost,
@@ -232,17 +232,15 @@ def _as_in_data(comparison: Comparison) -> ForgetSet:
     return ForgetSet(rows.ids, rows.x, true_labels(comparison.goal, rows))
 
 
-def _predict_rows(comparison: Comparison) -> Part:
+def _predict_rows(comparison: Comparison, runtime: Runtime) -> Part:
     rows = comparison.rows
-    both = [compute_logits(classifier, rows.x) for classifier in (comparison.before, comparison.after)]
+    both = [compute_logits(classifier, rows.x, runtime.sharing) for classifier in (comparison.before, comparison.after)]
     return _to_part("forget", rows.ids, rows.y, Answers(*both))
 
 
 def _predict_images(comparison: Comparison, images: Images, name: str, runtime: Runtime) -> Answers:
     both = [
-        predict_logits(
-            classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=f"{name} {when}"
-        )
+        predict_logits(classifier, images, runtime, name=f"{name} {when}")
         for when, classifier in (("before", comparison.before), ("after", comparison.after))
     ]
     return Answers(*both)
@@ -253,7 +251,7 @@ def _to_part(name: str, ids: Sequence[str], labels: Tensor, found: Answers) -> P
     return Part(name, tuple(ids), labels.cpu().numpy(), before, after)
 
 
-def _measure_copies(comparison: Comparison) -> RobustGoal:
+def _measure_copies(comparison: Comparison, runtime: Runtime) -> RobustGoal:
     return measure_robust_goal(
         comparison.after,
         comparison.rows.x,
@@ -261,6 +259,7 @@ def _measure_copies(comparison: Comparison) -> RobustGoal:
         comparison.goal,
         generator=seeded_generator(comparison.seed, "robust goal"),
         transforms=comparison.transforms,
+        at_once=runtime.sharing,
     )
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-import tempfile
+import re
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,23 +12,34 @@ from typing import Any
 
 from expunge.base.errors import OutputError
 
+PRIVATE = 0o600
+"""Rights of a file for its owner alone."""
+SHARED = 0o666
+"""Rights of any other file; the system takes away what the user's umask says."""
+UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""Names of files that `write_bytes` had not finished when its process was killed."""
 
-def write_bytes(path: Path, content: bytes) -> None:
+
+def write_bytes(path: Path, content: bytes, *, mode: int = SHARED) -> None:
     """Write `content` to `path` so that a crash leaves the old file or the new one, never half.
 
     The bytes go to a temporary file in the same folder, are synced, and take the name in one rename.
 
+    Args:
+        path: of the file.
+        content: all of it.
+        mode: the file's rights, from its first byte on.
+
     Raises:
         OutputError: the disk is full, or the folder cannot be written to; an older file is untouched.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-            temporary = Path(stream.name)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -35,13 +47,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             str(path), "a place that can be written to", f"{error.strerror or error}", "nothing was replaced"
         ) from error
     finally:
-        if temporary is not None:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, content: str) -> None:
+def write_text(path: Path, content: str, *, mode: int = SHARED) -> None:
     """Write UTF-8 text; see `write_bytes`."""
-    write_bytes(path, content.encode())
+    write_bytes(path, content.encode(), mode=mode)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

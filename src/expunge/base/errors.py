@@ -49,6 +49,10 @@ class ProcessError(ExpungeError):
     """One of several processes that work on one edit is gone, or they could not be started."""
 
 
+class OutOfMemoryError(ExpungeError):
+    """Memory does not suffice for one image."""
+
+
 class ExpungeWarning(UserWarning):
     """Something the user should know, that does not stop the work."""
 

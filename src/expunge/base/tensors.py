@@ -1,6 +1,7 @@
 """Tensors in files, and hashes that say which ones they are; plain files are in `expunge.base.disk`."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,9 +23,21 @@ __all__ = [
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors as safetensors, with string metadata in the header."""
+    """Write named tensors as safetensors, with string metadata in the header; equal content gives equal bytes."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors_bytes(plain, metadata=dict(metadata)))
+    write_bytes(path, _with_metadata(safetensors_bytes(plain), metadata))
+
+
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return a safetensors file with `metadata` in the order of its names; the library's own order is random.
+
+    Source: the format's specification: 8 bytes of length, a JSON header padded with spaces, the tensors.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(content[8:end])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, content[end:]))
 
 
 def sha256_tensors(tensors: Mapping[str, Tensor]) -> str:

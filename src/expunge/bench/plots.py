@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from expunge.bench.records import Estimate, Record, group_records
+from expunge.bench.records import MeanOverSets, Record, group_records
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 MARKERS = "os^Dv<>P"
@@ -37,9 +37,9 @@ class Curve:
     positions: tuple[int, ...]
     records: tuple[tuple[Record, ...], ...]
 
-    def estimates(self, column: str) -> list[Estimate]:
+    def estimates(self, column: str) -> list[MeanOverSets]:
         """Return a column's estimate at each position."""
-        return [Estimate.of([record.figures[column] for record in chosen]) for chosen in self.records]
+        return [MeanOverSets.of([record.figures[column] for record in chosen]) for chosen in self.records]
 
 
 def make_plots(records: Sequence[Record], title: str) -> dict[str, str]:
@@ -138,7 +138,7 @@ def _draw_gaps(records: Sequence[Record], title: str) -> str:
     figure, axes = _figure(title, len(groups), height=1.5 + 0.25 * max(map(len, groups.values())))
     for axis, (group, by_label) in zip(axes, groups.items(), strict=True):
         for position, chosen in enumerate(by_label.values()):
-            gap = Estimate.of([record.figures[GAP] for record in chosen])
+            gap = MeanOverSets.of([record.figures[GAP] for record in chosen])
             colour = COLOURS[0] if chosen[0].competes else COLOURS[-1]
             axis.errorbar(gap.mean, position, xerr=gap.half or 0.0, color=colour, marker="o", markersize=5, capsize=2)
         axis.set_yticks(range(len(by_label)), list(by_label), fontsize=8)
@@ -172,7 +172,7 @@ def _figure(title: str, panels: int, *, height: float = 4.5) -> tuple[Figure, li
     return figure, [grid[0, position] for position in range(panels)]
 
 
-def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[Estimate]) -> None:
+def _plot(axes: Axes, curve: Curve, x: Sequence[float], y: Sequence[MeanOverSets]) -> None:
     means, halves = [each.mean for each in y], [each.half or 0.0 for each in y]
     axes.errorbar(x, means, halves, label=curve.label, markersize=5, linewidth=1.2, **choose_style(curve))
 

@@ -103,7 +103,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MeanOverSets:
     """A mean over n forget sets, and half its 95% interval (Student's t); None for a single one, or none."""
 
     mean: float
@@ -111,11 +111,11 @@ class Estimate:
     n: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Estimate":
+    def of(cls, values: Sequence[float]) -> "MeanOverSets":
         """Return the estimate from one value a forget set, of those that have one.
 
-        >>> Estimate.of([1.0, 2.0, 3.0])
-        Estimate(mean=2.0, half=2.48..., n=3)
+        >>> MeanOverSets.of([1.0, 2.0, 3.0])
+        MeanOverSets(mean=2.0, half=2.48..., n=3)
         """
         found = [value for value in values if isfinite(value)]
         mean = sum(found) / len(found) if found else nan

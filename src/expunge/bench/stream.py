@@ -83,7 +83,7 @@ def _prepare(job: Job, stream: StreamPart, runtime: Runtime) -> _Stream:
     size = len(rows) // stream.requests
     requests = [forget_set(splits.train, rows[start : start + size]) for start in range(0, len(rows), size)]
     parts = measured_parts(job, splits, rows_but(splits.train, rows))
-    before = {name: _predict(loaded.classifier, images, runtime, name) for name, images in parts.items()}
+    before = {name: predict(loaded.classifier, images, runtime, name=name) for name, images in parts.items()}
     return _Stream(job, stream, runtime, splits, loaded.classifier, requests, parts, before)
 
 
@@ -103,7 +103,7 @@ def _forget(prepared: _Stream, working: Classifier, number: int) -> Edit:
 
 def _came_back(prepared: _Stream, working: Classifier, number: int) -> list[ForgetSet]:
     """Return the rows of earlier requests that are answered as labelled again, request by request."""
-    lost = find_lost(working, dict(enumerate(prepared.requests[:number])))
+    lost = find_lost(working, dict(enumerate(prepared.requests[:number])), prepared.runtime.sharing)
     return [prepared.requests[earlier].rows(rows) for earlier, rows in lost.items()]
 
 
@@ -115,10 +115,11 @@ def _asked_so_far(prepared: _Stream, number: int) -> list[int]:
 def _describe(prepared: _Stream, edit: Edit, number: int) -> dict[str, Any]:
     """Return what became of this request, of earlier ones and of everything else."""
     rows = prepared.requests[number]
-    held = [holds(edit.classifier, each).double().mean().item() for each in prepared.requests[: number + 1]]
+    sharing, asked = prepared.runtime.sharing, prepared.requests[: number + 1]
+    held = [holds(edit.classifier, each, sharing).double().mean().item() for each in asked]
     own = replace(edit.task, forget_set=rows, labels=rows.y)
-    robust = replace(edit, task=own).measure_robust_goal()
-    after = {name: _predict(edit.classifier, each, prepared.runtime, name) for name, each in prepared.parts.items()}
+    robust = replace(edit, task=own).measure_robust_goal(sharing)
+    after = {name: predict(edit.classifier, each, prepared.runtime, name=name) for name, each in prepared.parts.items()}
     return {
         "request": number + 1,
         "rows": len(rows) * (number + 1),
@@ -154,7 +155,3 @@ def _summarise(prepared: _Stream, lines: Sequence[Mapping[str, Any]]) -> dict[st
         "device": str(prepared.runtime.device),
         "inputs": {"weights_sha256": prepared.first.sha256(), "forget_sha256": everything.sha256()},
     }
-
-
-def _predict(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> Predictions:
-    return predict(classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from expunge.bench.records import Estimate, Record, better, group_records
+from expunge.bench.records import MeanOverSets, Record, better, group_records
 
 GOAL_COLUMNS = ("goal, %", "this request, %")
 
@@ -24,12 +24,12 @@ class TableRow:
     """
 
     keys: tuple[str, ...]
-    estimates: dict[str, Estimate]
+    estimates: dict[str, MeanOverSets]
     best: frozenset[str]
     reasons: str
     n: int
 
-    def say(self, estimate: Estimate) -> str:
+    def say(self, estimate: MeanOverSets) -> str:
         """Return an estimate as text, and of how many forget sets it is, if it is not of all."""
         return f"{estimate} (of {estimate.n})" if 0 < estimate.n < self.n else str(estimate)
 
@@ -50,7 +50,7 @@ def summarise(records: Sequence[Record]) -> SummaryTable:
     rows = []
     for group, by_label in group_records(records).items():
         estimates = {
-            label: {column: Estimate.of([record.figures[column] for record in chosen]) for column in columns}
+            label: {column: MeanOverSets.of([record.figures[column] for record in chosen]) for column in columns}
             for label, chosen in by_label.items()
         }
         competing = {label: estimates[label] for label, chosen in by_label.items() if chosen[0].competes}
@@ -63,7 +63,7 @@ def summarise(records: Sequence[Record]) -> SummaryTable:
     return SummaryTable((*names, "method"), columns, tuple(rows))
 
 
-def find_best(column: str, estimates: dict[str, dict[str, Estimate]]) -> set[str]:
+def find_best(column: str, estimates: dict[str, dict[str, MeanOverSets]]) -> set[str]:
     """Return the labels whose mean is the best, or differs from it by no more than both half intervals together.
 
     Where there is a goal, only methods that reached it for all rows compete in the other columns, since an edit that
@@ -87,7 +87,7 @@ def find_best(column: str, estimates: dict[str, dict[str, Estimate]]) -> set[str
     return set() if len(best) == len(entered) else best
 
 
-def _reached_goal(estimates: Mapping[str, Estimate]) -> bool:
+def _reached_goal(estimates: Mapping[str, MeanOverSets]) -> bool:
     return all(estimates[goal].mean >= 100 for goal in GOAL_COLUMNS if goal in estimates)
 
 

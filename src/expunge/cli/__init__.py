@@ -14,6 +14,7 @@ from expunge.base.errors import ExpungeError, ExpungeWarning
 COMMANDS = {
     "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),
     "audit": ("expunge.cli.audit", "Compare a classifier before and after an edit."),
+    "export": ("expunge.cli.export", "Write an edited classifier in the formats that others load."),
     "demo": ("expunge.cli.demo", "Forget 16 handwritten digits, with nothing but this package."),
     "bench": ("expunge.cli.bench", "Run a grid of edits, and make tables and plots of it."),
     "train": ("expunge.cli.train", "Train a classifier, with or without some images."),

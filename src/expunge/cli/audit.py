@@ -13,7 +13,8 @@ from expunge.cli.run import read_job
 from expunge.cli.train import SETTINGS, read_recipe
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import Job, ModelPart
-from expunge.task.edit import JOB_FILE, WEIGHTS_FILE
+from expunge.models.description import WEIGHTS_FILE
+from expunge.task.edit import JOB_FILE
 from expunge.training import RECIPES
 
 EXAMPLE = """\b

@@ -1,23 +1,23 @@
-"""What the command line shows: progress bars and the before/after table."""
+"""What the command line shows: the before/after table, and what an audit found."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from expunge.audit.record import Audit
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, EXIT_RUINED
-from expunge.compute.runtime import Advance
+from expunge.compute.bars import Bars
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
 from expunge.task.edit import Edit
 from expunge.task.outcome import Outcome
 from expunge.task.task import StopReason
 from expunge.task.words import goal_words, line_of
+
+__all__ = ["Bars", "show_audit", "show_result"]
 
 NARROWEST = 100
 STOP_WORDS = {
@@ -34,27 +34,6 @@ EXIT_CODES = {
     Outcome.RUINED: EXIT_RUINED,
     Outcome.INTERRUPTED: EXIT_INTERRUPTED,
 }
-
-
-class Bars:
-    """A progress bar with remaining time for each phase, on standard error, gone when the phase is over."""
-
-    @contextmanager
-    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
-        """Show one bar for the block."""
-        bar = Progress(
-            TextColumn("{task.description:>12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        with bar:
-            phase = bar.add_task(name, total=total)
-            yield lambda units: bar.advance(phase, units)
 
 
 def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:

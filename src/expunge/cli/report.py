@@ -6,8 +6,10 @@ import click
 
 from expunge.report import (
     find_audit,
+    find_browser,
     write_comparison,
     write_comparison_drawings,
+    write_pdf,
     write_report,
     write_report_drawings,
 )
@@ -27,8 +29,9 @@ from expunge.report import (
     type=click.Path(file_okay=False, path_type=Path),
     help="Write the drawings there instead, as SVG files for a document; none shows a forgotten image.",
 )
+@click.option("--pdf", is_flag=True, help="Write a PDF beside the page, too; that takes an installed Chromium.")
 @click.option("--recompute", is_flag=True, help="First compute every figure and table again from what was gathered.")
-def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, recompute: bool) -> int:
+def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, pdf: bool, recompute: bool) -> int:
     """Write the page of the audit in FOLDER, or of the run there: one file that opens in any browser, offline."""
     if recompute:
         from expunge.audit.run import recompute_audit  # noqa: PLC0415 - imports torch
@@ -37,7 +40,12 @@ def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | Non
     if drawings is not None:
         click.echo(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
         return 0
-    click.echo(f"wrote {write_report(folder, images=not no_images, out=out)}")
+    if pdf:
+        find_browser()
+    page = write_report(folder, images=not no_images, out=out)
+    click.echo(f"wrote {page}")
+    if pdf:
+        click.echo(f"wrote {write_pdf(page, page.with_suffix('.pdf'))}")
     return 0
 
 

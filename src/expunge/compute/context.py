@@ -1,17 +1,17 @@
 """What an edit costs: seconds by phase, gradient evaluations, memory."""
 
-import resource
-import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
 
-from expunge.base.errors import ProcessError
+from expunge.base.errors import ExpungeWarning, ProcessError
+from expunge.compute.callbacks import TracePoint
+from expunge.compute.devices import forget_peak, peak_bytes, wait_for
 from expunge.compute.runtime import Advance, Runtime
-from expunge.compute.sharing import Sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,31 @@ class Context:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.sharing = Sharing(runtime.batch_size, runtime.processes)
+        self.sharing = runtime.sharing
         self._started = time.perf_counter()
         self._by_phase: dict[str, float] = {}
         self._gradients = 0
         self._examples = self._reached = 0
-        if runtime.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(runtime.device)
+        forget_peak(runtime.device)
+        self._callbacks = list(runtime.callbacks) if runtime.leads else []
+
+    def tell(self, point: TracePoint) -> None:
+        """Call the runtime's callbacks; one that fails is not called again, since an edit is worth more than its log.
+
+        Warns:
+            ExpungeWarning: a callback failed.
+        """
+        for callback in tuple(self._callbacks):
+            try:
+                callback(point)
+            except Exception as error:  # it is the user's code, or a logger that lost its server
+                self._callbacks.remove(callback)
+                warnings.warn(
+                    f"{callback!r} failed at step {point.step} and is not called again "
+                    f"({type(error).__name__}: {error})",
+                    ExpungeWarning,
+                    stacklevel=2,
+                )
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
@@ -58,8 +76,7 @@ class Context:
             with self.runtime.progress.phase(name, total) as advance:
                 yield advance
         finally:
-            if self.runtime.device.type == "cuda":
-                torch.cuda.synchronize(self.runtime.device)
+            wait_for(self.runtime.device)
             self._by_phase[name] = self._by_phase.get(name, 0.0) + time.perf_counter() - started
 
     def add_gradients(self, images: int) -> None:
@@ -78,7 +95,7 @@ class Context:
 
     def cost(self) -> Cost:
         """Return what has been spent so far."""
-        memory = _peak_memory_bytes(self.runtime.device)
+        memory = peak_bytes(self.runtime.device)
         return Cost(
             self.seconds,
             dict(self._by_phase),
@@ -94,10 +111,3 @@ class Context:
         with suppress(ProcessError):
             self.runtime.processes.sum([total])
         return int(total)
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

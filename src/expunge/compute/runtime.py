@@ -11,8 +11,11 @@ from typing import Protocol
 import torch
 
 from expunge.base.errors import SettingsError
+from expunge.compute.callbacks import Callback
+from expunge.compute.devices import find_device, has_bfloat16
 from expunge.compute.fabric import start_processes
 from expunge.compute.processes import ALONE, Processes
+from expunge.compute.sharing import Sharing
 
 POOL_GIGABYTES = 8.0
 
@@ -55,16 +58,6 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced)
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the processor has instructions for bfloat16; without, it would be slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        found = torch.cpu.get_capabilities()
-        return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """The device, the number of images in one pass, the progress display, the memory to use, and who else works on it.
@@ -76,6 +69,8 @@ class Runtime:
         memory_gigabytes: what activations and adversarial examples may take; None is no limit on activations.
         scratch: folder for what does not fit into memory; None: the system's own for temporary files.
         processes: those that work on the same edit.
+        sharing: divides work over images; remembers how many fit where memory once did not suffice.
+        callbacks: functions that are told of every step, see `expunge.compute.callbacks`.
 
     >>> Runtime.on("cpu").device.type
     'cpu'
@@ -87,12 +82,16 @@ class Runtime:
     memory_gigabytes: float | None = None
     scratch: Path | None = None
     processes: Processes = ALONE
+    callbacks: tuple[Callback, ...] = ()
+    sharing: Sharing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise SettingsError("batch_size", "at least 1", str(self.batch_size))
         if self.memory_gigabytes is not None and not self.memory_gigabytes > 0:
             raise SettingsError("memory_gigabytes", "above 0", str(self.memory_gigabytes))
+        object.__setattr__(self, "device", _find(self.device))
+        object.__setattr__(self, "sharing", Sharing(self.batch_size, self.processes))
 
     @property
     def leads(self) -> bool:
@@ -106,19 +105,12 @@ class Runtime:
 
     @classmethod
     def on(cls, device: str = "auto", *, batch_size: int = 256, progress: Progress = SILENT) -> "Runtime":
-        """Return a runtime on a named device; "auto" takes a GPU where there is one.
+        """Return a runtime on a named device; "auto" takes a GPU, of NVIDIA or of Apple, where there is one.
 
         Raises:
             SettingsError: the device is unknown or absent.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            torch.empty(0, device=device)
-            return cls(torch.device(device), batch_size, progress)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise SettingsError("device", "a device that this machine has", f"{device} ({reason})") from error
+        return cls(_find(device), batch_size, progress)
 
     def with_processes(self, devices: int = 1, nodes: int = 1) -> "Runtime":
         """Return this runtime as one of several processes, which are started if torchrun has not done so.
@@ -144,3 +136,11 @@ class Runtime:
             progress=self.progress if processes.rank == 0 else SILENT,
             processes=processes,
         )
+
+
+def _find(device: str | torch.device) -> torch.device:
+    try:
+        return find_device(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError("device", "a device that this machine has", f"{device} ({reason})") from error

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from expunge.base.errors import ExpungeWarning
+from expunge.base.errors import ExpungeWarning, OutOfMemoryError
+from expunge.compute.devices import release_memory
 from expunge.compute.processes import ALONE, Processes, share_of
 
 Work = Callable[[slice], Sequence[Tensor]]
@@ -70,14 +71,20 @@ class Sharing:
     def halve(self, error: BaseException) -> None:
         """Halve the batch if `error` says that memory did not suffice, otherwise raise it again.
 
+        Raises:
+            OutOfMemoryError: a batch is one image already.
+
         Warns:
             ExpungeWarning: the new size.
         """
-        if self.batch_size == 1 or not is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise error
+        if self.batch_size == 1:
+            found = (str(error).splitlines() or [type(error).__name__])[0]
+            raise OutOfMemoryError("memory", "enough for one image", found, "take smaller images or another device")
         self.batch_size //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        error.with_traceback(None)  # its frames hold what filled the memory
+        release_memory()
         warnings.warn(f"out of memory: going on with batches of {self.batch_size} images", ExpungeWarning, stacklevel=2)
 
     def _run(self, own: slice, work: Work, at_once: int | None = None) -> Iterator[Sequence[Tensor]]:

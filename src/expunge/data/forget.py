@@ -1,18 +1,22 @@
 """The instances to forget."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from expunge.base.errors import ForgetSetError
 from expunge.base.tensors import sha256_tensors
+from expunge.data.labels import to_labels
+from expunge.data.objects import AS_GIVEN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ForgetSet:
     """k instances: their ids, images, labels and, where a new answer is wanted, new labels.
 
@@ -64,9 +68,29 @@ class ForgetSet:
             raise ForgetSetError(name, "labels of at least 0", str(int(labels.min())))
 
     @classmethod
-    def numbered(cls, x: Tensor, y: Tensor, y_new: Tensor | None = None) -> "ForgetSet":
-        """Return a forget set whose ids are the row numbers "0", "1", ..."""
-        return cls(tuple(str(row) for row in range(len(x))), x, y, y_new)
+    def numbered(
+        cls,
+        x: Tensor | NDArray[np.generic],
+        y: Iterable[int],
+        y_new: Iterable[int] | None = None,
+    ) -> "ForgetSet":
+        """Return a forget set whose ids are the row numbers "0", "1", ...
+
+        Args:
+            x: (k, c, h, w) tensors or arrays, floats or uint8, which is scaled to 0..1; arrays may be (k, h, w, c).
+            y: k labels of any integer type.
+            y_new: k new labels, or None.
+
+        Raises:
+            ForgetSetError, DataError: they are not so.
+        """
+        ids = tuple(str(row) for row in range(len(x)))
+        return cls(ids, AS_GIVEN.to_pixels(x, "x"), to_labels(y), None if y_new is None else to_labels(y_new))
+
+    def __repr__(self) -> str:
+        """Return the size of the forget set in a line."""
+        relabelled = "" if self.y_new is None else ", with new labels"
+        return f"ForgetSet({len(self)} images of shape {tuple(self.x.shape[1:])}{relabelled})"
 
     def __len__(self) -> int:
         """Return k."""

@@ -1,8 +1,10 @@
 """Labels as people write them: numbers or class names."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -45,6 +47,48 @@ def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int
             f"did you mean {', '.join(close)}?" if close else "",
         )
     return named[0]
+
+
+def to_labels(values: Iterable[Any], class_names: Sequence[str] = (), *, label: int | None = None) -> Int[Tensor, " n"]:
+    """Return labels of any integer type, or class names, as int64.
+
+    Args:
+        values: n labels in a list, an array, a tensor or a column of a frame; or n vectors of truth values.
+        class_names: the names in order of their labels; empty if unknown.
+        label: which of the truth values counts, where there are several an image.
+
+    Raises:
+        DataError: values that are neither; vectors without `label`, or the other way round.
+
+    >>> to_labels(np.array([2, 0], dtype=np.uint8)).tolist(), to_labels([[0, 1], [1, 1]], label=0).tolist()
+    ([2, 0], [0, 1])
+    """
+    found: list[Any] = [
+        value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value for value in values
+    ]
+    found = [value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value for value in found]
+    if label is not None:
+        found = [_one_of(value, label, row) for row, value in enumerate(found)]
+    texts = [row for row, value in enumerate(found) if isinstance(value, str)]
+    for row in texts:
+        found[row] = label_from_text(found[row], class_names, place=f"label of row {row}")
+    for row, value in enumerate(found):
+        if isinstance(value, (list, tuple)):
+            hint = "where an image has several labels, Classifier.wrap(..., label=NUMBER) chooses the one to edit"
+            raise DataError(f"label of row {row}", "one label", f"{len(value)} values", hint)
+        if not isinstance(value, int):
+            raise DataError(f"label of row {row}", "a whole number or a class name", repr(value))
+    return torch.tensor([int(value) for value in found], dtype=torch.int64)
+
+
+def _one_of(value: Any, label: int, row: int) -> Any:  # noqa: ANN401
+    """Return one of an image's truth values; a single one is taken as it is."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    if label >= len(value) or value[label] not in (0, 1):
+        found = f"{len(value)} values" if label >= len(value) else str(value[label])
+        raise DataError(f"label of row {row}", f"0 or 1 for label {label}", found)
+    return int(value[label])
 
 
 def labels_of_table(table: Table, class_names: Sequence[str]) -> tuple[Int[Tensor, " n"], tuple[str, ...]]:

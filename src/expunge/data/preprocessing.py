@@ -57,6 +57,20 @@ class Preprocessing:
         if least is not None and self.crop is not None and (self.crop[0] > least[0] or self.crop[1] > least[1]):
             raise SettingsError("crop", f"at most the resized {least[0]}x{least[1]}", f"{self.crop[0]}x{self.crop[1]}")
 
+    def __str__(self) -> str:
+        """Return what is done in words.
+
+        >>> print(Preprocessing(resize=256, crop=(224, 224)))
+        resized to 256, cropped to 224x224
+        """
+        done = []
+        if self.resize is not None:
+            size = self.resize if isinstance(self.resize, int) else f"{self.resize[0]}x{self.resize[1]}"
+            done.append(f"resized to {size}")
+        if self.crop is not None:
+            done.append(f"cropped to {self.crop[0]}x{self.crop[1]}")
+        return ", ".join(done) or "as they are"
+
     def apply(self, image: Image.Image) -> Image.Image:
         """Return the resized and cropped image; sizes are rounded as torchvision rounds them.
 

@@ -43,6 +43,21 @@ def rows_from_numbers(text: str, images: Images) -> list[int]:
     >>> rows_from_numbers("7,1-3", ten)
     [7, 1, 2, 3]
     """
+    rows = numbers_from_text(text, below=len(images.ids))
+    check_rows(rows, len(images.ids))
+    return rows
+
+
+def numbers_from_text(text: str, *, below: int) -> list[int]:
+    """Return the numbers from 0 that `text` lists, in its order, with both ends of its ranges.
+
+    Args:
+        text: such as 3,17,40-45.
+        below: how many images there are; a range that ends beyond them is not written out.
+
+    Raises:
+        ForgetSetError: text of another form, a range that ends before it starts, or one that ends beyond the images.
+    """
     rows: list[int] = []
     for part in text.split(","):
         match = NUMBER_OR_RANGE.fullmatch(part.strip())
@@ -51,9 +66,8 @@ def rows_from_numbers(text: str, images: Images) -> list[int]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise ForgetSetError("indices", "ranges that end after they start", part.strip())
-        _check_rows([last], images)
+        check_rows([last], below)
         rows += range(first, last + 1)
-    _check_rows(rows, images)
     return rows
 
 
@@ -104,7 +118,7 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
     """
     if not rows:
         raise ForgetSetError("indices", "at least one image", "none")
-    _check_rows(rows, images)
+    check_rows(rows, len(images.ids))
     if new_labels is not None and len(new_labels) != len(rows):
         raise ForgetSetError("new_labels", f"{len(rows)} labels, one an image", str(len(new_labels)))
     index = torch.tensor(list(rows))
@@ -116,10 +130,15 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
     )
 
 
-def _check_rows(rows: Sequence[int], images: Images) -> None:
-    outside = [row for row in rows if not 0 <= row < len(images.ids)]
+def check_rows(rows: Sequence[int], count: int) -> None:
+    """Check that `rows` are rows of `count` images, each once.
+
+    Raises:
+        ForgetSetError: one is not there, or stands twice.
+    """
+    outside = [row for row in rows if not 0 <= row < count]
     if outside:
-        raise ForgetSetError("indices", f"numbers in 0..{len(images.ids) - 1}", ", ".join(map(str, outside[:5])))
+        raise ForgetSetError("indices", f"numbers in 0..{count - 1}", ", ".join(map(str, outside[:5])))
     repeated = [row for row, count in Counter(rows).items() if count > 1]
     if repeated:
         raise ForgetSetError("indices", "each number once", f"{', '.join(map(str, repeated[:5]))} more than once")

@@ -37,9 +37,9 @@ from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.report import write_report
-from expunge.task.edit import RESULT_FILE
 from expunge.task.expected import ExpectedCost
 from expunge.task.goals import Goal, Misclassify, Relabel
+from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits
 from expunge.task.transforms import find_transforms
 from expunge.task.words import CLASS_PART

@@ -107,7 +107,8 @@ def run_demo(out: Path, *, method: str, seed: int, progress: Progress) -> tuple[
     runtime = Runtime(progress=progress)
     edit = unlearn(classifier, forget_set, method=method, seed=seed, runtime=runtime, retain=parts["retain"])
     measured = {
-        name: Measured(predict(classifier, images), predict(edit.classifier, images)) for name, images in parts.items()
+        name: Measured(predict(classifier, images, runtime), predict(edit.classifier, images, runtime))
+        for name, images in parts.items()
     }
     return edit, edit.save(out, measured=measured, overwrite=True)
 

@@ -26,7 +26,7 @@ from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
-from expunge.task.evaluation import Predictions, predict
+from expunge.task.evaluation import predict
 from expunge.task.goals import GOALS, Correct, Goal, Misclassify
 from expunge.task.words import CLASS_PART
 
@@ -116,9 +116,9 @@ def _select_mistakes(
     if job.forget.random is None:
         rows, _ = _select_rows(job, splits)
         chosen = forget_set(splits.train, rows)
-        answers = _predict(loaded, Subset(splits.train, rows), runtime, "find mistakes").predicted
+        answers = predict(loaded.classifier, Subset(splits.train, rows), runtime, name="find mistakes").predicted
     else:
-        found = _predict(loaded, splits.train, runtime, "find mistakes")
+        found = predict(loaded.classifier, splits.train, runtime, name="find mistakes")
         mistakes = (found.predicted != found.labels).nonzero().flatten().tolist()
         drawn = random_rows(Subset(splits.train, mistakes), job.forget.random, seed=job.seed)
         rows = [mistakes[number] for number in drawn]
@@ -176,10 +176,6 @@ def whole_parts(job: Job, inputs: JobInputs) -> tuple[str, ...]:
     """Return the parts of which `measured_parts` leaves no image out; test images are a sample in any case."""
     every = len(inputs.splits.train.ids) - len(inputs.rows) <= job.data.retain_rows
     return ("forget", "retain") if every else ("forget",)
-
-
-def _predict(loaded: LoadedClassifier, images: Images, runtime: Runtime, name: str) -> Predictions:
-    return predict(loaded.classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
 
 
 def _sample(rows: Sequence[int], count: int, seed: int) -> list[int]:

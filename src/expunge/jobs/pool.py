@@ -18,8 +18,8 @@ from expunge.data.images import Images
 from expunge.jobs.inputs import model_source
 from expunge.jobs.train import RESULT, LeaveOutPart, TrainJob, chosen_rows, run_train_job
 from expunge.models.classifier import Classifier
+from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import load_classifier
-from expunge.task.edit import WEIGHTS_FILE
 
 PIXEL_SAMPLE = 64
 

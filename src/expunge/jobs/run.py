@@ -17,6 +17,7 @@ from expunge.data.images import Images, Subset
 from expunge.jobs.chosen import chosen_settings, fill_data, fill_model
 from expunge.jobs.inputs import (
     JobInputs,
+    data_request,
     forgotten_class,
     load_inputs,
     measured_parts,
@@ -25,7 +26,7 @@ from expunge.jobs.inputs import (
     whole_parts,
 )
 from expunge.jobs.job import GoalChoice, Job
-from expunge.methods.unlearn import make_method, unlearn
+from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.folding import choose_layout
 from expunge.surrogates.unseen import draw_unseen
@@ -74,19 +75,22 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=out if runtime.leads else None)
     inputs = _arranged(load_inputs(job, runtime))
     retain = rows_but(inputs.splits.train, inputs.rows)
-    edit = unlearn(
-        inputs.loaded.classifier,
-        inputs.forget_set,
-        goal=inputs.goal,
-        method=method,
-        seed=job.seed,
-        limits=Limits(job.max_steps, job.max_seconds),
-        runtime=runtime,
-        minimum_right=job.minimum_right,
-        strength=job.strength,
-        retain=retain,
-        transforms=transforms,
-    )
+    try:
+        edit = unlearn(
+            inputs.loaded.classifier,
+            inputs.forget_set,
+            goal=inputs.goal,
+            method=method,
+            seed=job.seed,
+            limits=Limits(job.max_steps, job.max_seconds),
+            runtime=runtime,
+            minimum_right=job.minimum_right,
+            strength=job.strength,
+            retain=retain,
+            transforms=transforms,
+        )
+    except Interrupted as stop:
+        edit = stop.edit
     images = {}
     if edit.stop_reason is not StopReason.INTERRUPTED:
         images = measured_parts(job, inputs.splits, retain, inputs.forgotten_class)
@@ -95,14 +99,21 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     if not runtime.leads:
         return Outcome(edit, measured, {}, inputs.splits.notes())
     if edit.expected is None and "test" not in measured and edit.stop_reason is not StopReason.INTERRUPTED:
-        expected = measure_expected_cost(edit.task.classifier, edit.classifier, draw_unseen(edit.task), job.batch_size)
+        unseen = draw_unseen(edit.task)
+        expected = measure_expected_cost(edit.task.classifier, edit.classifier, unseen, runtime.sharing)
         edit = replace(edit, expected=expected)
-    robust = edit.measure_robust_goal()
+    robust = edit.measure_robust_goal(runtime.sharing)
     if (out / AUDIT_FOLDER).exists():
         clear_folder(out / AUDIT_FOLDER)
-    about = About(forgotten_class(inputs), job.reference, chosen_settings(job, inputs))
-    resolved = to_mapping(_resolve(job, inputs, edit, runtime))
-    result = edit.save(out, job=resolved, measured=measured, robust=robust, about=about, overwrite=True)
+    result = edit.save(
+        out,
+        job=to_mapping(_resolve(job, inputs, edit, runtime)),
+        measured=measured,
+        robust=robust,
+        preprocessing=data_request(job.data, inputs.loaded).preprocessing,
+        about=About(forgotten_class(inputs), job.reference, chosen_settings(job, inputs)),
+        overwrite=True,
+    )
     outcome = Outcome(edit, measured, result, inputs.splits.notes())
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
         return outcome
@@ -159,7 +170,7 @@ def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, na
 
     def compute_part(part: slice) -> list[Tensor]:
         own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
-        logits = predict_logits(classifier, own, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+        logits = predict_logits(classifier, own, runtime, name=name)
         return [logits.to(runtime.device)]
 
     count = len(images.labels)

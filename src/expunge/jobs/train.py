@@ -22,8 +22,9 @@ from expunge.data.tables import read_table, unique_cells
 from expunge.jobs.inputs import data_request, model_source
 from expunge.jobs.job import DataPart, ModelPart
 from expunge.models.classifier import Classifier
+from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import LoadedClassifier, load_classifier
-from expunge.task.edit import FORMULA_STARTS, PREDICTIONS_FILE, WEIGHTS_FILE
+from expunge.task.edit import FORMULA_STARTS, PREDICTIONS_FILE
 from expunge.task.evaluation import predict
 from expunge.training import Recipe, train_classifier
 
@@ -169,9 +170,7 @@ def _measure(inputs: _Inputs, trained: Classifier, runtime: Runtime) -> dict[str
         parts["test"] = Subset(splits.test, random_rows(splits.test, count, seed=job.seed))
     return {
         name: {
-            "accuracy": predict(
-                trained, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name
-            ).accuracy,
+            "accuracy": predict(trained, images, runtime, name=name).accuracy,
             "n": len(images.labels),
         }
         for name, images in parts.items()

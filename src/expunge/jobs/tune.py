@@ -150,7 +150,7 @@ def _load_bench(job: TuneJob) -> _Bench:
     rest = Subset(splits.train, [row for row in range(len(splits.train.ids)) if row not in forgotten])
     measured = {"retain": _sample(rest, job.data.retain_rows), "test": _sample(splits.test, job.data.test_rows)}
     classifier = loaded.classifier.to(runtime.device)
-    before = {name: predict(classifier, images, batch_size=job.batch_size) for name, images in measured.items()}
+    before = {name: predict(classifier, images, runtime) for name, images in measured.items()}
     sets = tuple((each, forget_set(splits.train, each)) for each in rows)
     return _Bench(job, runtime, splits, classifier, sets, measured, before)
 
@@ -211,17 +211,14 @@ def _edit_and_measure(bench: _Bench, method: Method, rows: list[int], forgotten:
     )
     if edit.stop_reason is StopReason.INTERRUPTED:
         raise KeyboardInterrupt
-    after = {
-        name: predict(edit.classifier, images, batch_size=job.batch_size).accuracy
-        for name, images in bench.measured.items()
-    }
+    after = {name: predict(edit.classifier, images, bench.runtime).accuracy for name, images in bench.measured.items()}
     forget = edit.predict_forget_set().after.accuracy
-    return Figures(_goal_of(edit), forget, after["retain"], after["test"], time.perf_counter() - started)
+    return Figures(_goal_of(edit, bench.runtime), forget, after["retain"], after["test"], time.perf_counter() - started)
 
 
-def _goal_of(edit: Edit) -> float:
+def _goal_of(edit: Edit, runtime: Runtime) -> float:
     robust = edit.task.strength is Strength.ROBUST
-    return 100 * (edit.measure_robust_goal().share if robust else edit.goal_achieved)
+    return 100 * (edit.measure_robust_goal(runtime.sharing).share if robust else edit.goal_achieved)
 
 
 def _save(out: Path, job: TuneJob, trials: list[Trial], header: list[str]) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from expunge.base.errors import ExpungeWarning
 from expunge.compute.runtime import Runtime
+from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.methods.protocol import Method
@@ -86,16 +87,22 @@ def forget_next(
     return edit
 
 
-def find_lost(classifier: Classifier, by_request: Mapping[Name, ForgetSet]) -> dict[Name, list[int]]:
-    """Return by request the rows for which the goal does not hold; requests without such rows are left out."""
-    lost = {name: (~holds(classifier, rows)).nonzero().flatten().tolist() for name, rows in by_request.items()}
+def find_lost(
+    classifier: Classifier, by_request: Mapping[Name, ForgetSet], at_once: Sharing | int = 256
+) -> dict[Name, list[int]]:
+    """Return by request the rows for which the goal does not hold; requests without such rows are left out.
+
+    So many images go through at once (see `compute_logits`).
+    """
+    sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
+    lost = {name: (~holds(classifier, rows, sharing)).nonzero().flatten().tolist() for name, rows in by_request.items()}
     return {name: rows for name, rows in lost.items() if rows}
 
 
-def holds(classifier: Classifier, rows: ForgetSet) -> Bool[Tensor, " k"]:
+def holds(classifier: Classifier, rows: ForgetSet, at_once: Sharing | int = 256) -> Bool[Tensor, " k"]:
     """Return for which rows the goal holds on the exact pixels, on the CPU."""
     goal, labels = goal_of(rows)
-    logits = compute_logits(classifier, rows.x)
+    logits = compute_logits(classifier, rows.x, at_once)
     return achieved(goal, logits, labels.to(logits.device)).cpu()
 
 

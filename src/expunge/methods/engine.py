@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from expunge.base.errors import ExpungeWarning, ProcessError
+from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Context
 from expunge.compute.sharing import Sharing
 from expunge.models.classifier import Classifier
-from expunge.task.edit import Edit, TracePoint
+from expunge.task.edit import Edit
 from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits, measure_robust_goal
 from expunge.task.goals import achieved
 from expunge.task.task import StopReason, Strength, Task
@@ -143,6 +144,7 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
                 if reason in (None, StopReason.COMPLETED) and not all(map(isfinite, losses.values())):
                     reason = StopReason.DIVERGED
                 trace.append(TracePoint(steps, context.seconds, _finite(losses), count))
+                context.tell(trace[-1])
                 advance(1)
                 reason = reason or stop
     except KeyboardInterrupt:

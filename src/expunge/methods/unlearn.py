@@ -1,79 +1,139 @@
 """The library's main job in one call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import nn
+
 from expunge.base.errors import SettingsError
-from expunge.base.settings import from_mapping
-from expunge.compute.runtime import Runtime
-from expunge.data.forget import ForgetSet
-from expunge.data.images import Images
+from expunge.base.settings import from_mapping, merge, nest, to_mapping
+from expunge.compute.processes import ALONE
+from expunge.compute.runtime import Progress, Runtime
 from expunge.methods import METHODS
+from expunge.methods.arguments import (
+    Where,
+    read_goal,
+    read_inputs,
+    read_limits,
+    read_strength,
+    read_transforms,
+)
 from expunge.methods.protocol import Method, Needs
 from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
+from expunge.models.modes import in_ordinary_modes
 from expunge.task.edit import Edit
 from expunge.task.goals import Goal, pursued_as
-from expunge.task.task import Limits, Strength, Task
-from expunge.task.transforms import TRANSFORMS, Transform
+from expunge.task.task import Limits, StopReason, Strength, Task
+from expunge.task.transforms import Transform
+from expunge.task.words import CORRECT
 
 DEFAULT_METHOD = "least-change"
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during an edit; `edit` holds the best state until then."""
+
+    def __init__(self, edit: Edit) -> None:
+        super().__init__(f"interrupted after {edit.steps} steps; the best state is this error's `edit`")
+        self.edit = edit
+
+
+@in_ordinary_modes
 def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads them by name
-    classifier: Classifier,
-    forget_set: ForgetSet,
+    model: Classifier | nn.Module,
+    forget: Any,  # noqa: ANN401 - what people have, see below
     *,
-    goal: Goal | None = None,
+    indices: Any = None,  # noqa: ANN401
+    new_labels: Any = None,  # noqa: ANN401
+    goal: str | Goal | None = None,
     method: str | Method = DEFAULT_METHOD,
     seed: int = 0,
     limits: Limits = Limits(),
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
     runtime: Runtime | None = None,
+    device: str | torch.device | None = None,
+    batch_size: int | None = None,
+    progress: bool | Progress | None = None,
     minimum_right: float = 0.5,
-    strength: Strength | None = None,
-    retain: Images | None = None,
-    transforms: Mapping[str, Transform] = TRANSFORMS,
+    strength: str | Strength | None = None,
+    retain: Any = None,  # noqa: ANN401
+    transforms: str | Sequence[str] | Mapping[str, Transform] | None = None,
+    **settings: Any,  # noqa: ANN401 - the method's own, of any type
 ) -> Edit:
-    """Return an edit whose classifier has forgotten every row of `forget_set`; the one given stays as it is.
+    """Return an edit whose classifier has forgotten what `forget` and `indices` name; the one given stays as it is.
+
+    It may be called under `no_grad`, `inference_mode` or autocast.
 
     Args:
-        classifier: the trained classifier.
-        forget_set: k rows, pixels within the classifier's bounds.
-        goal: `Misclassify()`, `Relabel()` or `Correct()`; default: relabel if the forget set has new labels.
+        model: the trained classifier; or a network, of which timm and transformers know how it wants its images.
+        forget: a `ForgetSet`; or images and labels: two tensors or arrays, a torch `Dataset`, a `DataLoader`, a data
+            frame of paths and labels, or a dataset of Hugging Face.
+        indices: which of them, as numbers, a mask, text such as "3,17,40-45", or the issues that cleanlab found (a
+            frame or its CSV), whose predicted labels become the new ones; default: all.
+        new_labels: the label that each of these images is to get, or one for all.
+        goal: "misclassify", "relabel" or "correct" (mistakes get the label in the data), or an object; default:
+            relabel if there are new labels.
         method: a name of `METHODS`, or a method with settings of its own.
         seed: source of all randomness; the same seed gives the same weights on the same machine.
         limits: when to give up.
-        runtime: device and batch size; default: where the classifier is.
+        max_steps: the same, said singly.
+        max_seconds: the same.
+        runtime: device, batch size and progress in one; default: where the classifier is.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        batch_size: images in one pass.
+        progress: whether to show how far it has come, or an object that does; default: in notebooks.
         minimum_right: share of rows that the classifier must predict as labelled before the edit.
-        strength: whether the goal is to hold on transformed copies of the rows, too; default: the method's own.
-        retain: the rest of the training data; only a method that declares that it needs them ever sees them.
+        strength: "exact", or "robust": the goal is to hold on transformed copies, too; default: the method's own.
+        retain: the rest of the training data, in the forms of `forget`; only a method that declares that it needs them
+            ever sees them. Of the very object that `forget` is, the rows to forget are left out.
         transforms: what makes a copy, by name; each is used alone and in pairs.
+        **settings: of the method, over its defaults: `margin=1`, and `attack={"radius": 2}` or `attack__radius=2`.
 
     Raises:
         ForgetSetError: classifier and forget set do not fit.
         ClassifierError: the classifier's outputs are not logits.
-        DataError: retain data do not fit, or hold a row to forget.
-        SettingsError: an unknown method, one that can't pursue the goal, or one that needs retain data without them;
-            or a memory budget too small for one image.
+        DataError: what was given holds no images, or retain data do not fit, or hold a row to forget.
+        SettingsError: an unknown method, goal, strength, device or setting; a goal that the method can't pursue, retain
+            data that it needs and lacks, or a memory budget too small for one image.
+        Interrupted: Ctrl-C while steps are taken; the error holds the best state as an edit.
     """
-    chosen = make_method(method) if isinstance(method, str) else method
+    chosen = _choose_method(method, settings)
+    wanted_strength, wanted_transforms = read_strength(strength), read_transforms(transforms)
+    where, limits = Where(runtime, device, batch_size, progress), read_limits(limits, max_steps, max_seconds)
     needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
     if needs_retain and retain is None:
         raise SettingsError("retain", f"the rest of the training data for the method {chosen.name}", "none")
+    given = read_inputs(model, forget, indices, new_labels)
+    given = given.correcting() if goal == CORRECT else given
     task = Task.create(
-        classifier,
-        forget_set,
-        goal=goal,
+        given.classifier,
+        given.forget_set,
+        goal=read_goal(goal),
         seed=seed,
         limits=limits,
         minimum_right=minimum_right,
-        strength=strength or chosen.strength,
-        retain=retain if needs_retain else None,
-        transforms=transforms,
+        strength=wanted_strength or chosen.strength,
+        retain=given.rest_of(retain, forget) if needs_retain else None,
+        transforms=wanted_transforms,
     )
     if pursued_as(task.goal.name) not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
-    return chosen.run(task, fit_batch(runtime or Runtime(classifier.device), classifier, forget_set.x))
+    place = where.runtime_for(given.classifier)
+    edit = chosen.run(task, fit_batch(place, given.classifier, given.forget_set.x))
+    if edit.stop_reason is StopReason.INTERRUPTED and place.processes is ALONE:
+        raise Interrupted(edit)
+    return edit
+
+
+def _choose_method(method: str | Method, settings: Mapping[str, Any]) -> Method:
+    """Return the method of that name, or the one given, with `settings` over its own."""
+    nested = nest({name.replace("__", "."): value for name, value in settings.items()})
+    if isinstance(method, str):
+        return make_method(method, nested)
+    return from_mapping(type(method), merge(to_mapping(method), nested)) if nested else method
 
 
 def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:

@@ -1,139 +1,48 @@
 """A trained classifier as the rest of the package sees it: pixels in, logits out."""
 
 import copy
-from collections.abc import Collection, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, ExpungeWarning
+from expunge.base.html import table
 from expunge.base.tensors import sha256_tensors
+from expunge.compute.devices import find_device
+from expunge.data.preprocessing import AS_IS, Preprocessing
+from expunge.models.known import Known, read_timm, read_torchvision, read_transformers
+from expunge.models.normalised import Normalised
+from expunge.models.pixels import Bounds, Normalisation
+from expunge.models.wrappers import own_network
+
+__all__ = ["Bounds", "Classifier", "Normalisation", "Normalised", "check_logits"]
 
 PROBABILITY_TOLERANCE = 1e-4
+NONE_KNOWN = (
+    "nothing is known of the network's normalisation, so it gets pixels as they are: say mean=... and std=..., or "
+    "mean=0 and std=1 if that is right"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The range of pixel values; every radius and noise level of the package is in these units.
-
-    >>> Bounds(0, 255).width
-    255
-    """
-
-    lower: float = 0.0
-    upper: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.lower < self.upper:
-            raise ClassifierError("bounds", "lower < upper", f"({self.lower}, {self.upper})")
-
-    @property
-    def width(self) -> float:
-        """Return upper - lower."""
-        return self.upper - self.lower
-
-    def clip(self, x: Tensor) -> Tensor:
-        """Return `x` with every value moved into the bounds."""
-        return x.clamp(self.lower, self.upper)
-
-    def to_levels(self, x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-        """Return `x` as levels of 8 bits, the nearest ones: 0 for the lower bound, 255 for the upper.
-
-        >>> Bounds(-1, 1).to_levels(torch.tensor([-1.0, 0.01, 1.2])).tolist()
-        [0, 129, 255]
-        """
-        return ((x.detach() - self.lower) / self.width * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """What a network wants done to pixels in 0..1: (x - mean) / std.
-
-    Args:
-        mean: one value, or one a channel.
-        std: the same, above 0.
-
-    Raises:
-        ClassifierError: no value, or a std that is not above 0.
-    """
-
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if not values:
-                raise ClassifierError(name, "one value, or one a channel", "none")
-        if not all(value > 0 for value in self.std):
-            raise ClassifierError("std", "values above 0", str(list(self.std)))
-
-    @classmethod
-    def read(cls, mean: Sequence[float] | None, std: Sequence[float] | None) -> "Normalisation | None":
-        """Return the normalisation that two settings say, None if neither says anything.
-
-        Raises:
-            ClassifierError: one of the two alone, or different lengths.
-
-        >>> Normalisation.read((0.5,), None)
-        Traceback (most recent call last):
-        ...
-        expunge.base.errors.ClassifierError: `mean and std`: expected both or neither, got only mean; ...
-        """
-        if mean is None and std is None:
-            return None
-        if mean is None or std is None:
-            given = "std" if mean is None else "mean"
-            raise ClassifierError("mean and std", "both or neither", f"only {given}", "pass --mean and --std")
-        if len(mean) != len(std):
-            raise ClassifierError("std", f"{len(mean)} values as in mean", str(len(std)))
-        return cls(tuple(mean), tuple(std))
-
-
-class Normalised(nn.Module):
-    """A network with its input normalisation in front, so that it takes pixels: network((x - mean) / std).
-
-    Mean and std are on the network's device, but no part of its state: `network.state_dict()` is what was loaded,
-    under its own keys.
-    An output object with a `logits` field (transformers) is replaced by that field.
-    """
-
-    def __init__(self, network: nn.Module, normalisation: Normalisation = Normalisation()) -> None:
-        super().__init__()
-        self.network = network
-        weight = next(network.parameters(), None)
-        device = None if weight is None else weight.device
-        for name, values in (("mean", normalisation.mean), ("std", normalisation.std)):
-            buffer = torch.tensor([float(value) for value in values], device=device).view(1, -1, 1, 1)
-            self.register_buffer(name, buffer, persistent=False)
-
-    mean: Tensor
-    std: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits (b, classes) for pixels (b, c, h, w)."""
-        output: Any = self.network((x - self.mean) / self.std)
-        logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-        if not isinstance(logits, Tensor):
-            raise ClassifierError(
-                "classifier", "a tensor of logits, or an object with a `logits` field", type(output).__name__
-            )
-        return logits
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Classifier:
     """A module from pixels (b, c, h, w) within `bounds` to logits (b, num_classes).
 
     Normalisation belongs inside the module; `Classifier.wrap` puts it there. `layout` is how images lie in memory when
-    they reach the module: it changes the time, not the answers (see `expunge.models.folding`).
+    they reach the module: it changes the time, not the answers (see `expunge.models.folding`). `preprocessing` is what
+    pictures and files go through before they are pixels; tensors don't.
 
     Raises:
         ClassifierError: fewer than two classes, a wrong number of class names, or weights that are not finite.
 
-    >>> classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), num_classes=3)
+    >>> classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), num_classes=3, mean=0.5, std=0.5)
+    >>> classifier
+    Classifier(Sequential, 3 classes, mean 0.5, std 0.5)
     >>> tuple(classifier(torch.zeros(1, 3, 2, 2)).shape)
     (1, 3)
     """
@@ -143,6 +52,7 @@ class Classifier:
     bounds: Bounds = Bounds()
     class_names: tuple[str, ...] = ()
     layout: torch.memory_format = torch.contiguous_format
+    preprocessing: Preprocessing = AS_IS
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -156,19 +66,121 @@ class Classifier:
                 raise ClassifierError(name, "finite weights", "NaN or infinity", "the checkpoint is damaged")
 
     @classmethod
-    def wrap(
+    def wrap(  # noqa: PLR0913 - what a network doesn't say of itself
         cls,
         network: nn.Module,
         *,
-        num_classes: int,
-        mean: Sequence[float] = (0.0,),
-        std: Sequence[float] = (1.0,),
+        num_classes: int | None = None,
+        mean: float | Sequence[float] | Tensor | None = None,
+        std: float | Sequence[float] | Tensor | None = None,
         bounds: Bounds = Bounds(),
         class_names: Sequence[str] = (),
+        preprocessing: Preprocessing = AS_IS,
+        label: int | None = None,
     ) -> "Classifier":
-        """Return a classifier that normalises pixels with `mean` and `std` (one value, or one a channel)."""
-        normalised = Normalised(network, Normalisation(tuple(mean), tuple(std)))
-        return cls(normalised, num_classes, bounds, tuple(class_names))
+        """Return a classifier that normalises pixels with `mean` and `std` (one value, or one a channel).
+
+        Args:
+            network: may be compiled, in DataParallel or averaged; may answer with a tuple, a mapping or one logit.
+            num_classes: how many logits it gives; 2 for one logit, which says yes where it is above 0.
+            mean: what is subtracted from pixels; 0 with std 1 for a network that takes them as they are.
+            std: what they are divided by.
+            bounds: the range of the pixels.
+            class_names: in order of the labels.
+            preprocessing: what pictures go through before they are pixels.
+            label: for a network of several labels an image, one logit each: the one to edit. The classifier has two
+                classes then, 0 for no and 1 for yes.
+
+        Raises:
+            ClassifierError: no class count, or what `Classifier` finds wrong.
+
+        Warns:
+            ExpungeWarning: neither mean nor std is given; or the network is in half precision.
+        """
+        if mean is None and std is None:
+            warnings.warn(NONE_KNOWN, ExpungeWarning, stacklevel=2)
+        if num_classes is None and label is None:
+            raise ClassifierError("num_classes", "how many classes the network has", "none", "pass num_classes=...")
+        count, outputs = (2, None) if label is not None else (num_classes or 0, num_classes)
+        network = own_network(network)
+        normalisation = Normalisation(_values(mean, 0.0), _values(std, 1.0))
+        module = Normalised(network, normalisation, num_classes=outputs, label=label)
+        return cls(module, count, bounds, tuple(class_names), preprocessing=preprocessing)
+
+    @classmethod
+    def from_timm(cls, network: nn.Module, *, class_names: Sequence[str] = ()) -> "Classifier":
+        """Return a model of timm with the mean, std, size and class names that it knows; see `wrap`."""
+        return cls._from_known(network, read_timm(own_network(network)), class_names)
+
+    @classmethod
+    def from_torchvision(cls, network: nn.Module, weights: Any, *, class_names: Sequence[str] = ()) -> "Classifier":  # noqa: ANN401
+        """Return a model of torchvision with the mean, std, size and class names of its weights.
+
+        Args:
+            network: the model.
+            weights: the weights that it was made with or trained on from, such as `ResNet18_Weights.DEFAULT` or their
+                name, "ResNet18_Weights.DEFAULT"; a model of torchvision doesn't remember them.
+            class_names: in their place, for a model that was trained on other classes.
+        """
+        return cls._from_known(network, read_torchvision(own_network(network), weights), class_names)
+
+    @classmethod
+    def from_transformers(
+        cls,
+        network: nn.Module,
+        processor: Any = None,  # noqa: ANN401 - no types
+        *,
+        class_names: Sequence[str] = (),
+    ) -> "Classifier":
+        """Return a model of transformers with the class names of its configuration, and its processor's settings.
+
+        Args:
+            network: what `AutoModelForImageClassification.from_pretrained` gives.
+            processor: what `AutoImageProcessor.from_pretrained` gives; default: the one beside the model, where it came
+                from.
+            class_names: in place of the configuration's.
+        """
+        return cls._from_known(network, read_transformers(own_network(network), processor), class_names)
+
+    @classmethod
+    def _from_known(cls, network: nn.Module, known: Known, class_names: Sequence[str]) -> "Classifier":
+        normalisation = known.normalisation or Normalisation()
+        return cls.wrap(
+            network,
+            num_classes=known.num_classes,
+            mean=normalisation.mean,
+            std=normalisation.std,
+            class_names=class_names or known.class_names,
+            preprocessing=known.preprocessing,
+        )
+
+    def __repr__(self) -> str:
+        """Return what the classifier is in a line."""
+        facts = [f"{value} {name}" if name == "classes" else f"{name} {value}" for name, value in self._facts().items()]
+        return f"Classifier({type(self.network).__name__}, {', '.join(facts)})"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: a table of what the classifier is."""
+        weights = sum(weight.numel() for weight in self.network.parameters())
+        facts = {"network": type(self.network).__name__, "weights": f"{weights:,}", **self._facts()}
+        return table((), [(name, value) for name, value in facts.items()])
+
+    def _facts(self) -> Mapping[str, str]:
+        """Return what there is to know in words, by name; what is as by default is left out."""
+        own, size = self.normalisation, self.preprocessing
+        facts = {"classes": str(self.num_classes)}
+        if self.class_names:
+            facts["names"] = "/".join(self.class_names[:3]) + ("/..." if self.num_classes > 3 else "")
+        for name, values in (("mean", own.mean), ("std", own.std)):
+            if own != Normalisation():
+                facts[name] = " ".join(f"{value:.3g}" for value in values)
+        if self.bounds != Bounds():
+            facts["pixels"] = f"{self.bounds.lower:g}..{self.bounds.upper:g}"
+        if size != AS_IS:
+            facts["size"] = f"{size}"
+        if self.device.type != "cpu":
+            facts["on"] = str(self.device)
+        return facts
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         """Return the logits of `x`, in whatever mode the module is."""
@@ -213,7 +225,7 @@ class Classifier:
 
     def to(self, device: torch.device) -> "Classifier":
         """Return this classifier if it is on `device`, otherwise a copy that is."""
-        if self.device == device:
+        if self.device == find_device(device):
             return self
         twin = self.copy()
         twin.module.to(device)
@@ -222,6 +234,13 @@ class Classifier:
     def sha256(self) -> str:
         """Return one hash over the network's weights and buffers."""
         return sha256_tensors(self.network.state_dict())
+
+
+def _values(given: float | Sequence[float] | Tensor | None, default: float) -> tuple[float, ...]:
+    """Return one value, or one a channel, as a tuple."""
+    if given is None:
+        return (default,)
+    return tuple(torch.as_tensor(given, dtype=torch.float64).flatten().tolist())
 
 
 def check_logits(logits: Tensor, num_classes: int) -> None:

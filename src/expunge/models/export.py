@@ -1,4 +1,4 @@
-"""A classifier in the formats that others run: safetensors, torch.export, ONNX; checked against the original."""
+"""A classifier in the formats that others load: safetensors, torch.export, ONNX, a folder for hubs; each is checked."""
 
 import contextlib
 import io
@@ -15,6 +15,8 @@ from expunge.base.errors import ExpungeError, OutputError, package_needed
 from expunge.base.tensors import write_tensors
 from expunge.compute.seeds import seeded_generator
 from expunge.models.classifier import Classifier
+from expunge.models.description import WEIGHTS_FILE, Description, read_classifier, write_description
+from expunge.models.libraries import CONFIG_FILE, library_of, write_library_files
 from expunge.models.modes import evaluating
 
 TOLERANCE = 1e-4
@@ -34,16 +36,18 @@ class Exported:
 
 
 def export_classifier(
-    classifier: Classifier, shape: tuple[int, int, int], folder: Path, formats: Sequence[str]
+    classifier: Classifier, description: Description, folder: Path, formats: Sequence[str]
 ) -> list[Exported]:
     """Write the classifier in each format and compare its outputs with the original's, for batches of 1 and 3.
 
     `torch-export` and `onnx` hold the normalisation too: they take pixels (b, c, h, w) within the classifier's bounds
-    and return logits, for any b. `safetensors` holds the network's weights under their own names.
+    and return logits, for any b. `safetensors` holds the network's weights under their own names. `hub` is that with
+    classifier.json and the configuration beside it with which timm's or transformers' own loader takes the folder; it
+    is loaded so, and compared. Equal classifiers give equal bytes.
 
     Args:
         classifier: what to export.
-        shape: (c, h, w) of its images.
+        description: how it is used.
         folder: where to; it is there.
         formats: names of `FORMATS`.
 
@@ -55,48 +59,62 @@ def export_classifier(
     if unknown:
         raise ExpungeError("format", f"one of {', '.join(FORMATS)}", unknown[0])
     on_cpu = classifier.to(torch.device("cpu")).frozen_copy()
-    return [FORMATS[name](on_cpu, shape, folder) for name in formats]
+    return [FORMATS[name](on_cpu, description, folder) for name in formats]
 
 
-def _export_safetensors(classifier: Classifier, shape: tuple[int, int, int], folder: Path) -> Exported:
-    path = folder / "model.safetensors"
+def _export_safetensors(classifier: Classifier, description: Description, folder: Path) -> Exported:
+    path = folder / WEIGHTS_FILE
     write_tensors(path, classifier.network.state_dict(), {"format": "pt", "weights_sha256": classifier.sha256()})
     return Exported(path, None)
 
 
-def _export_torch(classifier: Classifier, shape: tuple[int, int, int], folder: Path) -> Exported:
+def _export_hub(classifier: Classifier, description: Description, folder: Path) -> Exported:
+    _export_safetensors(classifier, description, folder)
+    path = write_description(classifier, description, folder)
+    library = library_of(classifier.network)
+    if library is None:
+        return Exported(path, None)
+    write_library_files(classifier, description.shape, description.preprocessing, folder)
+    with _quietly():
+        loaded, _ = read_classifier(folder)
+    path = folder / CONFIG_FILE
+    return Exported(path, _compare(classifier, description.shape, path, loaded))
+
+
+def _export_torch(classifier: Classifier, description: Description, folder: Path) -> Exported:
     stream = io.BytesIO()
-    torch.export.save(_trace(classifier, shape), stream)
+    torch.export.save(_trace(classifier, description.shape), stream)
     path = folder / "model.pt2"
     write_bytes(path, stream.getvalue())
     module = torch.export.load(path).module()
-    return Exported(path, _compare(classifier, shape, path, module))
+    return Exported(path, _compare(classifier, description.shape, path, module))
 
 
-def _export_onnx(classifier: Classifier, shape: tuple[int, int, int], folder: Path) -> Exported:
+def _export_onnx(classifier: Classifier, description: Description, folder: Path) -> Exported:
     with package_needed("onnxruntime", "export"):
         import onnxruntime  # noqa: PLC0415 - an optional extra
     with package_needed("onnxscript", "export"):
         import onnxscript  # noqa: F401, PLC0415 - an optional extra that torch.onnx uses
     with _quietly():
-        program = torch.onnx.export(
-            _trace(classifier, shape), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
-        )
+        traced = _trace(classifier, description.shape)
+        program = torch.onnx.export(traced, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
     assert program is not None  # noqa: S101 - dynamo=True without a file returns the program
     content = program.model_proto.SerializeToString()
     path = folder / "model.onnx"
     write_bytes(path, content)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return Exported(
-        path,
-        _compare(classifier, shape, path, lambda x: torch.from_numpy(session.run([OUTPUT], {INPUT: x.numpy()})[0])),
-    )
+
+    def run(pixels: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([OUTPUT], {INPUT: pixels.numpy()})[0])
+
+    return Exported(path, _compare(classifier, description.shape, path, run))
 
 
-FORMATS: Mapping[str, Callable[[Classifier, tuple[int, int, int], Path], Exported]] = {
+FORMATS: Mapping[str, Callable[[Classifier, Description, Path], Exported]] = {
     "safetensors": _export_safetensors,
     "torch-export": _export_torch,
     "onnx": _export_onnx,
+    "hub": _export_hub,
 }
 
 
@@ -117,12 +135,15 @@ def _trace(classifier: Classifier, shape: tuple[int, int, int]) -> torch.export.
     batch = torch.export.Dim("batch")
     try:
         with _quietly(), evaluating(classifier.module):
-            return torch.export.export(_Whole(classifier.module).eval(), (example,), dynamic_shapes=({0: batch},))
+            program = torch.export.export(_Whole(classifier.module).eval(), (example,), dynamic_shapes=({0: batch},))
     except Exception as error:  # torch.export raises errors of many kinds
         reason = str(error).strip().split("\n")[0]
         raise OutputError(
             "classifier", "a network that torch.export can trace", reason, "export safetensors"
         ) from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names the files of this machine
+    return program
 
 
 def _compare(classifier: Classifier, shape: tuple[int, int, int], path: Path, run: Run) -> float:

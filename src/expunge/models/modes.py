@@ -1,10 +1,17 @@
-"""The one place where train/eval flags, BatchNorm statistics and hooks are switched, and put back."""
+"""The one place where train/eval flags, BatchNorm statistics, hooks and torch's modes are switched, and put back."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from typing import ParamSpec, TypeVar
 
+import torch
 from torch import Tensor, nn
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+AUTOCASTING = ("cpu", "cuda", "mps", "xpu")
 
 ForwardHook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 
@@ -46,6 +53,28 @@ def hooked(hooks: Iterable[tuple[nn.Module, ForwardHook]]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def in_ordinary_modes(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Make a function compute as if its caller had switched nothing.
+
+    Gradients are on, inference mode and autocast off, new tensors are float32; all come back afterwards.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        number_format = torch.get_default_dtype()
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(mode=False))
+            stack.enter_context(torch.enable_grad())
+            for device in AUTOCASTING:
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            stack.callback(torch.set_default_dtype, number_format)
+            torch.set_default_dtype(torch.float32)
+            return function(*args, **kwargs)
+
+    return wrapped
 
 
 @contextmanager

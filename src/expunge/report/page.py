@@ -19,12 +19,13 @@ from expunge.audit.record import AUDIT_FILE, REPORT_FILE, Audit, read_audit
 from expunge.base.disk import sha256_file, write_text
 from expunge.base.errors import DataError, ExpungeError
 from expunge.report import words
+from expunge.report.answers import first_screen
 from expunge.report.comparison import Side, differences, figure_groups, headline_lines, read_sides
 from expunge.report.drawing.svg import draw_named
 from expunge.report.drawings import TEMPLATES, packaged, write_drawings
 from expunge.report.panels.gallery import read_rows
 from expunge.report.shared_panels import compare_panels
-from expunge.report.view import cards_of, find_audit, groups_of, panels_of
+from expunge.report.view import cards_of, find_audit, groups_of, panels_of, undefined_figures, undefined_panels
 
 PIXELATED_BELOW = 100
 DAMAGES = (ArithmeticError, EOFError, LookupError, ValueError, BadZipFile)
@@ -52,12 +53,15 @@ def write_report(folder: Path, *, images: bool = True, out: Path | None = None) 
 
 def render_report(audit: Audit, *, images: bool) -> str:
     """Return the page of one audit as HTML."""
-    settings = audit.subject.settings
+    settings, cards = audit.subject.settings, cards_of(audit)
     content = {
         "audit": audit,
         "audit_sha256": sha256_file(audit.folder / AUDIT_FILE),
-        "cards": cards_of(audit),
+        "first": first_screen(audit),
+        "cards": cards,
+        "undefined_cards": {card.reason: (card.heading,) for card in cards if card.figure is None},
         "groups": groups_of(audit.figures),
+        "undefined": undefined_figures(audit.figures),
         "panels": panels_of(audit),
         "rows": read_rows(audit, images=images),
         "settings": json.dumps(settings, indent=2, ensure_ascii=False) if settings else "",
@@ -146,6 +150,7 @@ def _environment() -> Environment:
     for function in (words.visible, *said):
         environment.filters[function.__name__] = function
     environment.globals.update(draw=draw_named, plural=words.plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
+    environment.globals["undefined_panels"] = undefined_panels
     return environment
 
 

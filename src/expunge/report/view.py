@@ -1,6 +1,6 @@
 """The numbers of an audit in the order and the words of the page."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from expunge.report.panels.traces import membership_panel, relearning_panel
 from expunge.report.topics import TOPICS, Topic, topic_of
 
 HEADLINE_WORDS = {
-    "goal": ("Goal reached", ("goal",)),
-    "cost": ("Cost to everything else", ("churn", "accuracy")),
+    "goal": ("Was the goal reached?", ("goal",)),
+    "cost": ("How much else changed?", ("churn", "accuracy")),
     "outsider": ("Can an outsider pick them out?", ("outsider", "membership")),
-    "time": ("Time", ("cost",)),
+    "time": ("How long did it take?", ("cost",)),
 }
 
 PANELS: Mapping[str, tuple[Callable[[Audit], Panel], ...]] = {
@@ -42,6 +42,11 @@ class Group:
 
     topic: Topic
     figures: Mapping[str, Figure]
+
+    @property
+    def defined(self) -> Mapping[str, Figure]:
+        """Return the figures that have a value."""
+        return {name: figure for name, figure in self.figures.items() if figure.value is not None}
 
 
 def find_audit(folder: Path) -> Path:
@@ -79,6 +84,23 @@ def panels_of(audit: Audit) -> Mapping[str, tuple[Panel, ...]]:
         DataError: a table of the audit is gone or damaged.
     """
     return {heading: tuple(make(audit) for make in makers) for heading, makers in PANELS.items()}
+
+
+def undefined_figures(figures: Mapping[str, Figure]) -> Mapping[str, tuple[str, ...]]:
+    """Return the titles of the figures without a value, by the reason."""
+    return _by_reason((figure.title, figure.reason) for figure in figures.values() if figure.value is None)
+
+
+def undefined_panels(panels: Iterable[Panel]) -> Mapping[str, tuple[str, ...]]:
+    """Return the titles of the panels without a drawing, by the reason."""
+    return _by_reason((panel.title, panel.reason) for panel in panels if panel.reason is not None)
+
+
+def _by_reason(titles: Iterable[tuple[str, str | None]]) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for title, reason in titles:
+        found[reason or "no reason is known"] = (*found.get(reason or "no reason is known", ()), title)
+    return found
 
 
 def _why_undefined(audit: Audit, kinds: tuple[str, ...]) -> str:

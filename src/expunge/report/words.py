@@ -106,6 +106,17 @@ def say_share(share: float) -> str:
     return f"{percent:.0f}%" if percent >= TEN else f"{percent:.2g}%"
 
 
+def say_hundredth(percent: float) -> str:
+    """Return a percentage as a number out of 100 with one digit; only a whole hundred is 100, and only nothing is 0.
+
+    >>> say_hundredth(91.66), say_hundredth(99.97), say_hundredth(100.0), say_hundredth(0.02)
+    ('91.7', '99.9', '100', '0.1')
+    """
+    if percent in (0, WHOLE):
+        return f"{percent:.0f}"
+    return f"{min(max(percent, 0.1), 99.9):.1f}"
+
+
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun: 1 image, 2 images."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

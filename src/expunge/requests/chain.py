@@ -2,19 +2,18 @@
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from expunge.base.errors import LedgerError
+from expunge.base.errors import ExpungeWarning, LedgerError
 
 START = "0" * 64
 Body = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the ledger.
 
     Args:
@@ -41,11 +40,20 @@ class Entry:
 
 
 def make_entries(key: bytes, last: Entry | None, events: Iterable[tuple[str, Body]]) -> list[Entry]:
-    """Return entries for `events` (kind, particulars) that continue the chain after `last`."""
+    """Return entries for `events` (kind, particulars) that continue the chain after `last`.
+
+    An entry that is made before the time of the one before it says so under `clock`.
+
+    Warns:
+        ExpungeWarning: the clock was set back.
+    """
     made: list[Entry] = []
     for kind, body in events:
         number, previous = (1, START) if last is None else (last.number + 1, last.hash)
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        if last is not None and time < last.time:
+            warnings.warn(f"the clock is behind entry {last.number} ({last.time})", ExpungeWarning, stacklevel=2)
+            body = {**body, "clock": f"behind entry {last.number}"}  # noqa: PLW2901 - the same particulars and this one
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
         last = Entry(number, time, kind, text, previous, entry_hash(key, number, time, kind, text, previous))
         made.append(last)
@@ -57,14 +65,15 @@ def entry_hash(key: bytes, number: int, time: str, kind: str, text: str, previou
     return hmac.digest(key, "\n".join((previous, str(number), time, kind, text)).encode(), "sha256").hex()
 
 
-def check_chain(key: bytes, entries: Sequence[Entry]) -> None:
-    """Check that every entry is as it was written and where it was written.
+def checked(key: bytes, entries: Iterable[Entry], last: Entry | None = None) -> Iterator[Entry]:
+    """Yield the entries that follow `last`, each checked to be as it was written and where it was written.
 
     Raises:
         LedgerError: one was changed, removed or put in between; its number is in the message.
     """
-    previous = START
-    for number, entry in enumerate(entries, 1):
+    number, previous = (0, START) if last is None else (last.number, last.hash)
+    for entry in entries:
+        number += 1
         if entry.number != number or entry.previous != previous:
             raise LedgerError(
                 f"entry {number}",
@@ -72,25 +81,26 @@ def check_chain(key: bytes, entries: Sequence[Entry]) -> None:
                 "a gap",
                 "entries were removed or moved",
             )
-        found = entry_hash(key, entry.number, entry.time, entry.kind, entry.text, entry.previous)
-        if not hmac.compare_digest(found, entry.hash):
-            raise LedgerError(
-                f"entry {number}",
-                "what was written",
-                "another content",
-                "the row was changed, or the key is another one",
-            )
+        check_entry(key, entry)
         previous = entry.hash
+        yield entry
 
 
-def check_head(entries: Sequence[Entry], head: Mapping[str, Any]) -> None:
-    """Check that the chain still reaches the `number` and `hash` noted outside of the database.
+def check_entry(key: bytes, entry: Entry) -> None:
+    """Check that an entry is as it was written.
 
     Raises:
-        LedgerError: it is shorter, or was written anew.
+        LedgerError: it was changed.
     """
-    number, value = int(head["number"]), str(head["hash"])
-    if number > len(entries):
-        raise LedgerError("ledger", f"at least {number} entries", str(len(entries)), "the last ones were removed")
-    if number and entries[number - 1].hash != value:
-        raise LedgerError(f"entry {number}", f"the hash {value[:12]}...", entries[number - 1].hash[:12] + "...")
+    try:
+        found = entry_hash(key, *entry[:-1])
+        same = hmac.compare_digest(found, entry.hash)
+    except (TypeError, UnicodeError):  # not even text
+        same = False
+    if not same:
+        raise LedgerError(
+            f"entry {entry.number}",
+            "what was written",
+            "another content",
+            "the row was changed, or the key is another one",
+        )

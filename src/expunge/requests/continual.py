@@ -70,7 +70,7 @@ def forget_more(
         if edit.stop_reason is not StopReason.GOAL_REACHED:
             outcome.failed = _blame(edit, new)
             return outcome
-        lost = find_lost(edit.classifier, earlier)
+        lost = find_lost(edit.classifier, earlier, runtime.sharing)
         if not lost:
             outcome.repaired = tuple(earlier[name].ids[row] for name, rows in back.items() for row in rows)
             return outcome

@@ -13,7 +13,6 @@ from expunge.data.images import Images, TensorImages
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.project import Ledger
-from expunge.requests.receive import image_shape
 from expunge.surrogates.procedural import draw_leaves
 from expunge.task.evaluation import churn, predict
 
@@ -31,7 +30,8 @@ class Drift:
         accuracy_first: of the first classifier, in percent; None on surrogates.
         accuracy: of this one.
         churn: percent of images that are answered otherwise than by the first.
-        spent: what counts against the budget: points of accuracy lost, or on surrogates the churn.
+        spent: what counts against the budget: points of accuracy lost, or on surrogates the churn, and what had been
+            spent before older versions were purged.
         budget: points from which on the tool says that it is time to retrain.
     """
 
@@ -58,19 +58,15 @@ def measure_drift(ledger: Ledger, first: LoadedClassifier, edited: Classifier, r
     test = _load_test(ledger, first)
     images = test or _draw_surrogates(ledger, first.classifier)
     before, after = (
-        predict(
-            classifier.to(runtime.device),
-            images,
-            batch_size=runtime.batch_size,
-            progress=runtime.progress,
-            name=PROGRESS_NAME,
-        )
+        predict(classifier.to(runtime.device), images, runtime, name=PROGRESS_NAME)
         for classifier in (first.classifier, edited)
     )
     moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(images.labels)
+    carried = ledger.state.carried
     if test is None:
-        return Drift("surrogates", count, None, None, moved, moved, budget)
-    return Drift("test data", count, before.accuracy, after.accuracy, moved, before.accuracy - after.accuracy, budget)
+        return Drift("surrogates", count, None, None, moved, carried + moved, budget)
+    lost = before.accuracy - after.accuracy
+    return Drift("test data", count, before.accuracy, after.accuracy, moved, carried + lost, budget)
 
 
 def _load_test(ledger: Ledger, first: LoadedClassifier) -> Images | None:
@@ -83,7 +79,7 @@ def _load_test(ledger: Ledger, first: LoadedClassifier) -> Images | None:
 
 def _draw_surrogates(ledger: Ledger, classifier: Classifier) -> TensorImages:
     """Return dead leaves, the same each time; their labels mean nothing."""
-    shape = image_shape(ledger)
+    shape = ledger.state.shape
     assert shape is not None  # noqa: S101 - there is a request whenever there is an edit
     leaves = draw_leaves(LEAVES, shape, classifier.bounds, seeded_generator(0, "drift"))
     return TensorImages([str(row) for row in range(LEAVES)], torch.zeros(LEAVES, dtype=torch.int64), leaves)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, batches
 from expunge.requests.fingerprints import BYTES, fingerprint, near_pairs
+from expunge.requests.hashes import read_checked
 from expunge.requests.images import hash_images
 from expunge.requests.project import Ledger
 from expunge.requests.state import State
 
 BATCH = 1024
+CONTENT = 64
+"""Characters of a salted hash."""
 HERE = "this request"
 TRAINING = "training data"
 
@@ -59,21 +63,30 @@ def _within(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
 def _against_requests(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
     active = {name: request for name, request in ledger.state.requests.items() if request.state is not State.WITHDRAWN}
     places: dict[str, list[tuple[str, str]]] = {}
+
+    @cache
+    def ids_of(name: str) -> list[str]:
+        return [instance.id for instance in ledger.instances(active[name])]
+
+    contents = hash_images(ledger, rows)
+    wanted = set(contents)
     for name, request in active.items():
-        for instance in request.instances:
-            places.setdefault(instance.content, []).append((name, instance.id))
+        for start in range(0, len(request.contents), CONTENT):
+            content = request.contents[start : start + CONTENT]
+            if content in wanted:
+                places.setdefault(content, []).append((name, ids_of(name)[start // CONTENT]))
     found = [
         Duplicate(rows.ids[row], name, other, None)
-        for row, content in enumerate(hash_images(ledger, rows))
+        for row, content in enumerate(contents)
         for name, other in places.get(content, ())
     ]
     known = {(match.id, match.place, match.other) for match in found}
-    stored = [item for item in ledger.database.read_fingerprints() if item[0] in active]
+    stored = [item for item in read_checked(ledger) if item[0] in active]
     opened = b"".join(ledger.keys.open(sealed, name) for name, _, sealed in stored)
     prints = np.frombuffer(opened, dtype=np.uint8).reshape(-1, BYTES)
     for row, place, bits in _pairs_of_both_sides(rows, prints):
         name, number, _ = stored[place]
-        match = Duplicate(rows.ids[row], name, active[name].instances[number].id, bits)
+        match = Duplicate(rows.ids[row], name, ids_of(name)[number], bits)
         if (match.id, match.place, match.other) not in known:
             found.append(match)
     return found

@@ -34,11 +34,12 @@ def load_rows(ledger: Ledger, request: Request) -> ForgetSet:
     if not path.is_file():
         raise LedgerError(str(path), "the images of a request", "no file", "restore it, or give them with --again")
     x = load(ledger.keys.open(path.read_bytes(), request.name))["x"]
-    new = [instance.new_label for instance in request.instances]
+    instances = ledger.instances(request)
+    new = [instance.new_label for instance in instances]
     return ForgetSet(
-        tuple(f"{request.name}/{instance.id}" for instance in request.instances),
+        tuple(f"{request.name}/{instance.id}" for instance in instances),
         x,
-        torch.tensor([instance.label for instance in request.instances]),
+        torch.tensor([instance.label for instance in instances]),
         torch.tensor(new) if request.goal == "relabel" else None,
     )
 

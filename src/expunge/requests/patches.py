@@ -7,13 +7,12 @@ leads to a version and back.
 import json
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from expunge.base.errors import LedgerError
@@ -45,41 +44,40 @@ def make_patch(base: Weights, result: Weights) -> bytes:
     return save(stored, metadata=metadata)
 
 
-def apply_patch(weights: Weights, path: Path) -> dict[str, Tensor]:
+def apply_patch(weights: Weights, content: bytes, place: str) -> dict[str, Tensor]:
     """Return the weights at the other end of a patch.
 
     Args:
         weights: those the patch was made from, or those it leads to.
-        path: the patch file.
+        content: of the patch file.
+        place: its name, for the message.
 
     Raises:
-        LedgerError: the file is missing or damaged, or the weights are neither of its ends.
+        LedgerError: it is damaged, or the weights are neither of its ends.
     """
-    metadata, stored = _read(path)
+    metadata, stored = _read(content, place)
     here = sha256_tensors(weights)
     ends = {metadata["base_sha256"]: metadata["result_sha256"], metadata["result_sha256"]: metadata["base_sha256"]}
     if here not in ends:
-        raise LedgerError(str(path), f"a patch for the weights {here[:12]}...", "one for others", "was it swapped?")
+        raise LedgerError(place, f"a patch for the weights {here[:12]}...", "one for others", "was it swapped?")
     try:
         patched = {name: _flip(weights[name], stored[name]) if name in stored else weights[name] for name in weights}
     except (zlib.error, ValueError) as error:
-        raise LedgerError(str(path), "a whole patch", f"{error}", "restore it from a backup") from error
+        raise LedgerError(place, "a whole patch", f"{error}", "restore it from a backup") from error
     if sha256_tensors(patched) != ends[here]:
-        raise LedgerError(str(path), f"a patch that leads to {ends[here][:12]}...", "other weights", "it was changed")
+        raise LedgerError(place, f"a patch that leads to {ends[here][:12]}...", "other weights", "it was changed")
     return patched
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
-        raise LedgerError(str(path), "the patch of a version", "no file", "restore it from a backup")
+def _read(content: bytes, place: str) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as opened:
-            metadata: dict[str, str] = opened.metadata() or {}
-            stored = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise LedgerError(str(path), "a whole patch", f"{error}", "restore it from a backup") from error
+        length = int.from_bytes(content[:8], "little")
+        metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        stored = load(content)
+    except (SafetensorError, ValueError, AttributeError) as error:
+        raise LedgerError(place, "a whole patch", f"{error}", "restore it from a backup") from error
     if metadata.get("format") != FORMAT:
-        raise LedgerError(str(path), f"a patch of format {FORMAT}", metadata.get("format", "another file"))
+        raise LedgerError(place, f"a patch of format {FORMAT}", metadata.get("format", "another file"))
     return metadata, stored
 
 

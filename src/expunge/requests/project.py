@@ -1,78 +1,134 @@
 """The project folder: where everything is, how it is opened, and the lock that keeps two writers apart.
 
-project.toml         database and key file, if they are elsewhere
-key                  the secret; owner only
+project.toml         database and key file
 ledger.sqlite        the database
-head.json            number and hash of the last entry, outside of the database
-first.safetensors    the first classifier
+head.json            the newest entry, outside of the database
+state.snapshot       the state of a long ledger, which opens faster
 current.safetensors  the newest weights
-versions/            a patch for each version
-images/              encrypted images of requests that wait, or are kept until a date
+versions/            sealed: the first weights, and a patch for each version
+images/              sealed: images of requests that wait, or are kept until a date
+quarantine/          files that no entry names
+reserve              room for the entry that says what was deleted, when the disk is full
+
+Beside the key, which is outside of the folder by default, lies the newest entry once more.
 """
 
-import json
 import tomllib
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from expunge.base.disk import write_json
-from expunge.base.errors import LedgerError, package_needed
-from expunge.requests.chain import Body, Entry, check_chain, check_head, make_entries
-from expunge.requests.database import Database, Fingerprint
+from expunge.base.disk import write_bytes
+from expunge.base.errors import ExpungeWarning, LedgerError, OutputError, package_needed
+from expunge.requests.chain import Body, Entry, check_entry, checked, make_entries
+from expunge.requests.database import PASSWORD_VARIABLE, Database, Fingerprint, has_password
+from expunge.requests.head import Head, Notes
 from expunge.requests.keys import Keys, read_key
-from expunge.requests.state import LedgerState, replay
+from expunge.requests.snapshot import is_due, read_snapshot, write_snapshot
+from expunge.requests.state import Instance, LedgerState, Request, replay, told
 
 with package_needed("filelock", "requests", LedgerError):
     from filelock import FileLock, Timeout
 
 SETTINGS_FILE = "project.toml"
-HEAD_FILE = "head.json"
 FIRST_FILE = "first.safetensors"
+"""In projects of old; the first weights are sealed now."""
 CURRENT_FILE = "current.safetensors"
 VERSIONS_FOLDER = "versions"
 IMAGES_FOLDER = "images"
 CACHE_FOLDER = "cache"
+QUARANTINE_FOLDER = "quarantine"
 LOCK_FILE = ".lock"
+RESERVE_FILE = "reserve"
+RESERVE_BYTES = 1 << 18
 DEFAULT_DATABASE = "sqlite:///ledger.sqlite"
-DEFAULT_KEY = "key"
+OLD_KEY = "key"
 SQLITE_FILE = "sqlite:///"
 
 
 @dataclass(slots=True)
 class Ledger:
-    """An open project: its database, key, entries and what they add up to."""
+    """An open project: its database, key, newest entry, and what all entries add up to.
+
+    Args:
+        folder: the project's.
+        database: of the entries.
+        keys: of the project.
+        notes: where the newest entry is noted.
+        head: as it is noted.
+        last: the newest entry.
+        state: what the entries add up to.
+        covered: number of the entry that the snapshot reaches to; 0 if there is none.
+    """
 
     folder: Path
     database: Database
     keys: Keys
-    entries: list[Entry]
+    notes: Notes
+    head: Head
+    last: Entry
     state: LedgerState
+    covered: int = 0
 
     @classmethod
     def open(cls, folder: str | Path) -> "Ledger":
-        """Return the project in `folder`, as it is now.
+        """Return the project in `folder`, as it is now. What is read is checked before it is used.
+
+        Entries that a snapshot covers are not read; `verify` reads them.
 
         Raises:
-            LedgerError: no project there, no key, no database, or one of a newer schema.
+            LedgerError: no project there, no key, no database, one of a newer schema, or something was changed.
         """
         folder = Path(folder)
-        settings = _read_settings(folder / SETTINGS_FILE)
-        keys = read_key(folder / settings.get("key", DEFAULT_KEY))
-        database = Database.connect(locate_database(folder, settings.get("database", DEFAULT_DATABASE)))
-        entries = database.read()
-        return cls(folder, database, keys, entries, replay(entries))
+        with explained(folder):
+            settings = read_settings(folder)
+            key = folder / settings["key"]
+            keys = read_key(key)
+            database = Database.connect(locate_database(folder, settings["database"]))
+            database.schema()
+            notes = Notes.of(folder, key, keys, _read_first(database, keys).hash)
+            return cls._catch_up(folder, database, notes)
+
+    @classmethod
+    def _catch_up(cls, folder: Path, database: Database, notes: Notes) -> "Ledger":
+        """Return the ledger; the head is read before the entries, so that it is never ahead of them."""
+        head, coded = notes.read()
+        snapshot = read_snapshot(folder, notes.keys)
+        state, last = (LedgerState(), None) if snapshot is None else (snapshot.state, snapshot.last)
+        covered = 0 if last is None else last.number
+        if last is not None:
+            _check_reached(database, notes.keys, last.number, last.hash)
+        for entry in checked(notes.keys.chain, database.stream(covered), last):
+            replay([entry], state)
+            last = entry
+        assert last is not None  # noqa: S101 - there is a first entry
+        if last.number < head.number:
+            raise _cut_off(head.number, last.number)
+        _check_reached(database, notes.keys, head.number, head.hash)
+        if state.schema > 1 and not coded:
+            raise LedgerError(str(notes.inside), "a note with the key's code", "one without", "the file was changed")
+        return cls(folder, database, notes.keys, notes, head, last, state, covered)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Return all entries, checked, from the database."""
+        return list(checked(self.keys.chain, self.database.stream()))
 
     def check(self) -> None:
-        """Check the chain of entries and that its end is where it was noted.
+        """Check every entry, and that they lead to the newest.
 
         Raises:
             LedgerError: an entry was changed, moved or removed.
         """
-        check_chain(self.keys.chain, self.entries)
-        check_head(self.entries, self.read_head())
+        number = 0
+        for entry in checked(self.keys.chain, self.database.stream()):
+            number = entry.number
+            if number == self.last.number and entry.hash != self.last.hash:
+                raise LedgerError(f"entry {number}", f"the hash {self.last.hash[:12]}...", entry.hash[:12] + "...")
+        if number < self.last.number:
+            raise _cut_off(self.last.number, number)
 
     def append(
         self,
@@ -82,28 +138,106 @@ class Ledger:
     ) -> None:
         """Add entries, and add or drop fingerprints, in one transaction; then note the chain's end outside of it.
 
+        Where the disk is too full for the note, the entries are there nonetheless, and `settle` notes them.
+
         Raises:
             LedgerError, OutputError: the database can't be written to; nothing is changed.
         """
-        made = make_entries(self.keys.chain, self.entries[-1] if self.entries else None, events)
+        made = make_entries(self.keys.chain, self.last, events)
         self.database.append(made, fingerprints, drop)
-        self.entries += made
+        self.last = made[-1]
         replay(made, self.state)
-        self.note_head()
+        with suppress(OutputError):
+            self.note(finished=self.head.finished)
 
-    def read_head(self) -> dict[str, Any]:
-        """Return number and hash of the last entry, as noted outside of the database; 0 if there is no note."""
-        path = self.folder / HEAD_FILE
-        try:
-            head: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            return {"number": int(head["number"]), "hash": str(head["hash"])}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LedgerError(str(path), "the number and hash of the last entry", f"{error}") from error
+    def note(self, *, finished: int) -> None:
+        """Note the newest entry outside of the database, unless it is noted."""
+        head = Head(self.last.number, finished, self.last.hash)
+        if head != self.head or not self.notes.is_complete:
+            self.notes.write(head)
+            self.head = head
 
-    def note_head(self) -> None:
-        """Write number and hash of the last entry to their file."""
-        last = self.entries[-1]
-        write_json(self.folder / HEAD_FILE, {"number": last.number, "hash": last.hash})
+    def settle(self) -> None:
+        """Note that all files are in place, and write a snapshot when it is time for one.
+
+        Raises:
+            OutputError: the disk is full; the entries are there.
+        """
+        self.note(finished=self.last.number)
+        self.database.truncate_log()
+        with suppress(OutputError):
+            if is_due(self.covered, self.last.number):
+                write_snapshot(self.folder, self.keys, self.state, self.last)
+                self.covered = self.last.number
+            self.keep_reserve()
+
+    def keep_reserve(self) -> None:
+        """Hold some room on the disk, so that something can be deleted when it is full."""
+        path = self.folder / RESERVE_FILE
+        if not path.exists():
+            write_bytes(path, bytes(RESERVE_BYTES))
+
+    def instances(self, request: Request) -> list[Instance]:
+        """Return the instances of a request, from its first entry."""
+        (entry,) = self._find(request.history[:1])
+        return [Instance(*values) for values in entry.body["instances"]]
+
+    def history(self, request: Request) -> list[tuple[str, str, Body]]:
+        """Return time, kind and particulars of every entry that speaks of a request."""
+        return [(entry.time, entry.kind, told(entry, request.name)) for entry in self._find(request.history)]
+
+    def _find(self, numbers: Sequence[int]) -> list[Entry]:
+        """Return the entries of these numbers, checked.
+
+        Raises:
+            LedgerError: one was changed or removed.
+        """
+        found = {entry.number: entry for entry in self.database.find(numbers)}
+        for number in numbers:
+            if number not in found:
+                raise LedgerError(f"entry {number}", "the entry that was written", "none", "it was removed")
+            check_entry(self.keys.chain, found[number])
+        return [found[number] for number in numbers]
+
+
+def _read_first(database: Database, keys: Keys) -> Entry:
+    """Return the first entry, which every project has.
+
+    Raises:
+        LedgerError: it is not there, or was changed.
+    """
+    for entry in checked(keys.chain, database.find([1])):
+        return entry
+    raise LedgerError("entry 1", "the entry that a project begins with", "none", "it was removed")
+
+
+def _check_reached(database: Database, keys: Keys, number: int, value: str) -> None:
+    """Check that the database holds the entry of this number and hash.
+
+    Raises:
+        LedgerError: it is not there, or another one.
+    """
+    found = database.find([number])
+    if not found:
+        raise _cut_off(number, max((entry.number for entry in database.stream()), default=0))
+    check_entry(keys.chain, found[0])
+    if found[0].hash != value:
+        raise LedgerError(f"entry {number}", f"the hash {value[:12]}...", found[0].hash[:12] + "...")
+
+
+def _cut_off(number: int, found: int) -> LedgerError:
+    hint = "the last ones were removed, or an older copy of the project was put in its place"
+    return LedgerError("ledger", f"at least {number} entries", str(found), hint)
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what the system says about files of the project into our errors."""
+    try:
+        yield
+    except OSError as error:
+        name, reason = str(error.filename or folder), str(error.strerror or error)
+        raise OutputError(name, "a disk that can be read and written", reason, "then try again") from error
 
 
 @contextmanager
@@ -128,6 +262,27 @@ def locked(folder: str | Path, *, wait_seconds: float) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def looking(folder: str | Path) -> Iterator[bool]:
+    """Keep writers out while a project is looked at; gives True where one is at work already.
+
+    Where the folder can't be written to, nobody writes.
+    """
+    lock = FileLock(Path(folder) / LOCK_FILE)
+    busy = False
+    if (Path(folder) / SETTINGS_FILE).is_file():
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            busy = True
+        except OSError:
+            pass
+    try:
+        yield busy
+    finally:
+        lock.release()
+
+
 def locate_database(folder: Path, url: str) -> str:
     """Return the URL with a relative SQLite file taken from the project folder.
 
@@ -139,12 +294,29 @@ def locate_database(folder: Path, url: str) -> str:
     return url
 
 
-def _read_settings(path: Path) -> dict[str, str]:
+def read_settings(folder: Path) -> dict[str, str]:
+    """Return where database and key are.
+
+    Raises:
+        LedgerError: there is no project, or its settings can't be read.
+
+    Warns:
+        ExpungeWarning: a password stands in the file, as older versions allowed.
+    """
+    path = folder / SETTINGS_FILE
     try:
-        return {name: str(value) for name, value in tomllib.loads(path.read_text("utf-8")).items()}
+        found = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise LedgerError(
-            str(path.parent), "a project of deletion requests", f"no {path.name}", "see `expunge requests init`"
+            str(folder), "a project of deletion requests", f"no {path.name}", "see `expunge requests init`"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LedgerError(str(path), "a TOML file that can be read", f"{error}") from error
+    settings = {"key": OLD_KEY, "database": DEFAULT_DATABASE, **found}
+    for name in ("key", "database"):
+        if not isinstance(settings[name], str) or "\0" in settings[name]:
+            raise LedgerError(str(path), f"{name} as text", repr(settings[name])[:40], "the file was changed")
+    if has_password(settings["database"]):
+        hint = f"{path} holds the database's password: take it out, and set {PASSWORD_VARIABLE}"
+        warnings.warn(hint, ExpungeWarning, stacklevel=2)
+    return settings

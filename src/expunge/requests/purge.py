@@ -1,16 +1,18 @@
 """Deletes what is no longer needed; the ledger keeps the name, hash and size of every file that was."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from expunge.base.disk import sha256_file
-from expunge.base.errors import LedgerError
-from expunge.requests.project import CACHE_FOLDER, Ledger
+from expunge.base.errors import LedgerError, OutputError
+from expunge.requests.project import CACHE_FOLDER, QUARANTINE_FOLDER, RESERVE_FILE, Ledger
 from expunge.requests.state import Request, State, StoredFile
 
 DONE = (State.VERIFIED, State.WITHDRAWN)
+AT_ONCE = 500
+"""Files in one entry: more would not find room on a full disk."""
 
 
 def purge_due(ledger: Ledger) -> list[StoredFile]:
@@ -18,7 +20,7 @@ def purge_due(ledger: Ledger) -> list[StoredFile]:
 
     The cache stays only where the images of every request do.
     """
-    today = datetime.now(UTC).date()
+    today = max(datetime.now(UTC).date(), date.fromisoformat(ledger.last.time[:10]))  # the clock may be set back
     done = ledger.state.in_state(*DONE)
     if all(request.images is not None and _is_kept(request, today) for request in done):
         return []
@@ -40,19 +42,43 @@ def purge_images(ledger: Ledger, requests: Sequence[Request]) -> list[StoredFile
 
 def purge_fingerprints(ledger: Ledger, requests: Sequence[Request]) -> int:
     """Delete the perceptual hashes of these requests, so that near duplicates of them are no longer found."""
-    names = {request.name for request in requests}
-    present = sorted({name for name, _, _ in ledger.database.read_fingerprints() if name in names})
+    present = sorted(request.name for request in requests if request.fingerprints is not None)
     if present:
         ledger.append([("purged", {"files": [], "fingerprints": present})], drop=present)
     return len(present)
 
 
+def purge_quarantine(ledger: Ledger) -> list[str]:
+    """Delete the files that no entry names, and return their paths."""
+    found = list(files_below(ledger.folder, QUARANTINE_FOLDER))
+    unlink(ledger.folder, found)
+    return found
+
+
 def remove_files(ledger: Ledger, files: Sequence[StoredFile]) -> list[StoredFile]:
-    """Note files in the ledger as deleted, then delete them: if the process dies between, recovery deletes them."""
-    if files:
-        ledger.append([("purged", {"files": [asdict(file) for file in files], "fingerprints": []})])
-        unlink(ledger.folder, [file.path for file in files])
+    """Note files in the ledger as deleted, then delete them: if the process dies between, recovery deletes them.
+
+    On a full disk, room for the entry is made first.
+    """
+    for start in range(0, len(files), AT_ONCE):
+        part = files[start : start + AT_ONCE]
+        event = ("purged", {"files": [asdict(file) for file in part], "fingerprints": []})
+        try:
+            ledger.append([event])
+        except OutputError:
+            unlink(ledger.folder, [RESERVE_FILE])
+            ledger.append([event])
+        unlink(ledger.folder, [file.path for file in part])
     return list(files)
+
+
+def files_below(folder: Path, *names: str) -> Iterator[str]:
+    """Yield the paths of the files below folders of the project, and of files of these names, in order."""
+    for name in names:
+        place = folder / name
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_symlink() or path.is_file():
+                yield path.relative_to(folder).as_posix()
 
 
 def unlink(folder: Path, paths: Iterable[str]) -> None:
@@ -76,8 +102,10 @@ def _is_kept(request: Request, today: date) -> bool:
 
 
 def _cached(ledger: Ledger) -> list[StoredFile]:
-    folder = ledger.folder / CACHE_FOLDER
-    paths = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    return [
-        StoredFile(path.relative_to(ledger.folder).as_posix(), sha256_file(path), path.stat().st_size) for path in paths
-    ]
+    found = files_below(ledger.folder, CACHE_FOLDER)
+    return [stored_file(ledger.folder, path) for path in found]
+
+
+def stored_file(folder: Path, path: str) -> StoredFile:
+    """Return a file of the project with its hash and size."""
+    return StoredFile(path, sha256_file(folder / path), (folder / path).stat().st_size)

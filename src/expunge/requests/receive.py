@@ -1,8 +1,10 @@
 """A new request: checked against the classifier, its images sealed, its hashes noted."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
+from itertools import count
 from typing import Any
 
 from expunge.base.errors import LedgerError, SettingsError
@@ -10,6 +12,7 @@ from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
 from expunge.methods.unlearn import make_method
 from expunge.requests.fingerprints import fingerprint
+from expunge.requests.hashes import digest_of
 from expunge.requests.images import hash_images, store_images
 from expunge.requests.project import Ledger
 from expunge.requests.state import Request
@@ -45,6 +48,9 @@ class RequestOptions:
     def __post_init__(self) -> None:
         if self.goal is not None and self.goal not in GOALS:
             raise SettingsError("goal", f"one of {', '.join(GOALS)}", self.goal)
+        if self.keep_until is not None and self.keep_until < datetime.now(UTC).date():
+            hint = "leave it out to delete the images once they are verified"
+            raise SettingsError("keep_until", "today or a later day", self.keep_until.isoformat(), hint)
 
 
 def receive(ledger: Ledger, rows: ForgetSet, options: RequestOptions) -> Request:
@@ -68,6 +74,7 @@ def receive(ledger: Ledger, rows: ForgetSet, options: RequestOptions) -> Request
     new_labels = task.labels.tolist() if relabels else [None] * len(rows)
     instances = list(zip(rows.ids, hash_images(ledger, rows), rows.y.tolist(), new_labels, strict=True))
     name = ledger.state.next_request()
+    prints = [(name, row, ledger.keys.seal(value.tobytes(), name)) for row, value in enumerate(fingerprint(rows.x))]
     received = {
         "request": name,
         "reference": options.reference,
@@ -77,9 +84,9 @@ def receive(ledger: Ledger, rows: ForgetSet, options: RequestOptions) -> Request
         "shape": list(rows.x.shape[1:]),
         "keep_until": None if options.keep_until is None else options.keep_until.isoformat(),
         "images": asdict(store_images(ledger, name, rows)),
+        "fingerprints": digest_of(prints),
     }
     validated = {"request": name, "rows": len(rows), "right": int(task.right.sum())}
-    prints = [(name, row, ledger.keys.seal(value.tobytes(), name)) for row, value in enumerate(fingerprint(rows.x))]
     ledger.append([("received", received), ("validated", validated)], prints)
     return ledger.state.find(name)
 
@@ -94,28 +101,37 @@ def supply(ledger: Ledger, name: str, rows: ForgetSet) -> Request:
     if request.images is not None:
         raise LedgerError(name, "a request without images", "one that still has them")
     row_of = {content: row for row, content in enumerate(hash_images(ledger, rows))}
-    missing = [instance.id for instance in request.instances if instance.content not in row_of]
+    instances = ledger.instances(request)
+    missing = [instance.id for instance in instances if instance.content not in row_of]
     if missing:
         raise LedgerError(
             name, "the images that it came with", f"others; not found: {', '.join(missing[:5])}", "compare the pixels"
         )
-    ordered = rows.rows([row_of[instance.content] for instance in request.instances])
+    ordered = rows.rows([row_of[instance.content] for instance in instances])
     stored = store_images(ledger, name, ordered)
     ledger.append([("supplied", {"request": name, "images": asdict(stored)})])
     return request
 
 
-def image_shape(ledger: Ledger) -> tuple[int, int, int] | None:
-    """Return the shape (c, h, w) of the images of the first request; None if there is no request yet."""
-    for request in ledger.state.requests.values():
-        _, _, body = request.history[0]
-        channels, height, width = body["shape"]
-        return channels, height, width
-    return None
+def number_names(rows: ForgetSet) -> ForgetSet:
+    """Return the rows with numbers, 1, 2, ..., in place of ids that look like names of files.
+
+    >>> rows = ForgetSet(("anna.png", "17"), torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
+    >>> number_names(rows).ids
+    ('1', '17')
+    """
+    taken = {name for name in rows.ids if not _is_file_name(name)}
+    free = (str(number) for number in count(1) if str(number) not in taken)
+    ids = tuple(next(free) if _is_file_name(name) else name for name in rows.ids)
+    return ForgetSet(ids, rows.x, rows.y, rows.y_new)
+
+
+def _is_file_name(name: str) -> bool:
+    return re.search(r"[/\\]|\.[a-z][a-z0-9]{1,4}$", name, re.IGNORECASE) is not None
 
 
 def _check_shape(ledger: Ledger, rows: ForgetSet) -> None:
-    shape = image_shape(ledger)
+    shape = ledger.state.shape
     if shape is not None and shape != tuple(rows.x.shape[1:]):
         raise LedgerError("images", f"the shape {shape} of earlier requests", str(tuple(rows.x.shape[1:])))
 

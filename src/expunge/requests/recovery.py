@@ -5,9 +5,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from expunge.base.disk import UNFINISHED
 from expunge.base.errors import LedgerError
-from expunge.requests.project import CACHE_FOLDER, CURRENT_FILE, IMAGES_FOLDER, VERSIONS_FOLDER, Ledger, locked
-from expunge.requests.purge import unlink
+from expunge.requests.migrate import migrate
+from expunge.requests.project import (
+    CACHE_FOLDER,
+    CURRENT_FILE,
+    FIRST_FILE,
+    IMAGES_FOLDER,
+    QUARANTINE_FOLDER,
+    VERSIONS_FOLDER,
+    Ledger,
+    explained,
+    locked,
+    read_settings,
+)
+from expunge.requests.purge import files_below, unlink
 from expunge.requests.weights import rebuild, sha256_weights, write_current
 from expunge.surrogates.inverted import CACHE_VARIABLE
 
@@ -16,43 +29,69 @@ WAIT_SECONDS = 10.0
 
 @contextmanager
 def writing(folder: str | Path, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[Ledger]:
-    """Open the project for writing: locked, its chain checked, and consistent.
+    """Open the project for writing: locked, checked, and consistent.
 
     Raises:
         LedgerError: another process is at work, an entry was changed, or files are missing that can't be rebuilt.
+        OutputError: the disk is full, or fails.
+
+    Warns:
+        ExpungeWarning: the project is of an older version, and is brought up to date.
     """
-    Ledger.open(folder)  # no lock file where there is no project
-    with locked(folder, wait_seconds=wait_seconds):
+    folder = Path(folder)
+    read_settings(folder)  # no lock file where there is no project
+    with locked(folder, wait_seconds=wait_seconds), explained(folder):
         ledger = Ledger.open(folder)
-        ledger.check()
         recover(ledger)
-        with _cache_inside(ledger.folder):
+        migrate(ledger)
+        with _cache_inside(folder):
             yield ledger
-        ledger.database.truncate_log()
+        ledger.settle()
 
 
 def recover(ledger: Ledger) -> None:
-    """Roll back what no entry names, finish what an entry names.
+    """Put aside what no entry names, finish what an entry names.
 
-    An entry is the moment at which something is done. So files that no entry names are removed (half-written ones,
-    patches and images of a command that did not get so far), files that an entry calls deleted are deleted, and the
-    deployed weights are rebuilt if they are not yet those of the newest version.
+    An entry is the moment at which something is done. So files that no entry names are moved to a folder of their own
+    (patches and images of a command that did not get so far, or that somebody put there), files that an entry calls
+    deleted are deleted, and the deployed weights are rebuilt if they are not yet those of the newest version. What
+    was being written when a process was killed never had a name, and is deleted.
     """
     state = ledger.state
-    named = {version.patch.path for version in state.versions.values()} | set(state.owners)
-    for name in (VERSIONS_FOLDER, IMAGES_FOLDER):
-        found = [path.relative_to(ledger.folder).as_posix() for path in (ledger.folder / name).glob("*")]
-        unlink(ledger.folder, [path for path in found if path not in named])
-    unlink(ledger.folder, [path.name for path in ledger.folder.glob(".*.safetensors.*")])
-    unlink(ledger.folder, [path.name for path in ledger.folder.glob(".head.json.*")])
-    unlink(ledger.folder, [path for path in state.purged if _is_deletable(path)])
-    ledger.note_head()
+    _sweep(ledger)
+    named = {version.patch.path for version in state.versions.values()}
+    named |= {request.images.path for request in state.requests.values() if request.images is not None}
+    named |= {state.first.path} if state.first is not None else set()
+    for path in files_below(ledger.folder, VERSIONS_FOLDER, IMAGES_FOLDER, CACHE_FOLDER, FIRST_FILE):
+        if path in state.purged:
+            unlink(ledger.folder, [path])
+        elif path not in named and path.startswith((f"{VERSIONS_FOLDER}/", f"{IMAGES_FOLDER}/")):
+            _put_aside(ledger.folder, path)
     if not _is_current(ledger):
         write_current(ledger, rebuild(ledger, state.newest))
 
 
-def _is_deletable(path: str) -> bool:
-    return path.startswith((f"{IMAGES_FOLDER}/", f"{CACHE_FOLDER}/", f"{VERSIONS_FOLDER}/"))
+def _sweep(ledger: Ledger) -> None:
+    """Delete the half-written files of killed commands, in the folder and beside the key."""
+    folders = [ledger.folder / name for name in ("", VERSIONS_FOLDER, IMAGES_FOLDER)]
+    found = [
+        path for folder in folders if folder.is_dir() for path in folder.iterdir() if UNFINISHED.fullmatch(path.name)
+    ]
+    note = ledger.notes.outside
+    found += [path for path in note.parent.glob(f".{note.name}.*") if UNFINISHED.fullmatch(path.name)]
+    unlink(Path(), [str(path) for path in found])
+
+
+def _put_aside(folder: Path, path: str) -> None:
+    """Move a file to the quarantine, beside what is there under its name."""
+    place = folder / QUARANTINE_FOLDER
+    place.mkdir(exist_ok=True)
+    name, number = Path(path).name, 1
+    target = place / name
+    while target.exists():
+        number += 1
+        target = place / f"{name}-{number}"
+    (folder / path).replace(target)
 
 
 def _is_current(ledger: Ledger) -> bool:
@@ -65,7 +104,7 @@ def _is_current(ledger: Ledger) -> bool:
     if not path.is_file():
         return False
     found, state = sha256_weights(path), ledger.state
-    if found not in {state.sha256_of(number) for number in (0, *state.versions)}:
+    if found not in state.all_sha256():
         raise LedgerError(
             str(path), "the weights of a version", "others", "the file was changed; remove it, and it is made anew"
         )

@@ -26,6 +26,8 @@ def undo(ledger: Ledger) -> Version:
     state = ledger.state
     if not state.newest:
         raise LedgerError("undo", "a version to undo", "the first classifier", "nothing was applied")
+    if state.newest == state.base:
+        raise LedgerError("undo", "a version to undo", f"none; `purge --versions` deleted what led to {state.base}")
     version = state.versions[state.newest]
     weights = follow(ledger, read_current(ledger), version)
     ledger.append([("undone", {"version": version.number})])
@@ -68,7 +70,10 @@ def _remake(project: OpenProject, request: Request) -> tuple[list[NewVersion], E
     state = project.ledger.state
     assert request.version is not None  # noqa: S101 - it is forgotten
     lineage = state.lineage()
-    position = next(place for place, version in enumerate(lineage) if version.number == request.version)
+    position = next((place for place, version in enumerate(lineage) if version.number == request.version), None)
+    if position is None:
+        found = f"those after version {state.base}; `purge --versions` deleted the others"
+        raise LedgerError(request.name, "the versions since it was applied", found)
     replaced, kept = lineage[position:], lineage[:position]
     batches = [[state.requests[name] for name in version.requests if name != request.name] for version in replaced]
     _check_images(request, [one for batch in batches for one in batch])

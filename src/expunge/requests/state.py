@@ -1,7 +1,7 @@
 """What the entries add up to: requests and their states, versions and the newest of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -46,11 +46,29 @@ class StoredFile:
 
 @dataclass(slots=True)
 class Request:
-    """One deletion request as it stands now."""
+    """One deletion request as it stands now.
+
+    Args:
+        name: R0001, R0002, ...
+        reference: as it was given.
+        rows: how many instances it has; `Ledger.instances` reads them.
+        contents: their salted hashes, 64 characters each, one after the other.
+        goal: `misclassify` or `relabel`.
+        how: method, settings, strength and seed.
+        keep_until: the day until whose end the images are kept; None for until they are verified.
+        received: when.
+        state: where it is.
+        version: that forgot it.
+        images: its sealed images, as long as they are there.
+        fingerprints: SHA-256 of its sealed perceptual hashes in order; None where there are none.
+        figures: of its verification.
+        history: numbers of the entries that speak of it.
+    """
 
     name: str
     reference: str
-    instances: tuple[Instance, ...]
+    rows: int
+    contents: str
     goal: str
     how: Mapping[str, Any]
     keep_until: str | None
@@ -58,8 +76,9 @@ class Request:
     state: State = State.RECEIVED
     version: int | None = None
     images: StoredFile | None = None
+    fingerprints: str | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
-    history: list[tuple[str, str, Body]] = field(default_factory=list)
+    history: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +97,31 @@ class Version:
 
 @dataclass(slots=True)
 class LedgerState:
-    """The fold of all entries; `owners` are the requests that files of images belong to, by path."""
+    """What all entries add up to.
+
+    Args:
+        created: the first entry's particulars.
+        schema: 1 for a project of old, whose weights and patches are not sealed.
+        first: the sealed weights that the versions lead from; None if they are not sealed.
+        base: number of the version that `first` is: 0, or the newest when older ones were purged.
+        carried: drift until `base`.
+        requests: by name.
+        versions: by number.
+        newest: number of the newest version.
+        purged: paths of the files that were deleted.
+        shape: (c, h, w) of the images of all requests.
+    """
 
     created: Body = field(default_factory=dict)
+    schema: int = 1
+    first: StoredFile | None = None
+    base: int = 0
+    carried: float = 0.0
     requests: dict[str, Request] = field(default_factory=dict)
     versions: dict[int, Version] = field(default_factory=dict)
     newest: int = 0
-    purged: dict[str, StoredFile] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
+    purged: set[str] = field(default_factory=set)
+    shape: tuple[int, int, int] | None = None
 
     @property
     def weights_sha256(self) -> str:
@@ -96,11 +132,15 @@ class LedgerState:
         """Return the hash of a version's weights; version 0 is the first classifier."""
         return self.versions[version].result_sha256 if version else str(self.created["weights_sha256"])
 
+    def all_sha256(self) -> set[str]:
+        """Return the hashes of all versions that ever were, and of the first classifier."""
+        return {self.sha256_of(number) for number in (0, *self.versions)}
+
     def lineage(self) -> list[Version]:
-        """Return the versions from the first classifier to the newest weights, without those that were undone."""
+        """Return the versions from the first weights that are kept to the newest, without those that were undone."""
         found: list[Version] = []
         number = self.newest
-        while number:
+        while number != self.base:
             found.append(self.versions[number])
             number = self.versions[number].parent
         return found[::-1]
@@ -129,41 +169,70 @@ class LedgerState:
         return self.requests[name]
 
 
-def replay(entries: Iterable[Entry], state: LedgerState | None = None) -> LedgerState:
-    """Return the state that the entries lead to, from `state` or from nothing; `state` is changed.
+def replay(entries: Iterable[Entry], state: LedgerState) -> None:
+    """Bring the state up to date with the entries that follow; they must be checked.
 
     Raises:
         LedgerError: an entry is of a kind that this version doesn't know.
     """
-    state = LedgerState() if state is None else state
     for entry in entries:
         if entry.kind not in EVENTS:
             raise LedgerError(f"entry {entry.number}", f"one of {', '.join(EVENTS)}", entry.kind, "use a newer expunge")
         EVENTS[entry.kind](state, entry, entry.body)
-    return state
+
+
+def owner_of(path: str) -> str:
+    """Return the name of the request that a file of images belongs to.
+
+    >>> owner_of("images/R0001-0123456789ab.sealed")
+    'R0001'
+    """
+    return path.rpartition("/")[2].rpartition("-")[0]
+
+
+def told(entry: Entry, request: str) -> Body:
+    """Return what an entry says of one request."""
+    body = entry.body
+    if entry.kind == "purged":
+        return next((file for file in body["files"] if owner_of(file["path"]) == request), {})
+    if entry.kind in ("applied", "undone"):
+        return {"request": request, "version": body["version"]}
+    return body
 
 
 def _created(state: LedgerState, entry: Entry, body: Body) -> None:
     state.created = body
+    state.schema = body["schema_version"]
+    state.first = StoredFile(**body["first"]) if "first" in body else None
 
 
 def _received(state: LedgerState, entry: Entry, body: Body) -> None:
-    instances = tuple(Instance(*values) for values in body["instances"])
-    name = body["request"]
+    name, instances = body["request"], body["instances"]
+    contents = "".join(content for _, content, _, _ in instances)
+    how = _shared(state, body["how"])
     state.requests[name] = Request(
-        name, body["reference"], instances, body["goal"], body["how"], body["keep_until"], entry.time
+        name, body["reference"], len(instances), contents, body["goal"], how, body["keep_until"], entry.time
     )
+    state.requests[name].fingerprints = body.get("fingerprints")
+    channels, height, width = body["shape"]
+    state.shape = channels, height, width
     _keep_images(state, body)
-    _note(state, entry, body, State.RECEIVED)
+    _note(state, entry, name, State.RECEIVED)
+
+
+def _shared(state: LedgerState, how: Body) -> Body:
+    """Return the newest request's settings if they are the same, since most requests have the same."""
+    newest = next(reversed(state.requests.values()), None)
+    return newest.how if newest is not None and newest.how == how else how
 
 
 def _validated(state: LedgerState, entry: Entry, body: Body) -> None:
-    _note(state, entry, body, State.VALIDATED)
+    _note(state, entry, body["request"], State.VALIDATED)
 
 
 def _supplied(state: LedgerState, entry: Entry, body: Body) -> None:
     _keep_images(state, body)
-    _note(state, entry, body, None)
+    _note(state, entry, body["request"], None)
 
 
 def _applied(state: LedgerState, entry: Entry, body: Body) -> None:
@@ -181,16 +250,16 @@ def _applied(state: LedgerState, entry: Entry, body: Body) -> None:
     state.newest = number
     for name in body["requests"]:
         state.requests[name].version = number
-        _note(state, entry, {"request": name, "version": number}, State.APPLIED)
+        _note(state, entry, name, State.APPLIED)
 
 
 def _verified(state: LedgerState, entry: Entry, body: Body) -> None:
     state.requests[body["request"]].figures = body["figures"]
-    _note(state, entry, body, State.VERIFIED)
+    _note(state, entry, body["request"], State.VERIFIED)
 
 
 def _failed(state: LedgerState, entry: Entry, body: Body) -> None:
-    _note(state, entry, body, State.FAILED)
+    _note(state, entry, body["request"], State.FAILED)
 
 
 def _undone(state: LedgerState, entry: Entry, body: Body) -> None:
@@ -200,33 +269,50 @@ def _undone(state: LedgerState, entry: Entry, body: Body) -> None:
     for name in version.requests:
         if state.requests[name].state in FORGOTTEN:
             state.requests[name].version = None
-            _note(state, entry, {"request": name, "version": version.number}, State.VALIDATED)
+            _note(state, entry, name, State.VALIDATED)
 
 
 def _withdrawn(state: LedgerState, entry: Entry, body: Body) -> None:
     state.requests[body["request"]].version = None
-    _note(state, entry, body, State.WITHDRAWN)
+    _note(state, entry, body["request"], State.WITHDRAWN)
 
 
 def _purged(state: LedgerState, entry: Entry, body: Body) -> None:
+    for name in body["fingerprints"]:
+        if name in state.requests:
+            state.requests[name].fingerprints = None
     for values in body["files"]:
-        file = StoredFile(**values)
-        state.purged[file.path] = file
-        if file.path in state.owners:
-            request = state.requests[state.owners[file.path]]
+        path = values["path"]
+        state.purged.add(path)
+        request = state.requests.get(owner_of(path))
+        if request is not None and request.images is not None and request.images.path == path:
             request.images = None
-            request.history.append((entry.time, entry.kind, values))
+            request.history.append(entry.number)
+
+
+def _rebased(state: LedgerState, entry: Entry, body: Body) -> None:
+    """Begin anew from the newest weights: the way back to older ones is gone."""
+    state.base, state.first, state.carried = state.newest, StoredFile(**body["first"]), body["carried"]
+    state.purged |= {values["path"] for values in body["files"]}
+
+
+def _sealed(state: LedgerState, entry: Entry, body: Body) -> None:
+    """Seal the files of a project of old, and put its perceptual hashes under the chain."""
+    state.schema, state.first = body["schema_version"], StoredFile(**body["first"])
+    for number, values in body["patches"].items():
+        state.versions[int(number)] = replace(state.versions[int(number)], patch=StoredFile(**values))
+    for name, digest in body["fingerprints"].items():
+        state.requests[name].fingerprints = digest
+    state.purged |= {values["path"] for values in body["files"]}
 
 
 def _keep_images(state: LedgerState, body: Body) -> None:
-    file = StoredFile(**body["images"])
-    state.requests[body["request"]].images = file
-    state.owners[file.path] = body["request"]
+    state.requests[body["request"]].images = StoredFile(**body["images"])
 
 
-def _note(state: LedgerState, entry: Entry, body: Body, new: State | None) -> None:
-    request = state.requests[body["request"]]
-    request.history.append((entry.time, entry.kind, body))
+def _note(state: LedgerState, entry: Entry, name: str, new: State | None) -> None:
+    request = state.requests[name]
+    request.history.append(entry.number)
     if new is not None:
         request.state = new
 
@@ -242,4 +328,6 @@ EVENTS: dict[str, Callable[[LedgerState, Entry, Body], None]] = {
     "undone": _undone,
     "withdrawn": _withdrawn,
     "purged": _purged,
+    "rebased": _rebased,
+    "sealed": _sealed,
 }

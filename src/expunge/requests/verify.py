@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.base.disk import sha256_file
-from expunge.requests.project import CURRENT_FILE, FIRST_FILE, Ledger
+from expunge.requests.hashes import find_changed
+from expunge.requests.project import (
+    CURRENT_FILE,
+    FIRST_FILE,
+    IMAGES_FOLDER,
+    QUARANTINE_FOLDER,
+    VERSIONS_FOLDER,
+    Ledger,
+)
+from expunge.requests.purge import files_below
+from expunge.requests.sealed import FIRST
+from expunge.requests.snapshot import SNAPSHOT_FILE
 from expunge.requests.state import StoredFile
 
 DTYPES = {
@@ -26,42 +37,83 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was looked at, and what is not as the ledger says, one sentence each."""
+    """What was looked at, and what is not as the ledger says, one sentence each.
+
+    Args:
+        entries: how many there are.
+        head: hash of the newest.
+        files: how many were looked at.
+        problems: what somebody changed, or a disk lost.
+        unfinished: what an interrupted command left, and the next one puts right.
+        aside: files in the quarantine.
+    """
 
     entries: int
     head: str
     files: int
     problems: tuple[str, ...]
+    unfinished: tuple[str, ...] = ()
+    aside: int = 0
 
 
 def verify_project(ledger: Ledger) -> Verified:
-    """Check the chain, its end, and every file that the ledger names.
+    """Check the chain, its end, the perceptual hashes, and every file that the ledger names.
 
     Raises:
         LedgerError: an entry was changed, moved or removed; then nothing that follows from the entries can be said.
     """
     ledger.check()
-    state = ledger.state
+    state, folder = ledger.state, ledger.folder
     kept = [version.patch for version in state.versions.values()]
     kept += [request.images for request in state.requests.values() if request.images is not None]
+    kept += [] if state.first is None else [state.first]
     kept = [file for file in kept if file.path not in state.purged]
-    problems = [problem for file in kept for problem in _check_file(ledger.folder, file)]
-    weights = {FIRST_FILE: state.sha256_of(0), CURRENT_FILE: state.weights_sha256}
-    for name, expected in weights.items():
-        problems += _check_weights(ledger.folder / name, expected)
-    problems += [
-        f"{path}: deleted in the ledger, but there" for path in state.purged if (ledger.folder / path).exists()
+    problems = [problem for file in kept for problem in _check_file(folder, file)]
+    problems += find_changed(ledger, ledger.database.read_fingerprints())
+    if not ledger.database.is_guarded():
+        problems.append("ledger.sqlite: the rule that entries are only added was removed")
+    if (folder / SNAPSHOT_FILE).exists() and not ledger.covered:
+        problems.append(f"{SNAPSHOT_FILE}: not as it was written; remove it, and it is made anew")
+    there = files_below(folder, VERSIONS_FOLDER, IMAGES_FOLDER, FIRST_FILE)
+    undeleted = [f"{path}: deleted in the ledger, but there" for path in there if path in state.purged]
+    found, late = _check_all_weights(ledger)
+    problems += found
+    is_finished = ledger.head.finished == ledger.last.number
+    unfinished = [
+        f"{text}; a command was interrupted, and the next one that writes goes on" for text in undeleted + late
     ]
-    return Verified(len(ledger.entries), ledger.entries[-1].hash, len(kept) + len(weights), tuple(problems))
+    if is_finished:
+        problems, unfinished = problems + undeleted + late, []
+    files = len(kept) + (1 if state.first is not None else 2)
+    aside = len(list(files_below(folder, QUARANTINE_FOLDER)))
+    return Verified(ledger.last.number, ledger.last.hash, files, tuple(problems), tuple(unfinished), aside)
+
+
+def _check_all_weights(ledger: Ledger) -> tuple[list[str], list[str]]:
+    """Return what is wrong with the weights, and what a command that was interrupted may have left so."""
+    state, folder = ledger.state, ledger.folder
+    problems: list[str] = []
+    if state.first is None:
+        problems += _check_weights(folder / FIRST_FILE, {state.sha256_of(0)})
+    else:
+        problems += _check_sealed(ledger, state.first)
+    late = list(_check_weights(folder / CURRENT_FILE, {state.weights_sha256}))
+    if late and not (folder / CURRENT_FILE).exists():
+        return problems, late
+    changed = list(_check_weights(folder / CURRENT_FILE, state.all_sha256()))
+    return problems + changed, [] if changed else late
 
 
 def sha256_weights_file(path: Path) -> str:
     """Return the hash that `expunge.base.tensors.sha256_tensors` gives for the tensors of a safetensors file.
 
     Raises:
-        ValueError, KeyError: it is no whole safetensors file.
+        OSError, ValueError, KeyError, TypeError, AttributeError: it is no whole safetensors file.
     """
-    content = path.read_bytes()
+    return _sha256_weights(path.read_bytes())
+
+
+def _sha256_weights(content: bytes) -> str:
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header.pop("__metadata__", None)
@@ -76,19 +128,32 @@ def sha256_weights_file(path: Path) -> str:
 
 def _check_file(folder: Path, file: StoredFile) -> Iterator[str]:
     path = folder / file.path
-    if not path.is_file():
+    try:
+        found = sha256_file(path) if path.is_file() else None
+    except OSError as error:
+        yield f"{file.path}: can't be read ({error.strerror})"
+        return
+    if found is None:
         yield f"{file.path}: missing"
-    elif sha256_file(path) != file.sha256:
+    elif found != file.sha256:
         yield f"{file.path}: not the file that the ledger names; it was swapped or changed"
 
 
-def _check_weights(path: Path, expected: str) -> Iterator[str]:
-    if not path.is_file():
+def _check_sealed(ledger: Ledger, first: StoredFile) -> Iterator[str]:
+    """Check the sealed first weights beyond their file, which is checked like any other."""
+    if next(_check_file(ledger.folder, first), None) is None:
+        content = ledger.keys.open_file((ledger.folder / first.path).read_bytes(), FIRST)
+        if _sha256_weights(content) != ledger.state.sha256_of(ledger.state.base):
+            yield f"{first.path}: not the weights that the ledger names"
+
+
+def _check_weights(path: Path, expected: set[str]) -> Iterator[str]:
+    if not path.exists():
         yield f"{path.name}: missing"
         return
     try:
         found = sha256_weights_file(path)
-    except (ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         found = "no whole safetensors file"
-    if found != expected:
-        yield f"{path.name}: not the weights that the ledger names ({expected[:12]}...)"
+    if found not in expected:
+        yield f"{path.name}: not the weights that the ledger names ({min(expected)[:12]}...)"

@@ -1,6 +1,5 @@
 """The next version of the classifier: its edit, its patch on the disk, and the entry that is to name it."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -8,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from expunge.base.disk import write_bytes
 from expunge.base.errors import LedgerError
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
@@ -21,8 +19,9 @@ from expunge.requests.continual import ContinualEdit, forget_more
 from expunge.requests.drift import measure_drift
 from expunge.requests.images import load_rows
 from expunge.requests.patches import make_patch
-from expunge.requests.project import VERSIONS_FOLDER, Ledger
-from expunge.requests.state import Request, State, StoredFile
+from expunge.requests.project import Ledger
+from expunge.requests.sealed import write_patch
+from expunge.requests.state import Request, State
 from expunge.requests.weights import load_first, read_current, with_weights
 from expunge.task.evaluation import measure_robust_goal
 
@@ -90,6 +89,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
     new = {request.name: load_rows(ledger, request) for request in requests}
     if start is Start.FIRST:
+        require_first(ledger)
         _require_images(earlier)
         first = project.first.classifier.to(project.runtime.device)
         outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime)
@@ -104,7 +104,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "parent": parent,
         "base_sha256": sha256_tensors(base),
         "result_sha256": sha256_tensors(weights),
-        "patch": asdict(_write_patch(ledger, number, base, weights)),
+        "patch": asdict(write_patch(ledger, number, make_patch(base, weights))),
         "requests": [request.name for request in requests],
         "figures": {
             "start": start.value,
@@ -133,11 +133,12 @@ def verify_applied(project: OpenProject) -> list[Request]:
     events: list[tuple[str, dict[str, Any]]] = []
     for request in waiting:
         rows = load_rows(ledger, request)
-        held = holds(classifier, rows)
+        held = holds(classifier, rows, project.runtime.sharing)
         if bool(held.all()):
             goal, labels = goal_of(rows)
             generator = seeded_generator(request.how["seed"], "robust goal")
-            robust = measure_robust_goal(classifier, rows.x, labels, goal, generator=generator)
+            sharing = project.runtime.sharing
+            robust = measure_robust_goal(classifier, rows.x, labels, goal, generator=generator, at_once=sharing)
             figures = {"goal_achieved": 1.0, "goal_achieved_robust": round(robust.share, 6)}
             events.append(("verified", {"request": request.name, "version": request.version, "figures": figures}))
         else:
@@ -159,6 +160,17 @@ def same_how(requests: Sequence[Request]) -> list[list[Request]]:
     return groups
 
 
+def require_first(ledger: Ledger) -> None:
+    """Check that the first classifier and every patch are there.
+
+    Raises:
+        LedgerError: they were purged.
+    """
+    if ledger.state.base:
+        found = f"those from version {ledger.state.base} on; the others were deleted by `purge --versions`"
+        raise LedgerError("versions", "the first classifier and all patches", found)
+
+
 def _require_images(earlier: Sequence[Request]) -> None:
     missing = [request.name for request in earlier if request.images is None]
     if missing:
@@ -174,11 +186,3 @@ def _blame_new(failed: Mapping[str, str], new: Iterable[str]) -> dict[str, str]:
     """Return why the new requests failed; if it was only for earlier ones, all of the new ones did."""
     blamed = {name: failed[name] for name in new if name in failed}
     return blamed or dict.fromkeys(new if failed else (), next(iter(failed.values()), ""))
-
-
-def _write_patch(ledger: Ledger, number: int, base: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> StoredFile:
-    content = make_patch(base, weights)
-    digest = hashlib.sha256(content).hexdigest()
-    path = f"{VERSIONS_FOLDER}/{number:04d}-{digest[:12]}.patch.safetensors"
-    write_bytes(ledger.folder / path, content)
-    return StoredFile(path, digest, len(content))

@@ -1,39 +1,62 @@
 """Weights of a project's versions: read, rebuilt from patches, checked by hash, written whole."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from expunge.base.errors import LedgerError
-from expunge.base.tensors import sha256_file, sha256_tensors, write_tensors
+from expunge.base.tensors import sha256_tensors, write_tensors
 from expunge.models.classifier import Classifier, Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.requests.patches import apply_patch
 from expunge.requests.project import CURRENT_FILE, FIRST_FILE, Ledger
+from expunge.requests.sealed import FIRST, read_patch, read_stored
 from expunge.requests.state import Version
 
 
 def load_first(ledger: Ledger) -> LoadedClassifier:
-    """Return the first classifier of the project.
+    """Return the classifier that the versions lead from: the first, or what `purge --versions` began anew from.
+
+    Its weights are never on the disk unsealed, so the deployed file stands in for them until the network is there.
 
     Raises:
-        LedgerError: its weights are missing, or not those that the project began with.
+        LedgerError: its weights are missing, or not those that the ledger names.
     """
-    path = ledger.folder / FIRST_FILE
-    if not path.is_file():
-        raise LedgerError(str(path), "the weights of the first classifier", "no file", "restore it from a backup")
     created = ledger.state.created
     model = created["model"]
     normalisation = Normalisation(tuple(model["mean"]), tuple(model["std"]))
-    loaded = load_classifier(
-        ModelSource(model["architecture"], path, model["num_classes"], normalisation, tuple(model["class_names"]))
+    source = ModelSource(
+        model["architecture"],
+        ledger.folder / CURRENT_FILE,
+        model["num_classes"],
+        normalisation,
+        tuple(model["class_names"]),
     )
-    if loaded.weights_sha256 != created["weights_sha256"]:
-        raise LedgerError(str(path), f"weights {created['weights_sha256'][:12]}...", "others", "the file was changed")
-    return loaded
+    read_current(ledger)
+    loaded = load_classifier(source)
+    first = with_weights(loaded.classifier, read_first(ledger))
+    return replace(loaded, classifier=first, weights_sha256=first.sha256())
+
+
+def read_first(ledger: Ledger) -> dict[str, Tensor]:
+    """Return the weights that the versions lead from.
+
+    Raises:
+        LedgerError: they are missing, or not those that the ledger names.
+    """
+    state = ledger.state
+    if state.first is None:
+        weights = _read(ledger.folder / FIRST_FILE)
+    else:
+        weights = tensors_of(read_stored(ledger, state.first, "the first weights", FIRST), state.first.path)
+    if sha256_tensors(weights) != state.sha256_of(state.base):
+        place = FIRST_FILE if state.first is None else state.first.path
+        raise LedgerError(place, f"weights {state.sha256_of(state.base)[:12]}...", "others", "the file was changed")
+    return weights
 
 
 def read_current(ledger: Ledger) -> dict[str, Tensor]:
@@ -42,20 +65,24 @@ def read_current(ledger: Ledger) -> dict[str, Tensor]:
     Raises:
         LedgerError: the file is missing or damaged, or holds other weights.
     """
-    path = ledger.folder / CURRENT_FILE
+    path, state = ledger.folder / CURRENT_FILE, ledger.state
     weights = _read(path)
-    if sha256_tensors(weights) != ledger.state.weights_sha256:
-        raise LedgerError(str(path), f"the weights of version {ledger.state.newest}", "others", "the file was changed")
+    found = sha256_tensors(weights)
+    if found != state.weights_sha256:
+        hint = "the file was changed"
+        if ledger.head.finished < ledger.last.number and found in state.all_sha256():
+            hint = "a command is at work, or was interrupted: wait, or let `expunge requests apply` go on"
+        raise LedgerError(str(path), f"the weights of version {state.newest}", "others", hint)
     return weights
 
 
 def rebuild(ledger: Ledger, version: int) -> dict[str, Tensor]:
-    """Return the weights of a version of the newest weights' lineage, from the first classifier and the patches.
+    """Return the weights of a version of the newest weights' lineage, from the first weights and the patches.
 
     Raises:
         LedgerError: a patch is missing, damaged or another one.
     """
-    weights = _read(ledger.folder / FIRST_FILE)
+    weights = read_first(ledger)
     for step in ledger.state.lineage():
         if step.number > version:
             break
@@ -71,14 +98,7 @@ def follow(ledger: Ledger, weights: Mapping[str, Tensor], version: Version) -> d
     Raises:
         LedgerError: the patch is missing, or not the one that the ledger names.
     """
-    path = ledger.folder / version.patch.path
-    if not path.is_file():
-        raise LedgerError(str(path), f"the patch of version {version.number}", "no file", "restore it from a backup")
-    if sha256_file(path) != version.patch.sha256:
-        raise LedgerError(
-            str(path), f"the patch of version {version.number}", "another file", "it was swapped or damaged"
-        )
-    return apply_patch(weights, path)
+    return apply_patch(weights, read_patch(ledger, version), version.patch.path)
 
 
 def sha256_weights(path: Path) -> str:
@@ -106,10 +126,23 @@ def with_weights(classifier: Classifier, weights: Mapping[str, Tensor]) -> Class
     return twin
 
 
+def tensors_of(content: bytes, place: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        LedgerError: it is none.
+    """
+    try:
+        return load(content)
+    except (SafetensorError, ValueError) as error:
+        raise LedgerError(place, "a whole safetensors file", f"{error}", "the file is damaged") from error
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise LedgerError(str(path), "weights", "no file", "restore it from a backup") from error
-    except (SafetensorError, OSError) as error:
-        raise LedgerError(str(path), "a whole safetensors file", f"{error}", "the file is damaged") from error
+    except OSError as error:
+        raise LedgerError(str(path), "weights", f"{error.strerror}", "restore it from a backup") from error
+    return tensors_of(content, str(path))

@@ -117,7 +117,7 @@ def _descend(
         with _entering(layers) as entered:
             moved = _jitter(pixels, generator)
             logits = classifier(moved)
-        loss = _statistics_distance(layers, entered) + inversion.class_weight * F.cross_entropy(logits, labels)
+        loss = _statistics_distance(entered) + inversion.class_weight * F.cross_entropy(logits, labels)
         loss = loss + inversion.smoothness / bounds.width * _roughness(moved)
         (gradient,) = torch.autograd.grad(loss, pixels)
         pixels.grad = gradient * len(x)
@@ -134,9 +134,9 @@ def _jitter(x: Tensor, generator: torch.Generator) -> Tensor:
     return (x.flip(-1) if mirror else x).roll((down, right), dims=(2, 3))
 
 
-def _statistics_distance(layers: list[nn.BatchNorm2d], entered: list[Tensor]) -> Tensor:
+def _statistics_distance(entered: dict[nn.BatchNorm2d, Tensor]) -> Tensor:
     terms = []
-    for layer, x in zip(layers, entered, strict=True):
+    for layer, x in entered.items():
         mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
         wanted_mean, wanted = cast(Tensor, layer.running_mean), cast(Tensor, layer.running_var).clamp_min(1e-6)
         terms.append(((mean - wanted_mean).square() / wanted).mean())
@@ -157,17 +157,15 @@ def _find_batchnorms(classifier: Classifier) -> list[nn.BatchNorm2d]:
 
 
 @contextmanager
-def _entering(layers: list[nn.BatchNorm2d]) -> Iterator[list[Tensor]]:
-    """Collect what goes into each of `layers` during the block, in their order."""
-    found: dict[nn.Module, Tensor] = {}
-    entered: list[Tensor] = []
+def _entering(layers: list[nn.BatchNorm2d]) -> Iterator[dict[nn.BatchNorm2d, Tensor]]:
+    """Collect what goes into each of `layers` that is called in the block; auxiliary heads are not."""
+    entered: dict[nn.BatchNorm2d, Tensor] = {}
 
     def keep(layer: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        found[layer] = inputs[0]
+        entered[cast(nn.BatchNorm2d, layer)] = inputs[0]
 
     with hooked((layer, keep) for layer in layers):
         yield entered
-        entered += [found[layer] for layer in layers]
 
 
 def _cache_folder() -> Path:

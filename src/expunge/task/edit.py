@@ -12,13 +12,17 @@ from typing import Any
 import tomli_w
 import torch
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Tensor, nn
 
 from expunge._version import __version__
 from expunge.base.errors import OutputError
 from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
+from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
+from expunge.compute.sharing import Sharing
+from expunge.data.preprocessing import Preprocessing
 from expunge.models.classifier import Classifier
+from expunge.models.description import WEIGHTS_FILE, Description
 from expunge.task.evaluation import (
     Predictions,
     RobustGoal,
@@ -31,12 +35,13 @@ from expunge.task.evaluation import (
 from expunge.task.expected import ExpectedCost
 from expunge.task.goals import true_labels
 from expunge.task.outcome import Health, choose_part, judge, say_health, say_outcome
+from expunge.task.publish import push_to_hub, write_companions
+from expunge.task.saved import RESULT_FILE, SavedEdit, read_edit
 from expunge.task.task import StopReason, Strength, Task
 from expunge.task.words import RELABEL, goal_words, part_words
 
 RESULT_SCHEMA_VERSION = 1
-RESULT_FILE, JOB_FILE, PREDICTIONS_FILE = "result.json", "job.toml", "predictions.csv"
-WEIGHTS_FILE, PATCH_FILE = "model.safetensors", "patch.safetensors"
+JOB_FILE, PREDICTIONS_FILE, PATCH_FILE = "job.toml", "predictions.csv", "patch.safetensors"
 PREDICTION_COLUMNS = (
     "id",
     "label",
@@ -49,16 +54,6 @@ PREDICTION_COLUMNS = (
     "goal",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-@dataclass(frozen=True, slots=True)
-class TracePoint:
-    """The state after one step: seconds since the start, losses by name, number of rows that hold the goal."""
-
-    step: int
-    seconds: float
-    losses: Mapping[str, float]
-    achieved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +112,11 @@ class Edit:
         """Return the share of rows for which the goal holds on the very pixels given, 0..1."""
         return self.achieved.double().mean().item()
 
-    def measure_robust_goal(self) -> RobustGoal:
-        """Return how well the goal holds on fresh transformed copies of the rows; the same each time."""
+    def measure_robust_goal(self, at_once: Sharing | int = 256) -> RobustGoal:
+        """Return how well the goal holds on fresh transformed copies of the rows; the same each time.
+
+        So many images go through at once (see `compute_logits`).
+        """
         task = self.task
         return measure_robust_goal(
             self.classifier,
@@ -127,13 +125,14 @@ class Edit:
             task.goal,
             generator=task.generator("robust goal"),
             transforms=task.transforms,
+            at_once=at_once,
         )
 
     def predict_forget_set(self) -> Measured:
         """Return the predictions on the forget set before and after, beside the labels that the goal speaks of."""
         rows = self.task.forget_set
         before, after = (
-            to_predictions(compute_logits(classifier, rows.x), self.task.labels)
+            to_predictions(compute_logits(classifier, rows.x, self.cost.batch_size or 256), self.task.labels)
             for classifier in (self.task.classifier, self.classifier)
         )
         return Measured(before, after)
@@ -153,7 +152,7 @@ class Edit:
         classes = self.task.classifier.num_classes
         return Health.of(part, *answers, classes=classes, labels=before.labels.numpy())
 
-    def save(
+    def save(  # noqa: PLR0913 - what is known of an edit already, all of it optional
         self,
         folder: str | Path,
         *,
@@ -161,12 +160,15 @@ class Edit:
         measured: Mapping[str, Measured] | None = None,
         robust: RobustGoal | None = None,
         about: About = About(),
+        preprocessing: Preprocessing | None = None,
         overwrite: bool = False,
     ) -> dict[str, Any]:
         """Write the edited weights, the patch, predictions, job and result, and return the result.
 
-        `result.json` is removed first and written last, with the hashes of the other files: a folder that has one is
-        complete.
+        Beside the weights stand a model card and the configuration with which `Edit.load`, and timm's or
+        transformers' own loader, take the folder. `result.json` is removed first and written last, with the hashes of
+        the other files: a folder that has one is complete. Equal edits give equal bytes, but for seconds and time
+        in `result.json`.
 
         Args:
             folder: where to; made if missing.
@@ -174,6 +176,7 @@ class Edit:
             measured: predictions on other images by name ("retain", "test").
             robust: what `measure_robust_goal` gave, if it was called before.
             about: what else the result is to say.
+            preprocessing: what is done to a photograph before the classifier sees it, for those who load it.
             overwrite: replace what an earlier run left in the folder.
 
         Raises:
@@ -184,16 +187,39 @@ class Edit:
         prepare_output_folder(folder, overwrite=overwrite)
         (folder / RESULT_FILE).unlink(missing_ok=True)
         forget = self.predict_forget_set()
-        result = self._to_result({"forget": forget, **(measured or {})}, robust or self.measure_robust_goal(), about)
+        robust = robust or self.measure_robust_goal(self.cost.batch_size or 256)
+        result = self._to_result({"forget": forget, **(measured or {})}, robust, about)
+        asked = dict(job or self._to_job())
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
         write_tensors(folder / WEIGHTS_FILE, self.classifier.network.state_dict(), {"format": "pt", **hashes})
         write_tensors(folder / PATCH_FILE, patch, {"format": "pt", **hashes})
         write_text(folder / PREDICTIONS_FILE, self._to_table(forget))
-        write_text(folder / JOB_FILE, tomli_w.dumps(dict(job or self._to_job())))
-        names = (WEIGHTS_FILE, PATCH_FILE, PREDICTIONS_FILE, JOB_FILE)
+        write_text(folder / JOB_FILE, tomli_w.dumps(asked))
+        description = self._describe(preprocessing, asked)
+        companions = write_companions(self.classifier, description, result, folder)
+        names = (WEIGHTS_FILE, PATCH_FILE, PREDICTIONS_FILE, JOB_FILE, *companions)
         result["files"] = {name: sha256_file(folder / name) for name in names}
         write_json(folder / RESULT_FILE, result)
         return result
+
+    @staticmethod
+    def load(folder: str | Path, network: nn.Module | None = None) -> SavedEdit:
+        """Return what a folder tells of an edit: the edited classifier and the result; see `read_edit`."""
+        return read_edit(folder, network)
+
+    def push_to_hub(self, repo: str, *, preprocessing: Preprocessing | None = None, private: bool = True) -> str:
+        """Upload the edited classifier with its card to the Hugging Face hub and return the commit's address.
+
+        Args:
+            repo: name or owner/name; made if it isn't there.
+            preprocessing: what is done to a photograph before.
+            private: whether a new repository is seen by its owner alone.
+
+        Raises:
+            ExpungeError: huggingface_hub isn't installed, the files don't load to the same answers, or the hub refuses.
+        """
+        result = self._to_result({"forget": self.predict_forget_set()}, self.measure_robust_goal(), About())
+        return push_to_hub(self.classifier, self._describe(preprocessing), result, repo, private=private)
 
     def compute_patch(self) -> dict[str, Tensor]:
         """Return after - before for every tensor that changed (integers as their new value).
@@ -209,6 +235,11 @@ class Edit:
         return {
             name: tensor - before[name] if tensor.is_floating_point() else tensor for name, tensor in changed.items()
         }
+
+    def _describe(self, preprocessing: Preprocessing | None, job: Mapping[str, Any] | None = None) -> Description:
+        channels, height, width = self.task.forget_set.x.shape[1:]
+        architecture = (job or {}).get("model", {}).get("architecture")
+        return Description((channels, height, width), preprocessing, architecture)
 
     def _to_job(self) -> dict[str, Any]:
         return {

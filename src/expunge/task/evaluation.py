@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.compute.processes import ALONE
-from expunge.compute.runtime import SILENT, Progress
+from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, batches
 from expunge.models.classifier import Classifier
@@ -82,13 +82,14 @@ def to_predictions(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]
 
 
 def predict(
-    classifier: Classifier, images: Images, *, batch_size: int = 256, progress: Progress = SILENT, name: str = "predict"
+    classifier: Classifier, images: Images, runtime: Runtime | None = None, *, name: str = "predict"
 ) -> Predictions:
     """Return the predictions on `images`, which are loaded batch by batch."""
+    runtime = runtime or Runtime()
     parts = []
-    with progress.phase(name, len(images.labels)) as advance:
-        for x, y in batches(images, batch_size):
-            parts.append(to_predictions(compute_logits(classifier, x, batch_size), y))
+    with runtime.progress.phase(name, len(images.labels)) as advance:
+        for x, y in batches(images, runtime.batch_size):
+            parts.append(to_predictions(compute_logits(classifier, x, runtime.sharing), y))
             advance(len(y))
     return Predictions(
         torch.cat([part.labels for part in parts]),
@@ -98,13 +99,14 @@ def predict(
 
 
 def predict_logits(
-    classifier: Classifier, images: Images, *, batch_size: int = 256, progress: Progress = SILENT, name: str = "predict"
+    classifier: Classifier, images: Images, runtime: Runtime | None = None, *, name: str = "predict"
 ) -> Float[Tensor, "n classes"]:
     """Return the logits of `images`, which are loaded batch by batch, on the CPU."""
+    runtime = runtime or Runtime()
     parts = []
-    with progress.phase(name, len(images.labels)) as advance:
-        for x, y in batches(images, batch_size):
-            parts.append(compute_logits(classifier, x, batch_size).cpu())
+    with runtime.progress.phase(name, len(images.labels)) as advance:
+        for x, y in batches(images, runtime.batch_size):
+            parts.append(compute_logits(classifier, x, runtime.sharing).cpu())
             advance(len(y))
     return torch.cat(parts)
 
@@ -145,14 +147,17 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
         transforms: what is done to them, one at a time and in pairs.
         at_once: images in one pass; see `compute_logits`.
     """
+    sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
     held: dict[str, list[Tensor]] = defaultdict(list)
     for kind, copy in random_copies(x, copies, classifier.bounds, generator, transforms):
-        logits = compute_logits(classifier, copy, at_once)
+        logits = compute_logits(classifier, copy, sharing)
         held["+".join(kind)].append(achieved(goal, logits, labels.to(classifier.device)))
-    by_row = torch.stack([flags for same_kind in held.values() for flags in same_kind]).double().mean(dim=0)
+    order = [kind for kind, flags in held.items() for _ in flags]
+    flags = torch.stack([each for same_kind in held.values() for each in same_kind]).cpu().double()
+    by_row = flags.mean(dim=0)
     return RobustGoal(
         share=by_row.mean().item(),
-        by_kind={kind: torch.cat(flags).double().mean().item() for kind, flags in sorted(held.items())},
+        by_kind={kind: flags[[each == kind for each in order]].mean().item() for kind in sorted(held)},
         rows_held=(by_row >= SHARE_OF_COPIES).double().mean().item(),
         copies_per_row=copies,
         by_row=tuple(by_row.tolist()),

@@ -14,6 +14,7 @@ from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier, check_logits
+from expunge.models.steadiness import check_steadiness
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Misclassify, Relabel, check_labels
 from expunge.task.transforms import TRANSFORMS, Transform
@@ -117,7 +118,8 @@ class Task:
         Raises:
             ForgetSetError: labels or pixels out of range, or too few rows predicted as labelled.
             DataError: retain data are empty, of other classes or another size, or hold a row to forget.
-            ClassifierError: no weight to edit, wrong number of outputs, NaN, or probabilities.
+            ClassifierError: no weight to edit, wrong number of outputs, NaN, probabilities, or answers that depend on
+                the batch or on chance.
 
         Warns:
             ExpungeWarning: some rows are not predicted as labelled.
@@ -169,6 +171,7 @@ def _compute_first_logits(classifier: Classifier, forget_set: ForgetSet) -> Tens
         shape = tuple(forget_set.x.shape[1:])
         raise ForgetSetError("x", "images that the classifier takes", f"{shape} ({error})") from error
     check_logits(logits, classifier.num_classes)
+    check_steadiness(classifier, forget_set.x)
     return logits
 
 

@@ -13,6 +13,7 @@ class GoalWords:
 
     Args:
         line: name of the images' line in a table of accuracies.
+        heading: of a section about them.
         rows: what the images are called in a sentence.
         row: one of them.
         asked: what was asked for, as "The classifier was asked to ...".
@@ -25,6 +26,7 @@ class GoalWords:
     """
 
     line: str
+    heading: str
     rows: str
     row: str
     asked: str
@@ -44,6 +46,7 @@ class GoalWords:
 WORDS = {
     MISCLASSIFY: GoalWords(
         line="forget",
+        heading="Unlearned instances",
         rows="forgotten images",
         row="forgotten image",
         asked="answer each of these images with another label than its own",
@@ -56,6 +59,7 @@ WORDS = {
     ),
     RELABEL: GoalWords(
         line="relabel",
+        heading="Relabelled instances",
         rows="relabelled images",
         row="relabelled image",
         asked="answer each of these images with the new label that was given for it",
@@ -68,6 +72,7 @@ WORDS = {
     ),
     CORRECT: GoalWords(
         line="correct",
+        heading="Corrected instances",
         rows="corrected images",
         row="corrected image",
         asked="answer each of these images, which were mistakes, with its true label",
@@ -91,6 +96,7 @@ def goal_words(goal: str, forgotten_class: str = "") -> GoalWords:
         return WORDS[goal]
     return GoalWords(
         line=f"forget class {forgotten_class}",
+        heading="Unlearned class",
         rows=f"forgotten images of the class {forgotten_class}",
         row=f"forgotten image of the class {forgotten_class}",
         asked=f"answer no image with the class {forgotten_class} any more",

@@ -4,8 +4,9 @@ from torch import nn
 
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
-from expunge.methods.layers import find_layers, trace_rows
-from expunge.methods.least_change.curvature import _inverse_factor, compute_whitening, draw_contrast
+from expunge.methods.least_change.curvature import compute_whitening, draw_contrast
+from expunge.methods.least_change.factors import make_whole
+from expunge.methods.tracing import find_layers, trace_rows
 from expunge.models.classifier import Classifier
 
 
@@ -29,7 +30,7 @@ def test_whitened_length_is_the_logit_change_of_a_linear_classifier():
     assert context.cost().gradient_evaluations == 4000
     wanted = torch.randn(1, 4, 13, generator=torch.Generator().manual_seed(2))
     wanted = wanted - wanted.mean(dim=1, keepdim=True)  # what moves all logits alike changes no answer
-    step = torch.linalg.solve(whitening.left[0], wanted) @ torch.linalg.inv(whitening.right[0])
+    step = torch.linalg.solve(whitening.outputs[0].matrix.mT, wanted) @ torch.linalg.inv(whitening.inputs[0].matrix)
     torch.testing.assert_close(whitening.apply(0, step), wanted, atol=1e-3, rtol=1e-3)
     before = classifier(x).detach()
     layer.write(layer.read() + wanted)
@@ -69,7 +70,7 @@ def test_row_gradients_are_whitened_alike_by_positions_and_by_matrices(size):
 def test_a_layer_that_nothing_reaches_gives_no_nan():
     classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), num_classes=4)
     _, whitening, _ = whiten(classifier, torch.zeros(3, 3, 2, 2))
-    assert all(bool(torch.isfinite(factor).all()) for factor in (*whitening.left, *whitening.right))
+    assert all(bool(torch.isfinite(factor.matrix).all()) for factor in (*whitening.outputs, *whitening.inputs))
 
 
 def test_groups_are_whitened_apart():
@@ -77,15 +78,15 @@ def test_groups_are_whitened_apart():
     classifier = Classifier.wrap(network, num_classes=3)
     x = torch.rand(20, 4, 7, 5, generator=torch.Generator().manual_seed(1))
     layers, whitening, _ = whiten(classifier, x, damping=0.1)
-    assert [tuple(factor.shape) for factor in whitening.left] == [(2, 3, 3), (1, 3, 3)]
-    assert [tuple(factor.shape) for factor in whitening.right] == [(2, 19, 19), (1, 7, 7)]
+    assert [tuple(factor.matrix.shape) for factor in whitening.outputs] == [(2, 3, 3), (1, 3, 3)]
+    assert [tuple(factor.matrix.shape) for factor in whitening.inputs] == [(2, 19, 19), (1, 7, 7)]
     assert whitening.apply(0, torch.rand(5, *layers[0].shape)).shape == (5, *layers[0].shape)
 
 
 def test_moments_that_rounding_made_indefinite_are_damped_more():
     moments = torch.tensor([[[1.0, 1.0], [1.0, 1.0 - 1e-4]]])
     assert float(torch.linalg.eigvalsh(moments).min()) < 0
-    factor = _inverse_factor(moments, 1e-9)
+    factor = make_whole(moments, 1e-9).matrix
     assert bool(torch.isfinite(factor).all())
     assert 0 < float((factor @ moments @ factor.mT).diagonal(dim1=1, dim2=2).max()) <= 1
 

@@ -5,9 +5,9 @@ import torch
 
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
-from expunge.methods.layers import find_layers
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.iterate import Iterate, Objective, centred, norm
+from expunge.methods.tracing import find_layers
 from expunge.task.evaluation import compute_logits
 
 

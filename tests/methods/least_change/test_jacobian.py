@@ -4,9 +4,10 @@ import torch
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
-from expunge.methods.layers import count_weights, find_layers
+from expunge.methods.layers import count_weights
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.jacobian import Constraints, HeldJacobian, RecomputedJacobian, make_jacobian
+from expunge.methods.tracing import find_layers
 from expunge.task.goals import Misclassify, Relabel
 
 

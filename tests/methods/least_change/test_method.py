@@ -103,7 +103,8 @@ def test_robust_forgetting_changes_other_answers_less_than_pushing_copies_alone(
 
 
 def test_only_the_last_layers_change_in_a_deep_network():
-    layers = tuple(Layer(str(number), nn.Linear(2, 2)) for number in range(20))
+    linears = [nn.Linear(2, 2) for _ in range(20)]
+    layers = tuple(Layer(str(number), each, each.weight, each.bias) for number, each in enumerate(linears))
     assert Robust(depth=0.35).deepest(layers) == layers[13:]
     assert Robust(depth=0.1).deepest(layers) == layers[14:]
     assert Robust(depth=1.0).deepest(layers) == layers

@@ -6,7 +6,6 @@ from expunge.base.errors import SettingsError
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
-from expunge.methods.layers import find_layers
 from expunge.methods.published.zs_pag import (
     choose_labels,
     differentiate_pool,
@@ -15,6 +14,7 @@ from expunge.methods.published.zs_pag import (
     rate_labels,
     span,
 )
+from expunge.methods.tracing import find_layers
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.surrogates.adversarial import AdversarialPool
 from expunge.surrogates.attack import Attack

@@ -11,8 +11,8 @@ from expunge.data import DataRequest, load_data
 from expunge.data.images import Subset, batches
 from expunge.data.preprocessing import Interpolation, Preprocessing
 from expunge.models.classifier import Normalisation
+from expunge.models.known import preprocessing_of_timm
 from expunge.models.sources import ModelSource, load_classifier
-from expunge.models.sources.timm_models import preprocessing_of
 
 timm = pytest.importorskip("timm")
 torchvision_models = pytest.importorskip("torchvision.models")
@@ -106,13 +106,13 @@ def test_pretrained_torchvision_brings_class_names(monkeypatch):
 )
 def test_preprocessing_of_timm(change, expected):
     data = {"input_size": (3, 224, 224), "crop_pct": 0.875, "crop_mode": "center", "interpolation": "bicubic"} | change
-    assert preprocessing_of(data) == expected
+    assert preprocessing_of_timm(data) == expected
 
 
 def test_unknown_crop_modes_are_refused():
     data = {"input_size": (3, 224, 224), "crop_pct": 1.0, "crop_mode": "border", "interpolation": "bicubic"}
     with pytest.raises(ClassifierError, match="`crop_mode`: expected center or squash, got border"):
-        preprocessing_of(data)
+        preprocessing_of_timm(data)
 
 
 @pytest.mark.data

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Interpolation, Preprocessing
 from expunge.models.classifier import Normalisation
+from expunge.models.known import preprocessing_of_transformers
 from expunge.models.sources import ModelSource, load_classifier
-from expunge.models.sources.transformers_models import preprocessing_of
 
 transformers = pytest.importorskip("transformers")
 
@@ -137,4 +137,4 @@ def test_missing_folders_are_not_looked_for_on_the_hub(place):
     ],
 )
 def test_preprocessing_of_processors(settings, expected):
-    assert preprocessing_of(settings) == expected
+    assert preprocessing_of_transformers(settings) == expected

@@ -130,7 +130,8 @@ def _noised(scene: Scene) -> Noised:
     for start in range(0, len(rows), size):
         copies = noised(test.load(rows[start : start + size]), bounds, generator)
         for when, classifier in (("before", scene.before), ("after", scene.after)):
-            answers[when].append(compute_logits(classifier, copies, size).argmax(dim=1).cpu().numpy())
+            logits = compute_logits(classifier, copies, scene.runtime.sharing)
+            answers[when].append(logits.argmax(dim=1).cpu().numpy())
     return Noised(np.concatenate(answers["before"]), np.concatenate(answers["after"]))
 
 
@@ -146,7 +147,7 @@ def _perturbed(scene: Scene) -> Perturbed:
             noise = PERTURBED_DEVIATION * bounds.width * torch.randn(x.shape, generator=generator)
             copies = bounds.clip(x + noise.to(x))
             for found, classifier in zip(answers, classifiers, strict=True):
-                logits = compute_logits(classifier, copies, scene.runtime.batch_size)
+                logits = compute_logits(classifier, copies, scene.runtime.sharing)
                 found.append(logits.argmax(dim=1).cpu().numpy().astype(np.int32))
             advance(1)
     before, after, *retrained = (np.stack(found) for found in answers)
@@ -221,7 +222,7 @@ def _slices(scene: Scene, features: Mapping[str, FeaturePart]) -> tuple[Slice, .
         numbers = [int(features[name].rows[order[flags.argmax()]]) for flags in (~same, same)]
         pictures = torch.cat([rows.x[[row]].cpu(), images.load(numbers)])
         names = (rows.ids[row], images.ids[numbers[0]], images.ids[numbers[1]])
-        cut = cut_slice(scene.before, scene.after, pictures, names=names, row=row, batch_size=scene.runtime.batch_size)
+        cut = cut_slice(scene.before, scene.after, pictures, names=names, row=row, at_once=scene.runtime.sharing)
         found += [] if cut is None else [cut]
     if not found:
         raise NotDefinedError(f"the {name} images hold none of a row's own class, or of others")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,12 +12,16 @@ from torch import Tensor, nn
 
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.geometry import linear_cka
+from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, batches
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating, hooked
 
 POOLED = 2
+
+Keep = Callable[[Tensor, Tensor], Tensor]
+"""Input and output of a module for a batch -> what is kept of them, a row for each image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +45,9 @@ def gather_features(classifier: Classifier, images: Images, runtime: Runtime, na
     Raises:
         NotDefinedError: the classifier calls no such layer.
     """
-    last = _called_layers(classifier, images.load([0]))[-1]
-    collected: list[Tensor] = []
-
-    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        values = inputs[0].detach()
-        collected.append(_without_positions(module, values).float().cpu())
-
-    with hooked([(last[1], record)]):
-        _pass_through(classifier, images, runtime, name)
-    return torch.cat(collected).numpy()
+    _, last = _called_layers(classifier, images.load([0]))[-1]
+    [found] = _record(classifier, {last: lambda inputs, _: _without_positions(last, inputs)}, images, runtime, name)
+    return found
 
 
 def layer_similarity(
@@ -77,17 +75,12 @@ def _gather_outputs(
     classifier: Classifier, names: Sequence[str], images: Images, runtime: Runtime, phase: str
 ) -> Mapping[str, np.ndarray]:
     modules = dict(classifier.network.named_modules())
-    collected: dict[str, list[Tensor]] = {name: [] for name in names}
+    kept = {modules[name]: partial(_keep_output, modules[name]) for name in names}
+    return dict(zip(names, _record(classifier, kept, images, runtime, phase), strict=True))
 
-    def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            collected[name].append(_few_positions(module, output.detach()).float().cpu())
 
-        return record
-
-    with hooked((modules[name], recorder(name)) for name in names):
-        _pass_through(classifier, images, runtime, phase)
-    return {name: torch.cat(parts).numpy() for name, parts in collected.items()}
+def _keep_output(module: nn.Module, _: Tensor, output: Tensor) -> Tensor:
+    return _few_positions(module, output)
 
 
 def _called_layers(classifier: Classifier, x: Tensor) -> list[tuple[str, nn.Module]]:
@@ -111,12 +104,28 @@ def _called_layers(classifier: Classifier, x: Tensor) -> list[tuple[str, nn.Modu
     return [(name, found[name]) for name in once]
 
 
-def _pass_through(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> None:
-    phase = runtime.progress.phase(name, len(images.labels))
-    with phase as advance, torch.no_grad(), evaluating(classifier.module):
+def _record(
+    classifier: Classifier, kept: Mapping[nn.Module, Keep], images: Images, runtime: Runtime, phase: str
+) -> list[np.ndarray]:
+    """Return what is kept of each module's input and output for all images; each module is called once in a pass."""
+
+    def pass_through(x: Tensor, part: slice) -> list[Tensor]:
+        found: dict[nn.Module, Tensor] = {}
+
+        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            found[module] = kept[module](inputs[0].detach(), output.detach()).float().cpu()
+
+        with hooked((module, record) for module in kept):
+            classifier(x[part].to(classifier.device))
+        return [found[module] for module in kept]
+
+    parts: list[list[Tensor]] = []
+    watch = runtime.progress.phase(phase, len(images.labels))
+    with watch as advance, torch.no_grad(), evaluating(classifier.module):
         for x, y in batches(images, runtime.batch_size):
-            classifier(x.to(classifier.device))
+            parts.append(runtime.sharing.map_concat(len(x), partial(pass_through, x), among=ALONE))
             advance(len(y))
+    return [torch.cat(each).numpy() for each in zip(*parts, strict=True)]
 
 
 def _without_positions(module: nn.Module, values: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ def predict_retrained(pool: Pool, parts: dict[str, Images], rows: ForgetSet, run
                 str(member.folder), "a classifier that never saw the rows to forget", f"one trained on {seen[0]}"
             )
         classifier = member.load().to(runtime.device)
-        logits = {"forget": _logits(classifier, rows)}
+        logits = {"forget": _logits(classifier, rows, runtime)}
         for name, images in parts.items():
             logits[name] = _predict(classifier, images, runtime, f"{name}, retrained {number}")
         found.append(logits)
@@ -109,7 +109,7 @@ def predict_shadows(
     stacks: dict[str, list[np.ndarray]] = {"forget": [], "test": [], "unlearned_forget": [], "unlearned_test": []}
     for number, member in enumerate(pool.members, 1):
         classifier = member.load().to(runtime.device)
-        stacks["forget"].append(_logits(classifier, rows))
+        stacks["forget"].append(_logits(classifier, rows, runtime))
         stacks["test"].append(_predict(classifier, chosen, runtime, f"shadow {number}"))
         if unlearning is not None:
             both = _unlearned(member, classifier, rows, chosen, unlearning, runtime)
@@ -139,17 +139,17 @@ def _unlearned(
             return arrays["forget"], arrays["test"]
     numbers = [number for number, name in enumerate(rows.ids) if name in member.trained_on]
     edited = unlearning.unlearn(classifier, rows.rows(numbers), member) if numbers else classifier
-    found = _logits(edited, rows), _predict(edited, test, runtime, f"{member.folder.name} unlearned")
+    found = _logits(edited, rows, runtime), _predict(edited, test, runtime, f"{member.folder.name} unlearned")
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, forget=found[0], test=found[1])
     write_bytes(path, stream.getvalue())
     return found
 
 
-def _logits(classifier: Classifier, rows: ForgetSet) -> np.ndarray:
-    return compute_logits(classifier, rows.x).cpu().float().numpy()
+def _logits(classifier: Classifier, rows: ForgetSet, runtime: Runtime) -> np.ndarray:
+    return compute_logits(classifier, rows.x, runtime.sharing).cpu().float().numpy()
 
 
 def _predict(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> np.ndarray:
-    found = predict_logits(classifier, images, batch_size=runtime.batch_size, progress=runtime.progress, name=name)
+    found = predict_logits(classifier, images, runtime, name=name)
     return found.float().numpy()

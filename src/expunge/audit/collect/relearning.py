@@ -1,5 +1,6 @@
 """How soon forgotten images come back when the classifier is trained on, on other images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +9,13 @@ from torch import Tensor
 
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.compute.runtime import Runtime
+from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
 from expunge.task.evaluation import compute_logits
+from expunge.training.step import Pass, Terms, take_step
 
 STEPS = 60
 EVERY = 2
@@ -55,18 +58,15 @@ def relearn(
     working.module.requires_grad_(True)
     optimiser = torch.optim.SGD(working.module.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     labels = others.labels
-    points = {0: _accuracy(working, rows)}
+    points = {0: _accuracy(working, rows, runtime.sharing)}
     with runtime.progress.phase(f"relearn: {name}", STEPS) as advance:
         for step in range(1, STEPS + 1):
             batch = torch.randint(len(labels), (BATCH,), generator=generator)
             x, y = others.load(batch.tolist()).to(runtime.device), labels[batch].to(runtime.device)
-            with editing(working.module, BatchNormMode.FROZEN):
-                loss = F.cross_entropy(working(x), y)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
+            one = Pass(BATCH, _make_terms(working, x, y))
+            take_step(optimiser, working.module, [one], runtime.sharing)
             if step % EVERY == 0:
-                points[step] = _accuracy(working, rows)
+                points[step] = _accuracy(working, rows, runtime.sharing)
             advance(1)
     return Relearning(name, tuple(points), tuple(points.values()))
 
@@ -83,6 +83,15 @@ def steps_until(curve: Relearning, accuracy: float) -> int:
     raise NotDefinedError(f"{accuracy:.1f}% was not reached within {curve.steps[-1]} steps")
 
 
-def _accuracy(classifier: Classifier, rows: ForgetSet) -> float:
-    right: Tensor = compute_logits(classifier, rows.x).argmax(dim=1).cpu() == rows.y.cpu()
+def _make_terms(working: Classifier, x: Tensor, y: Tensor) -> Callable[[slice], Terms]:
+    def terms(part: slice) -> Terms:
+        with editing(working.module, BatchNormMode.FROZEN):
+            loss = F.cross_entropy(working(x[part]), y[part], reduction="sum")
+        return {"cross_entropy": loss / len(x)}
+
+    return terms
+
+
+def _accuracy(classifier: Classifier, rows: ForgetSet, sharing: Sharing) -> float:
+    right: Tensor = compute_logits(classifier, rows.x, sharing).argmax(dim=1).cpu() == rows.y.cpu()
     return 100 * right.double().mean().item()

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from expunge.audit.record import Slice
+from expunge.compute.sharing import Sharing
 from expunge.models.classifier import Classifier
 from expunge.task.evaluation import compute_logits
 
@@ -19,7 +20,7 @@ def cut_slice(
     *,
     names: tuple[str, str, str],
     row: int,
-    batch_size: int,
+    at_once: Sharing,
 ) -> Slice | None:
     """Return the predicted classes on the plane through three images; None if they lie on one line.
 
@@ -31,7 +32,7 @@ def cut_slice(
         images: (3, c, h, w): the forgotten row and the two others.
         names: their ids.
         row: number of the forgotten row.
-        batch_size: images in one pass.
+        at_once: images in one pass; see `compute_logits`.
     """
     origin, across = images[0], images[1] - images[0]
     length = across.norm()
@@ -52,7 +53,7 @@ def cut_slice(
     grids = []
     for classifier in (before, after):
         rows = [
-            compute_logits(classifier, _line(origin, across, upward, us, float(height)), batch_size).argmax(dim=1)
+            compute_logits(classifier, _line(origin, across, upward, us, float(height)), at_once).argmax(dim=1)
             for height in vs
         ]
         grids.append(torch.stack(rows).cpu().numpy())

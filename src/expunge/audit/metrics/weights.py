@@ -45,7 +45,7 @@ def weight_shift(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> t
     shifts = []
     for name, old in before.items():
         if old.is_floating_point():
-            old, new = old.detach().double().cpu(), after[name].detach().double().cpu()  # noqa: PLW2901
+            old, new = old.detach().cpu().double(), after[name].detach().cpu().double()  # noqa: PLW2901
             change = new - old
             norms = float(torch.linalg.vector_norm(change)), float(torch.linalg.vector_norm(old))
             shifts.append(Shift(name, old.numel(), norms[0], norms[1], int(torch.count_nonzero(change))))

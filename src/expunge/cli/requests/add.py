@@ -21,7 +21,7 @@ from expunge.methods import METHODS
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.duplicates import TRAINING, Duplicate, find_duplicates
 from expunge.requests.project import Ledger
-from expunge.requests.receive import RequestOptions, receive, supply
+from expunge.requests.receive import RequestOptions, number_names, receive, supply
 from expunge.requests.recovery import writing
 from expunge.requests.weights import load_first
 from expunge.task.task import Strength
@@ -46,6 +46,9 @@ Examples:
 @click.option("--rows", help="Indices in the data: 3,17,40-45.")
 @click.option("--ids", help="Ids of the data, parted by commas.")
 @click.option("--all", "every", is_flag=True, help="All images of the data.")
+@click.option(
+    "--keep-names", is_flag=True, help="Let ids be the names of image files, for as long as the ledger lasts."
+)
 @click.option("--reference", default="", help="Who asked, or which letter; better no name.")
 @click.option(
     "--goal", type=click.Choice([MISCLASSIFY, RELABEL]), help="What the images are to do.  [default: by new_label]"
@@ -67,6 +70,9 @@ def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) 
     Other copies of the pictures, exact ones and near ones by perceptual hash, are looked for in the request, in
     earlier requests and in --against, and shown: a copy that stays in is the usual reason why a deletion fails.
 
+    Nothing in the ledger is ever changed, so names of image files, which may name people, are not kept: the images of
+    a request are numbered in order, unless --keep-names is given.
+
     Without --keep-until the images are deleted once the request is verified. Then nobody can check later whether an
     image has come back, nor repair it; and withdrawing an earlier request needs these images again (--again).
     """
@@ -78,6 +84,8 @@ def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) 
             click.echo(f"{request.name}: has its {len(rows)} images again")
             return
         rows = _with_duplicates(ledger, first, rows, flags)
+        if not flags["keep_names"]:
+            rows = number_names(rows)
         request = receive(ledger, rows, _read_options(flags))
         click.echo(f"{request.name}: {len(rows)} instances, {request.goal}, {request.state}; `expunge requests apply`")
 
@@ -109,7 +117,8 @@ def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, 
         if flags["label"] is None:
             raise DataError("--label", "the label of the image files", "none")
         label = label_from_text(flags["label"], first.classifier.class_names, place="--label")
-        files = FileImages([path.name for path in paths], torch.full((len(paths),), label), paths, first.preprocessing)
+        ids = [path.name if flags["keep_names"] else str(number) for number, path in enumerate(paths, 1)]
+        files = FileImages(ids, torch.full((len(paths),), label), paths, first.preprocessing)
         return _in_channels(first, forget_set(files, range(len(paths))))
     train = _load(first, flags["data"], flags["table"])
     chosen = [name for name in ("forget", "rows", "ids", "every") if flags[name]]

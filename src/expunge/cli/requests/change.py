@@ -9,7 +9,8 @@ from expunge.cli.display import Bars
 from expunge.cli.requests import batch_size_option, device_option, project_option, wait_option
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
-from expunge.requests.purge import purge_due, purge_fingerprints, purge_images
+from expunge.requests.purge import purge_due, purge_fingerprints, purge_images, purge_quarantine
+from expunge.requests.rebase import purge_versions
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
 from expunge.requests.state import State, Version
@@ -90,26 +91,41 @@ def withdraw_command(request: str, reason: str, project: Path, wait: float, devi
 @click.argument("requests", nargs=-1)
 @click.option("--now", is_flag=True, help="Images of all verified requests, whatever date they were to be kept until.")
 @click.option("--fingerprints", is_flag=True, help="Perceptual hashes too; near duplicates are then no longer found.")
+@click.option("--versions", is_flag=True, help="First weights and patches too; then there is no way back.")
+@click.option("--quarantine", is_flag=True, help="Files too that no entry names, which were put aside.")
 @project_option
 @wait_option
-def purge_command(requests: tuple[str, ...], now: bool, fingerprints: bool, project: Path, wait: float) -> None:
+def purge_command(  # noqa: PLR0913 - one for each option
+    requests: tuple[str, ...],
+    *,
+    now: bool,
+    fingerprints: bool,
+    versions: bool,
+    quarantine: bool,
+    project: Path,
+    wait: float,
+) -> None:
     """Delete kept images whose date has passed, or those of these REQUESTS, and every cache made meanwhile.
 
     `apply` does so by itself for requests without --keep-until. The ledger keeps path, hash and size of what went.
-    Deleting a file does not overwrite the disk; older versions' weights and patches stay, since undo needs them, and
-    they still hold what was unlearned. So do backups.
+    Deleting a file does not overwrite the disk, and backups stay. Older versions' weights and patches, from which a
+    forgotten picture could be rebuilt, are sealed with the key and stay, since undo needs them; --versions deletes
+    them.
     """
     with writing(project, wait_seconds=wait) as ledger:
         state = ledger.state
         chosen = [state.find(name) for name in requests]
         done = state.in_state(State.VERIFIED, State.WITHDRAWN)
         deleted = purge_images(ledger, chosen or done) if requests or now else purge_due(ledger)
+        deleted += purge_versions(ledger) if versions else []
         for file in deleted:
             click.echo(f"deleted {file.path}  {file.sha256[:16]}...  {file.bytes} bytes")
         if fingerprints:
             count = purge_fingerprints(ledger, chosen or done)
             click.echo(f"deleted the perceptual hashes of {count} requests")
-        if not deleted and not fingerprints:
+        for path in purge_quarantine(ledger) if quarantine else ():
+            click.echo(f"deleted {path}")
+        if not deleted and not fingerprints and not quarantine:
             click.echo("nothing is due")
 
 

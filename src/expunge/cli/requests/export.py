@@ -6,11 +6,12 @@ import click
 
 from expunge.base.disk import prepare_output_folder
 from expunge.base.errors import LedgerError
+from expunge.cli.export import describe
 from expunge.cli.requests import project_option
+from expunge.models.description import Description
 from expunge.models.export import FORMATS, export_classifier
 from expunge.requests.card import write_card
 from expunge.requests.project import Ledger
-from expunge.requests.receive import image_shape
 from expunge.requests.weights import load_first, read_current, with_weights
 
 
@@ -26,15 +27,16 @@ def command(project: Path, out: Path, formats: tuple[str, ...], shape: str | Non
     """Write the newest classifier, each file checked for equal outputs, and a model-card section on what it forgot."""
     ledger = Ledger.open(project)
     ledger.check()
-    classifier = with_weights(load_first(ledger).classifier, read_current(ledger))
-    size = _shape(shape) if shape is not None else image_shape(ledger)
+    loaded = load_first(ledger)
+    classifier = with_weights(loaded.classifier, read_current(ledger))
+    size = _shape(shape) if shape is not None else ledger.state.shape
     if size is None:
         raise LedgerError("--shape", "the shape C,H,W of an image", "none, and no request to tell it")
     prepare_output_folder(out, overwrite=overwrite)
-    exported = export_classifier(classifier, size, out, formats or list(FORMATS))
+    description = Description(size, loaded.preprocessing, loaded.architecture)
+    exported = export_classifier(classifier, description, out, formats or list(FORMATS))
     for one in exported:
-        same = "" if one.largest_difference is None else f", logits equal within {one.largest_difference:.1e}"
-        click.echo(f"{one.path}{same}")
+        click.echo(describe(one))
     click.echo(str(write_card(ledger, exported, out)))
 
 

@@ -12,7 +12,7 @@ from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
 from expunge.requests.create import DEFAULT_BUDGET, Plan, create_project
-from expunge.requests.project import DEFAULT_DATABASE, DEFAULT_KEY
+from expunge.requests.project import DEFAULT_DATABASE, read_settings
 from expunge.task.task import Strength
 
 
@@ -34,13 +34,16 @@ from expunge.task.task import Strength
     show_default=True,
     help="Points of drift (test accuracy lost; on surrogates, answers changed) after which it is time to retrain.",
 )
-@click.option("--database", default=DEFAULT_DATABASE, show_default=True, help="A SQLAlchemy URL.")
-@click.option("--key", default=DEFAULT_KEY, show_default=True, help="Key file; put it where backups of it are safe.")
+@click.option(
+    "--database", default=DEFAULT_DATABASE, show_default=True, help="A SQLAlchemy URL; the password is set elsewhere."
+)
+@click.option("--key", help="Key file, from the folder; better not in it.  [default: beside it, with its name]")
 def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's values
     """Make a project in FOLDER around a trained classifier.
 
-    The folder gets a copy of the weights, an empty ledger, and a key. Whoever has the key and a picture can tell
-    whether the picture was in a request, and can read images that are kept; without it, nobody can.
+    The folder gets a copy of the weights and an empty ledger; the key lies beside it. Whoever has the key and a picture
+    can tell whether the picture was in a request, and can read images that are kept; without it, nobody can. The
+    newest entry is noted beside the key, so that an older copy of the folder does not pass for it.
     """
     given = {
         "architecture": flags["model"],
@@ -57,7 +60,10 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
         key=flags["key"],
     )
     ledger = create_project(folder, plan)
-    click.echo(f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key")
+    key = (folder / read_settings(folder)["key"]).resolve()
+    click.echo(
+        f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key {key}"
+    )
 
 
 def _absolute(source: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """`expunge requests list`, `show` and `verify`: they only read, and need no torch, so they come at once."""
 
 import json
+import re
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from expunge.base.errors import LedgerError
 from expunge.cli import EXIT_BAD_INPUT
 from expunge.cli.requests import project_option
-from expunge.requests.project import Ledger
+from expunge.requests.project import Ledger, explained, looking
 from expunge.requests.state import LedgerState, Request, State
 from expunge.requests.verify import verify_project
 
@@ -43,9 +44,12 @@ def list_requests(project: Path, state: str | None, as_json: bool) -> None:
 @project_option
 def show(request: str, project: Path, as_json: bool) -> None:
     """Show one REQUEST (such as R0003): instances, settings, figures, history."""
-    found = Ledger.open(project).state.find(request)
+    ledger = Ledger.open(project)
+    found = ledger.state.find(request)
+    instances, history = ledger.instances(found), ledger.history(found)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
+        told = {"instances": [asdict(one) for one in instances], "history": history}
+        click.echo(json.dumps({**asdict(found), **told}, indent=2))
         return
     click.echo(f"{found.name}: {found.state}" + (f" in version {found.version}" if found.version else ""))
     click.echo(f"reference  {found.reference}")
@@ -56,38 +60,52 @@ def show(request: str, project: Path, as_json: bool) -> None:
         exact, robust = found.figures["goal_achieved"], found.figures["goal_achieved_robust"]
         click.echo(f"holds      {100 * exact:.1f}% of the exact pixels, {100 * robust:.1f}% of fresh copies")
     click.echo(f"images     {found.images.path if found.images else 'deleted'}")
-    for one in found.instances:
+    for one in instances:
         new = "" if one.new_label is None else f" -> {one.new_label}"
         click.echo(f"instance   {one.id}  label {one.label}{new}  {one.content[:16]}...")
-    for time, kind, body in found.history:
+    for time, kind, body in history:
         what = body.get("reason") or body.get("path") or (f"version {body['version']}" if "version" in body else "")
-        click.echo(f"{time[:19]}  {kind}  {what}".rstrip())
+        clock = f"  (the clock was {body['clock']})" if "clock" in body else ""
+        click.echo(f"{time[:19]}  {kind}  {what}".rstrip() + clock)
 
 
 @click.command()
-@click.option("--head", help="A hash that an earlier `verify` printed: it must still be in the chain.")
+@click.option("--head", help="A hash that an earlier `verify` printed, or its first 16 digits: it must still be there.")
 @project_option
 def verify(project: Path, head: str | None) -> int:
-    """Find any later change: of an entry, of the end of the ledger, of weights, patches and kept images.
+    """Find any later change: of an entry, of the end of the ledger, of hashes, weights, patches and kept images.
 
     Entries hold each other's hashes, made with the project's key: whoever changes one without the key is found out.
     Whoever has the key can write the chain anew; note the head that is printed somewhere else, and give it as --head.
     """
-    ledger = Ledger.open(project)
-    found = verify_project(ledger)
-    if head is not None and not any(entry.hash.startswith(head) for entry in ledger.entries):
-        raise LedgerError("--head", "an entry of the ledger", f"{head[:12]}..., which is not there")
+    if head is not None and not re.fullmatch("[0-9a-f]{16,64}", head):
+        raise LedgerError("--head", "16 to 64 digits of a hash, 0-9 and a-f", head[:64] or "nothing")
+    with looking(project) as busy, explained(project):
+        ledger = Ledger.open(project)
+        found = verify_project(ledger)
+        if head is not None and not any(entry.hash.startswith(head) for entry in ledger.database.stream()):
+            raise LedgerError("--head", "an entry of the ledger", f"{head[:16]}..., which is not there")
+    if busy and (found.problems or found.unfinished):
+        raise LedgerError(
+            str(project), "no other expunge at work", "one that is writing", "verify again when it is done"
+        )
     for problem in found.problems:
         click.echo(f"error: {problem}", err=True)
+    for text in found.unfinished:
+        click.echo(f"unfinished: {text}", err=True)
+    if found.aside:
+        click.echo(
+            f"note: {found.aside} files that no entry names are in quarantine/; `expunge requests purge --quarantine`"
+        )
     click.echo(f"{found.entries} entries, {found.files} files, {len(found.problems)} problems; head {found.head}")
-    return EXIT_BAD_INPUT if found.problems else 0
+    return EXIT_BAD_INPUT if found.problems or found.unfinished else 0
 
 
 def _row(request: Request) -> tuple[str | int, ...]:
     return (
         request.name,
         request.state.value,
-        len(request.instances),
+        request.rows,
         request.goal,
         "" if request.version is None else request.version,
         "" if request.images is None else f"until {request.keep_until}" if request.keep_until else "until verified",

@@ -15,6 +15,7 @@ from expunge.data.sources.splits import DataRequest, DataSplits
 
 SAVED = ("state.json", "dataset_dict.json")
 TEST_NAMES = ("test", "validation")
+LABEL_NAMES = ("label", "labels", "target")
 HINT = "name it: hf:PLACE?{0}=COLUMN"
 
 
@@ -60,10 +61,10 @@ def load_huggingface(place: Path, request: DataRequest) -> DataSplits:
     for split in (train_name, test_name):
         if split is not None and split not in splits:
             raise DataError(f"hf:{name}", f"a split {split}", ", ".join(splits), "name it: hf:PLACE?train=SPLIT")
-    train, class_names = _images(splits[train_name], f"{name}, {train_name}", request)
+    train, class_names = images_of_dataset(splits[train_name], f"{name}, {train_name}", request)
     if class_names:
         request.check_classes(class_names, f"hf:{name}")
-    test = None if test_name is None else _images(splits[test_name], f"{name}, {test_name}", request)[0]
+    test = None if test_name is None else images_of_dataset(splits[test_name], f"{name}, {test_name}", request)[0]
     return DataSplits(train, test, request.class_names or tuple(class_names))
 
 
@@ -81,7 +82,21 @@ def _load(place: Path, config: str | None) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {"train": found}
 
 
-def _images(dataset: Any, place: str, request: DataRequest) -> tuple[FileImages, Sequence[str]]:  # noqa: ANN401
+def images_of_dataset(
+    dataset: Any,  # noqa: ANN401 - no types
+    place: str,
+    request: DataRequest,
+) -> tuple[FileImages, Sequence[str]]:
+    """Return the images of one split, and the names of its classes where it has them.
+
+    Args:
+        dataset: a `datasets.Dataset`.
+        place: what it is called, for messages.
+        request: how its images are wanted; its options name the columns.
+
+    Raises:
+        DataError: no column of images or labels, or several; or labels that are no numbers from 0.
+    """
     datasets = importlib.import_module("datasets")
     image = _column(dataset, "image", datasets.Image, place, request)
     label = _column(dataset, "label", datasets.ClassLabel, place, request)
@@ -107,6 +122,8 @@ def _column(dataset: Any, option: str, kind: type, place: str, request: DataRequ
         raise DataError(f"{place}: {chosen}", "a column of images", str(dataset.features[chosen]))
     if chosen is not None:
         return chosen
+    if option == "label" and not of_kind:
+        of_kind = [name for name in LABEL_NAMES if name in dataset.features][:1]
     if len(of_kind) != 1:
         found = ", ".join(of_kind) or f"none of {', '.join(dataset.features)}"
         raise DataError(place, f"one column of type {kind.__name__}", found, HINT.format(option))

@@ -14,46 +14,50 @@ from torch import Tensor
 
 from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
-from expunge.methods.layers import Flow, Layer, images_at_once, trace_rows
+from expunge.methods.layers import Layer
+from expunge.methods.least_change.factors import Factor, choose_thin, make_factor
+from expunge.methods.least_change.moments import Side, add_moments, draw_vectors, share_of_outputs
+from expunge.methods.single_rows import RowGradients
+from expunge.methods.tracing import Traced, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 
-POSITIONS = 64
-GROWTHS = 12
+MEMORY_GIGABYTES = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """Coordinates in which all directions cost the same: one pair of triangular factors a layer.
+    """Coordinates in which all directions cost the same: one pair of factors a layer.
 
-    A step z in these coordinates is the weight change left @ z @ right, and its length is what it does to the answers.
+    A step z in these coordinates is the weight change outputs' z inputs, and its length is what it does to the answers.
 
     Args:
-        left: (g, o, o) for each layer, over outputs.
-        right: (g, i, i) for each layer, over inputs.
+        outputs: for each layer, the factor (g, o, o) over its outputs.
+        inputs: the factor (g, i, i) over its inputs.
     """
 
-    left: tuple[Tensor, ...]
-    right: tuple[Tensor, ...]
+    outputs: tuple[Factor, ...]
+    inputs: tuple[Factor, ...]
 
     def apply(self, layer: int, step: Float[Tensor, "*b g o i"]) -> Float[Tensor, "*b g o i"]:
         """Return the change of that layer's weights that `step` is."""
-        return self.left[layer] @ step @ self.right[layer]
+        return self.inputs[layer].after(self.outputs[layer].before(step, transposed=True))
 
     def pull(self, layer: int, gradient: Float[Tensor, "*b g o i"]) -> Float[Tensor, "*b g o i"]:
         """Return the gradient in these coordinates of what has `gradient` by that layer's weights."""
-        return self.left[layer].mT @ gradient @ self.right[layer].mT
+        return self.inputs[layer].after(self.outputs[layer].before(gradient), transposed=True)
 
-    def pull_rows(self, layer: int, flow: Flow) -> Float[Tensor, "b g o i"]:
+    def pull_rows(self, layer: int, traced: Traced) -> Float[Tensor, "b g o i"]:
         """Return `pull` of each row's gradient; where a layer has few positions, by what flows through them."""
-        _, outputs, inputs = flow.layer.shape
-        if flow.positions * (outputs**2 + inputs**2) >= outputs * inputs * (outputs + inputs):
-            return self.pull(layer, flow.row_gradients())
-        left, right = self.left[layer].mT, self.right[layer]
-        parts = [(left @ gradient) @ (right @ columns).mT for columns, gradient in flow.unrolled()]
+        outputs, inputs = self.outputs[layer], self.inputs[layer]
+        _, height, width = traced.layer.shape
+        by_matrices = width * outputs.effort + height * inputs.effort
+        if isinstance(traced, RowGradients) or traced.positions * (outputs.effort + inputs.effort) >= by_matrices:
+            return self.pull(layer, traced.row_gradients())
+        parts = [outputs.before(gradient) @ inputs.before(columns).mT for columns, gradient in traced.unrolled()]
         return torch.stack(parts).sum(dim=0)
 
 
-def compute_whitening(
+def compute_whitening(  # noqa: PLR0913 - what is measured, on what, and with what
     classifier: Classifier,
     layers: Sequence[Layer],
     surrogates: Float[Tensor, "n c h w"],
@@ -61,6 +65,7 @@ def compute_whitening(
     damping: float,
     generator: torch.Generator,
     context: Context,
+    memory_gigabytes: float = MEMORY_GIGABYTES,
 ) -> Whitening:
     """Return the whitening of the curvature on `surrogates`.
 
@@ -74,25 +79,42 @@ def compute_whitening(
         damping: added to each factor, as a share of its mean eigenvalue; what surrogates never excite may move by this.
         generator: on the CPU.
         context: counts gradient evaluations.
+        memory_gigabytes: for factors; the widest are thin where not all would fit.
+
+    Raises:
+        SettingsError: they don't fit at all.
     """
+    thin = choose_thin(layers, len(surrogates), memory_gigabytes)
+    keys = [(number, side) for side in (Side.INPUTS, Side.OUTPUTS) for number in range(len(layers))]
 
     def add_up(part: slice) -> list[Tensor]:
         x = surrogates[part]
-        inputs = [_zeros(layer, layer.shape[2]) for layer in layers]
-        gradients = [_zeros(layer, layer.shape[1]) for layer in layers]
-        _, flows = trace_rows(classifier, tuple(layers), x, lambda logits: draw_contrast(logits, generator))
-        for number, flow in enumerate(flows):
-            _add_moments(flow, inputs[number], gradients[number], generator)
+        totals = {key: _zeros(layers[key[0]], key[1], len(surrogates) if key in thin else None) for key in keys}
+        _, traced = trace_rows(classifier, tuple(layers), x, lambda logits: draw_contrast(logits, generator))
+        for number, each in enumerate(traced):
+            whole = {side: totals[number, side] for side in Side if (number, side) not in thin}
+            add_moments(each, whole.get(Side.INPUTS), whole.get(Side.OUTPUTS), generator)
+            for side in set(Side) - set(whole):
+                totals[number, side][:, part] = draw_vectors(each, side, generator)
         context.add_gradients(len(x))
         advance(len(x))
-        return inputs + gradients
+        return list(totals.values())
 
     with context.phase("curvature", total=len(surrogates)) as advance:
-        totals = context.sharing.map_sum(len(surrogates), add_up, at_once=images_at_once(surrogates), among=ALONE)
+        at_once = images_at_once(surrogates, layers)
+        summed = context.sharing.map_sum(len(surrogates), add_up, at_once=at_once, among=ALONE)
     # what is drawn depends on the parts, and a process that has halved them must not have other coordinates
-    totals = [context.sharing.processes.agree(total) for total in totals]
-    factors = [_inverse_factor(total / len(surrogates), damping) for total in totals]
-    return Whitening(tuple(each.mT.contiguous() for each in factors[len(layers) :]), tuple(factors[: len(layers)]))
+    totals = {key: context.sharing.processes.agree(total) for key, total in zip(keys, summed, strict=True)}
+    del summed
+    factors: dict[tuple[int, Side], Factor] = {}
+    for number, layer in enumerate(layers):
+        inputs = totals.pop((number, Side.INPUTS))
+        is_thin = (number, Side.INPUTS) in thin
+        share = share_of_outputs(layer, inputs, len(surrogates), thin=is_thin)
+        factors[number, Side.INPUTS] = make_factor(inputs, len(surrogates), damping, thin=is_thin)
+        outputs, is_thin = totals.pop((number, Side.OUTPUTS)), (number, Side.OUTPUTS) in thin
+        factors[number, Side.OUTPUTS] = make_factor(outputs, share, damping, thin=is_thin)
+    return Whitening(*(tuple(factors[number, side] for number in range(len(layers))) for side in Side))
 
 
 def draw_contrast(logits: Float[Tensor, "b classes"], generator: torch.Generator) -> Float[Tensor, "b classes"]:
@@ -101,34 +123,7 @@ def draw_contrast(logits: Float[Tensor, "b classes"], generator: torch.Generator
     return drawn - drawn.mean(dim=1, keepdim=True)
 
 
-def _zeros(layer: Layer, size: int) -> Tensor:
-    weight = layer.module.weight
-    return torch.zeros(layer.groups, size, size, device=weight.device, dtype=weight.dtype)
-
-
-def _add_moments(flow: Flow, inputs: Tensor, gradients: Tensor, generator: torch.Generator) -> None:
-    for columns, gradient in flow.unrolled():
-        positions = columns.shape[-1]
-        chosen = torch.randperm(positions, generator=generator)[:POSITIONS].to(columns.device)
-        sampled = columns[..., chosen].transpose(0, 1).transpose(1, 2).flatten(2)
-        inputs += sampled @ sampled.transpose(1, 2) / len(chosen)
-        spread = gradient.transpose(0, 1).transpose(1, 2).flatten(2)
-        gradients += spread @ spread.transpose(1, 2)
-
-
-def _inverse_factor(moments: Float[Tensor, "g n n"], damping: float) -> Float[Tensor, "g n n"]:
-    """Return the inverse of the lower Cholesky factor of the damped moments, 0 where nothing was ever seen.
-
-    What rounding makes indefinite is damped more.
-    """
-    dtype, moments = moments.dtype, moments.double()
-    mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1).view(-1, 1, 1)
-    unseen = mean <= 0
-    identity = torch.eye(moments.shape[1], dtype=moments.dtype, device=moments.device).expand_as(moments)
-    for growth in range(GROWTHS):
-        shift = torch.where(unseen, 1.0, damping * 10.0**growth * mean)
-        factor, failed = torch.linalg.cholesky_ex(moments + shift * identity)
-        if not bool(failed.any()):
-            break
-    inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return torch.where(unseen, 0.0, inverse).to(dtype)
+def _zeros(layer: Layer, side: Side, vectors: int | None) -> Tensor:
+    """Return zeros for the second moments of that side, or for so many vectors of a thin factor."""
+    size = layer.shape[side]
+    return layer.weight.new_zeros(layer.groups, size if vectors is None else vectors, size, requires_grad=False)

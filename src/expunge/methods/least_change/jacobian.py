@@ -13,8 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.compute.context import Context
-from expunge.methods.layers import Layer, count_weights, images_at_once, trace_rows
+from expunge.methods.layers import Layer, count_weights
 from expunge.methods.least_change.curvature import Whitening
+from expunge.methods.tracing import images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 from expunge.task.goals import Goal
 
@@ -41,7 +42,7 @@ class Constraints:
         gaps, *rows = context.sharing.map_concat(
             chosen.stop - start,
             lambda part: self._differentiate(slice(start + part.start, start + part.stop), context),
-            at_once=images_at_once(self.x),
+            at_once=images_at_once(self.x, self.layers),
         )
         return gaps, rows
 

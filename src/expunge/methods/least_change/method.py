@@ -15,12 +15,12 @@ from expunge.compute.context import Context
 from expunge.compute.processes import share_of
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.engine import Plan, edit_until_goal
-from expunge.methods.layers import find_layers
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.exact import ConstrainedSolver, Exact
 from expunge.methods.least_change.iterate import Iterate, Objective, Problem
 from expunge.methods.least_change.robust import PenalisedSolver, Robust
 from expunge.methods.protocol import Aim, Needs
+from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
 from expunge.models.folding import fold_batchnorm
 from expunge.surrogates.mix import SurrogateMix, draw_surrogates

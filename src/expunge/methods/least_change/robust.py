@@ -161,7 +161,7 @@ class PenalisedSolver:
 
         value, gradient = self._objective.pull(copies, loss)
         [gaps] = self._problem.context.sharing.map_concat(len(copies), lambda part: [gaps[part]])
-        return value, float((gaps[fresh] < 0).double().mean()), gradient
+        return value, float((gaps[fresh] < 0).float().mean()), gradient
 
     def _steer(self, held: float) -> None:
         """Let the copies weigh more while too few fresh ones hold, less while more do than are wanted."""

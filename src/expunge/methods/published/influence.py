@@ -12,6 +12,7 @@ from torch import Tensor
 
 from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
+from expunge.compute.devices import to_float64
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, Subset
 from expunge.methods.engine import Plan, edit_until_goal
@@ -141,9 +142,9 @@ def solve_fisher(
     >>> solve_fisher(torch.zeros(1, 2), torch.tensor([1.0, 2.0]), 0.5)
     tensor([2., 4.])
     """
-    kernel = (gradients @ gradients.T).double()
+    kernel = to_float64(gradients @ gradients.T)
     kernel.diagonal().add_(damping * len(gradients))
-    weights = torch.linalg.solve(kernel, (gradients @ vector).double()).to(vector.dtype)
+    weights = torch.linalg.solve(kernel, to_float64(gradients @ vector)).to(vector)
     solved: Tensor = (vector - gradients.T @ weights) / damping
     return solved
 

@@ -13,12 +13,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from expunge.base.errors import SettingsError
 from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
+from expunge.compute.devices import to_float64
 from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.methods.descent import endless_batches, present_rows
 from expunge.methods.engine import Plan, edit_until_goal
-from expunge.methods.layers import Layer, differentiate, find_layers, images_at_once, trace_rows
+from expunge.methods.flows import Flow
+from expunge.methods.layers import Layer, Route, differentiate
 from expunge.methods.protocol import Aim, Needs
+from expunge.methods.tracing import find_layers, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool
@@ -39,9 +42,10 @@ class ZSPAG(Settings):
     settings of Cha et al. 2024 (arXiv 2301.11578); the gain as the influence function has it, with the identity for the
     inverse Hessian, which makes c the wrong label whose logit falls most along the gradient of the stand-ins' loss; one
     subspace for all classes together, of the leading directions that hold `energy` of the inputs' second moment, biases
-    counted as one more input; weights of other layers and BatchNorm statistics stay as they are. The share, the rate
-    and plain SGD are those that the same authors released for the predecessor, UNSC (arXiv 2404.13588), with all of
-    the other classes' data in the place of the stand-ins.
+    counted as one more input; weights of other layers (those not called with images first, or that compute with other
+    weights, too) and BatchNorm statistics stay as they are. The share, the rate and plain SGD are those that the same
+    authors released for the predecessor, UNSC (arXiv 2404.13588), with all of the other classes' data in the place of
+    the stand-ins.
 
     Differs from the paper: it stops when no row answers with its label; the authors forget classes.
     """
@@ -68,7 +72,7 @@ class ZSPAG(Settings):
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device)
         pool = make_adversarial_pool(working.frozen_copy(), task, self.attack, context)
-        layers = find_layers(working, rows.x[:1])
+        layers = tuple(layer for layer in find_layers(working, rows.x[:2]) if layer.route is Route.FLOW)
         with context.phase("pseudo-labels"):
             gradient = differentiate_pool(working, pool, context)
             labels = choose_labels(rate_labels(working, rows.x, gradient, context.sharing), rows.y)
@@ -175,7 +179,7 @@ def find_subspaces(
         moments = [pool.logits.new_zeros(layer.shape[0], layer.shape[2], layer.shape[2]) for layer in layers]
         _, flows = trace_rows(classifier, layers, x, torch.zeros_like)
         for moment, flow in zip(moments, flows, strict=True):
-            for inputs, _ in flow.unrolled():
+            for inputs, _ in flow.unrolled() if isinstance(flow, Flow) else ():
                 moment.add_(torch.einsum("bgil,bgjl->gij", inputs, inputs), alpha=1 / (count * inputs.shape[-1]))
         return moments
 
@@ -190,11 +194,11 @@ def span(moment: Float[Tensor, "g i i"], energy: float) -> Float[Tensor, "g i r"
     >>> span(torch.diag(torch.tensor([1.0, 3.0])).unsqueeze(0), 0.7).abs().flatten().tolist()
     [0.0, 1.0]
     """
-    values, vectors = torch.linalg.eigh(moment.double())
+    values, vectors = torch.linalg.eigh(to_float64(moment))
     values, vectors = values.flip(1).clamp_min(0), vectors.flip(2)
     held = values.cumsum(dim=1) / values.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
     rank = int((held < energy).sum(dim=1).max()) + 1 if energy > 0 else 0
-    leading: Tensor = vectors[..., :rank].to(moment.dtype)
+    leading: Tensor = vectors[..., :rank].to(moment)
     return leading
 
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Preprocessing
-from expunge.models.classifier import Normalisation
+from expunge.models.known import Known
+from expunge.models.pixels import Normalisation
 
 PRETRAINED: Literal["pretrained"] = "pretrained"
 RESERVED_OPTIONS = ("num_classes", "pretrained", "weights")
@@ -78,6 +79,11 @@ class FoundModel:
     preprocessing: Preprocessing = AS_IS
     normalisation: Normalisation | None = None
     class_names: tuple[str, ...] = ()
+
+    @classmethod
+    def with_known(cls, network: nn.Module, known: Known) -> "FoundModel":
+        """Return `network` with what its library knows about it."""
+        return cls(network, known.num_classes, known.preprocessing, known.normalisation, known.class_names)
 
 
 def parse_architecture(text: str) -> Architecture:

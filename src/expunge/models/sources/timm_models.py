@@ -1,14 +1,12 @@
 """Classifiers of timm: timm:NAME."""
 
 import difflib
-import math
 from typing import Any
 
 from torch import Tensor
 
 from expunge.base.errors import ClassifierError
-from expunge.data.preprocessing import Interpolation, Preprocessing
-from expunge.models.classifier import Normalisation
+from expunge.models.known import known_of_timm
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
 from expunge.models.sources.weights import fill, last_length, length_of, read_weights
@@ -27,30 +25,9 @@ def load_timm(architecture: Architecture, source: ModelSource) -> FoundModel:
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise ClassifierError("architecture", "a model of timm", architecture.name, hint)
     network = _network(timm, architecture, source)
-    data = timm.data.resolve_model_data_config(network)
-    return FoundModel(
-        network,
-        network.num_classes,
-        preprocessing_of(data),
-        Normalisation(tuple(map(float, data["mean"])), tuple(map(float, data["std"]))),
+    return FoundModel.with_known(
+        network, known_of_timm(timm.data.resolve_model_data_config(network), network.num_classes)
     )
-
-
-def preprocessing_of(data: dict[str, Any]) -> Preprocessing:
-    """Return what timm's evaluation transform does for its data configuration.
-
-    Source: timm 1.0, timm/data/transforms_factory.py, transforms_imagenet_eval.
-
-    Raises:
-        ClassifierError: the crop mode is neither `center` nor `squash`.
-    """
-    height, width = data["input_size"][1:]
-    scaled = (math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"]))
-    if data["crop_mode"] not in ("center", "squash"):
-        raise ClassifierError("crop_mode", "center or squash", data["crop_mode"], "this model cannot be used yet")
-    shorter_side = data["crop_mode"] == "center" and height == width
-    interpolation = "bilinear" if data["interpolation"] == "random" else data["interpolation"]
-    return Preprocessing(scaled[0] if shorter_side else scaled, (height, width), Interpolation(interpolation))
 
 
 def _network(timm: Any, architecture: Architecture, source: ModelSource) -> Any:  # noqa: ANN401 - timm has no types

@@ -1,13 +1,13 @@
 """Classifiers of torchvision: torchvision:NAME."""
 
 import difflib
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from expunge.base.errors import ClassifierError
-from expunge.data.preprocessing import Interpolation, Preprocessing
-from expunge.models.classifier import Normalisation
+from expunge.models.known import known_of_torchvision
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
 from expunge.models.sources.weights import fill, last_length, read_weights
@@ -29,17 +29,9 @@ def load_torchvision(architecture: Architecture, source: ModelSource) -> FoundMo
         hint = f"did you mean {', '.join(close)}?" if close else "see torchvision.models.list_models()"
         raise ClassifierError("architecture", "a classifier of torchvision", architecture.name, hint)
     default = models.get_model_weights(architecture.name).DEFAULT
-    preset = default.transforms()
     network = _network(models, architecture, source)
-    return FoundModel(
-        network,
-        last_length(network),
-        Preprocessing(
-            preset.resize_size[0], (preset.crop_size[0], preset.crop_size[0]), Interpolation(preset.interpolation.value)
-        ),
-        Normalisation(tuple(preset.mean), tuple(preset.std)),
-        tuple(default.meta["categories"]) if source.weights == PRETRAINED else (),
-    )
+    known = known_of_torchvision(default, last_length(network))
+    return FoundModel.with_known(network, known if source.weights == PRETRAINED else replace(known, class_names=()))
 
 
 def _network(models: Any, architecture: Architecture, source: ModelSource) -> nn.Module:  # noqa: ANN401 - no types

@@ -1,29 +1,16 @@
 """Image classifiers of transformers: transformers:NAME or transformers:FOLDER."""
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
-from expunge.data.preprocessing import AS_IS, Interpolation, Preprocessing
-from expunge.models.classifier import Normalisation
+from expunge.models.known import known_of_transformers, why_unusable
 from expunge.models.sources.extras import explained_download, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
 from expunge.models.sources.weights import fill, last_length, read_weights
-
-BYTE_SCALE = 1 / 255
-UNSUPPORTED = ("include_top", "rescale_offset", "do_pad", "pretrained_cfg")
-RESAMPLING = {
-    0: Interpolation.NEAREST,
-    1: Interpolation.LANCZOS,
-    2: Interpolation.BILINEAR,
-    3: Interpolation.BICUBIC,
-    4: Interpolation.BOX,
-    5: Interpolation.HAMMING,
-}
 
 
 def load_transformers(architecture: Architecture, source: ModelSource) -> FoundModel:
@@ -47,32 +34,7 @@ def load_transformers(architecture: Architecture, source: ModelSource) -> FoundM
     if source.num_classes is not None and source.num_classes != config.num_labels:
         raise ClassifierError("num_classes", f"{config.num_labels}, as the model has", str(source.num_classes))
     processor = _processor(transformers, architecture.name)
-    return FoundModel(
-        network,
-        config.num_labels,
-        preprocessing_of(processor) if processor else AS_IS,
-        _normalisation(processor) if processor else None,
-        _class_names(config.id2label, config.num_labels),
-    )
-
-
-def preprocessing_of(processor: Mapping[str, Any]) -> Preprocessing:
-    """Return what an image processor of transformers does before it normalises, given its settings.
-
-    Source: transformers 5, image_processing_convnext.py for `crop_pct`, image_processing_vit.py for the others.
-    """
-    interpolation = RESAMPLING[int(processor.get("resample", 2))]
-    size = processor.get("size") or {}
-    short, resize, crop = size.get("shortest_edge"), None, None
-    if processor.get("do_resize", True):
-        resize = int(short) if short else _pair(size)
-    if processor.get("do_center_crop"):
-        crop = _pair(processor["crop_size"])
-    if short and resize and processor.get("crop_pct"):
-        if short >= 384 and str(processor["image_processor_type"]).startswith("ConvNext"):
-            return Preprocessing((short, short), None, interpolation)
-        return Preprocessing(int(short / processor["crop_pct"]), crop or (short, short), interpolation)
-    return Preprocessing(resize, crop, interpolation)
+    return FoundModel.with_known(network, known_of_transformers(config, processor))
 
 
 def _check_place(name: str) -> None:
@@ -118,11 +80,9 @@ def _processor(transformers: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 
     except (OSError, ValueError) as error:
         reason = f"{error}".split("\n")[0]
     else:
-        size = settings.get("size") or {}
-        unknown = [key for key in UNSUPPORTED if settings.get(key)]
-        if not unknown and (not settings.get("do_resize", True) or "shortest_edge" in size or "height" in size):
+        reason = why_unusable(settings)
+        if not reason:
             return settings
-        reason = f"{', '.join(unknown) or 'its size'} is not supported"
     warnings.warn(
         f"the image processor of {name} cannot be used ({reason}): images stay as they are unless --resize and --crop "
         "say otherwise",
@@ -130,23 +90,3 @@ def _processor(transformers: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 
         stacklevel=2,
     )
     return {}
-
-
-def _normalisation(processor: Mapping[str, Any]) -> Normalisation:
-    """Return the normalisation of pixels in 0..1, whatever scale the processor normalises at."""
-    factor = float(processor.get("rescale_factor", BYTE_SCALE)) if processor.get("do_rescale", True) else 1.0
-    scale = 1.0 if abs(factor - BYTE_SCALE) < 1e-9 else factor / BYTE_SCALE
-    if not processor.get("do_normalize", True):
-        return Normalisation((0.0,), (1 / scale,))
-    mean, std = (tuple(float(value) / scale for value in processor[key]) for key in ("image_mean", "image_std"))
-    return Normalisation(mean, std)
-
-
-def _pair(size: Mapping[str, Any]) -> tuple[int, int]:
-    return int(size["height"]), int(size["width"])
-
-
-def _class_names(id2label: Mapping[int, str], num_classes: int) -> tuple[str, ...]:
-    names = tuple(str(id2label.get(label, "")) for label in range(num_classes))
-    made_up = all(name == f"LABEL_{label}" for label, name in enumerate(names))
-    return () if made_up or not all(names) else names

@@ -12,6 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
+from expunge.models.heads import last_length, length_of
+
+__all__ = ["fill", "last_length", "length_of", "read_weights"]
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -47,6 +50,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> None:
     """Copy `weights` into `network`, converted to its number format; BatchNorm's batch counters may be missing.
 
+    A prefix that `read_weights` took off is put back where the network's own names begin with it.
+
     Args:
         network: changed in place.
         weights: tensors by name.
@@ -56,6 +61,9 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
         ClassifierError: names that are missing or too many, or shapes that differ: the first of each and how many.
     """
     own = network.state_dict()
+    for prefix in PREFIXES:
+        if own and all(name.startswith(prefix) for name in own) and not any(map(own.__contains__, weights)):
+            weights = {prefix + name: tensor for name, tensor in weights.items()}
     missing = [name for name in own if name not in weights and not name.endswith(BATCH_COUNTER)]
     surplus = [name for name in weights if name not in own]
     misshapen = [
@@ -73,31 +81,6 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
             place, "the weights of this architecture", ", ".join(found), "check --model and --num-classes"
         )
     network.load_state_dict(dict(weights), strict=False)
-
-
-def last_length(network: nn.Module, weights: Mapping[str, Tensor] | None = None) -> int:
-    """Return the first length of the network's last parameter, which is the class count of nearly every network.
-
-    Args:
-        network: its parameters are in the order in which its layers were made.
-        weights: where given, the length is taken from the tensor of the same name there.
-
-    Raises:
-        ClassifierError: no parameters.
-
-    >>> last_length(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)))
-    3
-    """
-    named = list(network.named_parameters())
-    if not named:
-        raise ClassifierError("classifier", "a module with weights to edit", "one without parameters")
-    name, parameter = named[-1]
-    return length_of(parameter if weights is None else weights.get(name, parameter))
-
-
-def length_of(tensor: Tensor) -> int:
-    """Return a tensor's first length, 1 for a single number."""
-    return tensor.shape[0] if tensor.ndim else 1
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -14,6 +14,12 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 MOST_PICTURES = 64
 MOST_BYTES = 6_000_000
 IMAGES = "images"
+CAPTIONS = {
+    "misclassify": "Above each picture stands its label, which is the answer that it had learned.",
+    "relabel": "Above each picture stand its label, which is the answer that it had learned, and the new one.",
+    "correct": "Above each picture stands its right answer.",
+}
+"""What the heading of a picture is, by goal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +33,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class RowView:
-    """One forgotten image as the page shows it; confidences and shares in percent."""
+    """One forgotten image as the page shows it, under a heading; confidences and shares in percent."""
 
     id: str
+    heading: str
     label: str
     new_label: str
     before: str
@@ -44,10 +51,11 @@ class RowView:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All rows, and why some pictures (or all) are not there; empty if none is missing."""
+    """All rows, why some pictures (or all) are not there, empty if none is missing, and what the headings are."""
 
     rows: tuple[RowView, ...]
     missing: str
+    caption: str
 
     @property
     def pictured(self) -> tuple[RowView, ...]:
@@ -69,7 +77,11 @@ def read_rows(audit: Audit, *, images: bool) -> Rows:
             picture = _read_picture(audit.folder, row["image"])
             used += len(picture.address)
         views.append(_to_view(audit, row, picture))
-    return Rows(tuple(views), _why_missing(views, kept=any(row["image"] for row in table), images=images))
+    return Rows(
+        tuple(views),
+        _why_missing(views, kept=any(row["image"] for row in table), images=images),
+        CAPTIONS[_kind(audit)],
+    )
 
 
 def _why_missing(views: list[RowView], *, kept: bool, images: bool) -> str:
@@ -85,10 +97,12 @@ def _why_missing(views: list[RowView], *, kept: bool, images: bool) -> str:
 
 def _to_view(audit: Audit, row: Mapping[str, str], picture: Picture | None) -> RowView:
     robust = number_of(row["robust"])
+    label, new_label = (class_name(audit, row[name]) for name in ("label", "new_label"))
     return RowView(
         id=row["id"],
-        label=class_name(audit, row["label"]),
-        new_label=class_name(audit, row["new_label"]),
+        heading={"relabel": f"{label} → {new_label}", "correct": new_label or label}.get(_kind(audit), label),
+        label=label,
+        new_label=new_label,
         before=class_name(audit, row["predicted_before"]),
         before_percent=100 * float(row["confidence_before"]),
         after=class_name(audit, row["predicted_after"]),
@@ -98,6 +112,10 @@ def _to_view(audit: Audit, row: Mapping[str, str], picture: Picture | None) -> R
         met=row["goal_met"] == "yes",
         picture=picture,
     )
+
+
+def _kind(audit: Audit) -> str:
+    return audit.subject.goal if audit.subject.goal in CAPTIONS else "misclassify"
 
 
 def _read_picture(folder: Path, name: str) -> Picture:

@@ -1,0 +1,277 @@
+"""Labelled images out of the objects that people have: arrays, datasets, loaders, tables."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from expunge.base.errors import DataError, SettingsError
+from expunge.data.images import Images, Subset, TensorImages
+from expunge.data.labels import to_labels
+from expunge.data.preprocessing import AS_IS, Preprocessing, pixels_of
+from expunge.data.sources.decoding import decode
+from expunge.data.sources.huggingface import images_of_dataset
+from expunge.data.sources.splits import DataRequest
+
+IMAGE_NAMES = ("image", "images", "img", "pixel_values", "pixels", "x")
+PATH_NAMES = ("path", "paths", "file", "filename", "file_name", "filepath", "file_path", "image_path", *IMAGE_NAMES)
+LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category", "fine_label")
+CHANNELS = (1, 3)
+ROUNDING = 1e-3
+"""By how much pixels may leave 0..1 when a normalisation is taken back."""
+KINDS = "a ForgetSet, (images, labels), a Dataset, a DataLoader, a data frame or a Hugging Face dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How images of the user's objects are read.
+
+    Args:
+        preprocessing: what is done to pictures and files; tensors and arrays are taken as they are.
+        class_names: names that labels may have.
+        label: which of several labels an image counts, for classifiers with a goal on one label; None: it has one.
+        lower: the pixel value of a byte of 0.
+        upper: the pixel value of a byte of 255.
+        normalisation: mean and std by channel that the pixels of a dataset have been normalised with; taken back here.
+    """
+
+    preprocessing: Preprocessing = AS_IS
+    class_names: tuple[str, ...] = ()
+    label: int | None = None
+    lower: float = 0.0
+    upper: float = 1.0
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    def to_pixels(self, image: Any, place: str) -> Float[Tensor, "*b c h w"]:  # noqa: ANN401 - what people have
+        """Return the float32 pixels of a picture, a file, or one or several images in a tensor or an array.
+
+        Raises:
+            DataError: it is none of these.
+        """
+        if isinstance(image, (str, Path)):
+            image = decode(Path(image)).image
+        if isinstance(image, Image.Image):
+            picture = image if image.mode in ("L", "RGB") else image.convert("RGB")
+            try:
+                return self._scaled(pixels_of(self.preprocessing.apply(picture)))
+            except SettingsError as error:
+                raise DataError(place, "an image as large as the crop", "a smaller one", f"{error}") from error
+        if isinstance(image, np.ndarray):
+            image = _tensor_of(image, place)
+        if not isinstance(image, Tensor):
+            raise DataError(place, "a picture, a file, a tensor or an array", type(image).__name__)
+        pixels = image.detach()
+        if pixels.dtype == torch.uint8:
+            return self._scaled(pixels.float() / 255)
+        if not pixels.is_floating_point():
+            raise DataError(place, "pixels as uint8 (0..255) or floats", str(pixels.dtype), "convert them to uint8")
+        return self._without_normalisation(pixels if pixels.dtype == torch.float64 else pixels.float())
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        if (self.lower, self.upper) == (0.0, 1.0):
+            return pixels
+        return self.lower + (self.upper - self.lower) * pixels
+
+    def _without_normalisation(self, pixels: Tensor) -> Tensor:
+        if self.normalisation is None:
+            return pixels
+        mean, std = (torch.tensor(values, device=pixels.device).view(-1, 1, 1) for values in self.normalisation)
+        pixels = pixels * std + mean
+        inside = float(pixels.min()) >= -ROUNDING and float(pixels.max()) <= 1 + ROUNDING
+        return pixels.clamp(0, 1) if inside else pixels
+
+
+AS_GIVEN = Reading()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemImages:
+    """Images of anything that gives items by number: (image, label) or a mapping of the two.
+
+    Args:
+        items: the object.
+        numbers: which of its items, in this order.
+        ids: what they are called; the numbers if empty.
+        reading: how they are read.
+    """
+
+    items: Any
+    numbers: Sequence[int]
+    reading: Reading = AS_GIVEN
+    given_ids: Sequence[str] = ()
+    _labels: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Return what the images are called."""
+        return [self.given_ids[number] if self.given_ids else str(number) for number in self.numbers]
+
+    @property
+    def labels(self) -> Int[Tensor, " n"]:
+        """Return the labels, which are read from the items at the first call."""
+        if not self._labels:
+            found = [_split_item(self.items[number], f"item {number}")[1] for number in self.numbers]
+            self._labels.append(to_labels(found, self.reading.class_names, label=self.reading.label))
+        return self._labels[0]
+
+    def load(self, rows: Sequence[int]) -> Float[Tensor, "b c h w"]:
+        """Return the pixels of these rows.
+
+        Raises:
+            DataError: an item that can't be read, or images of different sizes.
+        """
+        pixels = [self._load_one(self.numbers[row]) for row in rows]
+        for row, image in zip(rows, pixels, strict=True):
+            if image.shape != pixels[0].shape:
+                shapes = (tuple(each.shape) for each in (pixels[0], image))
+                first, other = (f"{shape}" for shape in shapes)
+                raise DataError(f"item {self.numbers[row]}", f"an image of shape {first} as the first", other)
+        return torch.stack(pixels)
+
+    def _load_one(self, number: int) -> Tensor:
+        place = f"item {number}"
+        pixels = self.reading.to_pixels(_split_item(self.items[number], place)[0], place)
+        return pixels[None] if pixels.ndim == 2 else pixels
+
+
+def images_of(
+    given: Any,  # noqa: ANN401 - what people have
+    numbers_of: Callable[[int], Sequence[int]] = range,
+    reading: Reading = AS_GIVEN,
+) -> Images:
+    """Return the images of what a person has, and their labels.
+
+    Args:
+        given: `Images`, (images, labels) as tensors, arrays or lists, a torch `Dataset`, a `DataLoader` (its dataset
+            counts, whatever its order), a list of (image, label), a data frame of paths and labels, or a dataset of
+            Hugging Face.
+        numbers_of: which images to take, given how many there are; default: all.
+        reading: how they are read.
+
+    Raises:
+        DataError: it is none of these, or can't be read as such.
+
+    >>> images = images_of((np.zeros((2, 4, 5, 3), dtype=np.uint8), np.array([1, 0], dtype=np.uint8)))
+    >>> images.load([1]).shape, images.labels.tolist()
+    (torch.Size([1, 3, 4, 5]), [1, 0])
+    """
+    given = _dataset_of(given)
+    if all(hasattr(given, name) for name in ("ids", "labels", "load")):
+        whole: Images = given
+        return whole if numbers_of is range else Subset(whole, numbers_of(len(whole.labels)))
+    if hasattr(given, "iterrows"):
+        return _images_of_frame(given, numbers_of, reading)
+    if type(given).__module__.startswith("datasets."):
+        return _images_of_huggingface(given, numbers_of, reading)
+    if _is_pair(given):
+        return _images_of_pair(given[0], given[1], numbers_of, reading)
+    if not hasattr(given, "__getitem__") or not hasattr(given, "__len__") or isinstance(given, (str, Mapping, Tensor)):
+        raise DataError("forget", KINDS, type(given).__name__)
+    return ItemImages(given, numbers_of(len(given)), reading)
+
+
+def normalisation_of(given: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:  # noqa: ANN401
+    """Return mean and std of the `Normalize` at the end of a dataset's transform, None where there is none."""
+    while isinstance(given, DataLoader) or (hasattr(given, "dataset") and hasattr(given, "indices")):
+        given = given.dataset
+    steps = [getattr(given, "transform", None)]
+    for step in steps:
+        steps += list(getattr(step, "transforms", ()))
+    found = next((step for step in reversed(steps) if type(step).__name__ == "Normalize"), None)
+    if found is None:
+        return None
+    mean, std = (tuple(map(float, np.atleast_1d(np.asarray(values)))) for values in (found.mean, found.std))
+    return mean, std
+
+
+def _dataset_of(given: Any) -> Any:  # noqa: ANN401
+    """Return what a loader loads from; what can only be walked through is walked through."""
+    if isinstance(given, DataLoader):
+        if not isinstance(given.dataset, IterableDataset):
+            return given.dataset
+        given = [pair for batch in given for pair in zip(*_split_item(batch, "a batch"), strict=True)]
+    return list(given) if isinstance(given, IterableDataset) else given
+
+
+def _is_pair(given: object) -> bool:
+    """Return whether `given` is (images, labels), and no list of (image, label)."""
+    return isinstance(given, (tuple, list)) and len(given) == 2 and isinstance(given[0], (Tensor, np.ndarray, list))
+
+
+def _images_of_pair(
+    x: Any,  # noqa: ANN401
+    y: Iterable[Any],
+    numbers_of: Callable[[int], Sequence[int]],
+    reading: Reading,
+) -> Images:
+    if isinstance(x, list):
+        items = list(zip(x, y, strict=True))
+        names = [str(each) for each in x] if all(isinstance(each, (str, Path)) for each in x) else []
+        return ItemImages(items, numbers_of(len(items)), reading, names)
+    labels = to_labels(y, reading.class_names, label=reading.label)
+    if len(x) != len(labels):
+        raise DataError("labels", f"{len(x)}, one an image", str(len(labels)))
+    if x.ndim == 3:
+        x = x[:, None]
+    rows = list(numbers_of(len(x)))
+    pixels = reading.to_pixels(x[rows], "images")
+    if pixels.ndim != 4:
+        raise DataError("images", "shape (n, c, h, w) or (n, h, w, c)", str(tuple(x.shape)))
+    return TensorImages([str(row) for row in rows], labels[rows], pixels)
+
+
+def _images_of_frame(frame: Any, numbers_of: Callable[[int], Sequence[int]], reading: Reading) -> Images:  # noqa: ANN401
+    """Return the images whose paths are in a frame's column; they are relative to the current folder."""
+    find = partial(_column_of, [str(name) for name in frame.columns])
+    paths, labels = list(frame[find("image", PATH_NAMES)]), list(frame[find("label", LABEL_NAMES)])
+    ids = [str(name) for name in (frame["id"] if "id" in frame.columns else paths)]
+    if not reading.class_names and all(isinstance(label, str) for label in labels):
+        raise DataError(
+            "labels", "numbers, or class names that the classifier knows", repr(labels[0]), "give it class_names=[...]"
+        )
+    return ItemImages(list(zip(paths, labels, strict=True)), numbers_of(len(paths)), reading, ids)
+
+
+def _column_of(columns: Sequence[str], kind: str, names: Sequence[str]) -> str:
+    """Return the first of `names` that is a column, in whatever case."""
+    by_name = {column.lower(): column for column in reversed(columns)}
+    found = next((by_name[name] for name in names if name in by_name), None)
+    if found is None:
+        raise DataError("forget", f"a column of {kind}s called {' or '.join(names[:3])}", ", ".join(columns))
+    return found
+
+
+def _images_of_huggingface(dataset: Any, numbers_of: Callable[[int], Sequence[int]], reading: Reading) -> Images:  # noqa: ANN401
+    if isinstance(dataset, dict):
+        raise DataError("forget", "one split of the dataset", ", ".join(dataset), "pass dataset['train']")
+    if any(type(feature).__name__ == "Image" for feature in dataset.features.values()):
+        request = DataRequest(reading.preprocessing, class_names=reading.class_names)
+        found = images_of_dataset(dataset.with_format(None), "dataset", request)[0]
+        return Subset(found, numbers_of(len(found.labels)))
+    return ItemImages(dataset, numbers_of(len(dataset)), reading)
+
+
+def _split_item(item: Any, place: str) -> tuple[Any, Any]:  # noqa: ANN401
+    """Return an item's image and its label."""
+    if isinstance(item, Mapping):
+        names = [str(name) for name in item]
+        return item[_column_of(names, "image", IMAGE_NAMES)], item[_column_of(names, "label", LABEL_NAMES)]
+    if isinstance(item, Sequence) and len(item) >= 2 and not isinstance(item, str):
+        return item[0], item[1]
+    raise DataError(place, "an image and its label", type(item).__name__)
+
+
+def _tensor_of(array: np.ndarray, place: str) -> Tensor:
+    """Return an array of one image or several with the channels before height and width."""
+    if array.dtype == object or array.dtype.kind not in "uif":
+        raise DataError(place, "pixels as uint8 (0..255) or floats", str(array.dtype))
+    last = array.ndim >= 3 and array.shape[-1] in CHANNELS and array.shape[-3] not in CHANNELS
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, -3) if last else array))

@@ -1,0 +1,149 @@
+"""What `unlearn` is called with, as people have it, made into what the rest of the package works on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from expunge.base.errors import SettingsError
+from expunge.compute.bars import Bars, in_notebook
+from expunge.compute.runtime import SILENT, Progress, Runtime
+from expunge.data.collect import collect_forget_set
+from expunge.data.forget import ForgetSet
+from expunge.data.images import Images
+from expunge.data.objects import Reading, images_of, normalisation_of
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Normalisation
+from expunge.models.recognise import classifier_of, recognise
+from expunge.task.evaluation import compute_logits
+from expunge.task.goals import GOALS, Goal
+from expunge.task.task import Limits, Strength
+from expunge.task.transforms import TRANSFORMS, Transform, find_transforms
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A classifier, a forget set, and how further images are read that belong to them."""
+
+    classifier: Classifier
+    forget_set: ForgetSet
+    reading: Reading
+
+    def correcting(self) -> "Given":
+        """Return the rows with the classifier's answers as labels to leave, and their own labels as new ones."""
+        rows = self.forget_set
+        answers = compute_logits(self.classifier, rows.x).argmax(dim=1).to(rows.y.device)
+        return replace(self, forget_set=ForgetSet(rows.ids, rows.x, answers, rows.y))
+
+    def rest_of(self, retain: Any, forget: Any) -> Images:  # noqa: ANN401 - what people have
+        """Return the images of `retain`; of the forget set's own data set, all but its rows."""
+        if retain is not forget:
+            return images_of(retain, reading=self.reading)
+        gone = set(self.forget_set.ids)
+        every = images_of(retain, reading=self.reading)
+        kept = [row for row, name in enumerate(every.ids) if name not in gone]
+        return images_of(every, lambda count: kept)
+
+
+def read_inputs(
+    model: Classifier | nn.Module,
+    forget: Any,  # noqa: ANN401 - what people have
+    indices: Any,  # noqa: ANN401
+    new_labels: Any,  # noqa: ANN401
+) -> Given:
+    """Return the classifier and the forget set that `unlearn` was given; see there.
+
+    Raises:
+        ExpungeError: either isn't what it should be.
+    """
+    known = recognise(model)
+    normalisation = normalisation_of(forget)
+    reading = Reading(normalisation=normalisation)
+    if known is not None:
+        bounds, label = known.bounds, getattr(known.module, "label", None)
+        reading = Reading(known.preprocessing, known.class_names, label, bounds.lower, bounds.upper, normalisation)
+    rows = collect_forget_set(forget, indices=indices, new_labels=new_labels, reading=reading)
+    if rows.x.is_inference() or rows.y.is_inference():  # a copy can have a part in a gradient
+        rows = rows.rows(range(len(rows)))
+    own = None if normalisation is None else Normalisation(*normalisation)
+    return Given(classifier_of(known or model, rows.x, None if known is model else own), rows, reading)
+
+
+def read_goal(goal: str | Goal | None) -> Goal | None:
+    """Return the goal of that name; None for the default.
+
+    Raises:
+        SettingsError: an unknown name.
+    """
+    if not isinstance(goal, str) or goal == "auto":
+        return None if isinstance(goal, str) else goal
+    if goal not in GOALS:
+        raise SettingsError("goal", f"one of {', '.join((*GOALS, 'auto'))}", goal)
+    return GOALS[goal]
+
+
+def read_strength(strength: str | Strength | None) -> Strength | None:
+    """Return the strength of that name.
+
+    Raises:
+        SettingsError: an unknown name.
+    """
+    if strength is None or strength in list(Strength):
+        return None if strength is None else Strength(strength)
+    raise SettingsError("strength", f"one of {', '.join(Strength)}", repr(strength))
+
+
+def read_transforms(transforms: str | Sequence[str] | Mapping[str, Transform] | None) -> Mapping[str, Transform]:
+    """Return transforms by name, given as they are, as a list of names, or as text with commas.
+
+    Raises:
+        SettingsError: an unknown name.
+    """
+    if transforms is None or isinstance(transforms, Mapping):
+        return TRANSFORMS if transforms is None else transforms
+    return find_transforms(tuple(transforms.split(",") if isinstance(transforms, str) else transforms))
+
+
+def read_limits(limits: Limits, max_steps: int | None, max_seconds: float | None) -> Limits:
+    """Return `limits` with what else was said.
+
+    Raises:
+        SettingsError: both ways of saying it were used, or a value is out of range.
+    """
+    if max_steps is None and max_seconds is None:
+        return limits
+    if limits != Limits():
+        raise SettingsError("limits", "limits=, or max_steps= and max_seconds=", "both")
+    return Limits(max_steps, max_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """On which device, in which batches and before whose eyes `unlearn` is to work; None for what the rest says.
+
+    Raises:
+        SettingsError: a device that this machine lacks.
+    """
+
+    runtime: Runtime | None = None
+    device: str | torch.device | None = None
+    batch_size: int | None = None
+    progress: bool | Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.device is not None:
+            Runtime.on(str(self.device))
+
+    def runtime_for(self, classifier: Classifier) -> Runtime:
+        """Return the runtime: on the classifier's device, and silent outside of notebooks, unless told otherwise."""
+        runtime = self.runtime or Runtime(classifier.device, progress=Bars() if in_notebook() else SILENT)
+        if self.device is not None:
+            runtime = replace(runtime, device=Runtime.on(str(self.device)).device)
+        if self.batch_size is not None:
+            runtime = replace(runtime, batch_size=self.batch_size)
+        if self.progress is None:
+            return runtime
+        shown = (Bars() if self.progress else SILENT) if isinstance(self.progress, bool) else self.progress
+        return replace(runtime, progress=shown)

@@ -1,0 +1,83 @@
+"""What a batch of images adds to the second moments of a layer's inputs and output gradients."""
+
+from enum import IntEnum
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from expunge.methods.layers import Layer, Route
+from expunge.methods.single_rows import RowGradients
+from expunge.methods.tracing import Traced
+
+POSITIONS = 64
+
+
+class Side(IntEnum):
+    """A side of a layer's weight matrices: its dimension in their shape."""
+
+    OUTPUTS = 1
+    INPUTS = 2
+
+
+def add_moments(traced: Traced, inputs: Tensor | None, outputs: Tensor | None, generator: torch.Generator) -> None:
+    """Add the second moments of some images to those so far; None is left out.
+
+    Where row gradients G are all that is known, they are G'G and GG'.
+
+    Args:
+        traced: see `trace_rows`.
+        inputs: (g, i, i), of the mean over at most 64 random positions of each image.
+        outputs: (g, o, o), of the sum over all positions.
+        generator: on the CPU.
+    """
+    if isinstance(traced, RowGradients):
+        for total, columns in ((inputs, traced.gradients.mT), (outputs, traced.gradients)):
+            if total is not None:
+                _add_outer(total, columns)
+        return
+    for columns, gradient in traced.unrolled():
+        if inputs is not None:
+            chosen = torch.randperm(columns.shape[-1], generator=generator)[:POSITIONS].to(columns.device)
+            _add_outer(inputs, columns[..., chosen], len(chosen))
+        if outputs is not None:
+            _add_outer(outputs, gradient)
+
+
+def draw_vectors(traced: Traced, side: Side, generator: torch.Generator) -> Float[Tensor, "g b n"]:
+    """Return one vector an image whose outer product is, in expectation, what `add_moments` adds for that image.
+
+    It is the sum over positions with random signs: where there is one position, there is nothing random in it.
+    """
+    if isinstance(traced, RowGradients):
+        return _signed(traced.gradients.mT if side is Side.INPUTS else traced.gradients, generator)
+    drawn = []
+    for columns, gradient in traced.unrolled():
+        summed = _signed(columns if side is Side.INPUTS else gradient, generator)
+        drawn.append(summed / columns.shape[-1] ** 0.5 if side is Side.INPUTS else summed)
+    return torch.stack(drawn).sum(dim=0)
+
+
+def share_of_outputs(layer: Layer, inputs: Tensor, count: int, *, thin: bool) -> Float[Tensor, "g 1 1"] | int:
+    """Return by what the sum of a layer's output moments is divided, so that both factors' product has the right trace.
+
+    Args:
+        layer: the layer.
+        inputs: the sum of its input moments, or the vectors of a thin factor.
+        count: number of images.
+        thin: whether it is vectors.
+    """
+    if layer.route is Route.FLOW:
+        return count
+    trace = inputs.square().sum(dim=(1, 2)) if thin else inputs.diagonal(dim1=1, dim2=2).sum(dim=1)
+    return trace.view(-1, 1, 1).clamp_min(torch.finfo(trace.dtype).tiny)
+
+
+def _add_outer(total: Float[Tensor, "g n n"], columns: Float[Tensor, "b g n l"], divisor: int = 1) -> None:
+    spread = columns.transpose(0, 1).transpose(1, 2).flatten(2)
+    total += spread @ spread.mT / divisor
+
+
+def _signed(columns: Float[Tensor, "b g n l"], generator: torch.Generator) -> Float[Tensor, "g b n"]:
+    signs = torch.randint(2, (len(columns), 1, columns.shape[-1], 1), generator=generator).to(columns) * 2 - 1
+    return (columns @ signs).squeeze(-1).transpose(0, 1)

@@ -1,0 +1,124 @@
+"""What weights don't say of a classifier: image size, preprocessing, normalisation, class names, architecture."""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from expunge.base.disk import write_json
+from expunge.base.errors import ClassifierError
+from expunge.data.preprocessing import Interpolation, Preprocessing
+from expunge.models.classifier import Bounds, Classifier, Normalisation
+from expunge.models.libraries import library_of, load_network, shortest
+from expunge.models.sources import ModelSource, load_classifier
+from expunge.models.sources.weights import fill, read_weights
+
+DESCRIPTION_FILE, WEIGHTS_FILE = "classifier.json", "model.safetensors"
+DESCRIPTION_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How a classifier is used, beyond what `Classifier` knows.
+
+    Args:
+        shape: (c, h, w) of its images.
+        preprocessing: what is done to a photograph before; None if nobody said.
+        architecture: where its network comes from, as `--model` takes it; None if nobody said.
+    """
+
+    shape: tuple[int, int, int]
+    preprocessing: Preprocessing | None = None
+    architecture: str | None = None
+
+
+def write_description(classifier: Classifier, description: Description, folder: Path) -> Path:
+    """Write classifier.json to `folder` and return its path; equal classifiers give equal bytes."""
+    normalisation = classifier.normalisation
+    preprocessing = description.preprocessing
+    path = folder / DESCRIPTION_FILE
+    content = {
+        "schema_version": DESCRIPTION_SCHEMA_VERSION,
+        "library": library_of(classifier.network),
+        "architecture": description.architecture,
+        "num_classes": classifier.num_classes,
+        "class_names": list(classifier.class_names),
+        "shape": list(description.shape),
+        "bounds": [classifier.bounds.lower, classifier.bounds.upper],
+        "mean": shortest(normalisation.mean),
+        "std": shortest(normalisation.std),
+        "preprocessing": None if preprocessing is None else asdict(preprocessing),
+    }
+    write_json(path, content)
+    return path
+
+
+def read_classifier(folder: Path, network: nn.Module | None = None) -> tuple[Classifier, Description]:
+    """Return the classifier whose weights and classifier.json are in `folder`, in eval mode on the CPU.
+
+    Args:
+        folder: what `Edit.save` wrote.
+        network: a network of the same architecture, which stays as it is; needed where classifier.json names none.
+
+    Raises:
+        ClassifierError: no such file, weights that don't fit, or an architecture that nobody named.
+    """
+    path = folder / DESCRIPTION_FILE
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClassifierError(
+            str(path), "a description of the classifier", f"{error}", "was the folder written by Edit.save?"
+        ) from error
+    normalisation = Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
+    found = _network(folder, facts, normalisation) if network is None else _filled(network, folder / WEIGHTS_FILE)
+    classifier = Classifier.wrap(
+        found.float().eval(),
+        num_classes=facts["num_classes"],
+        mean=normalisation.mean,
+        std=normalisation.std,
+        bounds=Bounds(*facts["bounds"]),
+        class_names=facts["class_names"],
+    )
+    classifier.module.eval()
+    return classifier, _description(facts)
+
+
+def _network(folder: Path, facts: Mapping[str, Any], normalisation: Normalisation) -> nn.Module:
+    if facts["library"] is not None:
+        return load_network(facts["library"], folder)
+    if facts["architecture"] is None:
+        raise ClassifierError(
+            str(folder / DESCRIPTION_FILE),
+            "an architecture",
+            "none: the edited network was an object of your own",
+            "pass a network of the same architecture (network=, or --model package.module:function)",
+        )
+    source = ModelSource(facts["architecture"], folder / WEIGHTS_FILE, facts["num_classes"], normalisation)
+    return load_classifier(source).classifier.network
+
+
+def _filled(network: nn.Module, weights: Path) -> nn.Module:
+    own = copy.deepcopy(network)
+    fill(own, read_weights(weights), place=str(weights))
+    return own
+
+
+def _description(facts: Mapping[str, Any]) -> Description:
+    channels, height, width = facts["shape"]
+    found = facts["preprocessing"]
+    preprocessing = None if found is None else _preprocessing(found)
+    return Description((channels, height, width), preprocessing, facts["architecture"])
+
+
+def _preprocessing(found: Mapping[str, Any]) -> Preprocessing:
+    resize, crop = found["resize"], found["crop"]
+    return Preprocessing(
+        tuple(resize) if isinstance(resize, list) else resize,
+        None if crop is None else tuple(crop),
+        Interpolation(found["interpolation"]),
+    )

@@ -1,0 +1,165 @@
+"""What the first screen says of each goal: what was asked, what came of it, what a person can be told, what remains."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from expunge.report.words import plural
+
+LEFT = "It does not mean that the pictures are gone: they are still wherever else they are kept, and in older versions"
+LEFT_AND_BACKUPS = f"{LEFT} of the classifier and backups."
+NO_PROOF = "It does not prove that no trace is left inside the classifier, or that a law is complied with."
+DELETE = (
+    "Put the edited classifier in place of the old one. Delete the pictures, older versions of the classifier, backups "
+    "and this page's pictures, unless there is a reason to keep them."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GoalWords:
+    """The words for one goal.
+
+    Args:
+        asked: what was asked, with what the words mean; {pictures} stands for the count.
+        done: what has become of a picture for which it was done.
+        state: what it has now.
+        still: what another still gets.
+        forgets: whether somebody's pictures were to be forgotten, rather than put right.
+    """
+
+    asked: str
+    done: str
+    state: str
+    still: str
+    forgets: bool = True
+
+    def met(self, met: int, count: int) -> str:
+        """Return for how many pictures it was done."""
+        pictures = f"all {count:,} pictures" if met == count > 1 else plural(count, "picture")
+        if met == count:
+            return f"{pictures} {'has' if count == 1 else 'have'} {self.state}"
+        return f"only {met:,} of {pictures} {'has' if met == 1 else 'have'} {self.state}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an edit, as far as a person can be told of it."""
+
+    done: bool
+    ruined: bool
+    costly: bool
+    copies: bool
+    outsider: bool
+    count: int
+    met: int
+
+
+WORDS: Mapping[str, GoalWords] = {
+    "misclassify": GoalWords(
+        "Make the classifier, the program that says what a picture shows, forget {pictures}: give each another answer "
+        "than the one it had learned.",
+        "forgotten",
+        "another answer",
+        "the answer that was to be forgotten",
+    ),
+    "relabel": GoalWords(
+        "Make the classifier, the program that says what a picture shows, forget what it had learned of {pictures}, "
+        "and give each the new answer that was asked for.",
+        "relabelled",
+        "the new answer",
+        "another answer than the new one",
+    ),
+    "correct": GoalWords(
+        "Put right the mistakes that the classifier, the program that says what a picture shows, makes on {pictures}: "
+        "give each its right answer.",
+        "put right",
+        "the right answer",
+        "a wrong answer",
+        forgets=False,
+    ),
+    "class": GoalWords(
+        "Make the classifier, the program that says what a picture shows, forget a whole class, of which there are "
+        "{pictures}: never answer with its name.",
+        "forgotten",
+        "another answer",
+        "the answer that was to be forgotten",
+    ),
+}
+
+
+def title(goal: GoalWords, outcome: Outcome) -> str:
+    """Return the outcome in one short sentence."""
+    if outcome.ruined:
+        return "The edited classifier is ruined"
+    what = "picture" if goal.forgets else "mistake"
+    if outcome.met in (0, outcome.count):
+        subject = f"The {what} is" if outcome.count == 1 else f"The {outcome.count:,} {what}s are"
+    else:
+        left = outcome.count - outcome.met
+        subject = f"{left:,} of {outcome.count:,} {what}s {_verb(left, 'are', 'is')}"
+    if not outcome.done:
+        return f"{subject} not {goal.done}"
+    return f"{subject} {goal.done}{', at too high a cost' if outcome.costly else ''}"
+
+
+def tell(goal: GoalWords, outcome: Outcome) -> tuple[str, ...]:
+    """Return what the person can be told, what that means, and what it does not, in four sentences."""
+    if outcome.ruined or outcome.costly:
+        return (
+            "No: the edited classifier gives too many wrong answers to be used.",
+            "As long as the old one stays in use, the pictures are not forgotten, and nothing may be called deleted.",
+            LEFT_AND_BACKUPS,
+            NO_PROOF,
+        )
+    if not outcome.done:
+        left = outcome.count - outcome.met
+        return (
+            f"No: {left:,} of {plural(outcome.count, 'picture')} still {_verb(left, 'get', 'gets')} {goal.still}.",
+            "As long as that is so, nothing may be called deleted, forgotten or put right.",
+            LEFT_AND_BACKUPS,
+            NO_PROOF,
+        )
+    if not goal.forgets:
+        return (
+            "No, since nothing was to be deleted: the person can be told that the wrong answers were put right.",
+            "It means that the classifier now gives the right answer on the very pictures"
+            + (", and on slightly changed copies of them." if outcome.copies else ", but not on every changed copy."),
+            "It does not mean that the pictures are gone: the classifier learned them better than before.",
+            "It does not prove that other mistakes are rarer, or that a law is complied with.",
+        )
+    return (_permission(outcome), _meaning(outcome), LEFT_AND_BACKUPS, NO_PROOF)
+
+
+def remains(goal: GoalWords, outcome: Outcome) -> str:
+    """Return what is left to do."""
+    if outcome.ruined or outcome.costly:
+        return (
+            "Do not use the edited classifier. Keep the old one, and repeat the edit with another method or settings."
+        )
+    if not outcome.done:
+        return "Repeat the edit, with more steps or another method. Until then the request is open."
+    return DELETE if goal.forgets else "Put the edited classifier in place of the old one, and tell who asked."
+
+
+def _permission(outcome: Outcome) -> str:
+    fact = "that the classifier no longer answers as it had learned from the pictures"
+    if outcome.copies and outcome.outsider:
+        return f"Yes, in these words: {fact}."
+    return f"Only in part: the person can be told {fact}, with what follows."
+
+
+def _meaning(outcome: Outcome) -> str:
+    if not outcome.copies:
+        return (
+            "It means that the very pictures are hidden rather than forgotten: a copy that is resized or mirrored may "
+            "bring the old answer back."
+        )
+    if not outcome.outsider:
+        return (
+            "It means that the very pictures and slightly changed copies get other answers; an outsider who has them "
+            "can still find out that they were used."
+        )
+    return "It means that the very pictures and slightly changed copies of them get other answers now."
+
+
+def _verb(count: int, several: str, one: str) -> str:
+    return one if count == 1 else several

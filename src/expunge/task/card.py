@@ -1,0 +1,83 @@
+"""The model card of an edited classifier: what it was asked, how to load it, and what that doesn't mean."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from expunge.models.classifier import Classifier
+from expunge.models.description import Description
+from expunge.models.libraries import library_of
+from expunge.task.words import goal_words, part_words
+
+CARD_FILE = "README.md"
+LOADING = {
+    "timm": 'import timm\n\nclassifier = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
+    "transformers": (
+        "from transformers import AutoImageProcessor, AutoModelForImageClassification\n\n"
+        'processor = AutoImageProcessor.from_pretrained("FOLDER")\n'
+        'classifier = AutoModelForImageClassification.from_pretrained("FOLDER")'
+    ),
+}
+OWN_LOADING = 'import expunge\n\nclassifier = expunge.Edit.load("FOLDER").classifier'
+LIMITS = (
+    "A changed answer is no proof of erasure, and shows no compliance with any law. Older copies of the weights, and "
+    "the patch between them and these, still hold what was there before."
+)
+
+
+def make_card(classifier: Classifier, description: Description, result: Mapping[str, Any]) -> str:
+    """Return the card as Markdown with a hub's header; no id and no hash of a forgotten image stands in it.
+
+    Args:
+        classifier: the edited one.
+        description: how it is used.
+        result: the content of result.json.
+    """
+    library = library_of(classifier.network)
+    architecture = description.architecture or type(classifier.network).__name__
+    lines = [
+        "---",
+        f"library_name: {library or 'expunge'}",
+        "pipeline_tag: image-classification",
+        "tags: [image-classification, machine-unlearning, expunge]",
+        "---",
+        "",
+        "# An edited image classifier",
+        "",
+        f"Architecture `{architecture}`, {classifier.num_classes} classes, images of "
+        f"{' x '.join(map(str, description.shape))} (channels, height, width).",
+        "",
+        "```python",
+        LOADING.get(library or "", OWN_LOADING),
+        "```",
+        "",
+        *_unlearned(result),
+        "",
+        LIMITS,
+        "",
+        f"Weights SHA-256 `{classifier.sha256()}`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _unlearned(result: Mapping[str, Any]) -> list[str]:
+    before, after = result["before"], result["after"]
+    asked = result["goal"], result["forgotten_class"]
+    words = goal_words(*asked)
+    lines = [
+        f"## {words.heading}",
+        "",
+        f"This classifier was edited without retraining (method `{result['method']}`). It was asked to {words.asked}; "
+        f"there are {before['forget']['n']} of them.",
+        "",
+        *(f"- {sentence}" for sentence in result["verdict"]),
+        f"- On the exact pixels, {before['forget']['accuracy']:.1f}% were {words.share} before, and "
+        f"{after['forget']['accuracy']:.1f}% are now; of transformed copies, "
+        f"{100 * result['goal_achieved_robust']:.1f}% {words.held}.",
+    ]
+    for name in before:
+        if name != "forget":
+            lines.append(
+                f"- Accuracy on {before[name]['n']} {part_words(name, *asked)}: {before[name]['accuracy']:.2f}% before, "
+                f"{after[name]['accuracy']:.2f}% after; {after[name]['churn']:.2f}% of the answers changed."
+            )
+    return lines
