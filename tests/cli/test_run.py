@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from expunge.methods import engine
 
 FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
+FILES |= {"README.md", "classifier.json"}
 
 
 def read(folder):

@@ -77,7 +77,7 @@ def _unlearned(result: Mapping[str, Any]) -> list[str]:
     for name in before:
         if name != "forget":
             lines.append(
-                f"- Accuracy on {before[name]['n']} {part_words(name, *asked)}: {before[name]['accuracy']:.2f}% before, "
-                f"{after[name]['accuracy']:.2f}% after; {after[name]['churn']:.2f}% of the answers changed."
+                f"- Accuracy on {before[name]['n']} {part_words(name, *asked)}: "
+                f"{before[name]['accuracy']:.2f}% before, {after[name]['accuracy']:.2f}% after; {after[name]['churn']:.2f}% of the answers changed."
             )
     return lines
