@@ -141,7 +141,7 @@ def write_audit(folder, subject, defined, outcome):
         seed=0,
         subject=subject,
         verdict=(VERDICTS[outcome], "Some of the other answers changed."),
-        headline={"goal": "goal.exact", "cost": "churn.test", "distance": None, "time": "cost.seconds"},
+        headline={"goal": "goal.exact", "cost": "churn.test", "outsider": None, "time": "cost.seconds"},
         figures=FIGURES | OUTCOMES[outcome],
         tables={
             name: TableFile(FILES[name]) if name in defined else TableFile(None, f"no {name} were asked for")

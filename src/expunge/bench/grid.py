@@ -12,6 +12,7 @@ from expunge.base.settings import check_settings, from_mapping, merge, nest, set
 from expunge.jobs.job import GoalChoice
 from expunge.methods.protocol import Needs
 from expunge.methods.unlearn import make_method
+from expunge.task.goals import pursued_as
 from expunge.task.task import Strength
 
 
@@ -119,8 +120,7 @@ class Grid:
                 "this grid says retain_data = false",
             )  # fmt: skip
         for goal in self.goals_of(row):
-            wanted = "relabel" if goal is GoalChoice.CORRECT else goal.value
-            if goal is not GoalChoice.AUTO and wanted not in method.goals:
+            if goal is not GoalChoice.AUTO and pursued_as(goal.value) not in method.goals:
                 raise SettingsError(f"methods: {row.label}", f"goal {' or '.join(method.goals)}", goal.value)
         for name, given, known in (("counts", row.counts, self.counts), ("seeds", row.seeds, self.seeds)):
             beyond = set(given or ()) - set(known)

@@ -31,6 +31,7 @@ COMMANDS = {
 EXIT_BAD_INPUT = 2
 EXIT_GOAL_NOT_REACHED = 3
 EXIT_CELLS_FAILED = 4
+EXIT_RUINED = 5
 EXIT_INTERRUPTED = 130
 
 
@@ -86,7 +87,7 @@ def group() -> None:
     """Make a trained image classifier forget chosen training instances, without retraining it.
 
     Exit codes: 0 the goal was reached; 2 bad usage or input; 3 the goal was not reached; 4 cells of a grid
-    failed; 130 interrupted.
+    failed; 5 the classifier is ruined, whatever the goal says; 130 interrupted.
     """
 
 

@@ -4,14 +4,12 @@ from pathlib import Path
 
 import click
 
-from expunge.cli import EXIT_GOAL_NOT_REACHED
-from expunge.cli.display import show_result
+from expunge.cli.display import exit_code, show_result
 from expunge.cli.flags import NameChoice
 from expunge.compute.bars import Bars
 from expunge.jobs.demo import run_demo, write_digit_files
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
-from expunge.task.task import StopReason
 
 
 @click.command()
@@ -38,4 +36,4 @@ def command(out: Path, method: str, seed: int, inputs: Path | None) -> int:
         return 0
     edit, result = run_demo(out, method=method, seed=seed, progress=Bars())
     show_result(edit, result, str(out))
-    return 0 if edit.stop_reason is StopReason.GOAL_REACHED else EXIT_GOAL_NOT_REACHED
+    return exit_code(edit, result)

@@ -6,11 +6,14 @@ from typing import Any
 import click
 
 from expunge.audit.record import REPORT_FILE, Audit
+from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, EXIT_RUINED
 from expunge.cli.tables import show_table
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
 from expunge.task.edit import Edit
+from expunge.task.outcome import Outcome
 from expunge.task.task import StopReason
+from expunge.task.words import goal_words, line_of
 
 STOP_WORDS = {
     StopReason.GOAL_REACHED: "the goal holds for every row",
@@ -20,23 +23,31 @@ STOP_WORDS = {
     StopReason.DIVERGED: "the weights diverged; the {kept} state before was kept",
     StopReason.INTERRUPTED: "interrupted; the {kept} state was kept",
 }
+FORMS = (".1f", ".1f", "+.1f", ".1f")
+EXIT_CODES = {
+    Outcome.REACHED: 0,
+    Outcome.MISSED: EXIT_GOAL_NOT_REACHED,
+    Outcome.RUINED: EXIT_RUINED,
+    Outcome.INTERRUPTED: EXIT_INTERRUPTED,
+}
 
 
 def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
     """Print the before/after table, how well the goal holds, and what it took."""
     _show_accuracies(result)
-    robust = result["robust"]
-    rows = len(edit.task.forget_set)
+    for sentence in result["verdict"]:
+        click.echo(sentence)
+    robust, words = result["robust"], goal_words(result["goal"], result["forgotten_class"])
     click.echo(
-        f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {rows} rows, exact pixels; "
-        f"{100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row "
+        f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {len(edit.task.forget_set)} rows, exact "
+        f"pixels; {100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row {words.held} "
         f"(worst: {robust['worst_kind']}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
     )
     if result["expected"] is not None:
         expected = result["expected"]
         click.echo(
-            f"expected cost: {expected['churn']:.1f}% of other answers change, "
-            f"from {expected['surrogates']} surrogates kept out of the fit"
+            f"expected cost: {expected['churn']:.1f}% of the answers to {expected['surrogates']} surrogates, which had "
+            "no part in the edit, changed; on photographs it is usually less"
         )
     cost = result["cost"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())
@@ -64,20 +75,22 @@ def show_audit(audit: Audit) -> None:
     click.echo(f"audit saved to {audit.folder}; its page is {audit.folder / REPORT_FILE}")
 
 
+def exit_code(edit: Edit, result: Mapping[str, Any]) -> int:
+    """Return with which code a command ends after this edit; a process that saves nothing has an empty result."""
+    if result:
+        return EXIT_CODES[Outcome(result["outcome"])]
+    by_reason = {StopReason.GOAL_REACHED: Outcome.REACHED, StopReason.INTERRUPTED: Outcome.INTERRUPTED}
+    return EXIT_CODES[by_reason.get(edit.stop_reason, Outcome.MISSED)]
+
+
 def _show_accuracies(result: Mapping[str, Any]) -> None:
+    """Print accuracies before and after; the first line counts what the goal speaks of, and says what it should be."""
+    words = goal_words(result["goal"], result["forgotten_class"])
+    title = f"accuracy in percent, method {result['method']}; {words.line}: {words.share}, wanted {words.wanted:.0f}"
     rows = []
     for name, before in result["before"].items():
         after = result["after"][name]
-        moved = f"{after['accuracy'] - before['accuracy']:+.1f}"
-        rows.append(
-            [
-                name,
-                f"{before['n']:,}",
-                f"{before['accuracy']:.1f}",
-                f"{after['accuracy']:.1f}",
-                moved,
-                f"{after['churn']:.1f}",
-            ]
-        )
-    columns = ("images", "n", "before", "after", "change", "churn")
-    show_table(columns, rows, title=f"accuracy in percent, method {result['method']}", numbers=True)
+        figures = (before["accuracy"], after["accuracy"], after["accuracy"] - before["accuracy"], after["churn"])
+        line = line_of(name, result["goal"], result["forgotten_class"])
+        rows.append([line, f"{before['n']:,}", *(f"{each:{form}}" for each, form in zip(figures, FORMS, strict=True))])
+    show_table(("images", "n", "before", "after", "change", "churn"), rows, title=title, numbers=True)

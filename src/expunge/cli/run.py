@@ -12,17 +12,15 @@ from expunge.audit.record import Level
 from expunge.base.disk import leaving_nothing
 from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, merge, nest
-from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, options
-from expunge.cli.display import show_audit, show_result
+from expunge.cli import options
+from expunge.cli.display import exit_code, show_audit, show_result
 from expunge.cli.flags import NameChoice
 from expunge.compute.bars import Bars
 from expunge.jobs.job import Job
 from expunge.jobs.run import run_job
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
-from expunge.task.task import StopReason
 
-EXIT_CODES = {StopReason.GOAL_REACHED: 0, StopReason.INTERRUPTED: EXIT_INTERRUPTED}
 AUDIT_HELP = "Look closer: quick at answers and weights, full at all that the data allow.  [default: none]"
 EXAMPLE = """\b
 Example:
@@ -46,6 +44,7 @@ Example:
 @options.strength
 @options.transforms
 @options.settings("A setting of the method; may repeat.")
+@click.option("--reference", metavar="TEXT", help="Under which the request is filed; it stands in the report.")
 @options.seed()
 @click.option("--max-steps", "max_steps", metavar="N", help="Give up after so many steps.")
 @click.option("--max-seconds", "max_seconds", metavar="S", help="Give up after so many seconds.")
@@ -82,7 +81,7 @@ def command(
         show_result(outcome.edit, outcome.result, str(out))
     if outcome.audit is not None:
         show_audit(outcome.audit)
-    return EXIT_CODES.get(outcome.edit.stop_reason, EXIT_GOAL_NOT_REACHED)
+    return exit_code(outcome.edit, outcome.result)
 
 
 def read_job(config: Path | None, flags: Mapping[str, str], settings: tuple[str, ...]) -> Job:

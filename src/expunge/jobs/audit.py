@@ -9,6 +9,7 @@ from typing import Any
 
 from expunge.audit.collect.collected import Retrained, Shadows
 from expunge.audit.collect.pools import Member, Pool, Unlearning, predict_retrained, predict_shadows
+from expunge.audit.edit import told_by
 from expunge.audit.record import AUDIT_FILE, Audit, Level, Subject
 from expunge.audit.run import Comparison, Known, run_audit
 from expunge.base.errors import DataError, ExpungeWarning, SettingsError
@@ -19,7 +20,16 @@ from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, model_source, name_classes, rows_but
+from expunge.jobs.inputs import (
+    JobInputs,
+    forgotten_class,
+    load_inputs,
+    measured_parts,
+    model_source,
+    name_classes,
+    rows_but,
+    whole_parts,
+)
 from expunge.jobs.job import Job, ModelPart
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
@@ -27,10 +37,12 @@ from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.report import write_report
+from expunge.task.expected import ExpectedCost
 from expunge.task.goals import Goal, Misclassify, Relabel
 from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits
 from expunge.task.transforms import find_transforms
+from expunge.task.words import CLASS_PART
 from expunge.training import Recipe
 
 
@@ -97,6 +109,7 @@ def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: 
         transforms=find_transforms(job.transforms),
         known=_know(pools, loaded, runtime),
         notes=loaded.inputs.splits.notes(),
+        whole=whole_parts(job, loaded.inputs),
     )
     audit = run_audit(comparison, out, level=asked.level, pictures=asked.images, runtime=runtime)
     write_report(out)
@@ -116,7 +129,8 @@ def _load(asked: AuditJob, runtime: Runtime) -> _Loaded:
     inputs = load_inputs(asked.job, runtime)
     edited = load_classifier(model_source(asked.after))
     goal = inputs.goal or (Misclassify() if inputs.forget_set.y_new is None else Relabel())
-    images = measured_parts(asked.job, inputs.splits, rows_but(inputs.splits.train, inputs.rows))
+    retain = rows_but(inputs.splits.train, inputs.rows)
+    images = measured_parts(asked.job, inputs.splits, retain, inputs.forgotten_class)
     return _Loaded(inputs, edited, goal, images, {} if asked.run is None else _read_result(asked.run, inputs))
 
 
@@ -198,12 +212,12 @@ def _know(pools: _Pools, loaded: _Loaded, runtime: Runtime) -> Known:
             raise DataError(
                 "shadows", "test images to compare the rows with", "none", "leave the shadow classifiers out"
             )
-        shadows = predict_shadows(
-            pools.shadows, images["test"], rows, pools.unlearning, seed=pools.seed, runtime=runtime
-        )
+        unseen = images.get(CLASS_PART, images["test"])
+        shadows = predict_shadows(pools.shadows, unseen, rows, pools.unlearning, seed=pools.seed, runtime=runtime)
     members = () if pools.retrained is None else pools.retrained.members
     return Known(
         cost=Cost(**result["cost"]) if result else None,
+        expected=ExpectedCost.from_json(result["expected"]) if result and result["expected"] else None,
         shadows=shadows,
         retrained=retrained,
         retrained_classifiers=[member.load().to(runtime.device) for member in members],
@@ -219,7 +233,7 @@ def _describe(asked: AuditJob, loaded: _Loaded, pools: _Pools) -> Subject:
     used: tuple[str, ...] = ()
     if result:
         used = ("forget", "retain") if result["retain_used"] else ("forget",)
-    return Subject(
+    subject = Subject(
         before=both[0],
         after=both[1],
         data=asked.job.data.source,
@@ -231,7 +245,9 @@ def _describe(asked: AuditJob, loaded: _Loaded, pools: _Pools) -> Subject:
         method=asked.job.method if result else None,
         settings=asked.job.settings if result else None,
         pools=pools.words(),
+        forgotten_class=forgotten_class(inputs),
     )
+    return told_by(subject, result)
 
 
 def _read_result(folder: Path, inputs: JobInputs) -> dict[str, Any]:

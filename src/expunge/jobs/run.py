@@ -14,13 +14,25 @@ from expunge.base.tensors import prepare_output_folder
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import JobInputs, data_request, load_inputs, measured_parts, name_classes, rows_but
+from expunge.jobs.chosen import chosen_settings, fill_data, fill_model
+from expunge.jobs.inputs import (
+    JobInputs,
+    data_request,
+    forgotten_class,
+    load_inputs,
+    measured_parts,
+    name_classes,
+    rows_but,
+    whole_parts,
+)
 from expunge.jobs.job import GoalChoice, Job
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.folding import choose_layout
-from expunge.task.edit import Edit, Measured
+from expunge.surrogates.unseen import draw_unseen
+from expunge.task.edit import About, Edit, Measured
 from expunge.task.evaluation import RobustGoal, predict_logits, to_predictions
+from expunge.task.expected import measure_expected_cost
 from expunge.task.task import Limits, StopReason
 from expunge.task.transforms import find_transforms
 
@@ -44,6 +56,7 @@ class _Seen:
     images: Mapping[str, Images]
     logits: Mapping[str, tuple[Tensor, Tensor]]
     robust: RobustGoal
+    result: Mapping[str, Any]
 
 
 def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outcome:
@@ -78,27 +91,33 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         )
     except Interrupted as stop:
         edit = stop.edit
-    images = {} if edit.stop_reason is StopReason.INTERRUPTED else measured_parts(job, inputs.splits, retain)
+    images = {}
+    if edit.stop_reason is not StopReason.INTERRUPTED:
+        images = measured_parts(job, inputs.splits, retain, inputs.forgotten_class)
     logits = {name: _answer(name, each, edit, runtime) for name, each in images.items()}
     measured = {name: _to_measured(images[name].labels, *found) for name, found in logits.items()}
     if not runtime.leads:
         return Outcome(edit, measured, {}, inputs.splits.notes())
+    if edit.expected is None and "test" not in measured and edit.stop_reason is not StopReason.INTERRUPTED:
+        unseen = draw_unseen(edit.task)
+        expected = measure_expected_cost(edit.task.classifier, edit.classifier, unseen, runtime.sharing)
+        edit = replace(edit, expected=expected)
     robust = edit.measure_robust_goal(runtime.sharing)
     if (out / AUDIT_FOLDER).exists():
         clear_folder(out / AUDIT_FOLDER)
-    resolved = _resolve(job, edit, to_mapping(method), runtime)
     result = edit.save(
         out,
-        job=to_mapping(resolved),
+        job=to_mapping(_resolve(job, inputs, edit, runtime)),
         measured=measured,
         robust=robust,
         preprocessing=data_request(job.data, inputs.loaded).preprocessing,
+        about=About(forgotten_class(inputs), job.reference, chosen_settings(job, inputs)),
         overwrite=True,
     )
     outcome = Outcome(edit, measured, result, inputs.splits.notes())
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
         return outcome
-    seen = _Seen(images, logits, robust)
+    seen = _Seen(images, logits, robust, result)
     return replace(outcome, audit=_audit(job, inputs, edit, seen, out / AUDIT_FOLDER, runtime))
 
 
@@ -108,19 +127,23 @@ def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, r
     from expunge.audit.run import Answers, Known, run_audit  # noqa: PLC0415
     from expunge.report import write_report  # noqa: PLC0415
 
-    origin = Origin(inputs.loaded.architecture, job.data.source, name_classes(inputs), inputs.splits.notes())
+    names, notes = name_classes(inputs), inputs.splits.notes()
+    origin = Origin(inputs.loaded.architecture, job.data.source, names, notes, seen.result, whole_parts(job, inputs))
     answers = {name: Answers(*both) for name, both in seen.logits.items()}
-    comparison = compare_edit(edit, seen.images, origin, Known(answers=answers, copies=seen.robust, cost=edit.cost))
+    known = Known(answers=answers, copies=seen.robust, cost=edit.cost, expected=edit.expected)
+    comparison = compare_edit(edit, seen.images, origin, known)
     audit = run_audit(comparison, folder, level=job.audit.level, pictures=job.audit.images, runtime=runtime)
     write_report(folder)
     return audit
 
 
-def _resolve(job: Job, edit: Edit, settings: Mapping[str, Any], runtime: Runtime) -> Job:
+def _resolve(job: Job, inputs: JobInputs, edit: Edit, runtime: Runtime) -> Job:
     """Return the job with everything that it left open filled in, so that it can be repeated."""
     return replace(
         job,
-        settings=settings,
+        model=fill_model(job.model, inputs.loaded),
+        data=fill_data(job.data, inputs.loaded),
+        settings=edit.settings,
         strength=edit.task.strength,
         goal=GoalChoice(edit.task.goal.name) if job.goal is GoalChoice.AUTO else job.goal,
         device=str(runtime.device),

@@ -12,7 +12,6 @@ from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Progress, Runtime
 from expunge.methods import METHODS
 from expunge.methods.arguments import (
-    CORRECT,
     Where,
     read_goal,
     read_inputs,
@@ -25,9 +24,10 @@ from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
 from expunge.models.modes import in_ordinary_modes
 from expunge.task.edit import Edit
-from expunge.task.goals import Goal
+from expunge.task.goals import Goal, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 from expunge.task.transforms import Transform
+from expunge.task.words import CORRECT
 
 DEFAULT_METHOD = "least-change"
 
@@ -102,7 +102,6 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     """
     chosen = _choose_method(method, settings)
     wanted_strength, wanted_transforms = read_strength(strength), read_transforms(transforms)
-    wanted = None if goal == CORRECT else read_goal(goal)
     where, limits = Where(runtime, device, batch_size, progress), read_limits(limits, max_steps, max_seconds)
     needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
     if needs_retain and retain is None:
@@ -112,7 +111,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     task = Task.create(
         given.classifier,
         given.forget_set,
-        goal=wanted,
+        goal=read_goal(goal),
         seed=seed,
         limits=limits,
         minimum_right=minimum_right,
@@ -120,7 +119,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         retain=given.rest_of(retain, forget) if needs_retain else None,
         transforms=wanted_transforms,
     )
-    if task.goal.name not in chosen.goals:
+    if pursued_as(task.goal.name) not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
     place = where.runtime_for(given.classifier)
     edit = chosen.run(task, fit_batch(place, given.classifier, given.forget_set.x))

@@ -15,7 +15,7 @@ from expunge.report.topics import TOPICS, Topic, topic_of
 HEADLINE_WORDS = {
     "goal": ("Was the goal reached?", ("goal",)),
     "cost": ("How much else changed?", ("churn", "accuracy")),
-    "distance": ("How far is it from never having seen them?", ("retrained", "klom", "ulira", "rmia", "membership")),
+    "outsider": ("Can an outsider pick them out?", ("outsider", "membership")),
     "time": ("How long did it take?", ("cost",)),
 }
 
