@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from expunge.task.words import MISCLASSIFY, WORDS, GoalWords
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -100,7 +102,13 @@ TOPICS = {
 }
 
 
-def topic_of(name: str) -> Topic:
-    """Return the topic of a figure by its dotted name; a topic that isn't known is named as it is."""
+def topic_of(name: str, words: GoalWords = WORDS[MISCLASSIFY]) -> Topic:
+    """Return the topic of a figure by its dotted name, in the words of a goal; one that isn't known keeps its name."""
     prefix = name.partition(".")[0]
-    return TOPICS.get(prefix, Topic(prefix, ""))
+    topic = TOPICS.get(prefix, Topic(prefix, ""))
+    question = words.question if prefix == "goal" else topic.question
+    forgotten = WORDS[MISCLASSIFY]
+    for plain, own in ((forgotten.rows, words.rows), (forgotten.row, words.row)):
+        topic = Topic(question.replace(plain, own), topic.explanation.replace(plain, own))
+        question = topic.question
+    return topic
