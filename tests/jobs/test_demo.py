@@ -11,7 +11,7 @@ from statistics import mean
 import pytest
 
 from expunge.compute.runtime import SILENT
-from expunge.jobs.demo import load_digit_images, run_demo, train_digit_classifier
+from expunge.jobs.demo import Way, load_digit_images, run_demo, train_digit_classifier
 from expunge.task.evaluation import predict
 
 SEEDS = range(int(os.environ.get("EXPUNGE_DEMO_SEEDS", "3")))
@@ -22,7 +22,9 @@ LARGEST_MEAN_LOSS, LARGEST_LOSS = 4.5, 9.0
 def demos(tmp_path_factory):
     """Return folder, edit and result of each seed."""
     folders = [tmp_path_factory.mktemp(f"demo{seed}") for seed in SEEDS]
-    return [(out, *run_demo(out, method="l2ul", seed=seed, progress=SILENT)) for seed, out in enumerate(folders)]
+    ways = (Way("l2ul", "l2ul"),)
+    done = [run_demo(out, ways=ways, seed=seed, progress=SILENT) for seed, out in enumerate(folders)]
+    return [(out / "l2ul", one.edit, one.result) for out, (one,) in zip(folders, done, strict=True)]
 
 
 @pytest.mark.processor

@@ -1,6 +1,8 @@
 """`expunge audit`: what an edit did, from the two classifiers and the images."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +12,7 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, nest, to_mapping
 from expunge.cli import options
 from expunge.cli.display import show_audit
-from expunge.cli.run import read_job
+from expunge.cli.run import read_job, read_toml
 from expunge.cli.train import SETTINGS, read_recipe
 from expunge.compute.bars import Bars
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
@@ -97,14 +99,22 @@ def _read_sides(run: Path | None, given: dict[str, str]) -> tuple[Job, ModelPart
     own = {name: value for name, value in given.items() if not name.startswith(("after.", *POOLS, *POOLS.values()))}
     after = {name.removeprefix("after."): value for name, value in given.items() if name.startswith("after.")}
     if run is not None:
-        model = [name for name in own if name.startswith(("model.", "forget.", "goal"))] + list(after)
-        if model:
-            raise SettingsError(model[0], "nothing that the run says already", given.get(model[0], "a value"))
+        _refuse_contradictions(read_toml(run / JOB_FILE), own, after)
         after = {"weights": str(run / WEIGHTS_FILE)}
     elif "weights" not in after:
         raise SettingsError("after-weights", "the weights after the edit, or the folder of a run", "none")
     job = read_job(None if run is None else run / JOB_FILE, own, ())
     return job, from_mapping(ModelPart, {**to_mapping(job.model), **nest(after)})
+
+
+def _refuse_contradictions(said: Mapping[str, Any], own: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Refuse what the run says already; the folder of `Edit.save` says neither classifier nor images."""
+    for name, value in own.items():
+        table = name.partition(".")[0]
+        if table in ("model", "forget", "goal") and table in said:
+            raise SettingsError(name, "nothing that the run says already", value)
+    for name, value in after.items():
+        raise SettingsError(f"after.{name}", "nothing that the run says already", value)
 
 
 def _read_pool(given: dict[str, str], name: str) -> PoolPart:

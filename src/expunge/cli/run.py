@@ -90,15 +90,20 @@ def read_job(config: Path | None, flags: Mapping[str, str], settings: tuple[str,
     Raises:
         SettingsError: the file is no TOML, a name is unknown, or a value doesn't fit.
     """
-    values = _read_toml(config) if config is not None else {}
+    values = read_toml(config) if config is not None else {}
     chosen = options.read_pairs(settings)
     if flags.get("method", values.get("method")) != values.get("method"):
         values.pop("settings", None)
     return from_mapping(Job, merge(values, nest({**flags, **{f"settings.{name}": v for name, v in chosen.items()}})))
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises:
+        SettingsError: it can't be read, or is no TOML.
+    """
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(str(path), "a TOML file", str(error)) from error
