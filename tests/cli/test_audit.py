@@ -2,12 +2,17 @@ import csv
 import json
 import shutil
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
 from expunge.audit.record import read_audit
+from expunge.data import DataRequest, forget_set, load_data
+from expunge.methods.unlearn import unlearn
+from expunge.models.classifier import Normalisation
+from expunge.models.sources import ModelSource, load_classifier
 
 QUICK_FILES = {"audit.json", "predictions.npz", "images", "report.html"}
 PRE = ["--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--device", "cpu"]
@@ -127,6 +132,29 @@ def test_classifiers_that_expunge_train_made_are_a_pool(expunge, job, edited):
     done = expunge("audit", "edited", "--retrained", "others", "--level", "quick")
     assert done.code == 2
     assert "a classifier that never saw the rows to forget, got one trained on" in done.err
+
+
+def test_the_folder_of_a_saved_edit_is_audited_with_what_it_does_not_say(expunge, job):
+    classifier = load_classifier(
+        ModelSource("tiny_networks:build", Path("weights.safetensors"), normalisation=Normalisation((0.5,), (0.25,)))
+    ).classifier
+    train = load_data("npz:images.npz", DataRequest()).train
+    chosen = forget_set(train, [3, 17])
+    unlearn(classifier, chosen, method="l2ul", seed=2).save("saved")
+    flags = ["--model", "tiny_networks:build", "--weights", "weights.safetensors", *PRE, "--forget-indices", "3,17"]
+    done = expunge("audit", "saved", *flags, "--level", "quick")
+    assert done.code == 0, done.err
+    assert "its page is saved/audit/report.html" in done.out
+    assert expunge("report", "saved").code == 0
+    done = expunge("run", "--config", "saved/job.toml", *flags, "--out", "again")
+    assert done.code in (0, 5), done.err
+    assert (
+        json.loads(Path("again/result.json").read_text())["inputs"]
+        == json.loads(Path("saved/result.json").read_text())["inputs"]
+    )
+    done = expunge("audit", "saved", "--level", "quick")
+    assert done.code == 2
+    assert "`--model`: expected a source, got none" in done.err
 
 
 BAD_USAGE = {

@@ -119,6 +119,12 @@ def test_a_forgotten_class_has_its_name_and_its_unseen_pictures(screen):
     assert found.title == "The 12 pictures are forgotten"
 
 
+def test_the_title_says_it_where_copies_come_back(screen):
+    found = screen(changed={"goal.robust": figure("", 60.0, "percent", Direction.HIGHER, 100.0)})
+    assert found.title == "The 12 pictures are forgotten, but not every changed copy"
+    assert "hidden rather than forgotten" in found.told[1]
+
+
 def test_a_robust_edit_whose_copies_come_back_is_not_done(tmp_path):
     audit = read_audit(write_sample_audit(tmp_path / "audit", outcome="good"))
     found = first_screen(replace(audit, outcome=Outcome.MISSED))

@@ -120,6 +120,7 @@ def render_comparison(sides: Sequence[Side]) -> str:
     """Return the page of several audits as HTML."""
     content = {
         "sides": sides,
+        "first": [first_screen(side.audit) for side in sides],
         "warnings": differences(sides),
         "headline": headline_lines(sides),
         "groups": figure_groups(sides),

@@ -105,7 +105,9 @@ def title(goal: GoalWords, found: Findings) -> str:
         subject = f"{left:,} of {found.count:,} {what}s {_verb(left, 'are', 'is')}"
     if not found.done:
         return f"{subject} not {goal.done}"
-    return f"{subject} {goal.done}{', at too high a cost' if found.costly else ''}"
+    if found.costly:
+        return f"{subject} {goal.done}, at too high a cost"
+    return f"{subject} {goal.done}{'' if found.copies else ', but not every changed copy'}"
 
 
 def tell(goal: GoalWords, found: Findings) -> tuple[str, ...]:
