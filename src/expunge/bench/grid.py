@@ -72,6 +72,8 @@ class Grid:
     Args:
         title: of the page of results.
         counts: k, the numbers of rows to forget.
+        forget_class: name or number of a class that is forgotten as a whole; `counts` then says how many training
+            images it has.
         seeds: each draws a forget set of its own.
         goals: several goals for every method; empty for the one of the job or of the method's row.
         retain_data: whether methods that need the rest of the training data may have it.
@@ -84,6 +86,7 @@ class Grid:
 
     title: str = setting("", "of the page of results")
     counts: tuple[int, ...] = setting((), "numbers of rows to forget")
+    forget_class: str = setting("", "a class that is forgotten as a whole")
     seeds: tuple[int, ...] = setting((), "each draws a forget set")
     goals: tuple[GoalChoice, ...] = setting((), "several goals for every method")
     retain_data: bool = setting(True, "whether methods may have the rest of the training data")
@@ -106,6 +109,9 @@ class Grid:
         for row in self.methods:
             self._check_method(row)
         self._check_reference()
+        if self.forget_class and (len(self.counts) > 1 or self.stream.requests > 1):
+            wanted = "one count and single requests with forget_class"
+            raise SettingsError("counts", wanted, f"{list(self.counts)}, {self.stream.requests} in a stream")
         for number, one in enumerate(self.classifiers):
             if not one.label:
                 raise SettingsError(f"classifiers[{number}].label", "a name", "none")

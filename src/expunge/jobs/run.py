@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         measured=measured,
         robust=robust,
         preprocessing=data_request(job.data, inputs.loaded).preprocessing,
-        about=About(forgotten_class(inputs), job.reference, chosen_settings(job, inputs)),
+        about=_about(job, inputs),
         overwrite=True,
     )
     outcome = Outcome(edit, measured, result, inputs.splits.notes())
@@ -135,6 +136,11 @@ def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, r
     audit = run_audit(comparison, folder, level=job.audit.level, pictures=job.audit.images, runtime=runtime)
     write_report(folder)
     return audit
+
+
+def _about(job: Job, inputs: JobInputs) -> About:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return About(forgotten_class(inputs), job.reference, now, chosen_settings(job, inputs))
 
 
 def _resolve(job: Job, inputs: JobInputs, edit: Edit, runtime: Runtime) -> Job:

@@ -76,8 +76,9 @@ def _unlearned(result: Mapping[str, Any]) -> list[str]:
     ]
     for name in before:
         if name != "forget":
+            old, new = before[name], after[name]
             lines.append(
-                f"- Accuracy on {before[name]['n']} {part_words(name, *asked)}: "
-                f"{before[name]['accuracy']:.2f}% before, {after[name]['accuracy']:.2f}% after; {after[name]['churn']:.2f}% of the answers changed."
+                f"- Accuracy on {old['n']} {part_words(name, *asked)}: {old['accuracy']:.2f}% before, "
+                f"{new['accuracy']:.2f}% after; {new['churn']:.2f}% of the answers changed."
             )
     return lines

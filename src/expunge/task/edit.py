@@ -5,7 +5,6 @@ import io
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +70,13 @@ class About:
     Args:
         forgotten_class: name of the class that is forgotten as a whole; empty if rows are.
         reference: under which the request is filed; empty for none.
+        finished: when, ISO 8601 in UTC; empty if it is not to be told.
         chosen: what was chosen for the caller: size, crop, mean, std and so on.
     """
 
     forgotten_class: str = ""
     reference: str = ""
+    finished: str = ""
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -167,8 +168,8 @@ class Edit:
 
         Beside the weights stand a model card and the configuration with which `Edit.load`, and timm's or
         transformers' own loader, take the folder. `result.json` is removed first and written last, with the hashes of
-        the other files: a folder that has one is complete. Equal edits give equal bytes, but for seconds and time
-        in `result.json`.
+        the other files: a folder that has one is complete. Equal edits give equal bytes, but for the seconds in
+        `result.json`.
 
         Args:
             folder: where to; made if missing.
@@ -260,7 +261,7 @@ class Edit:
             "goal": self.task.goal.name,
             "forgotten_class": about.forgotten_class,
             "reference": about.reference,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "finished": about.finished,
             "strength": self.task.strength.value,
             "goal_achieved": self.goal_achieved,
             "goal_achieved_robust": robust.share,
