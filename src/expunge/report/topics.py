@@ -43,6 +43,11 @@ TOPICS = {
         "Classifiers trained from scratch without the images are the reference; the gap is the mean difference in "
         "accuracy to them.",
     ),
+    "outsider": Topic(
+        "Can an outsider pick them out? The strongest attack",
+        "Of one of these images and one that was never trained on, how often the strongest of the attacks below names "
+        "the former; 50% is guessing.",
+    ),
     "membership": Topic(
         "Can an outsider tell that the images were trained on? Simple attacks",
         "An attack scores each image by how familiar the classifier finds it. AUC is how often a forgotten image "
