@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 QUICK := tests/base tests/compute tests/docs tests/golden tests/report tests/surrogates tests/task tests/methods/test_engine.py tests/methods/test_unlearn.py tests/test_architecture.py
 
-.PHONY: help demo demo-seeds quick test check check-processors format clean
+.PHONY: help demo demo-seeds quick test attack check check-processors format clean
 
 help:
 	@echo "make demo    forget 16 handwritten digits in three ways, side by side"
@@ -18,6 +18,7 @@ help:
 	@echo "make format  rewrite the sources in the project's format"
 	@echo "make check-processors  run the tests of trajectories as other processors would compute them"
 	@echo "make demo-seeds        test the demo with ten seeds"
+	@echo "make attack  kill, starve, damage and inject, with fixed seeds; prints one table, in about 20 minutes"
 	@echo "make clean   remove the virtual environment and caches"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -36,6 +37,9 @@ quick: $(INSTALLED)
 
 check-processors: $(INSTALLED)
 	$(BIN)/python tests/check_processors.py
+
+attack: $(INSTALLED)
+	$(BIN)/python tests/attack/table.py
 
 demo-seeds: $(INSTALLED)
 	EXPUNGE_DEMO_SEEDS=10 $(BIN)/pytest tests/jobs/test_demo.py

@@ -72,7 +72,7 @@ def test_same_seed_gives_equal_weights_bit_for_bit(expunge, job):
 
 def test_job_file_repeats_the_run(expunge, job):
     expunge(*job.flags, "--forget-indices", "3,7-8", "--out", "first")
-    again = expunge("run", "--config", "first/job.toml", "--out", "second")
+    again = expunge("run", "--allow-code", "--config", "first/job.toml", "--out", "second")
     assert again.reached, again.err
     assert read(job.folder / "first")["inputs"] == read(job.folder / "second")["inputs"]
     assert (job.folder / "first/job.toml").read_text() == (job.folder / "second/job.toml").read_text()
@@ -84,7 +84,7 @@ def test_forget_rows_is_read_as_forget_indices_with_a_note(expunge, job):
     assert old.reached, old.err
     assert "`forget.rows` is called `forget.indices` now" in old.err
     (job.folder / "old.toml").write_text((job.folder / "old/job.toml").read_text().replace("indices =", "rows ="))
-    file = expunge("run", "--config", "old.toml", "--out", "file")
+    file = expunge("run", "--allow-code", "--config", "old.toml", "--out", "file")
     assert "`forget.rows` is called `forget.indices` now" in file.err
     chosen = [[row["id"] for row in read_predictions(job.folder / name)] for name in ("old", "file")]
     assert chosen == [["3", "7", "8"]] * 2
@@ -157,7 +157,7 @@ def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monke
     result = read(job.folder / "out")
     assert result["stop_reason"] == "interrupted"
     assert result["measured_only"] == []
-    assert set(result["files"]) == FILES - {"result.json"}
+    assert set(result["files"]) == FILES - {"result.json", "README.md"}
 
 
 @pytest.mark.parametrize(

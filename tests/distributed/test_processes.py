@@ -10,8 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-pytest.importorskip("lightning_fabric")
-
 WORKER = Path(__file__).with_name("worker.py")
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

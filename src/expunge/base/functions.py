@@ -30,7 +30,7 @@ def find_function(
     try:
         with current_folder_first():
             found: object = getattr(importlib.import_module(module), function, None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise kind(
             name,
             f"a module that can be imported{otherwise}",

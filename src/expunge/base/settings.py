@@ -16,6 +16,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from expunge.base.errors import ExpungeWarning, SettingsError, suggest
 
 T = TypeVar("T")
+LARGEST = 2**63
+"""The least whole number that doesn't fit into a tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +233,28 @@ def _check_type(name: str, value: Any, hint: Any) -> None:  # noqa: ANN401
     for choice in _choices(hint):
         plain = get_origin(choice) or choice
         if plain is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if not isfinite(value):
-                raise SettingsError(name, "a finite number", str(value))
+            if not (abs(value) < LARGEST if isinstance(value, int) else isfinite(value)):
+                raise SettingsError(name, "a finite number", _short(value))
             return
         if isinstance(value, plain) and not (plain is int and isinstance(value, bool)):
+            _check_plain(name, value)
             return
     raise SettingsError(name, _name_type(hint), repr(value))
+
+
+def _check_plain(name: str, value: Any) -> None:  # noqa: ANN401
+    """Refuse whole numbers that no tensor holds, and text that no file can."""
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, int) and abs(item) >= LARGEST:
+            raise SettingsError(name, "a whole number below 2 to the 63rd", _short(item))
+        if isinstance(item, float) and not isfinite(item):
+            raise SettingsError(name, "finite numbers", str(item))
+        if isinstance(item, str) and item != item.encode("utf-8", "replace").decode():
+            raise SettingsError(name, "text in UTF-8", repr(item))
+
+
+def _short(value: float) -> str:
+    return f"one of {value.bit_length()} bits" if isinstance(value, int) else str(value)
 
 
 def _read(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401
@@ -263,7 +281,7 @@ def _read(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401
 def _number(text: str) -> int | float | None:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         try:
             value = float(text)
         except ValueError:

@@ -11,6 +11,7 @@ import click
 from expunge._version import __version__
 from expunge.base.errors import ExpungeError, ExpungeWarning, suggest
 from expunge.cli.flags import in_flags
+from expunge.cli.say import say
 
 COMMANDS = {
     "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),
@@ -100,12 +101,24 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except ExpungeError as error:
-        click.echo(f"error: {error}", err=True)
-        code = EXIT_BAD_INPUT
+        code = _fail(str(error))
+    except OSError as error:
+        where = error.filename or "files"
+        code = _fail(f"`{where}`: expected a file or folder that can be used, got {error.strerror or error}")
+    except (MemoryError, RecursionError, OverflowError) as error:
+        said = f"{type(error).__name__} {error}".strip()
+        code = _fail(f"`inputs`: expected what this machine can hold, got {said}; take smaller numbers or files")
+    except SystemExit as error:
+        code = _fail(f"`code`: expected functions that return, got one that ends the program (exit {error.code})")
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: there was no edited state to save", err=True)
+        say("interrupted: there was no edited state to save", err=True)
         code = EXIT_INTERRUPTED
     sys.exit(code or 0)
+
+
+def _fail(message: str) -> int:
+    say(f"error: {message}", err=True)
+    return EXIT_BAD_INPUT
 
 
 def _show_warning(
@@ -117,4 +130,4 @@ def _show_warning(
     line: object = None,
 ) -> None:
     if issubclass(category, ExpungeWarning):
-        click.echo(f"note: {message}", err=True)
+        say(f"note: {message}", err=True)

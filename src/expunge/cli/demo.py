@@ -9,6 +9,7 @@ from expunge.audit.record import AUDIT_FOLDER, REPORT_FILE
 from expunge.base.disk import leaving_nothing
 from expunge.cli.display import exit_code
 from expunge.cli.flags import NameChoice
+from expunge.cli.say import say
 from expunge.cli.tables import show_table
 from expunge.compute.bars import Bars
 from expunge.jobs.demo import COMPARISON, WAYS, WHY_HARD, Way, run_demo, write_digit_files
@@ -42,11 +43,11 @@ def command(out: Path, method: str | None, seed: int, inputs: Path | None) -> in
 
     Three ways are set side by side: least-change for the exact pixels, least-change for changed copies too, and L2UL.
     """
-    click.echo("training a small convolutional net on scikit-learn's handwritten digits ...", err=True)
+    say("training a small convolutional net on scikit-learn's handwritten digits ...", err=True)
     with leaving_nothing(inputs or out):
         if inputs is not None:
             write_digit_files(inputs, seed=seed, progress=Bars())
-            click.echo(f"wrote {inputs / 'weights.safetensors'} and {inputs / 'images.npz'}")
+            say(f"wrote {inputs / 'weights.safetensors'} and {inputs / 'images.npz'}")
             return 0
         ways = WAYS if method is None else (Way(method, method),)
         outcomes = run_demo(out, ways=ways, seed=seed, progress=Bars())
@@ -56,12 +57,12 @@ def command(out: Path, method: str | None, seed: int, inputs: Path | None) -> in
 
 def _show(ways: Sequence[Way], outcomes: Sequence[Outcome], out: Path) -> None:
     show_table(COLUMNS, [_row(way, outcome) for way, outcome in zip(ways, outcomes, strict=True)], numbers=True)
-    click.echo(MEANING)
-    click.echo(WHY_HARD)
+    say(MEANING)
+    say(WHY_HARD)
     page = out / COMPARISON if len(ways) > 1 else out / ways[0].name / AUDIT_FOLDER / REPORT_FILE
-    click.echo(f"page: {page}")
+    say(f"page: {page}")
     folder = out / ways[0].name
-    click.echo(f"next: expunge audit {folder}; expunge run --config {folder / 'job.toml'} --out again")
+    say(f"next: expunge audit {folder}; expunge run --config {folder / 'job.toml'} --out again")
 
 
 def _row(way: Way, outcome: Outcome) -> tuple[str, ...]:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from expunge.audit.record import REPORT_FILE, Audit
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, EXIT_RUINED
+from expunge.cli.say import say
 from expunge.cli.tables import show_table
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
@@ -36,43 +35,43 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
     """Print the before/after table, how well the goal holds, and what it took."""
     _show_accuracies(result)
     for sentence in result["verdict"]:
-        click.echo(sentence)
+        say(sentence)
     robust, words = result["robust"], goal_words(result["goal"], result["forgotten_class"])
-    click.echo(
+    say(
         f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {len(edit.task.forget_set)} rows, exact "
         f"pixels; {100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row {words.held} "
         f"(worst: {robust['worst_kind']}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
     )
     if result["expected"] is not None:
         expected = result["expected"]
-        click.echo(
+        say(
             f"expected cost: {expected['churn']:.1f}% of the answers to {expected['surrogates']} surrogates, which had "
             "no part in the edit, changed; on photographs it is usually less"
         )
     cost = result["cost"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())
     kept = "last" if METHODS[edit.method].aim is Aim.NEVER_SEEN else "best"
-    click.echo(
+    say(
         f"{STOP_WORDS[edit.stop_reason].format(kept=kept)}: {result['steps']} steps, {cost['seconds']:.1f} s "
         f"({phases}), {cost['gradient_evaluations']:,} gradient evaluations"
     )
     if cost["examples"]:
-        click.echo(f"attack: {cost['examples_reached']:,} of {cost['examples']:,} examples reached their target")
+        say(f"attack: {cost['examples_reached']:,} of {cost['examples']:,} examples reached their target")
     if result["measured_only"]:
-        click.echo(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
+        say(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
     if result["retain_used"]:
-        click.echo("retain data were used by the method")
-    click.echo(f"saved to {place}")
+        say("retain data were used by the method")
+    say(f"saved to {place}")
 
 
 def show_audit(audit: Audit) -> None:
     """Print an audit's verdict, what it flags, and where it is."""
     for sentence in audit.verdict:
-        click.echo(sentence)
+        say(sentence)
     flagged = [figure.title for figure in audit.figures.values() if figure.flagged]
     if flagged:
-        click.echo(f"{len(flagged)} figures miss their target: {'; '.join(flagged)}")
-    click.echo(f"audit saved to {audit.folder}; its page is {audit.folder / REPORT_FILE}")
+        say(f"{len(flagged)} figures miss their target: {'; '.join(flagged)}")
+    say(f"audit saved to {audit.folder}; its page is {audit.folder / REPORT_FILE}")
 
 
 def exit_code(edit: Edit, result: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ import click
 from expunge.base.disk import leaving_nothing
 from expunge.base.settings import describe_settings, from_mapping, nest, to_mapping
 from expunge.cli import EXIT_INTERRUPTED, options
+from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.jobs.train import TrainJob, run_train_job
 from expunge.training import RECIPES, Recipe
@@ -45,11 +46,11 @@ def command(out: Path, overwrite: bool, recipe: str, settings: tuple[str, ...], 
         with leaving_nothing(out):
             result = run_train_job(job, out, progress=Bars(), overwrite=overwrite)
     except KeyboardInterrupt:
-        click.echo(f"stopped; the same command goes on from the last whole epoch in {out}", err=True)
+        say(f"stopped; the same command goes on from the last whole epoch in {out}", err=True)
         return EXIT_INTERRUPTED
     for name, figures in result["accuracy"].items():
-        click.echo(f"{name.replace('_', ' ')}: {figures['accuracy']:.2f}% of {figures['n']:,}")
-    click.echo(f"saved to {out}")
+        say(f"{name.replace('_', ' ')}: {figures['accuracy']:.2f}% of {figures['n']:,}")
+    say(f"saved to {out}")
     return 0
 
 

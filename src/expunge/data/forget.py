@@ -85,7 +85,8 @@ class ForgetSet:
             ForgetSetError, DataError: they are not so.
         """
         ids = tuple(str(row) for row in range(len(x)))
-        return cls(ids, AS_GIVEN.to_pixels(x, "x"), to_labels(y), None if y_new is None else to_labels(y_new))
+        pixels = x if isinstance(x, Tensor) and x.is_floating_point() else AS_GIVEN.to_pixels(x, "x")
+        return cls(ids, pixels, to_labels(y), None if y_new is None else to_labels(y_new))
 
     def __repr__(self) -> str:
         """Return the size of the forget set in a line."""

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import Subset as TorchSubset
 
 from expunge.base.errors import DataError, SettingsError
 from expunge.data.images import Images, Subset, TensorImages
@@ -73,7 +74,7 @@ class Reading:
             return self._scaled(pixels.float() / 255)
         if not pixels.is_floating_point():
             raise DataError(place, "pixels as uint8 (0..255) or floats", str(pixels.dtype), "convert them to uint8")
-        return self._without_normalisation(pixels if pixels.dtype == torch.float64 else pixels.float())
+        return self._without_normalisation(pixels.float())
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         if (self.lower, self.upper) == (0.0, 1.0):
@@ -116,9 +117,13 @@ class ItemImages:
 
     @property
     def labels(self) -> Int[Tensor, " n"]:
-        """Return the labels, which are read from the items at the first call."""
+        """Return the labels: those that the object lists, or else what the items say, read at the first call."""
         if not self._labels:
-            found = [_split_item(self.items[number], f"item {number}")[1] for number in self.numbers]
+            listed = _listed_labels(self.items)
+            found = [
+                listed[number] if listed else _split_item(self.items[number], f"item {number}")[1]
+                for number in self.numbers
+            ]
             self._labels.append(to_labels(found, self.reading.class_names, label=self.reading.label))
         return self._labels[0]
 
@@ -257,6 +262,17 @@ def _images_of_huggingface(dataset: Any, numbers_of: Callable[[int], Sequence[in
         found = images_of_dataset(dataset.with_format(None), "dataset", request)[0]
         return Subset(found, numbers_of(len(found.labels)))
     return ItemImages(dataset, numbers_of(len(dataset)), reading)
+
+
+def _listed_labels(items: Any) -> Sequence[Any]:  # noqa: ANN401
+    """Return the labels of torchvision's data sets and subsets of them, for which no image has to be read; or ()."""
+    if isinstance(items, TorchSubset):
+        listed = _listed_labels(items.dataset)
+        return [listed[number] for number in items.indices] if listed else ()
+    targets: Any = getattr(items, "targets", ())
+    changed = getattr(items, "target_transform", None) is not None
+    usable = isinstance(targets, (list, tuple, Tensor, np.ndarray)) and not changed and len(targets) == len(items)
+    return list(targets) if usable else ()
 
 
 def _split_item(item: Any, place: str) -> tuple[Any, Any]:  # noqa: ANN401

@@ -1,11 +1,9 @@
 """The whole job on data that comes with the package: scikit-learn's handwritten digits."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
@@ -13,12 +11,14 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from expunge.audit.record import Level
+from expunge.base.arrays import arrays_to_bytes
 from expunge.base.disk import write_bytes
+from expunge.base.folders import locked_folder
 from expunge.base.tensors import write_tensors
 from expunge.compute.runtime import Progress
 from expunge.compute.seeds import seeded_generator
 from expunge.data.images import TensorImages
-from expunge.jobs.job import AuditPart, DataPart, ForgetPart, Job, ModelPart
+from expunge.jobs.job import DEMO_NETWORK, AuditPart, DataPart, ForgetPart, Job, ModelPart
 from expunge.jobs.run import Outcome, run_job
 from expunge.models.classifier import Bounds, Classifier
 from expunge.models.modes import BatchNormMode, editing
@@ -135,9 +135,7 @@ def _demo_job(inputs: Path, way: Way, seed: int) -> Job:
     count = len(load_digit_images().train.labels)
     chosen = torch.randperm(count, generator=seeded_generator(seed, "forget rows"))[:FORGET_ROWS]
     return Job(
-        model=ModelPart(
-            architecture="expunge.jobs.demo:DigitNet", weights=str(inputs / WEIGHTS), mean=(0.0,), std=(1.0,)
-        ),
+        model=ModelPart(architecture=DEMO_NETWORK, weights=str(inputs / WEIGHTS), mean=(0.0,), std=(1.0,)),
         data=DataPart(source=f"npz:{inputs / IMAGES}"),
         forget=ForgetPart(indices=",".join(map(str, chosen.tolist()))),
         audit=AuditPart(level=Level.QUICK),
@@ -156,9 +154,9 @@ def write_digit_files(folder: Path, *, seed: int, progress: Progress, twice: boo
     """
     digits = load_digit_images()
     classifier = train_digit_classifier(digits.train, seed=seed, progress=progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, classifier.network.state_dict(), {"format": "pt"})
-    write_digit_arrays(folder / IMAGES, digits, seed=seed, twice=twice)
+    with locked_folder(folder):
+        write_tensors(folder / WEIGHTS, classifier.network.state_dict(), {"format": "pt"})
+        write_digit_arrays(folder / IMAGES, digits, seed=seed, twice=twice)
 
 
 def write_digit_arrays(path: Path, digits: Digits, *, seed: int, twice: bool = True) -> None:
@@ -167,12 +165,10 @@ def write_digit_arrays(path: Path, digits: Digits, *, seed: int, twice: bool = T
     noise = torch.randint(-3, 4, train[COPIED_ROW].shape, generator=seeded_generator(seed, "copied digit"))
     copied = (train[COPIED_ROW].int() + noise).clamp(0, 255).to(torch.uint8)
     labels = digits.train.labels
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        x_train=(torch.cat([train, copied[None]]) if twice else train).numpy(),
-        y_train=(torch.cat([labels, labels[COPIED_ROW][None]]) if twice else labels).numpy(),
-        x_test=test.numpy(),
-        y_test=digits.test.labels.numpy(),
-    )
-    write_bytes(path, stream.getvalue())
+    arrays = {
+        "x_train": (torch.cat([train, copied[None]]) if twice else train).numpy(),
+        "y_train": (torch.cat([labels, labels[COPIED_ROW][None]]) if twice else labels).numpy(),
+        "x_test": test.numpy(),
+        "y_test": digits.test.labels.numpy(),
+    }
+    write_bytes(path, arrays_to_bytes(arrays))

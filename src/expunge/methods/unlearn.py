@@ -77,7 +77,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         goal: "misclassify", "relabel" or "correct" (mistakes get the label in the data), or an object; default:
             relabel if there are new labels.
         method: a name of `METHODS`, or a method with settings of its own.
-        seed: source of all randomness; the same seed gives the same weights on the same machine.
+        seed: source of all randomness; the same seed gives the same weights on the same processor, and on a GPU if the
+            runtime is deterministic.
         limits: when to give up.
         max_steps: the same, said singly.
         max_seconds: the same.
@@ -90,7 +91,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         retain: the rest of the training data, in the forms of `forget`; only a method that declares that it needs them
             ever sees them. Of the very object that `forget` is, the rows to forget are left out.
         transforms: what makes a copy, by name; each is used alone and in pairs.
-        **settings: of the method, over its defaults: `margin=1`, and `attack={"radius": 2}` or `attack__radius=2`.
+        **settings: of the method, over its defaults: `attack={"radius": 2}`, or `attack__radius=2`.
 
     Raises:
         ForgetSetError: classifier and forget set do not fit.
@@ -108,6 +109,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         raise SettingsError("retain", f"the rest of the training data for the method {chosen.name}", "none")
     given = read_inputs(model, forget, indices, new_labels)
     given = given.correcting() if goal == CORRECT else given
+    place = where.runtime_for(given.classifier)
     task = Task.create(
         given.classifier,
         given.forget_set,
@@ -118,11 +120,12 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         strength=wanted_strength or chosen.strength,
         retain=given.rest_of(retain, forget) if needs_retain else None,
         transforms=wanted_transforms,
+        at_once=place.sharing,
     )
     if pursued_as(task.goal.name) not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
-    place = where.runtime_for(given.classifier)
-    edit = chosen.run(task, fit_batch(place, given.classifier, given.forget_set.x))
+    with place.computing():
+        edit = chosen.run(task, fit_batch(place, given.classifier, given.forget_set.x))
     if edit.stop_reason is StopReason.INTERRUPTED and place.processes is ALONE:
         raise Interrupted(edit)
     return edit

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from expunge.audit.record import Audit, Figure
+from expunge.base.visible import visible
 from expunge.report import telling
-from expunge.report.words import plural, say_hundredth, visible
+from expunge.report.words import plural, say_hundredth
 from expunge.task.outcome import Outcome
 
 FEW_LOST = 1.0

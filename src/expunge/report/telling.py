@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from expunge.audit.record import Subject
-from expunge.report.words import plural, visible
+from expunge.base.visible import visible
+from expunge.report.words import plural
 from expunge.task.words import CORRECT, MISCLASSIFY, RELABEL
 
 LEFT = "It does not mean that the pictures are gone: they are still wherever else they are kept, and in older versions"

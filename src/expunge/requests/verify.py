@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.base.disk import sha256_file
+from expunge.base.errors import LedgerError
 from expunge.requests.hashes import find_changed
 from expunge.requests.project import (
     CURRENT_FILE,
@@ -15,6 +16,8 @@ from expunge.requests.project import (
     QUARANTINE_FOLDER,
     VERSIONS_FOLDER,
     Ledger,
+    explained,
+    looking,
 )
 from expunge.requests.purge import files_below
 from expunge.requests.sealed import FIRST
@@ -54,6 +57,27 @@ class Verified:
     problems: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
     aside: int = 0
+
+
+def verify_folder(folder: Path, head: str | None = None) -> Verified:
+    """Check a project while no command writes to it.
+
+    Args:
+        folder: of the project.
+        head: hash of an entry that must be there, or its first digits.
+
+    Raises:
+        LedgerError: an entry was changed, moved or removed, or that of `head` is not there; or a command is writing,
+            and not everything is in its place yet.
+    """
+    with looking(folder) as busy, explained(folder):
+        ledger = Ledger.open(folder)
+        found = verify_project(ledger)
+        if head is not None and not any(entry.hash.startswith(head) for entry in ledger.database.stream()):
+            raise LedgerError("--head", "an entry of the ledger", f"{head[:16]}..., which is not there")
+    if busy and (found.problems or found.unfinished):
+        raise LedgerError(str(folder), "no other expunge at work", "one that is writing", "verify when it is done")
+    return found
 
 
 def verify_project(ledger: Ledger) -> Verified:

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from platformdirs import user_cache_path
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -76,7 +75,7 @@ def invert_classifier(
     while True:
         key = f"{classifier.sha256()}:{classifier.bounds}:{inversion}:{count}:{shape}:{context.sharing.batch_size}"
         path = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-        images = _read_cache(path)
+        images = _read_cache(path, (count, *shape))
         try:
             if images is None:
                 images = _invert(classifier, count, shape, inversion, context)
@@ -173,11 +172,14 @@ def _cache_folder() -> Path:
     return Path(chosen) if chosen else user_cache_path("expunge")
 
 
-def _read_cache(path: Path) -> Tensor | None:
+def _read_cache(path: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """Return the images in a file of the cache; None if there is none, or one that is damaged."""
     try:
-        return load_file(path)["images"]
-    except (OSError, SafetensorError, KeyError):
+        images = load_file(path)["images"]
+    except Exception:
         return None
+    is_whole = images.shape == shape and images.dtype == torch.float32 and bool(images.isfinite().all())
+    return images if is_whole else None
 
 
 def _write_cache(path: Path, images: Tensor) -> None:

@@ -53,7 +53,7 @@ class DataRequest:
                 place,
                 f"the classifier's {self.num_classes} classes, to be numbered in alphabetical order",
                 str(found),
-                "for some of them, use folder: and a table whose labels are numbers",
+                "say --classes with the names of all of them in the classifier's order, where these are some",
             )
 
     def check_classes(self, names: Sequence[str], place: str) -> None:

@@ -139,6 +139,7 @@ class Problem:
         surrogates: the pool that steps draw from.
         logits: what the classifier answered to them before the edit.
         rate: step size, in units of 1 / curvature.
+        memory_gigabytes: for row gradients.
     """
 
     task: Task
@@ -148,6 +149,14 @@ class Problem:
     surrogates: Float[Tensor, "n c h w"]
     logits: Float[Tensor, "n k"]
     rate: float
+    memory_gigabytes: float
+
+    def out_of_time(self) -> bool:
+        """Return whether the task's time is over; all processes say what the first does."""
+        if self.task.limits.seconds is None:
+            return False
+        over = torch.tensor(self.context.seconds >= self.task.limits.seconds, device=self.context.runtime.device)
+        return bool(self.context.sharing.processes.agree(over))
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,10 +48,15 @@ def add_moments(traced: Traced, inputs: Tensor | None, outputs: Tensor | None, g
 def draw_vectors(traced: Traced, side: Side, generator: torch.Generator) -> Float[Tensor, "g b n"]:
     """Return one vector an image whose outer product is, in expectation, what `add_moments` adds for that image.
 
-    It is the sum over positions with random signs: where there is one position, there is nothing random in it.
+    It is the sum over positions with random signs: where there is one position, there is nothing random in it. Of row
+    gradients it is near their leading direction, as long as the whole.
     """
     if isinstance(traced, RowGradients):
-        return _signed(traced.gradients.mT if side is Side.INPUTS else traced.gradients, generator)
+        columns = traced.gradients.mT if side is Side.INPUTS else traced.gradients
+        ahead = _signed(columns.mT, generator).transpose(0, 1).unsqueeze(-1)
+        leading: Tensor = F.normalize((columns @ ahead).squeeze(-1), dim=-1)
+        length: Tensor = columns.flatten(2).norm(dim=2, keepdim=True)
+        return (length * leading).transpose(0, 1)
     drawn = []
     for columns, gradient in traced.unrolled():
         summed = _signed(columns if side is Side.INPUTS else gradient, generator)
