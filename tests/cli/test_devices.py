@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
-FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
+WEIGHTS = {"model.safetensors", "patch.safetensors"}
+FILES = {*WEIGHTS, "README.md", "classifier.json", "job.toml", "predictions.csv", "result.json"}
 
 
 def test_two_processes_write_what_one_writes(expunge, job):

@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from expunge.compute import callbacks
 from expunge.methods import engine
 
-FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
-FILES |= {"README.md", "classifier.json"}
+WEIGHTS = {"model.safetensors", "patch.safetensors"}
+FILES = {*WEIGHTS, "README.md", "classifier.json", "job.toml", "predictions.csv", "result.json"}
 
 
 def read(folder):
@@ -208,3 +209,17 @@ def test_missing_sources_are_named(expunge, job):
     done = expunge("run", "--forget-random", 2, "--out", "out")
     assert done.code == 2
     assert "--model" in done.err
+
+
+def test_every_step_is_logged(expunge, job, monkeypatch):
+    told = []
+    monkeypatch.setitem(callbacks.LOGGERS, "tensorboard", lambda place: lambda point: told.append((place, point.step)))
+    done = expunge(*job.flags, "--forget-random", 4, "--out", "out", "--log", "tensorboard:logs")
+    assert done.code == 0, done.err
+    assert told == [("logs", point["step"]) for point in read(job.folder / "out")["trace"]]
+
+
+def test_an_unknown_logger_is_named(expunge, job):
+    done = expunge(*job.flags, "--forget-random", 4, "--out", "out", "--log", "paper")
+    assert done.code == 2
+    assert "`log`: expected tensorboard:FOLDER, wandb or mlflow, got paper" in done.err

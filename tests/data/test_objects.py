@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from expunge.base.errors import DataError
 from expunge.data.images import TensorImages
-from expunge.data.objects import Reading, images_of, normalisation_of
+from expunge.data.objects import images_of, normalisation_of
 from expunge.data.preprocessing import Preprocessing
+from expunge.data.reading import Reading
 
 X = torch.rand(4, 3, 5, 6)
 Y = torch.tensor([0, 1, 1, 0])

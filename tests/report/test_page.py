@@ -175,7 +175,7 @@ def test_slices_that_are_cut_off(audit, length):
     content = (audit / "slices.npz").read_bytes()
     assert len(content) > length
     (audit / "slices.npz").write_bytes(content[:length])
-    with pytest.raises(DataError, match="expected a whole .npz archive"):
+    with pytest.raises(DataError, match=r"expected a whole \.npz archive"):
         write_report(audit)
     assert not (audit / "report.html").exists()
 

@@ -49,6 +49,9 @@ Example:
 @click.option("--max-steps", "max_steps", metavar="N", help="Give up after so many steps.")
 @click.option("--max-seconds", "max_seconds", metavar="S", help="Give up after so many seconds.")
 @click.option("--minimum-right", "minimum_right", metavar="SHARE", help="Of the forget set, now right.  [default: 0.5]")
+@click.option(
+    "--log", metavar="LOGGER", help="Tell tensorboard:FOLDER, wandb or mlflow of every step; or several: A,B."
+)
 @options.device()
 @click.option("--devices", metavar="N", help="Processes on each machine, one a device.  [default: 1]")
 @click.option("--nodes", metavar="N", help="Machines; with torchrun only.  [default: 1]")

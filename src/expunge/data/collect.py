@@ -11,7 +11,8 @@ from expunge.base.errors import ExpungeWarning, ForgetSetError
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.labels import to_labels
-from expunge.data.objects import Reading, images_of
+from expunge.data.objects import images_of
+from expunge.data.reading import Reading
 from expunge.data.rows import Issues, find_rows, is_issues, read_issues, settle_issues
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from expunge.base.errors import ForgetSetError
 from expunge.base.tensors import sha256_tensors
 from expunge.data.labels import to_labels
-from expunge.data.objects import AS_GIVEN
+from expunge.data.reading import AS_GIVEN
 
 
 @dataclass(frozen=True, slots=True, repr=False)

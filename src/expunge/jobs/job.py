@@ -127,6 +127,7 @@ class Job:
     transforms: tuple[str, ...] = setting(
         tuple(TRANSFORMS), "what copies go through, alone and in pairs; or functions package.module:function"
     )
+    log: tuple[str, ...] = setting((), "who is told of every step: tensorboard:FOLDER, wandb, mlflow")
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
     float32: Float32 = setting(Float32.TF32, "what float32 means on a GPU: ieee, or tf32 in passes with gradients")

@@ -12,6 +12,7 @@ from expunge.audit.record import AUDIT_FOLDER, Audit, Level
 from expunge.audit.store.files import clear_folder
 from expunge.base.folders import locked_folder, output_folder
 from expunge.base.settings import to_mapping
+from expunge.compute.callbacks import find_logger
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.images import Images
 from expunge.jobs.chosen import chosen_settings, fill_data, fill_model
@@ -75,7 +76,8 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
     held = output_folder(out, overwrite=overwrite, result=RESULT_FILE) if runtime.leads else nullcontext()
     with held:
         scratch = out if runtime.leads else None
-        runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=scratch)
+        callbacks = tuple(map(find_logger, job.log)) if runtime.leads else ()
+        runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=scratch, callbacks=callbacks)
         inputs = _arranged(load_inputs(job, runtime))
         retain = rows_but(inputs.splits.train, inputs.rows)
         edit = _unlearn(job, method, transforms, inputs, retain, runtime)

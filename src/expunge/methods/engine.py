@@ -16,6 +16,7 @@ from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Context
 from expunge.compute.devices import seeded
 from expunge.compute.sharing import Sharing
+from expunge.compute.time_limit import TimeUp
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits, measure_robust_goal
@@ -148,6 +149,8 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
                 context.tell(trace[-1])
                 advance(1)
                 reason = reason or stop
+    except TimeUp:
+        reason = StopReason.TIME_LIMIT
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
     except ProcessError as error:

@@ -1,6 +1,8 @@
 """The library's main job in one call."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -8,8 +10,10 @@ from torch import nn
 
 from expunge.base.errors import SettingsError, suggest
 from expunge.base.settings import from_mapping, merge, nest, to_mapping
+from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Progress, Runtime
+from expunge.compute.time_limit import TimedProgress, TimeUp
 from expunge.methods import METHODS
 from expunge.methods.arguments import (
     Where,
@@ -24,7 +28,8 @@ from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
 from expunge.models.modes import in_ordinary_modes
 from expunge.task.edit import Edit
-from expunge.task.goals import Goal, pursued_as
+from expunge.task.evaluation import compute_logits
+from expunge.task.goals import Goal, achieved, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 from expunge.task.transforms import Transform
 from expunge.task.words import CORRECT
@@ -125,10 +130,28 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     if pursued_as(task.goal.name) not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
     with place.computing():
-        edit = chosen.run(task, fit_batch(place, given.classifier, given.forget_set.x))
+        edit = _run_in_time(chosen, task, fit_batch(place, given.classifier, given.forget_set.x))
     if edit.stop_reason is StopReason.INTERRUPTED and place.processes is ALONE:
         raise Interrupted(edit)
     return edit
+
+
+def _run_in_time(method: Method, task: Task, runtime: Runtime) -> Edit:
+    """Return the method's edit; of one whose time is over before its first step, the classifier as it was.
+
+    Of several processes each has its own clock, and they must go on alike: there the limit holds between steps only.
+    """
+    seconds = task.limits.seconds
+    if seconds is None or runtime.processes is not ALONE:
+        return method.run(task, runtime)
+    context = Context(runtime)
+    try:
+        return method.run(task, replace(runtime, progress=TimedProgress(runtime.progress, perf_counter() + seconds)))
+    except TimeUp:
+        logits = compute_logits(task.classifier, task.forget_set.x, runtime.sharing)
+        holds = achieved(task.goal, logits, task.labels.to(logits.device)).cpu()
+        copy, settings = task.classifier.copy(), to_mapping(method)
+        return Edit(task, copy, method.name, settings, StopReason.TIME_LIMIT, 0, (), context.cost(), holds)
 
 
 def _choose_method(method: str | Method, settings: Mapping[str, Any]) -> Method:

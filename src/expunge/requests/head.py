@@ -59,19 +59,21 @@ class Notes:
     Args:
         inside: in the project folder.
         outside: beside the key.
+        key: the key's file.
         keys: of the project.
         project: its id, the hash of its first entry.
     """
 
     inside: Path
     outside: Path
+    key: Path
     keys: Keys
     project: str
 
     @classmethod
     def of(cls, folder: Path, key: Path, keys: Keys, project: str) -> "Notes":
         """Return the notes of the project in `folder`; a key may serve several projects."""
-        return cls(folder / HEAD_FILE, key.with_name(f"{key.name}.{project[:16]}.head"), keys, project)
+        return cls(folder / HEAD_FILE, key.with_name(f"{key.name}.{project[:16]}.head"), key, keys, project)
 
     def read(self) -> tuple[Head, bool]:
         """Return the newest head that was noted, and whether it has a code: projects of old have none.

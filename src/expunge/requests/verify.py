@@ -45,6 +45,7 @@ class Verified:
     Args:
         entries: how many there are.
         head: hash of the newest.
+        key: the key's file that all of it was checked with.
         files: how many were looked at.
         problems: what somebody changed, or a disk lost.
         unfinished: what an interrupted command left, and the next one puts right.
@@ -53,6 +54,7 @@ class Verified:
 
     entries: int
     head: str
+    key: Path
     files: int
     problems: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
@@ -110,7 +112,8 @@ def verify_project(ledger: Ledger) -> Verified:
         problems, unfinished = problems + undeleted + late, []
     files = len(kept) + (1 if state.first is not None else 2)
     aside = len(list(files_below(folder, QUARANTINE_FOLDER)))
-    return Verified(ledger.last.number, ledger.last.hash, files, tuple(problems), tuple(unfinished), aside)
+    key = ledger.notes.key.resolve()
+    return Verified(ledger.last.number, ledger.last.hash, key, files, tuple(problems), tuple(unfinished), aside)
 
 
 def _check_all_weights(ledger: Ledger) -> tuple[list[str], list[str]]:

@@ -23,7 +23,7 @@ from expunge.compute.sharing import Sharing
 from expunge.data.preprocessing import Preprocessing
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE, Description
-from expunge.task.card import CARD_FILE, make_card
+from expunge.task.card import leave_own_page, write_card
 from expunge.task.evaluation import (
     Predictions,
     RobustGoal,
@@ -36,8 +36,8 @@ from expunge.task.evaluation import (
 from expunge.task.expected import ExpectedCost
 from expunge.task.goals import true_labels
 from expunge.task.outcome import Health, choose_part, judge, say_health, say_outcome
-from expunge.task.publish import LIBRARY_FILES, push_to_hub, write_companions
-from expunge.task.saved import RESULT_FILE, SavedEdit, read_edit
+from expunge.task.publish import push_to_hub, write_companions
+from expunge.task.saved import RESULT_FILE, SavedEdit, earlier_library_files, read_edit
 from expunge.task.showing import show_edit
 from expunge.task.task import StopReason, Strength, Task
 from expunge.task.words import RELABEL, goal_words, part_words
@@ -210,7 +210,7 @@ class Edit:
         header, weights = {"format": "pt", **hashes}, self.classifier.network.state_dict()
         with (
             output_folder(folder, overwrite=overwrite, result=RESULT_FILE),
-            replacing(folder, last=RESULT_FILE, gone=LIBRARY_FILES) as stage,
+            replacing(folder, last=RESULT_FILE, gone=earlier_library_files(folder)) as stage,
         ):
             files = {
                 WEIGHTS_FILE: write_tensors(stage / WEIGHTS_FILE, weights, header),
@@ -219,7 +219,8 @@ class Edit:
                 JOB_FILE: write_text(stage / JOB_FILE, tomli_w.dumps(asked)),
             }
             companions = write_companions(self.classifier, self._describe(preprocessing, asked), result, stage)
-            result["files"] = files | {name: sha256_file(stage / name) for name in companions if name != CARD_FILE}
+            leave_own_page(folder, stage)
+            result["files"] = files | {name: sha256_file(stage / name) for name in companions}
             write_json(stage / RESULT_FILE, result)
         return result
 
@@ -242,7 +243,7 @@ class Edit:
         whole |= self._judge(measured, result["goal_achieved_robust"], result["forgotten_class"])
         whole["measured_only"] = self._measured_only([*result["before"], *measured])
         whole.pop("unmeasured", None)
-        write_text(folder / CARD_FILE, make_card(self.classifier, self._describe(preprocessing, job), whole))
+        write_card(self.classifier, self._describe(preprocessing, job), whole, folder)
         write_json(folder / RESULT_FILE, whole)
         return whole
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from expunge.base.errors import OutputError
 from expunge.models.classifier import Classifier
 from expunge.models.description import Description, read_classifier
 from expunge.models.export import Exported
-from expunge.task.publish import export_edited, push_to_hub
+from expunge.task.publish import LIBRARY_FILES, export_edited, push_to_hub
 from expunge.task.task import StopReason
 
 RESULT_FILE = "result.json"
@@ -57,6 +58,14 @@ class SavedEdit:
     def push_to_hub(self, repo: str, *, private: bool = True) -> str:
         """Upload the classifier to the Hugging Face hub and return the commit's address; see `publish.push_to_hub`."""
         return push_to_hub(self.classifier, self.description, self.result, repo, private=private)
+
+
+def earlier_library_files(folder: Path) -> tuple[str, ...]:
+    """Return the library's files that an earlier result in `folder` names; others of these names are the user's own."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        files = json.loads((folder / RESULT_FILE).read_text("utf-8"))["files"]
+        return tuple(name for name in LIBRARY_FILES if name in files)
+    return ()
 
 
 def read_edit(folder: str | Path, network: nn.Module | None = None, *, allow_code: bool = False) -> SavedEdit:

@@ -94,3 +94,17 @@ def test_moments_that_rounding_made_indefinite_are_damped_more():
 def test_contrasts_have_no_mean():
     drawn = draw_contrast(torch.zeros(3, 5), torch.Generator().manual_seed(0))
     torch.testing.assert_close(drawn.mean(dim=1), torch.zeros(3), atol=1e-6, rtol=0)
+
+
+def test_layers_below_a_head_that_is_nearly_zero_get_no_free_steps():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 4))
+    with torch.no_grad():
+        network[3].weight.mul_(1e-9)
+    classifier = Classifier.wrap(network, num_classes=4)
+    x = torch.rand(20, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    layers, whitening, _ = whiten(classifier, x, damping=0.01)
+    moved = [whitening.apply(number, torch.ones(layer.shape)) for number, layer in enumerate(layers)]
+    assert not bool(moved[0].any())
+    assert bool(moved[1].any())

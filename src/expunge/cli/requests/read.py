@@ -89,6 +89,7 @@ def verify(project: Path, head: str | None) -> int:
         click.echo(
             f"note: {found.aside} files that no entry names are in quarantine/; `expunge requests purge --quarantine`"
         )
+    click.echo(f"checked with the key {found.key}")
     click.echo(f"{found.entries} entries, {found.files} files, {len(found.problems)} problems; head {found.head}")
     return EXIT_BAD_INPUT if found.problems or found.unfinished else 0
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from expunge.base.errors import DataError
 from expunge.base.functions import current_folder_first, find_function
-from expunge.data.objects import Reading, images_of
+from expunge.data.objects import images_of
+from expunge.data.reading import Reading
 from expunge.data.sources.splits import DataRequest, DataSplits
 
 GROUP = "expunge.data"

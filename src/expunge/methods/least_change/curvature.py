@@ -16,12 +16,14 @@ from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
 from expunge.methods.layers import Layer
 from expunge.methods.least_change.factors import Factor, choose_thin, make_factor
-from expunge.methods.least_change.moments import Side, add_moments, draw_vectors, share_of_outputs
+from expunge.methods.least_change.moments import Side, add_moments, draw_vectors, share_of_outputs, trace
 from expunge.methods.single_rows import RowGradients
 from expunge.methods.tracing import Traced, images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 
 MEMORY_GIGABYTES = 4.0
+NEGLIGIBLE = 1e-9
+"""Share of the largest layer's curvature below which a step that looks free is not: where a head is nearly 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,33 @@ def compute_whitening(  # noqa: PLR0913 - what is measured, on what, and with wh
     # what is drawn depends on the parts, and a process that has halved them must not have other coordinates
     totals = {key: context.sharing.processes.agree(total) for key, total in zip(keys, summed, strict=True)}
     del summed
+    return _make_whitening(layers, totals, thin, len(surrogates), damping)
+
+
+def _make_whitening(
+    layers: Sequence[Layer],
+    totals: dict[tuple[int, Side], Tensor],
+    thin: frozenset[tuple[int, int]],
+    count: int,
+    damping: float,
+) -> Whitening:
+    """Return the factors; a layer on which the answers hardly depend gets none and stays as it is."""
+    shares = [
+        share_of_outputs(layer, totals[number, Side.INPUTS], count, thin=(number, Side.INPUTS) in thin)
+        for number, layer in enumerate(layers)
+    ]
+    sizes = [
+        trace(totals[number, Side.INPUTS] / count, thin=(number, Side.INPUTS) in thin)
+        * trace(totals[number, Side.OUTPUTS] / share, thin=(number, Side.OUTPUTS) in thin)
+        for number, share in enumerate(shares)
+    ]
+    largest = max(float(size.max()) for size in sizes)
     factors: dict[tuple[int, Side], Factor] = {}
-    for number, layer in enumerate(layers):
-        inputs = totals.pop((number, Side.INPUTS))
-        is_thin = (number, Side.INPUTS) in thin
-        share = share_of_outputs(layer, inputs, len(surrogates), thin=is_thin)
-        factors[number, Side.INPUTS] = make_factor(inputs, len(surrogates), damping, thin=is_thin)
-        outputs, is_thin = totals.pop((number, Side.OUTPUTS)), (number, Side.OUTPUTS) in thin
-        factors[number, Side.OUTPUTS] = make_factor(outputs, share, damping, thin=is_thin)
+    for number, share in enumerate(shares):
+        for side, divisor in ((Side.INPUTS, count), (Side.OUTPUTS, share)):
+            total, is_thin = totals.pop((number, side)), (number, side) in thin
+            total = torch.where(sizes[number] > NEGLIGIBLE * largest, total, 0.0)
+            factors[number, side] = make_factor(total, divisor, damping, thin=is_thin)
     return Whitening(*(tuple(factors[number, side] for number in range(len(layers))) for side in Side))
 
 

@@ -75,8 +75,13 @@ def share_of_outputs(layer: Layer, inputs: Tensor, count: int, *, thin: bool) ->
     """
     if layer.route is Route.FLOW:
         return count
-    trace = inputs.square().sum(dim=(1, 2)) if thin else inputs.diagonal(dim1=1, dim2=2).sum(dim=1)
-    return trace.view(-1, 1, 1).clamp_min(torch.finfo(trace.dtype).tiny)
+    return trace(inputs, thin=thin).clamp_min(torch.finfo(inputs.dtype).tiny)
+
+
+def trace(total: Float[Tensor, "g m n"], *, thin: bool) -> Float[Tensor, "g 1 1"]:
+    """Return the trace of second moments, or of those that the vectors of a thin factor make."""
+    found = total.square().sum(dim=(1, 2)) if thin else total.diagonal(dim1=1, dim2=2).sum(dim=1)
+    return found.view(-1, 1, 1)
 
 
 def _add_outer(total: Float[Tensor, "g n n"], columns: Float[Tensor, "b g n l"], divisor: int = 1) -> None:
