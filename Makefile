@@ -11,7 +11,7 @@ QUICK := tests/base tests/compute tests/docs tests/golden tests/report tests/sur
 .PHONY: help demo demo-seeds quick test attack check check-processors docs dist format clean
 
 help:
-	@echo "make demo    forget 16 handwritten digits and print the before/after table"
+	@echo "make demo    forget 16 handwritten digits in three ways, side by side"
 	@echo "make quick   run the tests that take no time: what to run while working"
 	@echo "make test    run every test"
 	@echo "make check   formatter, linter, type checker, import directions"

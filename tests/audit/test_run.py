@@ -304,7 +304,7 @@ def test_one_row_and_no_other_images(compared, tmp_path):
     assert found.figures["relearning.full_edited"].reason == "there are no retain images to train on"
     assert found.tables["slices"].reason == "there are no retain or test images"
     assert found.tables["tsne"].reason == "it takes at least five rows"
-    assert found.headline["distance"] is None
+    assert found.headline["outsider"] is None
     assert read_audit(tmp_path) == found
 
 

@@ -89,6 +89,7 @@ def forget(*, what: str = "images to forget", random: str = "K random images, dr
         click.option("--forget-indices", "forget__indices", metavar="INDICES", help=numbers),
         click.option("--forget-rows", "forget__rows", hidden=True),
         click.option("--forget-random", "forget__random", metavar="K", help=random),
+        click.option("--forget-class", "forget__class_name", metavar="NAME", help="All training images of a class."),
     )
 
 

@@ -37,6 +37,18 @@ class SurrogateMix(Settings):
     inversion: Inversion = field(default_factory=Inversion)
     attack: Attack = field(default_factory=lambda: Attack(radius=1.0, step_size=0.25, steps=20))
 
+    def resolve(self, classifier: Classifier, pixels: int) -> "SurrogateMix":
+        """Return these settings with the numbers that were left open chosen for images of so many pixels."""
+        small = pixels <= SMALL_IMAGE
+        inverts = small and has_batchnorm(classifier)
+        leaves = 0 if inverts else INVERTED_OF_SMALL if small else LEAVES_OF_LARGE
+        return replace(
+            self,
+            mixes=_or(self.mixes, MIXES_OF_SMALL if small else MIXES_OF_LARGE),
+            inverted=_or(self.inverted, INVERTED_OF_SMALL if inverts else 0),
+            procedural=_or(self.procedural, leaves),
+        )
+
 
 def draw_surrogates(
     classifier: Classifier, task: Task, mix: SurrogateMix, context: Context
@@ -54,17 +66,14 @@ def draw_surrogates(
     """
     rows = task.forget_set.to(context.runtime.device)
     shape = (rows.x.shape[1], rows.x.shape[2], rows.x.shape[3])
-    small = shape[1] * shape[2] <= SMALL_IMAGE
-    inverts = small and has_batchnorm(classifier)
-    inverted = _or(mix.inverted, INVERTED_OF_SMALL if inverts else 0)
-    leaves = _or(mix.procedural, 0 if inverts else INVERTED_OF_SMALL if small else LEAVES_OF_LARGE)
+    mix = mix.resolve(classifier, shape[1] * shape[2])
+    inverted, leaves, count = mix.inverted or 0, mix.procedural or 0, mix.mixes or 0
     parts = [
         invert_classifier(classifier, inverted, shape, mix.inversion, context),
         draw_leaves(leaves, shape, classifier.bounds, task.generator("leaves")).to(rows.x),
     ]
     with context.phase("mix"):
         varied = torch.cat([rows.x, torch.cat(parts)[: 2 * len(rows)]])
-        count = _or(mix.mixes, MIXES_OF_SMALL if small else MIXES_OF_LARGE)
         generator = task.generator("mixes")
         parts.append(draw_mixes(varied, count - count // 4, classifier.bounds, generator))
         parts.append(draw_mixes(rows.x, count // 4, classifier.bounds, generator))

@@ -26,8 +26,9 @@ from expunge.models.classifier import Classifier
 from expunge.models.folding import fold_batchnorm
 from expunge.surrogates.mix import SurrogateMix, draw_surrogates
 from expunge.surrogates.spliced import draw_spliced
-from expunge.task.edit import Edit, measure_expected_cost
+from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
+from expunge.task.expected import measure_expected_cost
 from expunge.task.task import Strength, Task
 
 CURVATURE_SURROGATES = 512
@@ -69,13 +70,19 @@ class LeastChange(Settings):
         context = Context(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
-        drawn = draw_surrogates(reference, task, self.surrogates, context)
+        rows = task.forget_set.to(runtime.device).x
+        pixels = rows.shape[2] * rows.shape[3]
+        mix = self.surrogates.resolve(reference, pixels)
+        drawn = draw_surrogates(reference, task, mix, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
-        rows = task.forget_set.to(runtime.device).x
         reference = fold_batchnorm(reference, rows[:2])
-        pixels = rows.shape[2] * rows.shape[3]
-        resolved = replace(self, exact=self.exact.resolve(pixels), robust=self.robust.resolve(len(rows), pixels))
+        resolved = replace(
+            self,
+            surrogates=mix,
+            exact=self.exact.resolve(pixels),
+            robust=self.robust.resolve(len(rows), pixels),
+        )
         robust = resolved.robust if task.strength is Strength.ROBUST else None
         layers, measured = find_layers(working, surrogates), surrogates[:CURVATURE_SURROGATES]
         if robust is not None:
