@@ -47,9 +47,10 @@ def test_the_other_process_saves_and_ends(job, tmp_path):
         )
         ended = time.monotonic() - started
         assert ended < max(seconds, 12) + SECONDS_TO_END, done.stderr
-        if "is gone" not in done.stderr or "best state" in done.stderr or "going on alone" in done.stderr:
+        lost = "is gone" in done.stderr or "ended before" in done.stderr
+        if not lost or "best state" in done.stderr or "going on alone" in done.stderr:
             assert json.loads((job.folder / "out/result.json").read_text())["method"] == "l2ul", done.stderr
             assert load_file(job.folder / "out/model.safetensors")
         else:
             assert done.returncode == 2, done.stderr  # there was nothing yet that could be saved
-            assert "`processes`: expected all of them to go on" in done.stderr
+            assert "all of them to go on" in done.stderr or "ended before it had begun" in done.stderr

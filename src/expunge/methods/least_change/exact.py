@@ -9,6 +9,7 @@ import torch
 from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remaining
 from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_jacobian
+from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.quadratic import solve_multipliers
 from expunge.surrogates.mix import SMALL_IMAGE
 
@@ -26,6 +27,9 @@ class Exact(Settings):
         None, "surrogates in a step; 96 or 64 likewise", at_least=1, formerly="probe_batch"
     )
     margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0, spread=4)
+    leads: Leads = setting(
+        Leads.LEAST, "least: that margin for every row; ordinary: no smaller, dealt out from the rows' leads before"
+    )
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
     memory_gigabytes: float = setting(
@@ -56,6 +60,7 @@ class ConstrainedSolver:
         self._settings, self._problem = settings, problem
         self._iterate, self._objective = problem.iterate, problem.objective
         self._labels = problem.task.labels.to(problem.surrogates.device)
+        self._margins = problem.choose_margins(settings.margin, settings.leads)
         self._drawn = problem.task.generator("probe batches")
         self._count = 0
 
@@ -83,7 +88,7 @@ class ConstrainedSolver:
         constraints = Constraints(objective.classifier, objective.layers, objective.whitening, goal, rows, self._labels)
         memory, expired = int(self._problem.memory_gigabytes * GIGABYTE), self._problem.out_of_time
         jacobian = make_jacobian(constraints, memory_bytes=memory, context=context, expired=expired)
-        wanted = jacobian.gaps + settings.margin
+        wanted = jacobian.gaps + self._margins
         if self._count < settings.approach:
             wanted = wanted.clamp_max(0) + wanted.clamp_min(0) / (settings.approach - self._count)
         shortfall = wanted + jacobian.times(iterate.velocity)
