@@ -63,6 +63,7 @@ def test_the_page_has_twelve_situations():
     assert TABLE.keys() == FLAGS.keys() | OTHERS.keys()
 
 
+@pytest.mark.filterwarnings("always::expunge.base.errors.ExpungeWarning")
 @pytest.mark.parametrize("situation", TABLE)
 def test_each_situation_has_its_code_and_its_words(expunge, job, monkeypatch, situation):
     code, said = TABLE[situation]

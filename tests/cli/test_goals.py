@@ -110,6 +110,20 @@ def check_words(goal, text):
     assert found is None, f"{goal}: {found.group()} in {text[max(0, found.start() - 60) : found.end() + 60]!r}"
 
 
+@pytest.mark.parametrize(
+    ("goal", "said"),
+    [
+        ("correct", "forget │ 5 │ 100.0 │ 0.0"),
+        ("correct", "so the images are hidden rather than forgotten"),
+        ("relabel", "every forgotten image is answered with another label"),
+        ("misclassify", "every corrected image is answered with its true label"),
+    ],
+)
+def test_wording_of_another_goal_is_found(goal, said):
+    with pytest.raises(AssertionError):
+        check_words(goal, said)
+
+
 def test_a_right_outcome_is_called_so_on_every_surface(right, goal):
     got = right
     before, after = SHARES[goal]
@@ -208,7 +222,7 @@ def test_a_ruined_classifier_has_an_exit_code_of_its_own_whatever_was_measured(e
 def test_what_the_library_chose_is_in_job_and_result(expunge, job):
     flags = [flag for flag in job.flags if "attack" not in flag and flag != "--set"]
     flags[flags.index("l2ul")] = "least-change"
-    small = ["surrogates.mixes=40", "robust.steps=2", "exact.steps=2"]
+    small = ["surrogates.mixes=40", "surrogates.procedural=20", "robust.steps=2", "exact.steps=2"]
     sets = [part for name in small for part in ("--set", name)]
     done = expunge(*flags, *sets, "--forget-random", 2, "--reference", "file 7", "--out", "out")
     assert done.code in (0, 3, 5), done.err
@@ -218,7 +232,7 @@ def test_what_the_library_chose_is_in_job_and_result(expunge, job):
     assert (result["chosen"]["mean"], result["chosen"]["std"]) == ([0.5], [0.25])
     assert written["model"]["mean"] == [0.5]
     for settings in (result["settings"], written["settings"]):
-        assert settings["surrogates"]["procedural"] == 1536
+        assert settings["surrogates"]["inverted"] == 0
         assert settings["robust"]["copies"] == 96
         assert settings["exact"]["surrogate_batch"] == 96
     assert result["reference"] == written["reference"] == "file 7"
