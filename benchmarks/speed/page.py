@@ -133,6 +133,20 @@ def write_floor(found: Measurement) -> str:
     return f"Peaks measured: {peaks} (the best of matrix products and 3x3 convolutions).\n\n" + table(columns, rows())
 
 
+def write_gpu(found: Sequence[Measurement]) -> str:
+    """Return the table of whole edits on each device, and which of its checks do not hold."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for each in found:
+            for one in each["timings"]:
+                what = (one["network"], one["strength"], str(one["rows"]))
+                yield each["device"], *what, f"{one['seconds']:.1f}", str(one["steps"]), f"{one['gigabytes']:.1f}"
+
+    columns = ("device", "classifier", "strength", "images", "seconds", "steps", "peak GB")
+    wrong = [f"{each['device']}: {one['name']}" for each in found for one in each["checks"] if not one["holds"]]
+    return table(columns, rows()) + (f"\nChecks that do not hold: {'; '.join(wrong)}.\n" if wrong else "")
+
+
 TEXT = """\
 # Performance
 
@@ -183,6 +197,8 @@ def main() -> None:
     for folder, title, write in SECTIONS:
         if found := read(folder):
             parts.append(f"## {title}\n\n`benchmarks/speed/{folder}.py`\n\n{write(found)}")
+    if found_on := [json.loads(path.read_text("utf-8")) for path in sorted((RUNS / "gpu").glob("*.json"))]:
+        parts.append(f"## Devices\n\n`make gpu`\n\n{write_gpu(found_on)}")
     if (RUNS / "floor.json").exists():
         floor = json.loads((RUNS / "floor.json").read_text("utf-8"))
         parts.append(f"## Floor and profiles\n\n`benchmarks/speed/floor.py`\n\n{write_floor(floor)}")
