@@ -174,6 +174,16 @@ said.
 - **Several processes.** Start them by `expunge run --devices 2 ...`, or by `torchrun --nproc-per-node 2 -m expunge run
   ...`. Each process takes its share of the images in each pass, and the processes exchange sums. If a process is lost,
   the first process saves the best state so far, as after Ctrl-C. `--weights DIR/model.safetensors` goes on from there.
+  If one is lost before the first step, there is nothing to save, and the command says so. A process that does not
+  answer for two minutes counts as lost.
+- **Devices.** `--device auto` takes a GPU of NVIDIA or of Apple where there is one. What a device lacks, such as double
+  precision on Apple's, is computed on the CPU. If memory runs out in any phase, the batch is halved, and later phases
+  begin with what fitted. `expunge bench --jobs N` gives each of the N places a GPU in turn, and Ray is asked for one.
+- **float32.** On a GPU, convolutions of passes with gradients use TensorFloat-32. Answers that are compared, finite
+  differences and Gram matrices are IEEE float32. `--float32 ieee` makes everything IEEE float32.
+- **Same seed, same weights.** This holds bit for bit on the same kind of processor, with the same versions, number of
+  threads and batch size, as long as memory suffices. On a GPU it holds with `--deterministic`. An operation of the
+  classifier that can't be repeated is then an error that names it. Two kinds of devices give different bits.
 
 ## What does not pay
 
