@@ -8,21 +8,24 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 QUICK := tests/base tests/compute tests/docs tests/golden tests/report tests/surrogates tests/task tests/methods/test_engine.py tests/methods/test_unlearn.py tests/test_architecture.py
 
-.PHONY: help demo demo-seeds quick test check check-processors format clean
+.PHONY: help demo demo-seeds quick test attack check check-processors docs dist format clean
 
 help:
-	@echo "make demo    forget 16 handwritten digits and print the before/after table"
+	@echo "make demo    forget 16 handwritten digits in three ways, side by side"
 	@echo "make quick   run the tests that take no time: what to run while working"
 	@echo "make test    run every test"
 	@echo "make check   formatter, linter, type checker, import directions"
+	@echo "make docs    write the documentation site to build/docs; the tutorials run"
+	@echo "make dist    build wheel and sdist, and test both in environments of their own"
 	@echo "make format  rewrite the sources in the project's format"
 	@echo "make check-processors  run the tests of trajectories as other processors would compute them"
 	@echo "make demo-seeds        test the demo with ten seeds"
+	@echo "make attack  kill, starve, damage and inject, with fixed seeds; prints one table, in about 20 minutes"
 	@echo "make clean   remove the virtual environment and caches"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,dev,docs]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -37,6 +40,9 @@ quick: $(INSTALLED)
 check-processors: $(INSTALLED)
 	$(BIN)/python tests/check_processors.py
 
+attack: $(INSTALLED)
+	$(BIN)/python tests/attack/table.py
+
 demo-seeds: $(INSTALLED)
 	EXPUNGE_DEMO_SEEDS=10 $(BIN)/pytest tests/jobs/test_demo.py
 
@@ -45,6 +51,12 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
+
+dist: $(INSTALLED)
+	$(BIN)/python tools/check_dist.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

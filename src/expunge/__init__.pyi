@@ -2,6 +2,7 @@ __version__: str
 
 from .base.errors import ExpungeError as ExpungeError
 from .base.errors import ExpungeWarning as ExpungeWarning
+from .compute.runtime import Runtime as Runtime
 from .data.forget import ForgetSet as ForgetSet
 from .methods import METHODS as METHODS
 from .methods.unlearn import Interrupted as Interrupted

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -109,16 +110,13 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.bin"
     write_bytes(path, b"old")
-    real = tempfile.NamedTemporaryFile
-
-    def fills_up(*arguments, **options):
-        stream = real(*arguments, **options)
-        monkeypatch.setattr(stream, "write", lambda content: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-        return stream
-
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", fills_up)
-    with pytest.raises(OutputError, match="got full; nothing was replaced"):
-        write_bytes(path, b"new")
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
+    try:
+        with pytest.raises(OutputError, match="got File too large; nothing was replaced"):
+            write_bytes(path, b"n" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert path.read_bytes() == b"old"
     assert names_in(tmp_path) == ["a.bin"]
 

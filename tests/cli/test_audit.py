@@ -2,12 +2,17 @@ import csv
 import json
 import shutil
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
 from expunge.audit.record import read_audit
+from expunge.data import DataRequest, forget_set, load_data
+from expunge.methods.unlearn import unlearn
+from expunge.models.classifier import Normalisation
+from expunge.models.sources import ModelSource, load_classifier
 
 QUICK_FILES = {"audit.json", "predictions.npz", "images", "report.html"}
 PRE = ["--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--device", "cpu"]
@@ -60,13 +65,13 @@ def test_a_run_without_audit_removes_that_of_the_edit_it_replaces(expunge, job):
 
 def test_no_images_leaves_them_out(expunge, job):
     done = expunge(*job.flags, "--forget-random", 4, "--out", "edited", "--audit", "quick", "--no-images")
-    assert done.code == 0, done.err
+    assert done.reached, done.err
     assert not list((job.folder / "edited" / "audit").glob("images/*"))
     assert "data:image/png" not in (job.folder / "edited" / "audit" / "report.html").read_text()
 
 
 def test_audit_of_a_run_says_what_the_run_says(expunge, job, edited):
-    done = expunge("audit", "edited", "--level", "quick")
+    done = expunge("audit", "edited", "--allow-code", "--level", "quick")
     assert done.code == 0, done.err
     audit, result = read_audit(edited / "audit"), json.loads((edited / "result.json").read_text())
     assert audit.figures["goal.robust"].value == pytest.approx(100 * result["robust"]["share"])
@@ -99,7 +104,7 @@ def test_any_two_classifiers_can_be_compared(expunge, job, edited):
 def test_pools_are_trained_once_and_compared_with(expunge, job, edited):
     pools = ["--shadows", "pool", "--make-shadows", 4, "--retrained", "pool", "--make-retrained", 2]
     quick = ["--recipe", "digits", "--set", "epochs=2", "--level", "quick"]
-    done = expunge("audit", "edited", *pools, *quick)
+    done = expunge("audit", "edited", "--allow-code", *pools, *quick)
     assert done.code == 0, done.err
     audit = read_audit(edited / "audit")
     names = ["retrained.gap", "retrained.tug_of_war", "rmia.auc_after", "ulira.auc", "ulira_edited.auc"]
@@ -113,7 +118,7 @@ def test_pools_are_trained_once_and_compared_with(expunge, job, edited):
         assert (arrays["shadow.seen"].sum(axis=0) == 2).all()
     trained = {path: path.stat().st_mtime_ns for path in (job.folder / "pool").rglob("*") if path.is_file()}
     again = (edited / "audit" / "audit.json").read_bytes()
-    assert expunge("audit", "edited", *pools, *quick).code == 0
+    assert expunge("audit", "edited", "--allow-code", *pools, *quick).code == 0
     assert {path: path.stat().st_mtime_ns for path in (job.folder / "pool").rglob("*") if path.is_file()} == trained
     assert (edited / "audit" / "audit.json").read_bytes() == again
 
@@ -121,21 +126,44 @@ def test_pools_are_trained_once_and_compared_with(expunge, job, edited):
 def test_classifiers_that_expunge_train_made_are_a_pool(expunge, job, edited):
     flags = ["--model", "tiny_networks:build", *PRE, "--recipe", "digits", "--set", "epochs=2", "--num-classes", 3]
     expunge("train", *flags, "--leave-out-run", "edited", "--out", "others/a")
-    assert expunge("audit", "edited", "--retrained", "others", "--level", "quick").code == 0
+    assert expunge("audit", "edited", "--allow-code", "--retrained", "others", "--level", "quick").code == 0
     assert read_audit(edited / "audit").figures["retrained.gap"].value is not None
     expunge("train", *flags, "--leave-out-rows", "0", "--out", "others/b")
-    done = expunge("audit", "edited", "--retrained", "others", "--level", "quick")
+    done = expunge("audit", "edited", "--allow-code", "--retrained", "others", "--level", "quick")
     assert done.code == 2
     assert "a classifier that never saw the rows to forget, got one trained on" in done.err
 
 
+def test_the_folder_of_a_saved_edit_is_audited_with_what_it_does_not_say(expunge, job):
+    classifier = load_classifier(
+        ModelSource("tiny_networks:build", Path("weights.safetensors"), normalisation=Normalisation((0.5,), (0.25,)))
+    ).classifier
+    train = load_data("npz:images.npz", DataRequest()).train
+    chosen = forget_set(train, [3, 17])
+    unlearn(classifier, chosen, method="l2ul", seed=2).save("saved")
+    flags = ["--model", "tiny_networks:build", "--weights", "weights.safetensors", *PRE, "--forget-indices", "3,17"]
+    done = expunge("audit", "saved", *flags, "--level", "quick")
+    assert done.code == 0, done.err
+    assert "its page is saved/audit/report.html" in done.out
+    assert expunge("report", "saved").code == 0
+    done = expunge("run", "--config", "saved/job.toml", *flags, "--out", "again")
+    assert done.code in (0, 5), done.err
+    assert (
+        json.loads(Path("again/result.json").read_text())["inputs"]
+        == json.loads(Path("saved/result.json").read_text())["inputs"]
+    )
+    done = expunge("audit", "saved", "--level", "quick")
+    assert done.code == 2
+    assert "`--model`: expected a source, got none" in done.err
+
+
 BAD_USAGE = {
-    (): "`after-weights`: expected the weights after the edit",
+    (): "`--after-weights`: expected the weights after the edit",
     ("edited", "--forget-indices", "3"): "nothing that the run says already",
     ("edited", "--model", "tiny_networks:build"): "nothing that the run says already",
     ("edited", "--retrained", "nowhere"): "folders that expunge train wrote",
     ("edited", "--make-shadows", "4"): "a folder for the classifiers, got only their number, 4",
-    ("edited", "--shadows", "pool", "--make-shadows", "many"): "`count`: expected a whole number",
+    ("edited", "--shadows", "pool", "--make-shadows", "many"): "`--make-shadows`: expected a whole number",
     ("edited", "--set", "epochs"): "expected NAME=VALUE",
     ("edited", "--out", "occupied"): "an empty output folder",
 }
@@ -145,7 +173,7 @@ def test_bad_usage_is_exit_code_2_and_says_why(expunge, job, edited):
     (job.folder / "occupied").mkdir()
     (job.folder / "occupied" / "mine.txt").write_text("")
     for flags, words in BAD_USAGE.items():
-        done = expunge("audit", *flags)
+        done = expunge("audit", "--allow-code", *flags)
         assert done.code == 2
         assert words in done.err, done.err
 
@@ -156,15 +184,15 @@ def test_an_audit_of_other_weights_than_the_runs_is_refused(expunge, job, edited
         {name: tensor.clone() + 1 if tensor.is_floating_point() else tensor for name, tensor in weights.items()},
         "weights.safetensors",
     )
-    done = expunge("audit", "edited", "--level", "quick")
+    done = expunge("audit", "edited", "--allow-code", "--level", "quick")
     assert done.code == 2
     assert "the weights that the run was given, got others" in done.err
 
 
 def test_an_incomplete_run_is_refused(expunge, job, edited):
     (edited / "result.json").unlink()
-    done = expunge("audit", "edited", "--level", "quick")
+    done = expunge("audit", "edited", "--allow-code", "--level", "quick")
     assert done.code == 2
     assert "is the run complete?" in done.err
     shutil.rmtree(edited)
-    assert expunge("audit", "edited").code == 2
+    assert expunge("audit", "edited", "--allow-code").code == 2

@@ -6,16 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import load_file
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
-FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
+WEIGHTS = {"model.safetensors", "patch.safetensors"}
+FILES = {*WEIGHTS, "README.md", "classifier.json", "job.toml", "predictions.csv", "result.json"}
 
 
 def test_two_processes_write_what_one_writes(expunge, job):
-    pytest.importorskip("lightning_fabric")
     flags = [*job.flags, "--forget-random", "8", "--max-steps", "40", "--set", "growth=1.3"]
     flags += ["--set", "descent.learning_rate=0.02"]
     alone = expunge(*flags, "--out", "one")
@@ -38,11 +37,3 @@ def test_two_processes_write_what_one_writes(expunge, job):
     weights, of_two = (load_file(job.folder / name / "model.safetensors") for name in ("one", "two"))
     for name, tensor in weights.items():
         torch.testing.assert_close(of_two[name], tensor, rtol=1e-3, atol=1e-4)
-
-
-def test_without_fabric_the_extra_is_named(expunge, job, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    done = expunge(*job.flags, "--forget-random", 8, "--devices", 2, "--out", "out")
-    assert done.code == 2
-    assert "expunge[distributed]" in done.err
-    assert not (job.folder / "out").exists()

@@ -12,7 +12,7 @@ def edited(job, expunge):
 
 def test_an_edit_is_exported_in_every_format(edited, expunge):
     pytest.importorskip("onnxruntime")
-    found = expunge("export", "edited")
+    found = expunge("export", "edited", "--allow-code")
     assert found.code == 0
     names = {"README.md", "classifier.json", "model.onnx", "model.pt2", "model.safetensors"}
     assert {path.name for path in (edited / "export").iterdir()} == names
@@ -24,7 +24,7 @@ def test_an_edit_is_exported_in_every_format(edited, expunge):
 def test_an_export_does_not_replace_files_unasked(edited, expunge):
     (edited / "export").mkdir()
     (edited / "export" / "notes.txt").write_text("mine")
-    found = expunge("export", "edited", "--format", "hub")
+    found = expunge("export", "edited", "--allow-code", "--format", "hub")
     assert found.code == 2
     assert "expected an empty output folder" in found.err
     assert [path.name for path in (edited / "export").iterdir()] == ["notes.txt"]
@@ -43,7 +43,7 @@ def test_an_export_is_pushed(edited, expunge, monkeypatch):
     monkeypatch.setattr(
         SavedEdit, "push_to_hub", lambda self, repo, *, private: pushed.append((repo, private)) or "https://hub/abc"
     )
-    found = expunge("export", "edited", "--format", "hub", "--out", "public", "--push", "me/it")
+    found = expunge("export", "edited", "--allow-code", "--format", "hub", "--out", "public", "--push", "me/it")
     assert pushed == [("me/it", True)]
     assert "https://hub/abc" in found.out
     assert {path.name for path in (edited.parent / "public").iterdir()} == {

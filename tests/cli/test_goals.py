@@ -130,7 +130,7 @@ def test_a_right_outcome_is_called_so_on_every_surface(right, goal):
     assert got.done.code in (0, 5), got.done.out
     # the terminal
     assert MET[goal] in got.done.out
-    assert re.search(rf"{LINE[goal]} .* {before}\.0 .* {after}\.0 ", got.done.out)
+    assert re.search(rf"{LINE[goal]}\t.*\t{before}\.0\t{after}\.0\t", got.done.out)
     check_words(goal, got.done.out)
     # JSON
     assert got.result["verdict"][0] == f"The goal was met: {MET[goal]}."
@@ -181,9 +181,7 @@ def test_the_test_images_of_a_forgotten_class_are_its_own_part(right, goal):
         return
     assert got.result["forgotten_class"] == got.audit.subject.forgotten_class == "green"
     assert (got.result["before"]["class"]["n"], got.result["before"]["test"]["n"]) == (10, 20)
-    assert {"test: green", "test: others"} <= {
-        line.split("│")[1].strip() for line in got.done.out.splitlines() if "│" in line
-    }
+    assert {"test: green", "test: others"} <= {line.split("\t")[0] for line in got.done.out.splitlines()}
     figure = got.audit.figures["accuracy.class_after"]
     assert (figure.target, figure.direction) == (0, "lower")
     assert figure.value == got.result["after"]["class"]["accuracy"]

@@ -10,7 +10,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.demo import DigitNet
+from expunge.requests.project import Ledger
+from expunge.requests.weights import load_first
 
 WALKTHROUGH = Path(__file__).parents[2] / "docs" / "requests.md"
 
@@ -96,12 +99,31 @@ def test_help_of_the_group_imports_neither_torch_nor_sqlalchemy():
     assert "withdraw" in done.stdout
 
 
+def test_sizes_and_class_names_of_a_project_are_kept(job, expunge):
+    made = expunge(
+        *("requests", "init", "sized", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
+        *("--mean", "0.5", "--std", "0.25", "--resize", "9", "--crop", "6", "--method", "l2ul"),
+    )
+    assert made.code == 0, made.err
+    loaded = load_first(Ledger.open(job.folder / "sized"))
+    assert loaded.preprocessing == Preprocessing(9, (6, 6))
+    count = loaded.classifier.num_classes
+    names = ",".join(f"kind {number}" for number in range(count))
+    wrong = expunge(
+        *("requests", "init", "named", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
+        *("--mean", "0.5", "--std", "0.25", "--classes", names + ",more", "--method", "l2ul"),
+    )
+    assert wrong.code == 2
+    assert f"expected {count} names, got {count + 1}" in wrong.err
+
+
 def test_image_files_ids_and_tables_can_be_added(project, expunge):
     levels = np.load("images.npz")["x_train"]
     Image.fromarray(levels[3]).save("portrait.png")
     assert "R0001: 1 instances" in expunge("requests", "add", "portrait.png", "--label", "0").out
     added = expunge("requests", "add", "--data", "npz:images.npz", "--ids", "3,5")
-    assert "note: 3 is the same picture as portrait.png of R0001" in added.out
+    assert "note: 3 is the same picture as 1 of R0001" in added.out
+    assert "portrait" not in expunge("requests", "show", "R0001", "--json").out
     Path("wanted.csv").write_text("id,new_label\n7,2\n")
     assert "relabel" in expunge("requests", "add", "--data", "npz:images.npz", "--forget", "wanted.csv").out
     assert [line.split()[1] for line in expunge("requests", "list").out.splitlines()[1:4]] == ["validated"] * 3
@@ -118,7 +140,14 @@ def test_image_files_ids_and_tables_can_be_added(project, expunge):
         (["add", "images.npz"], "expected the label of the image files, got none"),
         (["show", "R0001"], "expected a request; there is none yet, got R0001"),
         (["undo"], "nothing was applied"),
-        (["verify", "--head", "f00"], "which is not there"),
+        (["verify", "--head", "f" * 16], "which is not there"),
+        (["verify", "--head", "f00"], "expected 16 to 64 digits of a hash, 0-9 and a-f, got f00"),
+        (["verify", "--head", ""], "expected 16 to 64 digits of a hash, 0-9 and a-f, got nothing"),
+        (
+            ["add", "--data", "npz:images.npz", "--rows", "1", "--keep-until", "2020-01-01"],
+            "expected today or a later day",
+        ),
+        (["purge", "--versions"], "expected versions to delete, got none"),
         (["list", "--project", "."], "expected a project of deletion requests"),
         (["export", "--out", "out"], "expected the shape C,H,W of an image"),
     ],
@@ -140,6 +169,7 @@ def test_apply_verify_and_purge_say_what_they_did(project, expunge):
     assert "deleted images/R0001-" in purged
     assert "perceptual hashes of 1 requests" in purged
     assert "images     deleted" in expunge("requests", "show", "R0001").out
-    (project / "first.safetensors").unlink()
+    assert "deleted versions/0001-patch-" in expunge("requests", "purge", "--versions").out
+    next((project / "versions").iterdir()).unlink()
     done = expunge("requests", "verify")
-    assert (done.code, "first.safetensors: missing" in done.err) == (2, True)
+    assert (done.code, re.search("versions/first-.*: missing", done.err) is not None) == (2, True)

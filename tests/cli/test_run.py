@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from expunge.compute import callbacks
 from expunge.methods import engine
 
-FILES = {"model.safetensors", "patch.safetensors", "predictions.csv", "job.toml", "result.json"}
-FILES |= {"README.md", "classifier.json"}
+WEIGHTS = {"model.safetensors", "patch.safetensors"}
+FILES = {*WEIGHTS, "README.md", "classifier.json", "job.toml", "predictions.csv", "result.json"}
 
 
 def read(folder):
@@ -72,7 +73,7 @@ def test_same_seed_gives_equal_weights_bit_for_bit(expunge, job):
 
 def test_job_file_repeats_the_run(expunge, job):
     expunge(*job.flags, "--forget-indices", "3,7-8", "--out", "first")
-    again = expunge("run", "--config", "first/job.toml", "--out", "second")
+    again = expunge("run", "--allow-code", "--config", "first/job.toml", "--out", "second")
     assert again.reached, again.err
     assert read(job.folder / "first")["inputs"] == read(job.folder / "second")["inputs"]
     assert (job.folder / "first/job.toml").read_text() == (job.folder / "second/job.toml").read_text()
@@ -84,7 +85,7 @@ def test_forget_rows_is_read_as_forget_indices_with_a_note(expunge, job):
     assert old.reached, old.err
     assert "`forget.rows` is called `forget.indices` now" in old.err
     (job.folder / "old.toml").write_text((job.folder / "old/job.toml").read_text().replace("indices =", "rows ="))
-    file = expunge("run", "--config", "old.toml", "--out", "file")
+    file = expunge("run", "--allow-code", "--config", "old.toml", "--out", "file")
     assert "`forget.rows` is called `forget.indices` now" in file.err
     chosen = [[row["id"] for row in read_predictions(job.folder / name)] for name in ("old", "file")]
     assert chosen == [["3", "7", "8"]] * 2
@@ -157,7 +158,7 @@ def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monke
     result = read(job.folder / "out")
     assert result["stop_reason"] == "interrupted"
     assert result["measured_only"] == []
-    assert set(result["files"]) == FILES - {"result.json"}
+    assert set(result["files"]) == FILES - {"result.json", "README.md"}
 
 
 @pytest.mark.parametrize(
@@ -208,3 +209,17 @@ def test_missing_sources_are_named(expunge, job):
     done = expunge("run", "--forget-random", 2, "--out", "out")
     assert done.code == 2
     assert "--model" in done.err
+
+
+def test_every_step_is_logged(expunge, job, monkeypatch):
+    told = []
+    monkeypatch.setitem(callbacks.LOGGERS, "tensorboard", lambda place: lambda point: told.append((place, point.step)))
+    done = expunge(*job.flags, "--forget-random", 4, "--out", "out", "--log", "tensorboard:logs")
+    assert done.code == 0, done.err
+    assert told == [("logs", point["step"]) for point in read(job.folder / "out")["trace"]]
+
+
+def test_an_unknown_logger_is_named(expunge, job):
+    done = expunge(*job.flags, "--forget-random", 4, "--out", "out", "--log", "paper")
+    assert done.code == 2
+    assert "`log`: expected tensorboard:FOLDER, wandb or mlflow, got paper" in done.err

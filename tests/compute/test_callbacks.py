@@ -71,6 +71,18 @@ def test_tensorboard_draws_every_figure(monkeypatch, tmp_path):
     assert flushed == [4, 7]
 
 
+def test_tensorboard_itself_reads_what_was_written(tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger = TensorBoard(tmp_path)
+    for point in POINTS:
+        logger(point)
+    logger.close()
+    found = reading.EventAccumulator(str(tmp_path))
+    found.Reload()
+    assert [(event.step, event.value) for event in found.Scalars("loss/forget")] == [(1, 2.0), (2, 1.0)]
+    assert [event.value for event in found.Scalars("achieved")] == [0, 3]
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_weights_and_biases_logs_to_a_run(monkeypatch, given):
     logged = []

@@ -24,6 +24,7 @@ PUBLIC = [
     "METHODS",
     "Misclassify",
     "Relabel",
+    "Runtime",
     "StopReason",
     "Strength",
     "make_method",

@@ -119,7 +119,9 @@ def test_the_edges_checks_reach_the_caller(trained, rows):
 
 
 @pytest.mark.parametrize(
-    "mode", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)], ids=str
+    "mode",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["no_grad", "inference_mode", "autocast"],
 )
 @pytest.mark.parametrize("strength", Strength)
 def test_modes_that_the_caller_has_switched_change_nothing(trained, rows, mode, strength):

@@ -176,3 +176,28 @@ def test_a_frozen_copy_shares_only_what_it_is_told_to():
     assert [weight.requires_grad for weight in twin.network.parameters()] == [False, False, True, True]
     assert all(part.training for part in network)
     assert all(weight.requires_grad for weight in network.parameters())
+
+
+class BeforeTokens(nn.Module):
+    """BatchNorm whose maps become tokens, as in LeViT."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.norm, self.mix = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        tokens = self.norm(self.convolution(x)).flatten(2).transpose(1, 2)
+        return torch.tanh(self.mix(tokens) * torch.arange(tokens.shape[1]).view(1, -1, 1)).sum(dim=1)
+
+
+def test_the_gradient_of_one_image_is_the_same_alone_as_in_a_batch():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        classifier = Classifier.wrap(BeforeTokens().eval(), num_classes=3)
+    x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    weights = list(classifier.module.parameters())
+    alone = torch.autograd.grad(classifier(x[:1])[0, 0], weights)
+    together = torch.autograd.grad(classifier(x)[0, 0], weights)
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    assert not any(part._forward_hooks for part in classifier.module.modules())

@@ -161,6 +161,7 @@ def test_a_read_only_folder_is_named(two):
         script = (
             "import os, sys; from expunge.requests.recovery import Ledger, writing\n"
             "from expunge.requests.verify import verify_project\n"
+            "verify_project(Ledger.open(sys.argv[1]))\n"
             "if os.geteuid() == 0: os.setuid(65534)\n"
             "assert verify_project(Ledger.open(sys.argv[1])).problems == ()\n"
             "with writing(sys.argv[1]): pass"

@@ -21,7 +21,8 @@ from expunge.requests.duplicates import HERE, TRAINING, find_duplicates
 from expunge.requests.images import load_rows
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due, purge_fingerprints, purge_images
-from expunge.requests.receive import RequestOptions, receive, supply
+from expunge.requests.rebase import purge_versions
+from expunge.requests.receive import RequestOptions, number_names, receive, supply
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
 from expunge.requests.state import State
@@ -399,6 +400,38 @@ def test_drift_is_measured_on_test_data_or_surrogates_and_held_against_the_budge
         assert (drift["accuracy"] is None) is (number == 1)
         spent = drift["churn"] if number else drift["accuracy_first"] - drift["accuracy"]
         assert drift["spent"] == pytest.approx(spent)
+
+
+def test_purging_versions_ends_the_way_back_and_drift_goes_on(three, rows_of, options):
+    with writing(three) as ledger:
+        newest, spent = ledger.state.weights_sha256, ledger.state.lineage()[-1].figures["drift"]["spent"]
+        gone = purge_versions(ledger)
+        assert len(gone) == 4
+        assert [path.name[:5] for path in (three / "versions").iterdir()] == ["first"]
+        assert ledger.state.weights_sha256 == newest
+        with pytest.raises(LedgerError, match="`purge --versions` deleted what led to 3"):
+            undo(ledger)
+        with pytest.raises(LedgerError, match="expected the versions since it was applied"):
+            withdraw(ledger, "R0001", "", Runtime())
+        with pytest.raises(LedgerError, match="expected versions to delete, got none"):
+            purge_versions(ledger)
+        rows = rows_of(60, seed=0)
+        right = (classifier_of(ledger)(rows.x).argmax(dim=1) == rows.y).nonzero().flatten().tolist()
+        add(ledger, rows.rows(right[-1:]), options.keeping)
+        with pytest.raises(LedgerError, match="expected the first classifier and all patches"):
+            apply_waiting(ledger, Runtime(), start=Start.FIRST)
+        (version,) = apply_waiting(ledger, Runtime()).versions
+        drift = version.figures["drift"]
+        assert drift["spent"] == pytest.approx(spent + drift["accuracy_first"] - drift["accuracy"])
+        undo(ledger)
+        assert ledger.state.weights_sha256 == newest
+    assert verify_project(Ledger.open(three)).problems == ()
+
+
+def test_names_of_files_are_numbered(rows_of):
+    rows = rows_of(3, seed=0)
+    named = ForgetSet(("anna_mueller_1987.png", "2", "cats/17"), rows.x, rows.y)
+    assert number_names(named).ids == ("1", "2", "3")
 
 
 def test_every_version_can_be_rebuilt_from_the_first_classifier(three):

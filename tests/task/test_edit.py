@@ -4,7 +4,6 @@ import json
 import os
 import tomllib
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
-from expunge.task import edit as edit_module
 from expunge.task.edit import Edit, Measured, escape_cell
 from expunge.task.evaluation import churn, compute_logits, to_predictions
 from expunge.task.goals import Misclassify, achieved
@@ -92,7 +90,9 @@ def test_a_folder_holds_everything_and_says_so(edit, tmp_path):
     folder = tmp_path / "out"
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert json.loads((folder / "result.json").read_text()) == result
-    assert result["files"] == {name: sha256_file(folder / name) for name in FILES if name != "result.json"}
+    assert result["files"] == {
+        name: sha256_file(folder / name) for name in FILES if name not in ("result.json", "README.md")
+    }
 
 
 def test_the_result_in_figures(edit, rows, other_images, tmp_path):
@@ -225,35 +225,51 @@ def test_saving_twice_needs_overwrite_and_replaces_everything(edit, trained, row
 
 
 @pytest.mark.parametrize("failing", FILES)
-def test_a_folder_with_a_result_is_complete(edit, tmp_path, monkeypatch, failing):
-    """Whichever file can't be written, the old result is gone and no new one is there."""
+def test_a_disk_that_is_full_leaves_the_older_edit(edit, tmp_path, monkeypatch, failing):
     edit.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     real = Path.replace
 
     def fills_up(source, target):
-        if target.name == failing:
+        if target.name == failing and target.parent != tmp_path:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(source, target)
 
     monkeypatch.setattr(Path, "replace", fills_up)
     with pytest.raises(OutputError, match=f"{failing}`: expected a place that can be written to, got No space left"):
         edit.save(tmp_path, overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("failing", FILES)
+def test_a_folder_with_a_result_is_complete(edit, tmp_path, monkeypatch, failing):
+    """Whichever file can't take its name, the old result is gone and no new one is there."""
+    edit.save(tmp_path)
+    real = Path.replace
+
+    def fails(source, target):
+        if target == tmp_path / failing:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(source, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(OutputError, match="Permission denied"):
+        edit.save(tmp_path, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [name for name in FILES if name != "result.json"]
 
 
 def test_the_result_is_removed_first_and_written_last(edit, tmp_path, monkeypatch):
     edit.save(tmp_path)
-    order = []
+    order, real = [], Path.replace
 
-    def spy(write, path, *arguments):
-        order.append((path.name, (tmp_path / "result.json").exists()))
-        write(path, *arguments)
+    def spy(source, target):
+        if target.parent == tmp_path:
+            order.append((target.name, (tmp_path / "result.json").exists()))
+        return real(source, target)
 
-    for name in ("write_tensors", "write_text", "write_json"):
-        monkeypatch.setattr(edit_module, name, partial(spy, getattr(edit_module, name)))
+    monkeypatch.setattr(Path, "replace", spy)
     edit.save(tmp_path, overwrite=True)
-    assert len(order) == 5
-    assert order[-1] == ("result.json", False)
+    assert [name for name, _ in order] == FILES
     assert not any(there for _, there in order)
 
 

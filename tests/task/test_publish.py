@@ -1,10 +1,12 @@
 """Edited classifiers in the hands of others: their own loaders, a hub that stands in for the real one."""
 
+import base64
 import json
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ from PIL import Image
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from expunge.base.errors import ClassifierError, ExpungeError, OutputError
+from expunge.base.errors import ClassifierError, ExpungeError, ExpungeWarning, OutputError
 from expunge.compute.context import Cost
 from expunge.data.forget import ForgetSet
 from expunge.data.preprocessing import Interpolation, Preprocessing, pixels_of
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Bounds, Classifier, Normalisation
+from expunge.models.sources import ModelSource, load_classifier
 from expunge.task.edit import Edit
 from expunge.task.goals import achieved
 from expunge.task.task import StopReason, Task
@@ -146,6 +149,21 @@ def test_what_is_loaded_again_is_the_same_classifier(library, bounds, tmp_path):
     assert saved.stop_reason is StopReason.STEP_LIMIT
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_onnx_answers_as_the_edited_classifier(library, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    edit = make_edit(LIBRARIES[library][0]())
+    edit.save(tmp_path)
+    (tmp_path / "export").mkdir()
+    [exported] = Edit.load(tmp_path).export(tmp_path / "export", ["onnx"])
+    session = onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
+    x = edit.task.forget_set.x
+    [logits] = session.run(["logits"], {"pixels": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), edit.classifier(x).detach(), rtol=1e-4, atol=1e-4)
+    assert not any(place in exported.path.read_bytes() for place in (b"site-packages", b"src/expunge"))
+
+
 def test_other_bounds_become_means_of_unit_pixels(tmp_path):
     make_edit(timm_network(), Bounds(-1, 1)).save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())["pretrained_cfg"]
@@ -166,9 +184,6 @@ def test_a_network_of_ones_own_is_loaded_into_one_that_is_given(tmp_path):
 
 
 def test_an_architecture_in_the_job_is_enough(tmp_path):
-    from expunge.models.classifier import Normalisation  # noqa: PLC0415
-    from expunge.models.sources import ModelSource, load_classifier  # noqa: PLC0415
-
     with pytest.warns(UserWarning, match="random weights"):
         loaded = load_classifier(ModelSource("cifar:resnet20", None, 3, Normalisation()))
     edit = make_edit(loaded.classifier.network)
@@ -205,6 +220,16 @@ def test_the_last_edits_configuration_does_not_stay(tmp_path):
     assert not (tmp_path / "config.json").exists()
 
 
+def test_files_of_the_users_own_stay(tmp_path):
+    (tmp_path / "README.md").write_text("my notes")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.warns(ExpungeWarning, match=r"README\.md is no model card of an edit"):
+        result = make_edit(own_network()).save(tmp_path, overwrite=True)
+    assert (tmp_path / "README.md").read_text() == "my notes"
+    assert (tmp_path / "config.json").read_text() == "{}"
+    assert {"README.md", "config.json"}.isdisjoint(result["files"])
+
+
 SAVE = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -214,8 +239,6 @@ test_publish.make_edit(test_publish.timm_network()).save(sys.argv[2])
 
 
 def test_equal_edits_give_equal_files_in_any_process(tmp_path):
-    from pathlib import Path  # noqa: PLC0415
-
     make_edit(timm_network()).save(tmp_path / "one")
     here = str(Path(__file__).parent)
     subprocess.run([sys.executable, "-c", SAVE, here, tmp_path / "two"], check=True, cwd=tmp_path)
@@ -295,8 +318,6 @@ def hub(monkeypatch):
 
 def sent_files(hub):
     """Return the files of the one commit by name."""
-    import base64  # noqa: PLC0415
-
     [body] = [body for path, body in hub.asked if path.endswith("/commit/main")]
     lines = [json.loads(line) for line in body.splitlines()]
     return {

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from expunge.base.arrays import read_arrays
 from expunge.base.errors import DataError
 from expunge.task.outcome import Outcome
 from expunge.task.words import GoalWords, goal_words, part_words
@@ -196,7 +197,10 @@ class Audit:
         entry = self.tables.get(name)
         if entry is None or entry.file is None or not entry.file.endswith(".csv"):
             return ()
-        return read_rows(self.folder / entry.file)
+        path = self.folder / entry.file
+        if path.resolve().parent != self.folder.resolve():
+            raise DataError(str(path), "a table in the audit's folder", f"a link to {path.resolve()}")
+        return read_rows(path)
 
     def slices(self) -> tuple[Slice, ...]:
         """Return the slices through decision boundaries; none if there are none."""
@@ -208,7 +212,8 @@ def read_slices(folder: Path) -> tuple[Slice, ...]:
     path = folder / SLICES_FILE
     if not path.exists():
         return ()
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+    arrays = read_arrays(path)
+    try:
         return tuple(
             Slice(
                 row=int(arrays["row"][number]),
@@ -220,6 +225,8 @@ def read_slices(folder: Path) -> tuple[Slice, ...]:
             )
             for number, names in enumerate(arrays["names"])
         )
+    except (LookupError, TypeError, ValueError) as error:
+        raise DataError(str(path), "slices as an audit writes them", f"{error!r}", "make the audit anew") from error
 
 
 def read_audit(folder: Path) -> Audit:
@@ -233,13 +240,15 @@ def read_audit(folder: Path) -> Audit:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise DataError(str(path), "an audit", "no such file", "make it with expunge audit") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(str(path), "an audit's JSON", f"{error}", "make it anew") from error
+    if not isinstance(content, dict):
+        raise DataError(str(path), "an audit's JSON", f"a {type(content).__name__}", "make it anew")
     if content.get("schema_version") != AUDIT_SCHEMA_VERSION:
         raise DataError(str(path), f"schema version {AUDIT_SCHEMA_VERSION}", repr(content.get("schema_version")))
     try:
         return _to_audit(folder, content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise DataError(str(path), "every part of an audit", f"{error!r}", "make it anew") from error
 
 
@@ -272,8 +281,9 @@ def read_rows(path: Path) -> tuple[Mapping[str, str], ...]:
         DataError: the file can't be read or is not UTF-8 text.
     """
     try:
-        return tuple(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_bytes().decode("utf-8-sig")  # reading as text would change line breaks within cells
+        return tuple(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(str(path), "a table of the audit", f"{error}", "make the audit anew") from error
 
 
@@ -290,7 +300,7 @@ def _to_audit(folder: Path, content: Mapping[str, Any]) -> Audit:
         verdict=tuple(content["verdict"]),
         headline={name: content["headline"].get(name) for name in HEADLINES},
         figures={name: _to_figure(values) for name, values in content["figures"].items()},
-        tables={name: TableFile(entry["file"], entry["reason"]) for name, entry in content["tables"].items()},
+        tables={name: _to_table_file(name, entry) for name, entry in content["tables"].items()},
         notes=tuple(content["notes"]),
         limits=tuple(content["limits"]),
         outcome=Outcome(content.get("outcome") or _outcome_of(content["figures"])),
@@ -300,6 +310,14 @@ def _to_audit(folder: Path, content: Mapping[str, Any]) -> Audit:
 def _outcome_of(figures: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what an audit says that is older than outcomes: whether the goal holds for every row."""
     return Outcome.REACHED if figures["goal.exact"]["value"] == WHOLE else Outcome.MISSED
+
+
+def _to_table_file(name: str, entry: Mapping[str, Any]) -> TableFile:
+    """Return the entry of a table, whose file can only be the one of its own name in the audit's folder."""
+    file = entry["file"]
+    if (file is not None and file not in (f"{name}.csv", SLICES_FILE)) or Path(name).name != name:
+        raise ValueError(f"a table {name} in {file}")
+    return TableFile(file, entry["reason"])
 
 
 def _to_figure(values: Mapping[str, Any]) -> Figure:

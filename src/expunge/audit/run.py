@@ -135,7 +135,8 @@ def run_audit(comparison: Comparison, out: Path, *, level: Level, pictures: bool
     )
     rows = comparison.rows
     drawable = pictures and rows.x.shape[1] in (1, 3)
-    data = replace(gather(comparison, level=level, runtime=runtime), pictures=drawable)
+    with runtime.computing():
+        data = replace(gather(comparison, level=level, runtime=runtime), pictures=drawable)
     clear_folder(out)
     if drawable:
         write_pictures(out, rows.x, comparison.before.bounds, data)

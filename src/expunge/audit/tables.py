@@ -14,7 +14,7 @@ from expunge.audit.metrics import answers, auc, pattern
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.membership import SCORES
 from expunge.audit.metrics.residual import residual_knowledge
-from expunge.task.edit import escape_cell
+from expunge.base.cells import escape_cell
 from expunge.task.words import RELABEL
 
 Cell = str | int | float | None

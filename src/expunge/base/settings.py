@@ -13,9 +13,11 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from expunge.base.errors import ExpungeWarning, SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError, suggest
 
 T = TypeVar("T")
+LARGEST = 2**63
+"""The least whole number that doesn't fit into a tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,9 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
     given: dict[str, Any] = {}
     for name, value in _with_new_names(values, known.values(), prefix).items():
         if name not in known:
-            raise SettingsError(prefix + name, f"one of {', '.join(known) or 'no settings'}", "an unknown setting")
+            hint = suggest(name, (item.name for item in describe_settings(kind)))
+            expected = f"one of {', '.join(known) or 'no settings'}"
+            raise SettingsError(prefix + name, expected, "an unknown setting", hint)
         default = _default(known[name])
         if is_dataclass(default):
             if not isinstance(value, Mapping):
@@ -159,7 +163,12 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
             given[name] = from_mapping(type(default), {**to_mapping(default), **value}, f"{prefix}{name}.")
         else:
             given[name] = _read(prefix + name, value, hints[name])
-    return kind(**given)
+    try:
+        return kind(**given)
+    except SettingsError as error:
+        if prefix and error.name in known:
+            raise error.renamed(prefix + error.name) from error
+        raise
 
 
 def _with_new_names(values: Mapping[str, Any], items: "Iterable[Field[Any]]", prefix: str) -> dict[str, Any]:
@@ -224,12 +233,28 @@ def _check_type(name: str, value: Any, hint: Any) -> None:  # noqa: ANN401
     for choice in _choices(hint):
         plain = get_origin(choice) or choice
         if plain is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if not isfinite(value):
-                raise SettingsError(name, "a finite number", str(value))
+            if not (abs(value) < LARGEST if isinstance(value, int) else isfinite(value)):
+                raise SettingsError(name, "a finite number", _short(value))
             return
         if isinstance(value, plain) and not (plain is int and isinstance(value, bool)):
+            _check_plain(name, value)
             return
     raise SettingsError(name, _name_type(hint), repr(value))
+
+
+def _check_plain(name: str, value: Any) -> None:  # noqa: ANN401
+    """Refuse whole numbers that no tensor holds, and text that no file can."""
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, int) and abs(item) >= LARGEST:
+            raise SettingsError(name, "a whole number below 2 to the 63rd", _short(item))
+        if isinstance(item, float) and not isfinite(item):
+            raise SettingsError(name, "finite numbers", str(item))
+        if isinstance(item, str) and item != item.encode("utf-8", "replace").decode():
+            raise SettingsError(name, "text in UTF-8", repr(item))
+
+
+def _short(value: float) -> str:
+    return f"one of {value.bit_length()} bits" if isinstance(value, int) else str(value)
 
 
 def _read(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401
@@ -256,7 +281,7 @@ def _read(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401
 def _number(text: str) -> int | float | None:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         try:
             value = float(text)
         except ValueError:

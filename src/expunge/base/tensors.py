@@ -22,10 +22,13 @@ __all__ = [
 ]
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors as safetensors, with string metadata in the header; equal content gives equal bytes."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Write named tensors as safetensors, with string metadata in the header; return the file's SHA-256.
+
+    Equal content gives equal bytes.
+    """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, _with_metadata(safetensors_bytes(plain), metadata))
+    return write_bytes(path, _with_metadata(safetensors_bytes(plain), metadata))
 
 
 def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
@@ -37,7 +40,7 @@ def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
     header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(content[8:end])}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join((len(text).to_bytes(8, "little"), text, content[end:]))
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[end:]))
 
 
 def sha256_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -107,7 +107,7 @@ class Cell:
         if not path.is_file() or self.is_outdated:
             return None
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return None if result.get("stop_reason") == StopReason.INTERRUPTED else result
+        return None if result.get("stop_reason") == StopReason.INTERRUPTED or "unmeasured" in result else result
 
     def _own_machine(self) -> dict[str, Any] | None:
         path = self.folder / MACHINE

@@ -1,6 +1,5 @@
 """What a grid's TOML file says."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -9,6 +8,7 @@ from typing import Any
 
 from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, from_mapping, merge, nest, setting
+from expunge.base.toml import read_toml
 from expunge.jobs.job import GoalChoice
 from expunge.methods.protocol import Needs
 from expunge.methods.unlearn import make_method
@@ -153,10 +153,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         SettingsError: it cannot be read, is no TOML, has an unknown key or method, or a value that doesn't fit.
     """
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(str(path), "a TOML file that can be read", str(error)) from error
+    values = read_toml(path)
     try:
         methods = tuple(
             swept
@@ -192,10 +189,7 @@ def _with_recipe(row: MethodRow, folder: Path) -> MethodRow:
     """Return the row with the settings of its recipe below its own."""
     if not row.recipe:
         return row
-    try:
-        recipe = tomllib.loads((folder / row.recipe).read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"methods: {row.label}: recipe", "a recipe that can be read", str(error)) from error
+    recipe = read_toml(folder / row.recipe)
     if recipe.get("method") != row.method:
         raise SettingsError(f"methods: {row.label}: recipe", f"a recipe of {row.method}", str(recipe.get("method")))
     return replace(row, settings=merge(recipe.get("settings", {}), row.settings))

@@ -13,6 +13,7 @@ import torch
 from scipy import stats
 
 from expunge.base.errors import DataError, ExpungeWarning
+from expunge.base.folders import locked_folder
 from expunge.base.tensors import write_text
 from expunge.bench.cells import Cell
 from expunge.bench.grid import Grid
@@ -21,6 +22,8 @@ from expunge.bench.store import RESULTS_FILE, to_lines
 from expunge.bench.tables import summarise, to_csv, to_latex, to_markdown
 
 PAGE = "README.md"
+WAIT_SECONDS = 10
+"""For another command that writes the same page."""
 SINGLE = (
     "`goal` is the share of rows for which the goal holds on the exact pixels, `robust` the share of 32 fresh "
     "transformed copies of each row, `rows robust` the share of rows of which at least 95% of the copies hold."
@@ -60,13 +63,13 @@ def write_results(report: Report, folder: Path) -> str:
     """
     records = read_records(report.cells, report.grid.reference)
     _check_done(report, records)
-    folder.mkdir(parents=True, exist_ok=True)
     plots = _draw(records, report.grid.title)
     page = make_page(report, records, tuple(plots))
-    for kind, svg in plots.items():
-        write_text(folder / f"{kind}.svg", svg)
-    write_text(folder / RESULTS_FILE, to_lines(report.cells))
-    write_text(folder / PAGE, page)
+    with locked_folder(folder, wait_seconds=WAIT_SECONDS):
+        for kind, svg in plots.items():
+            write_text(folder / f"{kind}.svg", svg)
+        write_text(folder / RESULTS_FILE, to_lines(report.cells))
+        write_text(folder / PAGE, page)
     return page
 
 

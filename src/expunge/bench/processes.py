@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
@@ -54,18 +54,22 @@ def run_in_processes(cells: Sequence[Cell], budget: Budget, forecast: Forecast, 
     Raises:
         KeyboardInterrupt: Ctrl-C; the cells in flight are stopped and have no result.
     """
-    waiting, running = list(cells), dict[int, tuple[Cell, BaseProcess]]()
+    waiting, running = list(cells), dict[int, tuple[Cell, BaseProcess, int]]()
+    lanes = set(range(budget.jobs))
     try:
         while waiting or running:
-            while waiting and fits(waiting[0], [cell for cell, _ in running.values()], budget, forecast):
-                process = _start(waiting[0], budget.share)
-                running[process.sentinel] = (waiting.pop(0), process)
+            while waiting and fits(waiting[0], [cell for cell, _, _ in running.values()], budget, forecast):
+                lane = min(lanes)
+                lanes.remove(lane)
+                process = _start(waiting[0], replace(budget.share, lane=lane))
+                running[process.sentinel] = (waiting.pop(0), process, lane)
             for sentinel in wait(list(running)):
-                cell, process = running.pop(sentinel)  # type: ignore[arg-type]
+                cell, process, lane = running.pop(sentinel)  # type: ignore[arg-type]
                 process.join()
+                lanes.add(lane)
                 ended(cell, _find_error(cell, process.exitcode))
     finally:
-        for _, process in running.values():
+        for _, process, _ in running.values():
             process.terminate()
             process.join()
 

@@ -1,7 +1,7 @@
 """The same cells on a Ray cluster, whose machines share the folders of data and results."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from expunge.base.errors import SettingsError
@@ -33,8 +33,12 @@ def run_on_ray(cells: Sequence[Cell], address: str, share: Share, ended: CellEnd
     cores = share.threads or 1
     _connect(ray, address, share)
     try:
-        work: Callable[[Cell, Share], Any] = ray.remote(num_cpus=cores, max_retries=0)(_work).remote
-        running = {work(cell, share): cell for cell in cells}
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        work = ray.remote(max_retries=0)(_work)
+        running = dict[Any, Cell]()
+        for cell in cells:
+            part = share_of_gpus(cell.job.device, gpus, share.jobs)
+            running[work.options(num_cpus=cores, num_gpus=part).remote(cell, share)] = cell
         while running:
             done, _ = ray.wait(list(running))
             for reference in done:
@@ -42,6 +46,24 @@ def run_on_ray(cells: Sequence[Cell], address: str, share: Share, ended: CellEnd
                 ended(cell, _result_of(ray, reference, cell))
     finally:
         ray.shutdown()
+
+
+def share_of_gpus(device: str, gpus: int, jobs: int) -> float:
+    """Return how many GPUs, or which part of one, the task of a cell on `device` asks Ray for.
+
+    Ray shows a task only those that it asked for: "cuda" is a GPU of its own, and without any it would be on the CPU.
+
+    Raises:
+        SettingsError: the cell asks for a GPU, and the cluster has none.
+
+    >>> share_of_gpus("auto", 2, 4), share_of_gpus("auto", 0, 4), share_of_gpus("cpu", 2, 1)
+    (0.5, 0.0, 0.0)
+    """
+    if device.startswith("cuda") and not gpus:
+        raise SettingsError("device", "a GPU in the Ray cluster", f"{device}, and none there")
+    if device != "auto" and not device.startswith("cuda"):
+        return 0.0
+    return min(1.0, gpus / jobs)
 
 
 def _check_address(address: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from expunge.base.folders import locked_folder
 from expunge.base.settings import describe_settings, merge, nest
 from expunge.base.tensors import write_tensors
 from expunge.bench.grid import Grid, MethodRow
@@ -17,6 +18,8 @@ from expunge.methods import METHODS
 from expunge.models.classifier import Classifier
 from expunge.training import RECIPES, train_classifier
 
+WAIT_SECONDS = 120
+"""For another command that trains the same classifier."""
 ROWS, REQUESTS, STEPS = 4, 2, 2
 SMALL = {
     "attack.targets_per_row": 2,
@@ -38,8 +41,9 @@ def make_smoke(grid: Grid, folder: Path) -> Grid:
     The classifier is trained for two epochs only, so that it has mistakes to correct; it and the images are written to
     `folder` unless they are there.
     """
-    if not (folder / "weights.safetensors").exists():
-        _write_inputs(folder)
+    with locked_folder(folder, wait_seconds=WAIT_SECONDS):
+        if not (folder / "weights.safetensors").exists():
+            _write_inputs(folder)
     model: dict[str, Any] = {
         "architecture": "expunge.jobs.demo:DigitNet",
         "weights": str(folder / "weights.safetensors"),
@@ -88,7 +92,6 @@ def _small_settings(row: MethodRow) -> Mapping[str, Any]:
 
 
 def _write_inputs(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     digits = load_digit_images()
     write_digit_arrays(folder / "images.npz", digits, seed=0)
     recipe = replace(RECIPES["digits"], epochs=2)

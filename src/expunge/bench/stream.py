@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from expunge.base.disk import make_folder, sweep
 from expunge.base.errors import SettingsError
 from expunge.base.tensors import write_json, write_tensors
 from expunge.bench.grid import Earlier, StreamPart
@@ -17,7 +18,7 @@ from expunge.data import DataSplits, forget_set, random_rows
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.jobs.inputs import load_sources, measured_parts, rows_but
-from expunge.jobs.job import GoalChoice, Job
+from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.methods.continual import EditOptions, find_lost, forget_next, holds, join
 from expunge.methods.unlearn import make_method
 from expunge.models.classifier import Classifier
@@ -59,12 +60,17 @@ def run_stream(job: Job, stream: StreamPart, out: Path, *, progress: Progress) -
         ExpungeError: anything about the job or its inputs is not as it should be.
         KeyboardInterrupt: Ctrl-C; requests that were finished are kept.
     """
-    prepared = _prepare(job, stream, Runtime.on(job.device, batch_size=job.batch_size, progress=progress))
+    prepared = _prepare(
+        job,
+        stream,
+        make_runtime(job, progress),
+    )
     working, lines = prepared.first.copy(), list[dict[str, Any]]()
     for number in range(stream.requests):
         folder = out / f"request-{number + 1}"
         if not (folder / "request.json").exists():
-            folder.mkdir(exist_ok=True)
+            make_folder(folder)
+            sweep(folder)
             edit = _forget(prepared, working, number)
             write_tensors(folder / "model.safetensors", edit.classifier.network.state_dict(), {"format": "pt"})
             write_json(folder / "request.json", _describe(prepared, edit, number))

@@ -1,13 +1,19 @@
 """Records as tables: which rows and columns, what is best, and the same in Markdown, CSV and LaTeX."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from expunge.base.cells import csv_text, escape_cell
 from expunge.bench.records import MeanOverSets, Record, better, group_records
 
+LATEX = str.maketrans(
+    {each: f"\\{each}" for each in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': r"{\char34}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}"}
+)
+"""Characters with a meaning in LaTeX; brackets and stars have one after the end of a line of a table."""
+MARKDOWN = str.maketrans({each: f"\\{each}" for each in "\\|[]*`"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 GOAL_COLUMNS = ("goal, %", "this request, %")
 
 
@@ -97,7 +103,7 @@ def to_markdown(table: SummaryTable) -> list[str]:
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in table.rows:
         cells = [f"**{row.say(each)}**" if name in row.best else row.say(each) for name, each in row.estimates.items()]
-        lines.append("| " + " | ".join([*row.keys, str(row.n), *cells, row.reasons]) + " |")
+        lines.append("| " + " | ".join([*map(escape_markdown, row.keys), str(row.n), *cells, row.reasons]) + " |")
     return lines
 
 
@@ -123,15 +129,23 @@ def to_csv(records: Sequence[Record]) -> str:
     """Return one line a record."""
     shown = _shown_keys(records, always=(2,))
     names = tuple(name for position, name in enumerate(("classifier", "goal", "k", "request")) if shown[position])
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["method", *names, "seed", *records[0].figures, "stop_reason", "forget_sha256"])
+    lines: list[list[object]] = [["method", *names, "seed", *records[0].figures, "stop_reason", "forget_sha256"]]
     for record in records:
         keys = [each for position, each in enumerate(record.group) if shown[position]]
         figures = [round(figure, 4) if isfinite(figure) else "" for figure in record.figures.values()]
         forget = record.result["inputs"]["forget_sha256"]
-        writer.writerow([record.label, *keys, record.seed, *figures, record.reason, forget])
-    return stream.getvalue()
+        texts = [escape_cell(each) if isinstance(each, str) else each for each in (record.label, *keys)]
+        lines.append([*texts, record.seed, *figures, record.reason, forget])
+    return csv_text(lines)
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return `text` such that a cell of a Markdown table shows it and takes nothing in it for markup.
+
+    >>> escape_markdown("a|b <i>")
+    'a\\|b &lt;i&gt;'
+    """
+    return " ".join(text.split()).translate(MARKDOWN)
 
 
 def escape_latex(text: str) -> str:
@@ -140,9 +154,7 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("goal, % & k_1")
     'goal, \\% \\& k\\_1'
     """
-    for plain, escaped in (("\\", r"\textbackslash "), *((each, f"\\{each}") for each in "&%$#_{}")):
-        text = text.replace(plain, escaped)
-    return text
+    return " ".join(text.split()).translate(LATEX)
 
 
 def _latex_estimate(estimate: str, best: bool) -> str:

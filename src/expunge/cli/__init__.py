@@ -9,7 +9,9 @@ from typing import ClassVar
 import click
 
 from expunge._version import __version__
-from expunge.base.errors import ExpungeError, ExpungeWarning
+from expunge.base.errors import ExpungeError, ExpungeWarning, suggest
+from expunge.cli.flags import in_flags
+from expunge.cli.say import say
 
 COMMANDS = {
     "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),
@@ -55,6 +57,25 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` begin with; the error of an unknown one names the nearest."""
+        if args and not args[0].startswith("-") and args[0] not in self.table:
+            hint = suggest(args[0], self.table)
+            ctx.fail(f"No such command '{args[0]}'." + (f" {hint[:1].upper()}{hint[1:]}" if hint else ""))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Call the command; an error of the package names the command's flags rather than fields."""
+        try:
+            return super().invoke(ctx)
+        except ExpungeError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if command is None:
+                raise
+            raise in_flags(error, command) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands from the table, without importing them."""
         with formatter.section("Commands"):
@@ -80,12 +101,24 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except ExpungeError as error:
-        click.echo(f"error: {error}", err=True)
-        code = EXIT_BAD_INPUT
+        code = _fail(str(error))
+    except OSError as error:
+        where = error.filename or "files"
+        code = _fail(f"`{where}`: expected a file or folder that can be used, got {error.strerror or error}")
+    except (MemoryError, RecursionError, OverflowError) as error:
+        said = f"{type(error).__name__} {error}".strip()
+        code = _fail(f"`inputs`: expected what this machine can hold, got {said}; take smaller numbers or files")
+    except SystemExit as error:
+        code = _fail(f"`code`: expected functions that return, got one that ends the program (exit {error.code})")
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: there was no edited state to save", err=True)
+        say("interrupted: there was no edited state to save", err=True)
         code = EXIT_INTERRUPTED
     sys.exit(code or 0)
+
+
+def _fail(message: str) -> int:
+    say(f"error: {message}", err=True)
+    return EXIT_BAD_INPUT
 
 
 def _show_warning(
@@ -97,4 +130,4 @@ def _show_warning(
     line: object = None,
 ) -> None:
     if issubclass(category, ExpungeWarning):
-        click.echo(f"note: {message}", err=True)
+        say(f"note: {message}", err=True)

@@ -1,16 +1,22 @@
 """`expunge audit`: what an edit did, from the two classifiers and the images."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from expunge.audit.record import AUDIT_FOLDER, Level
+from expunge.base.disk import leaving_nothing
 from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, nest, to_mapping
+from expunge.base.toml import read_toml
 from expunge.cli import options
-from expunge.cli.display import Bars, show_audit
+from expunge.cli.display import show_audit
 from expunge.cli.run import read_job
 from expunge.cli.train import SETTINGS, read_recipe
+from expunge.compute.bars import Bars
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import Job, ModelPart
 from expunge.models.description import WEIGHTS_FILE
@@ -50,6 +56,7 @@ POOLS = {"shadows": "make_shadows", "retrained": "make_retrained"}
 @options.settings(f"A setting of the recipe: {SETTINGS}.")
 @click.option("--no-images", "no_images", is_flag=True, help="Leave the forgotten images out.")
 @click.option("--out", "-o", type=click.Path(file_okay=False, path_type=Path), help="[default: RUN/audit]")
+@options.allow_code
 @click.option("--overwrite", is_flag=True, help="Write to a folder that holds other files.")
 def command(  # noqa: PLR0913 - one a flag
     *,
@@ -57,6 +64,7 @@ def command(  # noqa: PLR0913 - one a flag
     level: str,
     out: Path | None,
     no_images: bool,
+    allow_code: bool,
     overwrite: bool,
     recipe: str,
     settings: tuple[str, ...],
@@ -69,7 +77,7 @@ def command(  # noqa: PLR0913 - one a flag
     --retrained) are those that `expunge train` left in the folders of DIR.
     """
     given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
-    job, after = _read_sides(run, given)
+    job, after = _read_sides(run, given, allow_code=allow_code)
     pools = {name: _read_pool(given, name) for name in POOLS}
     asked = AuditJob(
         job=job,
@@ -77,6 +85,7 @@ def command(  # noqa: PLR0913 - one a flag
         level=Level(level),
         images=not no_images,
         run=run,
+        allow_code=allow_code,
         shadows=pools["shadows"],
         retrained=pools["retrained"],
         recipe=read_recipe(recipe, settings),
@@ -84,25 +93,39 @@ def command(  # noqa: PLR0913 - one a flag
     if out is None and run is None:
         raise SettingsError("out", "a folder for the audit", "none", "say --out DIR")
     folder = out or Path(run or "") / AUDIT_FOLDER
-    show_audit(run_audit_job(asked, folder, progress=Bars(), overwrite=overwrite))
+    with leaving_nothing(folder):
+        audit = run_audit_job(asked, folder, progress=Bars(), overwrite=overwrite)
+    show_audit(audit)
     return 0
 
 
-def _read_sides(run: Path | None, given: dict[str, str]) -> tuple[Job, ModelPart]:
+def _read_sides(run: Path | None, given: dict[str, str], *, allow_code: bool) -> tuple[Job, ModelPart]:
     """Return the job that says what was before, and the classifier after."""
     own = {name: value for name, value in given.items() if not name.startswith(("after.", *POOLS, *POOLS.values()))}
     after = {name.removeprefix("after."): value for name, value in given.items() if name.startswith("after.")}
     if run is not None:
-        model = [name for name in own if name.startswith(("model.", "forget.", "goal"))] + list(after)
-        if model:
-            raise SettingsError(model[0], "nothing that the run says already", given.get(model[0], "a value"))
+        _refuse_contradictions(read_toml(run / JOB_FILE), own, after)
         after = {"weights": str(run / WEIGHTS_FILE)}
     elif "weights" not in after:
         raise SettingsError("after-weights", "the weights after the edit, or the folder of a run", "none")
-    job = read_job(None if run is None else run / JOB_FILE, own, ())
-    return job, from_mapping(ModelPart, {**to_mapping(job.model), **nest(after)})
+    job = read_job(None if run is None else run / JOB_FILE, own, (), allow_code=allow_code)
+    return job, from_mapping(ModelPart, {**to_mapping(replace(job.model, weights_key=None)), **nest(after)})
+
+
+def _refuse_contradictions(said: Mapping[str, Any], own: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Refuse what the run says already; the folder of `Edit.save` says neither classifier nor images."""
+    for name, value in own.items():
+        table = name.partition(".")[0]
+        if table in ("model", "forget", "goal") and table in said:
+            raise SettingsError(name, "nothing that the run says already", value)
+    for name, value in after.items():
+        raise SettingsError(f"after.{name}", "nothing that the run says already", value)
 
 
 def _read_pool(given: dict[str, str], name: str) -> PoolPart:
     values = {"folder": given.get(name), "count": given.get(POOLS[name])}
-    return from_mapping(PoolPart, {key: value for key, value in values.items() if value is not None})
+    flags = {"folder": f"--{name}", "count": f"--{POOLS[name].replace('_', '-')}", "pool": f"--{name}"}
+    try:
+        return from_mapping(PoolPart, {key: value for key, value in values.items() if value is not None})
+    except SettingsError as error:
+        raise error.renamed(flags.get(error.name, error.name)) from error

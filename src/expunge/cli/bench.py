@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from expunge.base.folders import locked_folder
 from expunge.base.tensors import write_text
 from expunge.bench import make_cells, read_grid
 from expunge.bench.page import Report, export_csv, export_latex, write_results
@@ -11,8 +12,10 @@ from expunge.bench.processes import Budget
 from expunge.bench.schedule import Execution, run_missing
 from expunge.bench.smoke import make_smoke
 from expunge.bench.store import with_stored
-from expunge.cli import EXIT_CELLS_FAILED, EXIT_INTERRUPTED
-from expunge.cli.display import Bars
+from expunge.cli import EXIT_CELLS_FAILED, EXIT_INTERRUPTED, options
+from expunge.cli.say import say, say_lines
+from expunge.compute.bars import Bars
+from expunge.jobs.job import refuse_code
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -29,6 +32,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--ray", "address", metavar="ADDRESS", help="Run the cells on a Ray cluster; local starts one here.")
 @click.option("--table", "only_table", is_flag=True, help="Run nothing; write the page from the cells that are done.")
 @click.option("--again", is_flag=True, help="Run cells that have no folder, though --results has theirs.")
+@options.allow_code
 @click.option("--smoke", is_flag=True, help="The same grid in small, on handwritten digits, in seconds.")
 def command(  # noqa: PLR0913 - one argument a flag
     *,
@@ -43,6 +47,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     only_table: bool,
     again: bool,
     smoke: bool,
+    allow_code: bool,
 ) -> int:
     """Run the cells of the grid CONFIG that have no result yet, then write its page and plots.
 
@@ -52,6 +57,9 @@ def command(  # noqa: PLR0913 - one argument a flag
     exit code is 4 if a cell failed.
     """
     grid, name = read_grid(config), config.stem
+    if not (allow_code or smoke):
+        for values in (grid.job, *({"model": one.model} for one in grid.classifiers)):
+            refuse_code(values, str(config))
     if smoke:
         name = f"{name}-smoke"
         grid, results = make_smoke(grid, runs / "smoke"), runs / "smoke" / "results"
@@ -65,7 +73,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     if not only_table:
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
-            failures = run_missing(bare if again else cells, how)
+            with locked_folder(runs / name):
+                failures = run_missing(bare if again else cells, how)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
             return EXIT_INTERRUPTED
@@ -73,7 +82,7 @@ def command(  # noqa: PLR0913 - one argument a flag
         _say(f"failed: {cell}: {reason}")
     if any(cell.result() is not None for cell in cells) or only_table:
         report = Report(grid, config, cells)
-        click.echo(write_results(report, store / name))
+        say_lines(write_results(report, store / name))
         _export(report, csv_file, latex_file)
     return EXIT_CELLS_FAILED if failures else 0
 
@@ -85,4 +94,4 @@ def _export(report: Report, csv_file: Path | None, latex_file: Path | None) -> N
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from expunge.base.disk import prepare_output_folder
-from expunge.base.errors import ClassifierError
-from expunge.base.functions import find_function
+from expunge.base.folders import output_folder
+from expunge.cli import options
+from expunge.cli.say import say
 from expunge.models.export import FORMATS, Exported
+from expunge.models.sources.own_code import make_network
 from expunge.task.card import CARD_FILE
 from expunge.task.saved import read_edit
 
@@ -30,6 +31,7 @@ Example:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: export in EDITED]")
 @click.option("--overwrite", is_flag=True, help="Replace files in that folder.")
 @click.option("--model", metavar="SOURCE", help="package.module:function, where the edit doesn't name its network.")
+@options.allow_code
 @click.option("--push", metavar="REPO", help="Upload to that repository of the Hugging Face hub, too.")
 @click.option("--public", is_flag=True, help="Make a new repository one that everybody sees.")
 def command(  # noqa: PLR0913 - one parameter an option
@@ -39,6 +41,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     out: Path | None,
     overwrite: bool,
     model: str | None,
+    allow_code: bool,
     push: str | None,
     public: bool,
 ) -> None:
@@ -47,14 +50,15 @@ def command(  # noqa: PLR0913 - one parameter an option
     EDITED is what `expunge run --out` or `Edit.save` wrote. The export holds neither the patch nor the table of the
     forgotten images.
     """
-    edit = read_edit(edited, None if model is None else find_function(model, ClassifierError)())
+    network = None if model is None else make_network(model)
+    edit = read_edit(edited, network, allow_code=allow_code)
     folder = out or edited / EXPORT_FOLDER
-    prepare_output_folder(folder, overwrite=overwrite)
-    for one in edit.export(folder, list(formats or FORMATS)):
-        click.echo(describe(one))
-    click.echo(str(folder / CARD_FILE))
+    with output_folder(folder, overwrite=overwrite, result=CARD_FILE):
+        for one in edit.export(folder, list(formats or FORMATS)):
+            say(describe(one))
+    say(str(folder / CARD_FILE))
     if push is not None:
-        click.echo(edit.push_to_hub(push, private=not public))
+        say(edit.push_to_hub(push, private=not public))
 
 
 def describe(exported: Exported) -> str:

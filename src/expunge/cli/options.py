@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from expunge.base.errors import SettingsError
+from expunge.compute.exactness import Float32
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.jobs.job import GoalChoice
 from expunge.models.sources import SOURCES as MODEL_SOURCES
@@ -17,6 +18,7 @@ from expunge.task.task import Strength
 from expunge.task.transforms import TRANSFORMS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+CLASSES = "Class names in order of the labels; or a file, one a line."
 MODEL_KINDS = ", ".join(f"{kind}:NAME" for kind in MODEL_SOURCES)
 DATA_KINDS = ", ".join(f"{kind}:PATH" for kind in DATA_SOURCES)
 
@@ -46,6 +48,8 @@ def classifier(
     return together(
         click.option(*model_names, "model__architecture", metavar="SOURCE", help=kinds),
         click.option(*weights_names, "model__weights", metavar="FILE", help=weights),
+        click.option("--weights-key", "model__weights_key", metavar="KEY", help="Which of several states in the file."),
+        click.option("--classes", "model__classes", metavar="NAME,NAME", help=CLASSES),
         click.option("--num-classes", "model__num_classes", metavar="N", help=num_classes),
         click.option("--mean", "model__mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1."),
         click.option("--std", "model__std", metavar="S[,S,S]", help="Normalisation standard deviation."),
@@ -54,7 +58,7 @@ def classifier(
 
 def images(*, source: str = f"{DATA_KINDS}.", table: str | None = "path, label, optional id, new_label") -> Decorator:
     """Return the options that say which images; `table` names the columns of a folder's table, None for no table."""
-    columns = f"Table of a folder: {table}."
+    columns = f"Table of a folder or imagefolder: {table}."
     with_table = [] if table is None else [click.option("--table", "data__table", metavar="FILE", help=columns)]
     otherwise = "default: what the classifier says."
     return together(
@@ -104,6 +108,12 @@ def device(work: str = "Images in one pass.") -> Decorator:
     return together(
         click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: auto]"),
         click.option("--batch-size", "batch_size", metavar="N", help=f"{work}  [default: 256]"),
+        click.option(
+            "--float32",
+            type=click.Choice([each.value for each in Float32]),
+            help="On a GPU: IEEE, or TensorFloat-32 in passes with gradients.  [default: tf32]",
+        ),
+        click.option("--deterministic", flag_value="true", help="The same seed gives the same bits on a GPU, too."),
     )
 
 
@@ -143,6 +153,14 @@ transforms = click.option(
     "--transforms",
     metavar="NAME[,NAME]",
     help=f"What robust copies go through: {', '.join(TRANSFORMS)}, or package.module:function.  [default: all]",
+)
+
+
+allow_code = click.option(
+    "--allow-code",
+    "allow_code",
+    is_flag=True,
+    help="Run functions that a file names, such as package.module:function; only for files that you trust.",
 )
 
 

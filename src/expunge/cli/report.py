@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from expunge.audit.record import read_audit
+from expunge.base.folders import locked_folder
+from expunge.cli.say import say
 from expunge.report import (
     find_audit,
     find_browser,
@@ -13,6 +16,9 @@ from expunge.report import (
     write_report,
     write_report_drawings,
 )
+
+WAIT_SECONDS = 10
+"""For another command that writes to the same folder."""
 
 
 @click.command()
@@ -33,19 +39,24 @@ from expunge.report import (
 @click.option("--recompute", is_flag=True, help="First compute every figure and table again from what was gathered.")
 def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | None, pdf: bool, recompute: bool) -> int:
     """Write the page of the audit in FOLDER, or of the run there: one file that opens in any browser, offline."""
+    found = find_audit(folder)
     if recompute:
         from expunge.audit.run import recompute_audit  # noqa: PLC0415 - imports torch
 
-        recompute_audit(find_audit(folder))
+        read_audit(found)
+        with locked_folder(found):
+            recompute_audit(found)
     if drawings is not None:
-        click.echo(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
+        say(f"wrote {len(write_report_drawings(folder, drawings))} drawings to {drawings}")
         return 0
     if pdf:
         find_browser()
-    page = write_report(folder, images=not no_images, out=out)
-    click.echo(f"wrote {page}")
-    if pdf:
-        click.echo(f"wrote {write_pdf(page, page.with_suffix('.pdf'))}")
+    read_audit(found)
+    with locked_folder(found if out is None else out.parent, wait_seconds=WAIT_SECONDS):
+        page = write_report(folder, images=not no_images, out=out)
+        say(f"wrote {page}")
+        if pdf:
+            say(f"wrote {write_pdf(page, page.with_suffix('.pdf'))}")
     return 0
 
 
@@ -69,7 +80,8 @@ def report(folder: Path, no_images: bool, out: Path | None, drawings: Path | Non
 def compare(folders: tuple[Path, ...], names: tuple[str, ...], out: Path, drawings: Path | None) -> int:
     """Set the audits in FOLDERS side by side; best after edits of the same classifier and the same images."""
     if drawings is not None:
-        click.echo(f"wrote {len(write_comparison_drawings(folders, drawings, names))} drawings to {drawings}")
+        say(f"wrote {len(write_comparison_drawings(folders, drawings, names))} drawings to {drawings}")
         return 0
-    click.echo(f"wrote {write_comparison(folders, out, names)}")
+    with locked_folder(out.parent, wait_seconds=WAIT_SECONDS):
+        say(f"wrote {write_comparison(folders, out, names)}")
     return 0

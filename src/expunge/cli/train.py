@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from expunge.base.disk import leaving_nothing
 from expunge.base.settings import describe_settings, from_mapping, nest, to_mapping
 from expunge.cli import EXIT_INTERRUPTED, options
-from expunge.cli.display import Bars
+from expunge.cli.say import say
+from expunge.compute.bars import Bars
 from expunge.jobs.train import TrainJob, run_train_job
 from expunge.training import RECIPES, Recipe
 
@@ -41,13 +43,14 @@ def command(out: Path, overwrite: bool, recipe: str, settings: tuple[str, ...], 
     given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
     job = from_mapping(TrainJob, {**nest(given), "recipe": to_mapping(read_recipe(recipe, settings))})
     try:
-        result = run_train_job(job, out, progress=Bars(), overwrite=overwrite)
+        with leaving_nothing(out):
+            result = run_train_job(job, out, progress=Bars(), overwrite=overwrite)
     except KeyboardInterrupt:
-        click.echo(f"stopped; the same command goes on from the last whole epoch in {out}", err=True)
+        say(f"stopped; the same command goes on from the last whole epoch in {out}", err=True)
         return EXIT_INTERRUPTED
     for name, figures in result["accuracy"].items():
-        click.echo(f"{name.replace('_', ' ')}: {figures['accuracy']:.2f}% of {figures['n']:,}")
-    click.echo(f"saved to {out}")
+        say(f"{name.replace('_', ' ')}: {figures['accuracy']:.2f}% of {figures['n']:,}")
+    say(f"saved to {out}")
     return 0
 
 
@@ -57,4 +60,4 @@ def read_recipe(name: str, pairs: tuple[str, ...]) -> Recipe:
     Raises:
         SettingsError: a pair of another form, an unknown setting, or a value that doesn't fit.
     """
-    return from_mapping(Recipe, {**to_mapping(RECIPES[name]), **options.read_pairs(pairs)})
+    return from_mapping(Recipe, {**to_mapping(RECIPES[name]), **options.read_pairs(pairs)}, "recipe.")

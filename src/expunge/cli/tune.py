@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from expunge.base.disk import leaving_nothing
 from expunge.base.settings import from_mapping, nest
 from expunge.cli import EXIT_INTERRUPTED, options
-from expunge.cli.display import Bars
+from expunge.cli.say import say
+from expunge.compute.bars import Bars
 from expunge.jobs.tune import RECIPE, TuneJob, run_tune_job
 from expunge.task.goals import GOALS
 
@@ -48,11 +50,12 @@ def command(out: Path, overwrite: bool, settings: tuple[str, ...], ranges: tuple
     job = from_mapping(TuneJob, {**nest(given), **pairs})
     line = shlex.join(["expunge", *sys.argv[1:]])
     try:
-        best = run_tune_job(job, out, command=line, progress=Bars(), overwrite=overwrite)
+        with leaving_nothing(out):
+            best = run_tune_job(job, out, command=line, progress=Bars(), overwrite=overwrite)
     except KeyboardInterrupt:
-        click.echo(f"stopped; the same command goes on after the last whole trial in {out}", err=True)
+        say(f"stopped; the same command goes on after the last whole trial in {out}", err=True)
         return EXIT_INTERRUPTED
     for name, value in best.values.items():
-        click.echo(f"{name} = {value:.6g}")
-    click.echo(f"score {best.score:.2f}; saved to {out / RECIPE}")
+        say(f"{name} = {value:.6g}")
+    say(f"score {best.score:.2f}; saved to {out / RECIPE}")
     return 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.base.errors import package_needed
+from expunge.base.errors import SettingsError, package_needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,10 @@ class TensorBoard:
             self._writer.add_scalar(name, value, point.step)
         self._writer.flush()
 
+    def close(self) -> None:
+        """Close the file; Python's end closes it, too."""
+        self._writer.close()
+
 
 class WeightsAndBiases:
     """Logs every step to a run of Weights & Biases.
@@ -90,3 +94,28 @@ class MLflow:
     def __call__(self, point: TracePoint) -> None:
         """Log one point; MLflow starts a run where none is active."""
         self._mlflow.log_metrics(point.figures(), step=point.step)
+
+
+LOGGERS: Mapping[str, Callable[[str], Callback]] = {
+    "tensorboard": lambda place: TensorBoard(place or "runs"),
+    "wandb": lambda _: WeightsAndBiases(),
+    "mlflow": lambda _: MLflow(),
+}
+
+
+def find_logger(name: str) -> Callback:
+    """Return the logger of that name: tensorboard:FOLDER, wandb or mlflow.
+
+    Raises:
+        SettingsError: an unknown one.
+        ExpungeError: its package isn't installed.
+
+    >>> find_logger("paper")
+    Traceback (most recent call last):
+    ...
+    expunge.base.errors.SettingsError: `log`: expected tensorboard:FOLDER, wandb or mlflow, got paper
+    """
+    kind, _, place = name.partition(":")
+    if kind not in LOGGERS:
+        raise SettingsError("log", "tensorboard:FOLDER, wandb or mlflow", name)
+    return LOGGERS[kind](place)

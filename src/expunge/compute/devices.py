@@ -1,11 +1,14 @@
 """What a device is called, what it can do, and how much memory it took: no other module asks which kind it is."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 AUTO = "auto"
+CPU = torch.device("cpu")
 PREFERRED = ("cuda", "mps")
 """Kinds of devices, the preferred one first; a CPU otherwise."""
 BFLOAT16_OF_CPU = ("avx512_bf16", "amx_bf16", "amx_tile", "bf16")
@@ -58,6 +61,24 @@ def has_bfloat16(device: torch.device) -> bool:
         found = _capabilities_of_cpu()
         return any(found.get(name, False) for name in BFLOAT16_OF_CPU)
     return False
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Seed torch's global generators, layers know no other, for the block; put those of CPU and `device` back.
+
+    >>> with seeded(0):
+    ...     torch.rand(1).item() == torch.rand(1, generator=torch.Generator().manual_seed(0)).item()
+    True
+    """
+    apple = torch.mps.get_rng_state() if device.type == "mps" else None
+    with torch.random.fork_rng([device.index] if device.type == "cuda" else [], device_type="cuda"):
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            if apple is not None:
+                torch.mps.set_rng_state(apple)
 
 
 def wait_for(device: torch.device) -> None:

@@ -13,7 +13,8 @@ import torch
 from expunge.base.errors import SettingsError
 from expunge.compute.callbacks import Callback
 from expunge.compute.devices import find_device, has_bfloat16
-from expunge.compute.fabric import start_processes
+from expunge.compute.distributed import local_rank, start_processes
+from expunge.compute.exactness import Float32, computing
 from expunge.compute.processes import ALONE, Processes
 from expunge.compute.sharing import Sharing
 
@@ -69,6 +70,8 @@ class Runtime:
         memory_gigabytes: what activations and adversarial examples may take; None is no limit on activations.
         scratch: folder for what does not fit into memory; None: the system's own for temporary files.
         processes: those that work on the same edit.
+        float32: what it means on a GPU that has TensorFloat-32.
+        deterministic: whether the same seed is to give the same bits on a GPU, too, or else an error.
         sharing: divides work over images; remembers how many fit where memory once did not suffice.
         callbacks: functions that are told of every step, see `expunge.compute.callbacks`.
 
@@ -82,6 +85,8 @@ class Runtime:
     memory_gigabytes: float | None = None
     scratch: Path | None = None
     processes: Processes = ALONE
+    float32: Float32 = Float32.TF32
+    deterministic: bool = False
     callbacks: tuple[Callback, ...] = ()
     sharing: Sharing = field(init=False, repr=False, compare=False)
 
@@ -98,19 +103,40 @@ class Runtime:
         """Return whether this is the process that writes files and shows progress."""
         return self.processes.rank == 0
 
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context in which torch computes as this runtime says.
+
+        With `deterministic`, the same seed gives the same weights, bit for bit, on the same kind of GPU with the same
+        versions and batch size, as long as memory suffices. On a CPU it does so anyway, with as many threads.
+
+        Raises:
+            SettingsError: `deterministic`, and an operation of the classifier can't be; when the block ends.
+        """
+        return computing(self.float32, deterministic=self.deterministic)
+
     @property
     def pool_bytes(self) -> int:
         """Return how many bytes of adversarial examples are held in memory; more of them go to a file."""
         return int((self.memory_gigabytes or POOL_GIGABYTES) / 2 * 2**30)
 
     @classmethod
-    def on(cls, device: str = "auto", *, batch_size: int = 256, progress: Progress = SILENT) -> "Runtime":
+    def on(
+        cls,
+        device: str = "auto",
+        *,
+        batch_size: int = 256,
+        progress: Progress = SILENT,
+        float32: Float32 = Float32.TF32,
+        deterministic: bool = False,
+    ) -> "Runtime":
         """Return a runtime on a named device; "auto" takes a GPU, of NVIDIA or of Apple, where there is one.
 
         Raises:
             SettingsError: the device is unknown or absent.
         """
-        return cls(_find(device), batch_size, progress)
+        if device == "cuda" and local_rank() is not None:
+            device = f"cuda:{local_rank()}"  # one of several processes has nothing to do with the others' GPUs
+        return cls(_find(device), batch_size, progress, float32=float32, deterministic=deterministic)
 
     def with_processes(self, devices: int = 1, nodes: int = 1) -> "Runtime":
         """Return this runtime as one of several processes, which are started if torchrun has not done so.
@@ -122,7 +148,7 @@ class Runtime:
             nodes: machines; on more than one, start with torchrun.
 
         Raises:
-            SettingsError: Lightning Fabric is not installed, or there are fewer devices.
+            SettingsError: there are fewer devices, or the other processes did not come.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))

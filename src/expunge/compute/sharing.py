@@ -68,8 +68,12 @@ class Sharing:
             among.sum(totals)
         return totals
 
-    def halve(self, error: BaseException) -> None:
+    def halve(self, error: BaseException, images: int | None = None) -> None:
         """Halve the batch if `error` says that memory did not suffice, otherwise raise it again.
+
+        Args:
+            error: what was raised.
+            images: how many did not fit; None: a whole batch.
 
         Raises:
             OutOfMemoryError: a batch is one image already.
@@ -79,10 +83,11 @@ class Sharing:
         """
         if not is_out_of_memory(error):
             raise error
-        if self.batch_size == 1:
+        size = self.batch_size if images is None else min(images, self.batch_size)
+        if size <= 1:
             found = (str(error).splitlines() or [type(error).__name__])[0]
             raise OutOfMemoryError("memory", "enough for one image", found, "take smaller images or another device")
-        self.batch_size //= 2
+        self.batch_size = size // 2
         error.with_traceback(None)  # its frames hold what filled the memory
         release_memory()
         warnings.warn(f"out of memory: going on with batches of {self.batch_size} images", ExpungeWarning, stacklevel=2)
@@ -95,7 +100,7 @@ class Sharing:
             try:
                 done = work(part)
             except (RuntimeError, MemoryError) as error:
-                self.halve(error)
+                self.halve(error, part.stop - part.start)
                 continue
             yield done
             start = part.stop

@@ -11,8 +11,9 @@ from expunge.base.errors import ExpungeWarning, ForgetSetError
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.labels import to_labels
-from expunge.data.objects import Reading, images_of
-from expunge.data.rows import Issues, find_rows, is_issues, read_issues
+from expunge.data.objects import images_of
+from expunge.data.reading import Reading
+from expunge.data.rows import Issues, find_rows, is_issues, read_issues, settle_issues
 
 
 def collect_forget_set(
@@ -55,7 +56,9 @@ def collect_forget_set(
         chosen = ForgetSet(tuple(images.ids), images.load(every), images.labels)
         _warn_of_chance(images, chosen)
     if issues:
-        chosen, new_labels = _with_issues(chosen, issues[0], new_labels, reading.class_names)
+        kept, predicted = settle_issues(issues[0], chosen.y, reading.class_names)
+        if new_labels is None and predicted is not None:
+            chosen, new_labels = chosen.rows(kept), predicted
     elif new_labels is None and hasattr(given, "columns") and "new_label" in given.columns:
         new_labels = [given["new_label"].iloc[number] for number in numbers_of(len(given))]
     if new_labels is None or new_labels is False:
@@ -71,36 +74,6 @@ def _warn_of_chance(images: Images, chosen: ForgetSet) -> None:
             ExpungeWarning,
             stacklevel=4,
         )
-
-
-def _with_issues(
-    chosen: ForgetSet,
-    issues: Issues,
-    new_labels: Any,  # noqa: ANN401
-    class_names: Sequence[str],
-) -> tuple[ForgetSet, Any]:
-    """Return the rows and their new labels, after checking that the table is about these images.
-
-    A row whose predicted label is the one it has is left out.
-    """
-    if issues.given:
-        given = to_labels(_unquoted(issues.given), class_names)
-        other = (given != chosen.y.cpu()).nonzero().flatten().tolist()
-        if other:
-            found = f"{len(other)} others, the first in row {issues.rows[other[0]]}"
-            raise ForgetSetError("indices", "issues whose given_label is the label of the image", found)
-    if new_labels is not None or not issues.predicted:
-        return chosen, new_labels
-    predicted = to_labels(_unquoted(issues.predicted), class_names)
-    kept = (predicted != chosen.y.cpu()).nonzero().flatten().tolist()
-    if not kept:
-        raise ForgetSetError("indices", "issues whose predicted_label is another than the given one", "none")
-    return chosen.rows(kept), predicted[kept]
-
-
-def _unquoted(values: Sequence[Any]) -> list[Any]:
-    """Return numbers for text that is one, as a CSV holds them."""
-    return [int(value) if isinstance(value, str) and value.isdecimal() else value for value in values]
 
 
 def _one_a_row(new_labels: Any, count: int, class_names: Sequence[str]) -> Tensor:  # noqa: ANN401

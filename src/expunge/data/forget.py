@@ -13,7 +13,7 @@ from torch import Tensor
 from expunge.base.errors import ForgetSetError
 from expunge.base.tensors import sha256_tensors
 from expunge.data.labels import to_labels
-from expunge.data.objects import AS_GIVEN
+from expunge.data.reading import AS_GIVEN
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -85,7 +85,8 @@ class ForgetSet:
             ForgetSetError, DataError: they are not so.
         """
         ids = tuple(str(row) for row in range(len(x)))
-        return cls(ids, AS_GIVEN.to_pixels(x, "x"), to_labels(y), None if y_new is None else to_labels(y_new))
+        pixels = x if isinstance(x, Tensor) and x.is_floating_point() else AS_GIVEN.to_pixels(x, "x")
+        return cls(ids, pixels, to_labels(y), None if y_new is None else to_labels(y_new))
 
     def __repr__(self) -> str:
         """Return the size of the forget set in a line."""

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from expunge.base.errors import DataError
 from expunge.data.tables import Line, Table
+
+LONGEST = 18
+"""Digits of a label; every such number fits into 63 bits."""
 
 
 def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int:
@@ -30,6 +34,8 @@ def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int
     """
     named = [label for label, name in enumerate(class_names) if name == text]
     if is_number(text):
+        if len(text) > LONGEST:
+            raise DataError(place, f"a label of at most {LONGEST} digits", f"one of {len(text)}")
         if any(label != int(text) for label in named):
             raise DataError(place, "an unmistakable label", f"{text}, the number of one class and the name of another")
         if class_names and int(text) >= len(class_names):
@@ -105,6 +111,25 @@ def labels_of_table(table: Table, class_names: Sequence[str]) -> tuple[Int[Tenso
     return torch.tensor(labels, dtype=torch.int64), names
 
 
+def read_class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return class names as they are, or those in the file that the only one of them names, one a line.
+
+    Raises:
+        DataError: the file can't be read, or one stands twice.
+    """
+    if len(names) == 1 and Path(names[0]).is_file():
+        try:
+            lines = Path(names[0]).read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(names[0], "class names, one a line", f"{error}") from error
+        names = [line.strip() for line in lines if line.strip()]
+    names = [name.strip() for name in names]
+    twice = next((name for name in names if names.count(name) > 1 or not name), None)
+    if twice is not None:
+        raise DataError("classes", "different names in the order of the classifier's labels", twice or "an empty one")
+    return tuple(names)
+
+
 def is_number(text: str) -> bool:
     """Return whether `text` is a whole number from 0 in ASCII digits."""
     return text.isascii() and text.isdecimal()
@@ -124,7 +149,7 @@ def _names_in(table: Table) -> tuple[str, ...]:
 def _names_of_numbers(lines: Sequence[Line]) -> tuple[str, ...]:
     names: dict[int, str] = {}
     for line in lines:
-        label, name = int(line.cells["label"]), line.cells["name"]
+        label, name = label_from_text(line.cells["label"], (), place=line.place), line.cells["name"]
         if names.setdefault(label, name) != name:
             raise DataError(line.place, f"the name {names[label]} for label {label}, as before", name)
     complete = sorted(names) == list(range(len(names)))

@@ -1,6 +1,6 @@
 """What a classifier wants done to a photograph before it sees it: resize, then crop the centre."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -70,6 +70,14 @@ class Preprocessing:
         if self.crop is not None:
             done.append(f"cropped to {self.crop[0]}x{self.crop[1]}")
         return ", ".join(done) or "as they are"
+
+    def sized(self, resize: int | None, crop: int | None) -> "Preprocessing":
+        """Return this with another shorter side or another square in place of its own; None keeps it."""
+        return replace(
+            self,
+            resize=self.resize if resize is None else resize,
+            crop=self.crop if crop is None else (crop, crop),
+        )
 
     def apply(self, image: Image.Image) -> Image.Image:
         """Return the resized and cropped image; sizes are rounded as torchvision rounds them.

@@ -1,20 +1,18 @@
 """Which training images are to be forgotten."""
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from expunge.base.cells import unescape_cell
 from expunge.base.errors import DataError, ForgetSetError
 from expunge.compute.seeds import draw_numbers
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.labels import label_from_text
+from expunge.data.rows import ISSUE, check_rows, numbers_from_text, read_issues, settle_issues
 from expunge.data.tables import Table, read_table, unique_cells
-
-NUMBER_OR_RANGE = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 
 
 def random_rows(images: Images, count: int, *, seed: int) -> list[int]:
@@ -48,36 +46,14 @@ def rows_from_numbers(text: str, images: Images) -> list[int]:
     return rows
 
 
-def numbers_from_text(text: str, *, below: int) -> list[int]:
-    """Return the numbers from 0 that `text` lists, in its order, with both ends of its ranges.
-
-    Args:
-        text: such as 3,17,40-45.
-        below: how many images there are; a range that ends beyond them is not written out.
-
-    Raises:
-        ForgetSetError: text of another form, a range that ends before it starts, or one that ends beyond the images.
-    """
-    rows: list[int] = []
-    for part in text.split(","):
-        match = NUMBER_OR_RANGE.fullmatch(part.strip())
-        if match is None:
-            raise ForgetSetError("indices", "numbers and ranges such as 3,17,40-45", part.strip() or "nothing")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise ForgetSetError("indices", "ranges that end after they start", part.strip())
-        check_rows([last], below)
-        rows += range(first, last + 1)
-    return rows
-
-
 def rows_from_table(
     path: Path, images: Images, *, class_names: Sequence[str] = ()
 ) -> tuple[list[int], list[int] | None]:
     """Return the rows that a CSV table names, and their new labels if it has a column `new_label`.
 
     Args:
-        path: a table whose column `id` holds ids of `images`; without it, the column `path` does.
+        path: a table whose column `id` holds ids of `images`; without it, the column `path` does. Or the issues that
+            cleanlab found: the rows are those that it marks, their new labels those that it predicts.
         images: what the rows are rows of.
         class_names: the classes, so that new labels may be names; they may be numbers in any case.
 
@@ -87,12 +63,17 @@ def rows_from_table(
         ForgetSetError: ids that `images` does not have.
     """
     table = read_table(path, ())
+    if ISSUE in table.columns:
+        issues = read_issues(path, len(images.ids))
+        kept, predicted = settle_issues(issues, images.labels[list(issues.rows)], class_names)
+        return [issues.rows[number] for number in kept], None if predicted is None else predicted.tolist()
     column = next((name for name in ("id", "path") if name in table.columns), None)
     if column is None:
         raise DataError(str(path), "a column id or path", ", ".join(table.columns))
     row_of = {name: row for row, name in enumerate(images.ids)}
     wanted = unique_cells(table, column)
-    unknown = [name for name in wanted if name not in row_of]
+    found = [row_of.get(name, row_of.get(unescape_cell(name))) for name in wanted]
+    unknown = [name for name, row in zip(wanted, found, strict=True) if row is None]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise ForgetSetError(
@@ -100,7 +81,7 @@ def rows_from_table(
             f"ids of the training images, such as {images.ids[0]}",
             f"{', '.join(unknown[:5])}{more}",
         )
-    return [row_of[name] for name in wanted], _new_labels(table, class_names)
+    return [row for row in found if row is not None], _new_labels(table, class_names)
 
 
 def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int] | None = None) -> ForgetSet:
@@ -128,20 +109,6 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
         y=images.labels[index],
         y_new=None if new_labels is None else torch.tensor(list(new_labels)),
     )
-
-
-def check_rows(rows: Sequence[int], count: int) -> None:
-    """Check that `rows` are rows of `count` images, each once.
-
-    Raises:
-        ForgetSetError: one is not there, or stands twice.
-    """
-    outside = [row for row in rows if not 0 <= row < count]
-    if outside:
-        raise ForgetSetError("indices", f"numbers in 0..{count - 1}", ", ".join(map(str, outside[:5])))
-    repeated = [row for row, count in Counter(rows).items() if count > 1]
-    if repeated:
-        raise ForgetSetError("indices", "each number once", f"{', '.join(map(str, repeated[:5]))} more than once")
 
 
 def _new_labels(table: Table, class_names: Sequence[str]) -> list[int] | None:

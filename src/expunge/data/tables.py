@@ -1,5 +1,6 @@
 """CSV tables whose every complaint names the file and the line."""
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -8,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.base.errors import DataError
+
+DELIMITERS = (",", ";", "\t")
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +32,28 @@ class Table:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Table:
-    """Return the table in `path`: UTF-8, comma-separated, column names in the first line; empty lines don't count.
+    """Return the table in `path`: column names in the first line; empty lines don't count.
+
+    It is as spreadsheets write it: UTF-8 or UTF-16, with or without a byte order mark, its cells separated by commas,
+    semicolons or tabs.
 
     Args:
         path: the CSV file.
         columns: the columns that must be there and filled in every line; others may be.
 
     Raises:
-        DataError: the file is missing, not UTF-8 text or empty; a column is missing or there twice; a line has
+        DataError: the file is missing, not text or empty; a column is missing or there twice; a line has
             too few or too many cells, or an empty one in one of `columns`.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(str(path), "UTF-8 text", f"{error.reason} at byte {error.start}", "save it as UTF-8") from error
     except OSError as error:
         raise DataError(str(path), "a table that can be read", error.strerror or "an error") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    delimiter = _delimiter_of(text)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         header = tuple(name.strip() for name in next(reader, []))
         _check_header(path, header, columns)
@@ -52,7 +61,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
             _line(f"{path}, line {reader.line_num}", header, cells, columns) for cells in reader if any(cells)
         )
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}", "comma-separated values", f"{error}") from error
+        raise DataError(f"{path}, line {reader.line_num}", f"values separated by {delimiter!r}", f"{error}") from error
     if not lines:
         raise DataError(str(path), "at least one line below the column names", "none")
     return Table(path, header, lines)
@@ -73,6 +82,12 @@ def unique_cells(table: Table, column: str) -> list[str]:
             raise DataError(line.place, f"each {column} once", f"{value} again, first in {first[value]}")
         first[value] = line.place
     return list(first)
+
+
+def _delimiter_of(text: str) -> str:
+    """Return what separates the names of the columns; of equally frequent ones, the first of `DELIMITERS`."""
+    header = text.partition("\n")[0]
+    return max(DELIMITERS, key=header.count)
 
 
 def _check_header(path: Path, header: tuple[str, ...], columns: Sequence[str]) -> None:

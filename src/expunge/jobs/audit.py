@@ -12,9 +12,10 @@ from expunge.audit.collect.pools import Member, Pool, Unlearning, predict_retrai
 from expunge.audit.edit import told_by
 from expunge.audit.record import AUDIT_FILE, Audit, Level, Subject
 from expunge.audit.run import Comparison, Known, run_audit
+from expunge.base.disk import sha256_file
 from expunge.base.errors import DataError, ExpungeWarning, SettingsError
+from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.base.tensors import prepare_output_folder
 from expunge.compute.context import Cost
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.seeds import seeded_generator
@@ -30,11 +31,13 @@ from expunge.jobs.inputs import (
     rows_but,
     whole_parts,
 )
-from expunge.jobs.job import Job, ModelPart
+from expunge.jobs.job import Job, ModelPart, make_runtime
+from expunge.jobs.measure import readable
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
+from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.report import write_report
 from expunge.task.expected import ExpectedCost
@@ -72,6 +75,7 @@ class AuditJob:
         shadows: shadow classifiers.
         retrained: classifiers that were trained without the rows.
         recipe: how those of the two that are missing are trained.
+        allow_code: whether functions that files of a pool name may be run.
     """
 
     job: Job
@@ -82,6 +86,7 @@ class AuditJob:
     shadows: PoolPart = field(default_factory=PoolPart)
     retrained: PoolPart = field(default_factory=PoolPart)
     recipe: Recipe = field(default_factory=Recipe)
+    allow_code: bool = False
 
 
 def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: bool) -> Audit:
@@ -90,10 +95,13 @@ def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: 
     Raises:
         ExpungeError: anything about the classifiers, the images, the pools or the folder is not as it should be.
     """
+    with output_folder(out, overwrite=overwrite or (out / AUDIT_FILE).exists(), result=AUDIT_FILE):
+        return _audit(asked, out, progress)
+
+
+def _audit(asked: AuditJob, out: Path, progress: Progress) -> Audit:
     job = asked.job
-    if not (out / AUDIT_FILE).exists():
-        prepare_output_folder(out, overwrite=overwrite)
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
+    runtime = make_runtime(job, progress)
     loaded = _load(asked, runtime)
     pools = _find_pools(asked, loaded, runtime)
     rows, classifier = loaded.inputs.forget_set, loaded.inputs.loaded.classifier
@@ -108,7 +116,7 @@ def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: 
         seed=job.seed,
         transforms=find_transforms(job.transforms),
         known=_know(pools, loaded, runtime),
-        notes=loaded.inputs.splits.notes(),
+        notes=(*loaded.inputs.splits.notes(), *loaded.notes),
         whole=whole_parts(job, loaded.inputs),
     )
     audit = run_audit(comparison, out, level=asked.level, pictures=asked.images, runtime=runtime)
@@ -123,15 +131,21 @@ class _Loaded:
     goal: Goal
     images: Mapping[str, Images]
     result: Mapping[str, Any]
+    notes: tuple[str, ...]
 
 
 def _load(asked: AuditJob, runtime: Runtime) -> _Loaded:
     inputs = load_inputs(asked.job, runtime)
     edited = load_classifier(model_source(asked.after))
     goal = inputs.goal or (Misclassify() if inputs.forget_set.y_new is None else Relabel())
+    result = {} if asked.run is None else _read_result(asked.run, inputs)
+    images, notes = dict[str, Images](), list[str]()
     retain = rows_but(inputs.splits.train, inputs.rows)
-    images = measured_parts(asked.job, inputs.splits, retain, inputs.forgotten_class)
-    return _Loaded(inputs, edited, goal, images, {} if asked.run is None else _read_result(asked.run, inputs))
+    for name, part in measured_parts(asked.job, inputs.splits, retain, inputs.forgotten_class).items():
+        kept, said = readable(name, part, inputs.forget_set.x, runtime.batch_size)
+        images |= {name: kept} if len(kept.labels) else {}
+        notes += said
+    return _Loaded(inputs, edited, goal, images, result, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +172,7 @@ def _find_pools(asked: AuditJob, loaded: _Loaded, runtime: Runtime) -> _Pools:
         if part.count is not None:
             plan = PoolPlan(_training(asked, inputs), part.count, forgotten)
             folder = train_pool(folder, plan, train, progress=runtime.progress)
-        return read_pool(folder, train, count=part.count)
+        return read_pool(folder, train, count=part.count, trusted=None if asked.allow_code else asked.job.model)
 
     unlearning = None if asked.run is None else _unlearning(asked.job, loaded, runtime)
     return _Pools(asked.job.seed, find(asked.shadows, None), find(asked.retrained, tuple(inputs.rows)), unlearning)
@@ -167,8 +181,16 @@ def _find_pools(asked: AuditJob, loaded: _Loaded, runtime: Runtime) -> _Pools:
 def _training(asked: AuditJob, inputs: JobInputs) -> TrainJob:
     """Return how a classifier of the same architecture is trained on the same images."""
     job = asked.job
-    model = replace(job.model, weights=None, num_classes=inputs.loaded.classifier.num_classes)
-    return TrainJob(model=model, data=job.data, recipe=asked.recipe, device=job.device, batch_size=job.batch_size)
+    model = replace(job.model, weights=None, weights_key=None, num_classes=inputs.loaded.classifier.num_classes)
+    return TrainJob(
+        model=model,
+        data=job.data,
+        recipe=asked.recipe,
+        device=job.device,
+        batch_size=job.batch_size,
+        float32=job.float32,
+        deterministic=job.deterministic,
+    )
 
 
 def _unlearning(job: Job, loaded: _Loaded, runtime: Runtime) -> Unlearning:
@@ -258,8 +280,19 @@ def _read_result(folder: Path, inputs: JobInputs) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(str(path), "the result of an expunge run", f"{error}", "is the run complete?") from error
     found = {"weights_sha256": inputs.loaded.weights_sha256, "forget_sha256": inputs.forget_set.sha256()}
+    told = result.get("inputs") if isinstance(result, dict) else None
+    if not isinstance(told, dict) or not isinstance(result.get("retain_used"), bool):
+        raise DataError(str(path), "the result of an expunge run", "something else", "is the run complete?")
+    written = sha256_file(folder / WEIGHTS_FILE)
+    if result.get("files", {}).get(WEIGHTS_FILE, written) != written:
+        raise DataError(
+            str(folder / WEIGHTS_FILE),
+            f"the weights that {RESULT_FILE} names",
+            "others",
+            "run it again with --overwrite",
+        )
     for name, value in found.items():
-        if result["inputs"][name] != value:
+        if told.get(name) != value:
             what = "the weights" if name == "weights_sha256" else "the rows to forget"
             raise DataError(str(path), f"{what} that the run was given", "others", "run it from the same folder")
     return result

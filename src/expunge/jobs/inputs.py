@@ -1,5 +1,6 @@
 """What a job works on: the classifier, the images, the forget set, and the images to measure on."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Literal, cast
 
 import torch
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, ExpungeWarning
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data import (
@@ -21,8 +22,8 @@ from expunge.data import (
 )
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.data.labels import label_from_text
-from expunge.data.preprocessing import Preprocessing
+from expunge.data.labels import label_from_text, read_class_names
+from expunge.data.sources.sizes import note_on_size
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
@@ -54,7 +55,24 @@ def load_sources(job: Job, runtime: Runtime) -> tuple[LoadedClassifier, DataSpli
     """
     loaded = load_classifier(model_source(job.model))
     loaded = replace(loaded, classifier=loaded.classifier.to(runtime.device))
-    return loaded, load_data(job.data.source, data_request(job.data, loaded))
+    return loaded, load_images(job.data, loaded)
+
+
+def load_images(part: DataPart, loaded: LoadedClassifier) -> DataSplits:
+    """Return the images of `part` as the classifier wants them.
+
+    Raises:
+        DataError: see `load_data`.
+
+    Warns:
+        ExpungeWarning: they are enlarged, as the classifier's library does by default.
+    """
+    request = data_request(part, loaded)
+    splits = load_data(part.source, request)
+    note = note_on_size(splits.train, request.preprocessing, loaded.architecture)
+    if note and part.resize is None and part.crop is None:
+        warnings.warn(note, ExpungeWarning, stacklevel=2)
+    return splits
 
 
 def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
@@ -79,15 +97,15 @@ def model_source(part: ModelPart) -> ModelSource:
     weights: Path | Literal["pretrained"] | None = None
     if part.weights is not None:
         weights = cast(Literal["pretrained"], part.weights) if part.weights == "pretrained" else Path(part.weights)
-    return ModelSource(part.architecture, weights, part.num_classes, Normalisation.read(part.mean, part.std))
+    normalisation = Normalisation.read(part.mean, part.std)
+    names = () if part.classes is None else read_class_names(part.classes)
+    return ModelSource(part.architecture, weights, part.num_classes, normalisation, names, part.weights_key)
 
 
 def data_request(part: DataPart, loaded: LoadedClassifier) -> DataRequest:
     """Return how the images of `part` are wanted: as it says, and as the classifier does where it says nothing."""
-    own = loaded.preprocessing
-    resize = own.resize if part.resize is None else part.resize
-    crop = own.crop if part.crop is None else (part.crop, part.crop)
-    return loaded.request(Preprocessing(resize, crop, own.interpolation), Path(part.table) if part.table else None)
+    preprocessing = loaded.preprocessing.sized(part.resize, part.crop)
+    return loaded.request(preprocessing, Path(part.table) if part.table else None)
 
 
 def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | None]:

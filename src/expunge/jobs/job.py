@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from expunge.audit.record import Level
 from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, setting
+from expunge.compute.exactness import Float32
+from expunge.compute.runtime import Progress, Runtime
+from expunge.data.sources.table import names_own_function
 from expunge.methods.unlearn import DEFAULT_METHOD
+from expunge.models.sources.own_code import names_code
 from expunge.task.task import Strength
 from expunge.task.transforms import TRANSFORMS
 
@@ -24,6 +28,34 @@ class GoalChoice(StrEnum):
     """Answer with the label in the data where the classifier is wrong now."""
 
 
+DEMO_NETWORK = "expunge.jobs.demo:DigitNet"
+"""The one function that a file may name, since it is this package's own."""
+
+
+def refuse_code(values: Mapping[str, Any], place: str) -> None:
+    """Refuse settings from a file that name a function of somebody's code, which would be run.
+
+    Args:
+        values: nested values as a job.toml has them.
+        place: the file, for the message.
+
+    Raises:
+        SettingsError: the classifier, the source of images or a transform is such a function.
+    """
+    model, data, transforms = values.get("model"), values.get("data"), values.get("transforms", [])
+    architecture = model.get("architecture") if isinstance(model, Mapping) else None
+    source = data.get("source") if isinstance(data, Mapping) else None
+    names = transforms.split(",") if isinstance(transforms, str) else []
+    names += transforms if isinstance(transforms, list) else []
+    code = [name for name in names if isinstance(name, str) and ":" in name]
+    code += [str(architecture)] if names_code(architecture) and architecture != DEMO_NETWORK else []
+    code += [str(source)] if names_own_function(source) else []
+    if code:
+        raise SettingsError(
+            place, "a file that names no code", f"{code[0]}, which would be run", "if you trust it, say --allow-code"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPart:
     """Which classifier."""
@@ -32,6 +64,10 @@ class ModelPart:
         "", "timm:NAME, torchvision:NAME, transformers:NAME, cifar:NAME or package.module:function"
     )
     weights: str | None = setting(None, "safetensors or weights_only checkpoint; or `pretrained`")
+    weights_key: str | None = setting(None, "which state, where a checkpoint holds several, such as model_ema")
+    classes: tuple[str, ...] | None = setting(
+        None, "class names in order of their labels, or one file with a name a line; default: the library's"
+    )
     num_classes: int | None = setting(None, "number of classes, where the weights don't say", at_least=2)
     mean: tuple[float, ...] | None = setting(None, "what is subtracted from pixels in 0..1, one value or one a channel")
     std: tuple[float, ...] | None = setting(None, "what pixels are then divided by")
@@ -91,8 +127,11 @@ class Job:
     transforms: tuple[str, ...] = setting(
         tuple(TRANSFORMS), "what copies go through, alone and in pairs; or functions package.module:function"
     )
+    log: tuple[str, ...] = setting((), "who is told of every step: tensorboard:FOLDER, wandb, mlflow")
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
+    float32: Float32 = setting(Float32.TF32, "what float32 means on a GPU: ieee, or tf32 in passes with gradients")
+    deterministic: bool = setting(False, "same seed, same bits on a GPU, too, or an error")
     devices: int = setting(1, "processes on each machine, each with a device of its own", at_least=1)
     nodes: int = setting(1, "machines; start with torchrun on more than one", at_least=1)
     memory_gigabytes: float | None = setting(
@@ -113,3 +152,31 @@ class Job:
             raise SettingsError("forget", wanted, f"{given} of them")
         if forget.class_name is not None and self.goal not in (GoalChoice.AUTO, GoalChoice.MISCLASSIFY):
             raise SettingsError("goal", "misclassify with --forget-class", self.goal.value)
+
+
+class Placed(Protocol):
+    """A job that says where and how it is computed."""
+
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def float32(self) -> Float32: ...  # noqa: D102
+    @property
+    def deterministic(self) -> bool: ...  # noqa: D102
+
+
+def make_runtime(job: Placed, progress: Progress) -> Runtime:
+    """Return the runtime that a job asks for.
+
+    Raises:
+        SettingsError: this machine has no such device.
+    """
+    return Runtime.on(
+        job.device,
+        batch_size=job.batch_size,
+        progress=progress,
+        float32=job.float32,
+        deterministic=job.deterministic,
+    )

@@ -16,6 +16,7 @@ from expunge.compute.runtime import Progress
 from expunge.compute.seeds import seeded_generator
 from expunge.data.images import Images
 from expunge.jobs.inputs import model_source
+from expunge.jobs.job import ModelPart, refuse_code
 from expunge.jobs.train import RESULT, LeaveOutPart, TrainJob, chosen_rows, run_train_job
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE
@@ -90,13 +91,14 @@ def train_pool(folder: Path, plan: PoolPlan, images: Images, *, progress: Progre
     return place
 
 
-def read_pool(folder: Path, images: Images, *, count: int | None = None) -> Pool:
+def read_pool(folder: Path, images: Images, *, count: int | None = None, trusted: ModelPart | None = None) -> Pool:
     """Return the classifiers that `expunge train` left in the folders of `folder`.
 
     Args:
         folder: holds a folder for each classifier.
         images: the training images, which tell what each was trained on.
         count: the first so many; None for all.
+        trusted: a classifier whose code may be run; that of another only if this is None.
 
     Raises:
         DataError: there is none, or one was trained on other images.
@@ -105,6 +107,9 @@ def read_pool(folder: Path, images: Images, *, count: int | None = None) -> Pool
     if not results:
         raise DataError(str(folder), f"folders that expunge train wrote, each with {RESULT}", "none", "train some")
     found = [(path.parent, _read_result(path)) for path in results]
+    for place, result in found:
+        if trusted is not None and result["job"]["model"]["architecture"] != trusted.architecture:
+            refuse_code(result["job"], str(place / RESULT))
     members = tuple(_to_member(place, result, images) for place, result in found)
     return Pool(members, _say_how([result for _, result in found]))
 
@@ -112,7 +117,10 @@ def read_pool(folder: Path, images: Images, *, count: int | None = None) -> Pool
 def _read_result(path: Path) -> dict[str, Any]:
     try:
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        from_mapping(TrainJob, result["job"])
+        if not isinstance(result["left_out"], list) or not isinstance(result["train_rows"], int):
+            raise TypeError("left_out or train_rows")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(str(path), "the result of expunge train", f"{error}", "train it anew") from error
     return result
 
@@ -129,7 +137,9 @@ def _to_member(folder: Path, result: dict[str, Any], images: Images) -> Member:
         raise DataError(str(folder), "a classifier of these training images", f"one of {counts}")
 
     def load() -> Classifier:
-        return load_classifier(replace(model_source(job.model), weights=folder / WEIGHTS_FILE)).classifier
+        return load_classifier(
+            replace(model_source(job.model), weights=folder / WEIGHTS_FILE, weights_key=None)
+        ).classifier
 
     return Member(load, frozenset(images.ids[row] for row in chosen), folder)
 

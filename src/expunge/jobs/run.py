@@ -1,20 +1,20 @@
-"""The job of `expunge run`, from files to files: load, select, unlearn, measure, save."""
+"""The job of `expunge run`, from files to files: load, select, unlearn, save, measure."""
 
+import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from expunge.audit.record import AUDIT_FOLDER, Audit, Level
 from expunge.audit.store.files import clear_folder
+from expunge.base.folders import locked_folder, output_folder
 from expunge.base.settings import to_mapping
-from expunge.base.tensors import prepare_output_folder
+from expunge.compute.callbacks import find_logger
 from expunge.compute.runtime import Progress, Runtime
-from expunge.compute.sharing import Sharing
-from expunge.data.images import Images, Subset
+from expunge.data.images import Images
 from expunge.jobs.chosen import chosen_settings, fill_data, fill_model
 from expunge.jobs.inputs import (
     JobInputs,
@@ -26,16 +26,18 @@ from expunge.jobs.inputs import (
     rows_but,
     whole_parts,
 )
-from expunge.jobs.job import GoalChoice, Job
+from expunge.jobs.job import GoalChoice, Job, make_runtime
+from expunge.jobs.measure import Answers, answer
+from expunge.methods.protocol import Method
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
-from expunge.models.classifier import Classifier
 from expunge.models.folding import choose_layout
 from expunge.surrogates.unseen import draw_unseen
 from expunge.task.edit import About, Edit, Measured
-from expunge.task.evaluation import RobustGoal, predict_logits, to_predictions
+from expunge.task.evaluation import RobustGoal
 from expunge.task.expected import measure_expected_cost
+from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits, StopReason
-from expunge.task.transforms import find_transforms
+from expunge.task.transforms import Transform, find_transforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +56,58 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    images: Mapping[str, Images]
-    logits: Mapping[str, tuple[Tensor, Tensor]]
+    answers: Mapping[str, Answers]
     robust: RobustGoal
     result: Mapping[str, Any]
+    notes: tuple[str, ...]
 
 
 def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outcome:
     """Run `job` and save its result to `out`; files there are written only once the edit is there.
 
+    The edit is saved before other images are measured on, and again with what was measured. Of those images, one that
+    can't be read is left out with a note.
+
     Raises:
         ExpungeError: anything about the job, its inputs or the folder is not as it should be.
     """
-    method = make_method(job.method, job.settings)
-    transforms = find_transforms(job.transforms)
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress).with_processes(
-        job.devices, job.nodes
-    )
-    if runtime.leads:
-        prepare_output_folder(out, overwrite=overwrite)
-    runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=out if runtime.leads else None)
-    inputs = _arranged(load_inputs(job, runtime))
-    retain = rows_but(inputs.splits.train, inputs.rows)
+    method, transforms = make_method(job.method, job.settings), find_transforms(job.transforms)
+    runtime = make_runtime(job, progress).with_processes(job.devices, job.nodes)
+    held = output_folder(out, overwrite=overwrite, result=RESULT_FILE) if runtime.leads else nullcontext()
+    with held:
+        scratch = out if runtime.leads else None
+        callbacks = tuple(map(find_logger, job.log)) if runtime.leads else ()
+        runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=scratch, callbacks=callbacks)
+        inputs = _arranged(load_inputs(job, runtime))
+        retain = rows_but(inputs.splits.train, inputs.rows)
+        edit = _unlearn(job, method, transforms, inputs, retain, runtime)
+        parts = {}
+        if edit.stop_reason is not StopReason.INTERRUPTED:
+            parts = measured_parts(job, inputs.splits, retain, inputs.forgotten_class)
+        if not runtime.leads:
+            measured = {name: answer(name, images, edit, runtime).measured() for name, images in parts.items()}
+            return Outcome(edit, measured, {}, inputs.splits.notes())
+        return _save_and_measure(_resolve(job, inputs, edit, runtime), inputs, edit, parts, out, runtime)
+
+
+def is_unmeasured(out: Path) -> bool:
+    """Return whether `out` holds an edit whose job ended before other images were measured on."""
     try:
-        edit = unlearn(
+        return "unmeasured" in json.loads((out / RESULT_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _unlearn(
+    job: Job,
+    method: Method,
+    transforms: Mapping[str, Transform],
+    inputs: JobInputs,
+    retain: Images | None,
+    runtime: Runtime,
+) -> Edit:
+    try:
+        return unlearn(
             inputs.loaded.classifier,
             inputs.forget_set,
             goal=inputs.goal,
@@ -91,50 +121,65 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
             transforms=transforms,
         )
     except Interrupted as stop:
-        edit = stop.edit
-    images = {}
-    if edit.stop_reason is not StopReason.INTERRUPTED:
-        images = measured_parts(job, inputs.splits, retain, inputs.forgotten_class)
-    logits = {name: _answer(name, each, edit, runtime) for name, each in images.items()}
-    measured = {name: _to_measured(images[name].labels, *found) for name, found in logits.items()}
-    if not runtime.leads:
-        return Outcome(edit, measured, {}, inputs.splits.notes())
-    if edit.expected is None and "test" not in measured and edit.stop_reason is not StopReason.INTERRUPTED:
-        unseen = draw_unseen(edit.task)
-        expected = measure_expected_cost(edit.task.classifier, edit.classifier, unseen, runtime.sharing)
-        edit = replace(edit, expected=expected)
+        return stop.edit
+
+
+def _expecting(edit: Edit, parts: Mapping[str, Images], runtime: Runtime) -> Edit:
+    """Return the edit with what it should cost on surrogates, where there are no test images to measure it on."""
+    if edit.expected is not None or "test" in parts or edit.stop_reason is StopReason.INTERRUPTED:
+        return edit
+    unseen = draw_unseen(edit.task)
+    return replace(edit, expected=measure_expected_cost(edit.task.classifier, edit.classifier, unseen, runtime.sharing))
+
+
+def _save_and_measure(
+    job: Job, inputs: JobInputs, edit: Edit, parts: Mapping[str, Images], out: Path, runtime: Runtime
+) -> Outcome:
+    """Save the edit of a job in which nothing is left open, then measure, and save what was measured."""
+    edit = _expecting(edit, parts, runtime)
     robust = edit.measure_robust_goal(runtime.sharing)
     if (out / AUDIT_FOLDER).exists():
-        clear_folder(out / AUDIT_FOLDER)
+        with locked_folder(out / AUDIT_FOLDER):
+            clear_folder(out / AUDIT_FOLDER)
+    job_values, preprocessing = to_mapping(job), data_request(job.data, inputs.loaded).preprocessing
     result = edit.save(
         out,
-        job=to_mapping(_resolve(job, inputs, edit, runtime)),
-        measured=measured,
+        job=job_values,
         robust=robust,
-        preprocessing=data_request(job.data, inputs.loaded).preprocessing,
+        preprocessing=preprocessing,
         about=_about(job, inputs),
         overwrite=True,
+        unmeasured=tuple(parts),
     )
-    outcome = Outcome(edit, measured, result, inputs.splits.notes())
+    answers = {name: answer(name, images, edit, runtime) for name, images in parts.items()}
+    measured = {name: each.measured() for name, each in answers.items() if len(each.images.labels)}
+    if parts:
+        result = edit.save_measured(out, result, measured, job=job_values, preprocessing=preprocessing)
+    notes = (*inputs.splits.notes(), *(note for each in answers.values() for note in each.notes))
+    outcome = Outcome(edit, measured, result, notes)
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
         return outcome
-    seen = _Seen(images, logits, robust, result)
+    seen = _Seen({name: answers[name] for name in measured}, robust, result, notes)
     return replace(outcome, audit=_audit(job, inputs, edit, seen, out / AUDIT_FOLDER, runtime))
 
 
 def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, runtime: Runtime) -> Audit:
     # scikit-learn takes a second to import, and most jobs have no audit
     from expunge.audit.edit import Origin, compare_edit  # noqa: PLC0415
-    from expunge.audit.run import Answers, Known, run_audit  # noqa: PLC0415
+    from expunge.audit.run import Answers as Logits  # noqa: PLC0415
+    from expunge.audit.run import Known, run_audit  # noqa: PLC0415
     from expunge.report import write_report  # noqa: PLC0415
 
-    names, notes = name_classes(inputs), inputs.splits.notes()
-    origin = Origin(inputs.loaded.architecture, job.data.source, names, notes, seen.result, whole_parts(job, inputs))
-    answers = {name: Answers(*both) for name, both in seen.logits.items()}
+    names = name_classes(inputs)
+    whole = whole_parts(job, inputs)
+    origin = Origin(inputs.loaded.architecture, job.data.source, names, seen.notes, seen.result, whole)
+    answers = {name: Logits(each.before, each.after) for name, each in seen.answers.items()}
+    images = {name: each.images for name, each in seen.answers.items()}
     known = Known(answers=answers, copies=seen.robust, cost=edit.cost, expected=edit.expected)
-    comparison = compare_edit(edit, seen.images, origin, known)
-    audit = run_audit(comparison, folder, level=job.audit.level, pictures=job.audit.images, runtime=runtime)
-    write_report(folder)
+    comparison = compare_edit(edit, images, origin, known)
+    with locked_folder(folder):
+        audit = run_audit(comparison, folder, level=job.audit.level, pictures=job.audit.images, runtime=runtime)
+        write_report(folder)
     return audit
 
 
@@ -161,28 +206,3 @@ def _arranged(inputs: JobInputs) -> JobInputs:
     classifier = inputs.loaded.classifier
     arranged = choose_layout(classifier, inputs.forget_set.x[:2].to(classifier.device))
     return replace(inputs, loaded=replace(inputs.loaded, classifier=arranged))
-
-
-def _answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> tuple[Tensor, Tensor]:
-    before, after = (
-        _compute_logits(classifier, images, runtime, f"{name} {when}")
-        for when, classifier in (("before", edit.task.classifier), ("after", edit.classifier))
-    )
-    return before, after
-
-
-def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> Tensor:
-    """Return the logits of `images`, each process's share of them put together."""
-
-    def compute_part(part: slice) -> list[Tensor]:
-        own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
-        logits = predict_logits(classifier, own, runtime, name=name)
-        return [logits.to(runtime.device)]
-
-    count = len(images.labels)
-    [logits] = Sharing(max(1, count), runtime.processes).map_concat(count, compute_part)
-    return logits.cpu()
-
-
-def _to_measured(labels: Tensor, before: Tensor, after: Tensor) -> Measured:
-    return Measured(to_predictions(before, labels), to_predictions(after, labels))

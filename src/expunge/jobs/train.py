@@ -9,22 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from expunge._version import __version__
-from expunge.base.errors import ExpungeWarning, ForgetSetError, SettingsError
+from expunge.audit.record import read_rows
+from expunge.base.cells import unescape_cell
+from expunge.base.disk import remove_files, replacing, write_json
+from expunge.base.errors import DataError, ExpungeWarning, ForgetSetError, SettingsError
+from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, setting, to_mapping
-from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors
+from expunge.base.tensors import write_tensors
 from expunge.compute.context import Context
+from expunge.compute.exactness import Float32
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data import DataSplits, load_data, random_rows, rows_from_numbers, rows_from_table
 from expunge.data.images import Images, Subset
-from expunge.data.tables import read_table, unique_cells
 from expunge.jobs.inputs import data_request, model_source
-from expunge.jobs.job import DataPart, ModelPart
+from expunge.jobs.job import DataPart, ModelPart, make_runtime
+from expunge.jobs.measure import readable
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import LoadedClassifier, load_classifier
-from expunge.task.edit import FORMULA_STARTS, PREDICTIONS_FILE
+from expunge.task.edit import PREDICTIONS_FILE
 from expunge.task.evaluation import predict
 from expunge.training import Recipe, train_classifier
 
@@ -53,6 +59,8 @@ class TrainJob:
     seed: int = setting(0, "source of all randomness", at_least=0)
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass of measuring", at_least=1)
+    float32: Float32 = setting(Float32.TF32, "what float32 means on a GPU: ieee, or tf32 in passes with gradients")
+    deterministic: bool = setting(False, "same seed, same bits on a GPU, too, or an error")
 
     def __post_init__(self) -> None:
         for part in (self.model, self.data, self.leave_out, self):
@@ -81,11 +89,14 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
     Raises:
         ExpungeError: anything about the job, its inputs or the folder is not as it should be.
     """
-    checkpoint = out / CHECKPOINT
-    if overwrite:
-        checkpoint.unlink(missing_ok=True)
-    prepare_output_folder(out, overwrite=overwrite or checkpoint.exists())
-    runtime = Runtime.on(job.device, batch_size=job.batch_size, progress=progress)
+    with output_folder(out, overwrite=overwrite, result=RESULT, goes_on=CHECKPOINT):
+        if overwrite:
+            remove_files(out, [CHECKPOINT])
+        return _train(job, out, progress)
+
+
+def _train(job: TrainJob, out: Path, progress: Progress) -> dict[str, Any]:
+    runtime = make_runtime(job, progress)
     context = Context(runtime)
     inputs = _load_inputs(job)
     trained = train_classifier(
@@ -94,16 +105,14 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
         job.recipe,
         seed=job.seed,
         context=context,
-        checkpoint=checkpoint,
+        checkpoint=out / CHECKPOINT,
     )
-    (out / RESULT).unlink(missing_ok=True)
-    accuracy = _measure(inputs, trained, runtime)
-    result = _to_result(inputs, trained, accuracy, context)
     metadata = {"format": "pt", **_metadata(inputs, trained)}
-    write_tensors(out / WEIGHTS_FILE, trained.network.state_dict(), metadata)
-    result["files"] = {WEIGHTS_FILE: sha256_file(out / WEIGHTS_FILE)}
-    write_json(out / RESULT, result)
-    checkpoint.unlink(missing_ok=True)
+    result = _to_result(inputs, trained, _measure(inputs, trained, runtime), context)
+    with replacing(out, last=RESULT) as stage:
+        weights = write_tensors(stage / WEIGHTS_FILE, trained.network.state_dict(), metadata)
+        write_json(stage / RESULT, {**result, "files": {WEIGHTS_FILE: weights}})
+    remove_files(out, [CHECKPOINT])
     return result
 
 
@@ -146,15 +155,18 @@ def rows_of_run(folder: Path, images: Images) -> list[int]:
         DataError: there is no such table.
         ForgetSetError: an id that `images` does not have.
     """
-    table = read_table(folder / PREDICTIONS_FILE, ("id",))
+    path = folder / PREDICTIONS_FILE
     row_of = {name: row for row, name in enumerate(images.ids)}
     rows = []
-    for name in unique_cells(table, "id"):
-        bare = name[1:] if name[:1] == "'" and name[1:].startswith(FORMULA_STARTS) else name
-        if bare not in row_of:
-            raise ForgetSetError(str(table.path), f"ids of the training images, such as {images.ids[0]}", bare)
-        rows.append(row_of[bare])
-    return rows
+    for line in read_rows(path):
+        written = line.get("id")
+        if written is None:
+            raise DataError(str(path), "a column id", ", ".join(line), "is it of an expunge run?")
+        row = row_of.get(unescape_cell(written), row_of.get(written))
+        if row is None:
+            raise ForgetSetError(str(path), f"ids of the training images, such as {images.ids[0]}", written)
+        rows.append(row)
+    return list(dict.fromkeys(rows))
 
 
 def _measure(inputs: _Inputs, trained: Classifier, runtime: Runtime) -> dict[str, dict[str, float]]:
@@ -168,13 +180,19 @@ def _measure(inputs: _Inputs, trained: Classifier, runtime: Runtime) -> dict[str
     if splits.test is not None and job.data.test_rows:
         count = min(job.data.test_rows, len(splits.test.ids))
         parts["test"] = Subset(splits.test, random_rows(splits.test, count, seed=job.seed))
-    return {
-        name: {
-            "accuracy": predict(trained, images, runtime, name=name).accuracy,
-            "n": len(images.labels),
-        }
-        for name, images in parts.items()
-    }
+    like = splits.train.load(inputs.chosen[:1])
+    return {name: _accuracy(name, images, like, trained, runtime) for name, images in parts.items()}
+
+
+def _accuracy(name: str, images: Images, like: Tensor, trained: Classifier, runtime: Runtime) -> dict[str, float]:
+    """Return the accuracy on the images that can be read, and their number."""
+    kept, notes = readable(name, images, like, runtime.batch_size)
+    for note in notes:
+        warnings.warn(note, ExpungeWarning, stacklevel=2)
+    if not len(kept.labels):
+        return {"accuracy": 0.0, "n": 0}
+    found = predict(trained, kept, runtime, name=name)
+    return {"accuracy": found.accuracy, "n": len(kept.labels)}
 
 
 def _metadata(inputs: _Inputs, trained: Classifier) -> dict[str, str]:

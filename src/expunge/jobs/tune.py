@@ -1,7 +1,5 @@
 """What `expunge tune` does, from files to files: forget sets that are not reported on, a search, a recipe."""
 
-import csv
-import io
 import json
 import platform
 import time
@@ -14,15 +12,18 @@ import tomli_w
 import torch
 
 from expunge._version import __version__
+from expunge.base.cells import csv_text
+from expunge.base.disk import remove_files, write_text
 from expunge.base.errors import SettingsError
+from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, describe_settings, merge, nest, setting, to_mapping
-from expunge.base.tensors import prepare_output_folder, write_text
-from expunge.compute.runtime import Progress, Runtime
-from expunge.data import DataSplits, forget_set, load_data, random_rows
+from expunge.compute.exactness import Float32
+from expunge.compute.runtime import SILENT, Progress, Runtime
+from expunge.data import DataSplits, forget_set, random_rows
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import data_request, model_source
-from expunge.jobs.job import DataPart, ModelPart
+from expunge.jobs.inputs import load_images, model_source
+from expunge.jobs.job import DataPart, ModelPart, make_runtime
 from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
 from expunge.methods.protocol import Aim, Method
 from expunge.methods.unlearn import make_method, unlearn
@@ -55,6 +56,8 @@ class TuneJob:
     seed: int = setting(0, "source of all randomness", at_least=0)
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto")
     batch_size: int = setting(256, "images in one pass", at_least=1)
+    float32: Float32 = setting(Float32.TF32, "what float32 means on a GPU: ieee, or tf32 in passes with gradients")
+    deterministic: bool = setting(False, "same seed, same bits on a GPU, too, or an error")
 
     def __post_init__(self) -> None:
         for part in (self.model, self.data, self):
@@ -107,9 +110,15 @@ def run_tune_job(job: TuneJob, out: Path, *, command: str, progress: Progress, o
     """
     method = make_method(job.method, nest(job.settings))
     ranges = find_ranges(describe_settings(method), job.ranges, job.settings)
-    if overwrite:
-        (out / JOURNAL).unlink(missing_ok=True)
-    prepare_output_folder(out, overwrite=overwrite or (out / JOURNAL).exists())
+    with output_folder(out, overwrite=overwrite, result=RECIPE, goes_on=JOURNAL):
+        if overwrite:
+            remove_files(out, [JOURNAL])
+        return _search(job, method, ranges, out, command, progress)
+
+
+def _search(
+    job: TuneJob, method: Method, ranges: tuple[SearchRange, ...], out: Path, command: str, progress: Progress
+) -> Trial:
     bench = _load_bench(job)
     search = Search(out / JOURNAL, ranges, purpose=_purpose(job, method, ranges, bench), seed=job.seed)
     first = _first_values(method, ranges)
@@ -139,9 +148,9 @@ def score_of(figures: Figures, before: Mapping[str, float], aim: Aim) -> float:
 
 
 def _load_bench(job: TuneJob) -> _Bench:
-    runtime = Runtime.on(job.device, batch_size=job.batch_size)
+    runtime = make_runtime(job, SILENT)
     loaded = load_classifier(model_source(job.model))
-    splits = load_data(job.data.source, data_request(job.data, loaded))
+    splits = load_images(job.data, loaded)
     if splits.test is None:
         raise SettingsError("data", "a source with test images, to choose settings on", job.data.source)
     seeds = range(FIRST_SEED + job.seed * job.forget_sets, FIRST_SEED + (job.seed + 1) * job.forget_sets)
@@ -224,12 +233,12 @@ def _goal_of(edit: Edit, runtime: Runtime) -> float:
 def _save(out: Path, job: TuneJob, trials: list[Trial], header: list[str]) -> None:
     """Write the table of trials and the recipe of the best so far."""
     names = list(trials[0].values)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["trial", *names, "score", *trials[0].figures])
-    for number, trial in enumerate(trials):
-        writer.writerow([number, *(trial.values[name] for name in names), trial.score, *trial.figures.values()])
-    write_text(out / TRIALS, stream.getvalue())
+    columns: list[object] = ["trial", *names, "score", *trials[0].figures]
+    table: list[list[object]] = [
+        [number, *(trial.values[name] for name in names), trial.score, *trial.figures.values()]
+        for number, trial in enumerate(trials)
+    ]
+    write_text(out / TRIALS, csv_text([columns, *table]))
     best = min(trials, key=lambda trial: trial.score)
     method = _with_values(job, make_method(job.method, nest(job.settings)), best.values)
     recipe = {"method": job.method, "strength": job.strength, "goal": job.goal, "settings": to_mapping(method)}

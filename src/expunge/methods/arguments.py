@@ -13,7 +13,8 @@ from expunge.compute.runtime import SILENT, Progress, Runtime
 from expunge.data.collect import collect_forget_set
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.data.objects import Reading, images_of, normalisation_of
+from expunge.data.objects import images_of, normalisation_of
+from expunge.data.reading import Reading
 from expunge.models.classifier import Classifier
 from expunge.models.pixels import Normalisation
 from expunge.models.recognise import classifier_of, recognise

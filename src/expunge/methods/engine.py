@@ -2,8 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -14,7 +14,9 @@ from torch import Tensor
 from expunge.base.errors import ExpungeWarning, ProcessError
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Context
+from expunge.compute.devices import seeded
 from expunge.compute.sharing import Sharing
+from expunge.compute.time_limit import TimeUp
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits, measure_robust_goal
@@ -135,7 +137,7 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
     limit = task.limits.steps or plan.step_limit
     reason, _ = judge.look(steps)
     try:
-        with context.phase("edit", total=limit) as advance, own_global_generator(task):
+        with context.phase("edit", total=limit) as advance, seeded_layers(task, context):
             while reason is None:
                 losses = plan.step()
                 steps += 1
@@ -147,6 +149,8 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
                 context.tell(trace[-1])
                 advance(1)
                 reason = reason or stop
+    except TimeUp:
+        reason = StopReason.TIME_LIMIT
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
     except ProcessError as error:
@@ -210,12 +214,9 @@ class _Judge:
         return _Look(flags, share, share - error >= SHARE_OF_COPIES)
 
 
-@contextmanager
-def own_global_generator(task: Task) -> Iterator[None]:
-    """Seed torch's global generators for the block and put them back: dropout layers know no other."""
-    with torch.random.fork_rng():
-        torch.manual_seed(task.generator("dropout").initial_seed())
-        yield
+def seeded_layers(task: Task, context: Context) -> AbstractContextManager[None]:
+    """Seed for the block what dropout layers draw from."""
+    return seeded(task.generator("dropout").initial_seed(), context.runtime.device)
 
 
 def _limit_met(task: Task, context: Context, steps: int, limit: int) -> StopReason | None:

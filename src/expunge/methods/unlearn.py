@@ -1,15 +1,19 @@
 """The library's main job in one call."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import nn
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import SettingsError, suggest
 from expunge.base.settings import from_mapping, merge, nest, to_mapping
+from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Progress, Runtime
+from expunge.compute.time_limit import TimedProgress, TimeUp
 from expunge.methods import METHODS
 from expunge.methods.arguments import (
     Where,
@@ -24,7 +28,8 @@ from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
 from expunge.models.modes import in_ordinary_modes
 from expunge.task.edit import Edit
-from expunge.task.goals import Goal, pursued_as
+from expunge.task.evaluation import compute_logits
+from expunge.task.goals import Goal, achieved, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 from expunge.task.transforms import Transform
 from expunge.task.words import CORRECT
@@ -77,7 +82,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         goal: "misclassify", "relabel" or "correct" (mistakes get the label in the data), or an object; default:
             relabel if there are new labels.
         method: a name of `METHODS`, or a method with settings of its own.
-        seed: source of all randomness; the same seed gives the same weights on the same machine.
+        seed: source of all randomness; the same seed gives the same weights on the same processor, and on a GPU if the
+            runtime is deterministic.
         limits: when to give up.
         max_steps: the same, said singly.
         max_seconds: the same.
@@ -90,7 +96,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         retain: the rest of the training data, in the forms of `forget`; only a method that declares that it needs them
             ever sees them. Of the very object that `forget` is, the rows to forget are left out.
         transforms: what makes a copy, by name; each is used alone and in pairs.
-        **settings: of the method, over its defaults: `margin=1`, and `attack={"radius": 2}` or `attack__radius=2`.
+        **settings: of the method, over its defaults: `attack={"radius": 2}`, or `attack__radius=2`.
 
     Raises:
         ForgetSetError: classifier and forget set do not fit.
@@ -108,6 +114,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         raise SettingsError("retain", f"the rest of the training data for the method {chosen.name}", "none")
     given = read_inputs(model, forget, indices, new_labels)
     given = given.correcting() if goal == CORRECT else given
+    place = where.runtime_for(given.classifier)
     task = Task.create(
         given.classifier,
         given.forget_set,
@@ -118,14 +125,33 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         strength=wanted_strength or chosen.strength,
         retain=given.rest_of(retain, forget) if needs_retain else None,
         transforms=wanted_transforms,
+        at_once=place.sharing,
     )
     if pursued_as(task.goal.name) not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
-    place = where.runtime_for(given.classifier)
-    edit = chosen.run(task, fit_batch(place, given.classifier, given.forget_set.x))
+    with place.computing():
+        edit = _run_in_time(chosen, task, fit_batch(place, given.classifier, given.forget_set.x))
     if edit.stop_reason is StopReason.INTERRUPTED and place.processes is ALONE:
         raise Interrupted(edit)
     return edit
+
+
+def _run_in_time(method: Method, task: Task, runtime: Runtime) -> Edit:
+    """Return the method's edit; of one whose time is over before its first step, the classifier as it was.
+
+    Of several processes each has its own clock, and they must go on alike: there the limit holds between steps only.
+    """
+    seconds = task.limits.seconds
+    if seconds is None or runtime.processes is not ALONE:
+        return method.run(task, runtime)
+    context = Context(runtime)
+    try:
+        return method.run(task, replace(runtime, progress=TimedProgress(runtime.progress, perf_counter() + seconds)))
+    except TimeUp:
+        logits = compute_logits(task.classifier, task.forget_set.x, runtime.sharing)
+        holds = achieved(task.goal, logits, task.labels.to(logits.device)).cpu()
+        copy, settings = task.classifier.copy(), to_mapping(method)
+        return Edit(task, copy, method.name, settings, StopReason.TIME_LIMIT, 0, (), context.cost(), holds)
 
 
 def _choose_method(method: str | Method, settings: Mapping[str, Any]) -> Method:
@@ -146,5 +172,5 @@ def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     2
     """
     if name not in METHODS:
-        raise SettingsError("method", f"one of {', '.join(METHODS)}", name)
-    return from_mapping(METHODS[name], settings or {})
+        raise SettingsError("method", f"one of {', '.join(METHODS)}", name, suggest(name, METHODS))
+    return from_mapping(METHODS[name], settings or {}, "settings.")

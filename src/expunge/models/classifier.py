@@ -1,8 +1,8 @@
 """A trained classifier as the rest of the package sees it: pixels in, logits out."""
 
-import copy
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,9 @@ from expunge.base.html import table
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.devices import find_device
 from expunge.data.preprocessing import AS_IS, Preprocessing
+from expunge.models.copying import copy_module
 from expunge.models.known import Known, read_timm, read_torchvision, read_transformers
+from expunge.models.modes import gradients_in_order
 from expunge.models.normalised import Normalised
 from expunge.models.pixels import Bounds, Normalisation
 from expunge.models.wrappers import own_network
@@ -184,7 +186,9 @@ class Classifier:
 
     def __call__(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         """Return the logits of `x`, in whatever mode the module is."""
-        logits: Tensor = self.module(x.contiguous(memory_format=self.layout))
+        one = len(x) == 1 and torch.is_grad_enabled()
+        with gradients_in_order(self.module) if one else nullcontext():
+            logits: Tensor = self.module(x.contiguous(memory_format=self.layout))
         return logits
 
     @property
@@ -207,7 +211,7 @@ class Classifier:
 
     def copy(self) -> "Classifier":
         """Return a deep copy: weights, buffers and training flags of its own."""
-        return replace(self, module=copy.deepcopy(self.module))
+        return replace(self, module=copy_module(self.module))
 
     def frozen_copy(self, sharing: Collection[nn.Module] = ()) -> "Classifier":
         """Return a deep copy in eval mode whose weights need no gradient: f0 in the papers' notation.
@@ -216,7 +220,7 @@ class Classifier:
         """
         memo = {id(kept): kept for part in sharing for kept in (*part.modules(), *part.parameters())}
         shared = set(memo)
-        twin = replace(self, module=copy.deepcopy(self.module, memo))
+        twin = replace(self, module=copy_module(self.module, memo))
         for part in twin.module.modules():
             part.training = part.training and id(part) in shared
         for weight in twin.module.parameters():

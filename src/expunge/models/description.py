@@ -15,10 +15,12 @@ from expunge.data.preprocessing import Interpolation, Preprocessing
 from expunge.models.classifier import Bounds, Classifier, Normalisation
 from expunge.models.libraries import library_of, load_network, shortest
 from expunge.models.sources import ModelSource, load_classifier
+from expunge.models.sources.own_code import names_code
 from expunge.models.sources.weights import fill, read_weights
 
 DESCRIPTION_FILE, WEIGHTS_FILE = "classifier.json", "model.safetensors"
 DESCRIPTION_SCHEMA_VERSION = 1
+HINT = "was the folder written by Edit.save?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,15 @@ def write_description(classifier: Classifier, description: Description, folder: 
     return path
 
 
-def read_classifier(folder: Path, network: nn.Module | None = None) -> tuple[Classifier, Description]:
+def read_classifier(
+    folder: Path, network: nn.Module | None = None, *, allow_code: bool = False
+) -> tuple[Classifier, Description]:
     """Return the classifier whose weights and classifier.json are in `folder`, in eval mode on the CPU.
 
     Args:
         folder: what `Edit.save` wrote.
         network: a network of the same architecture, which stays as it is; needed where classifier.json names none.
+        allow_code: whether a function that classifier.json names may be run to make the network.
 
     Raises:
         ClassifierError: no such file, weights that don't fit, or an architecture that nobody named.
@@ -70,10 +75,21 @@ def read_classifier(folder: Path, network: nn.Module | None = None) -> tuple[Cla
     path = folder / DESCRIPTION_FILE
     try:
         facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ClassifierError(
-            str(path), "a description of the classifier", f"{error}", "was the folder written by Edit.save?"
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ClassifierError(str(path), "a description of the classifier", f"{error}", HINT) from error
+    try:
+        return _read(folder, facts, network, allow_code=allow_code)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ClassifierError(str(path), "a description of the classifier", f"{error!r}", HINT) from error
+
+
+def _read(
+    folder: Path, facts: Mapping[str, Any], network: nn.Module | None, *, allow_code: bool
+) -> tuple[Classifier, Description]:
+    if network is None and not facts["library"] and names_code(facts["architecture"]) and not allow_code:
+        named = f"{facts['architecture']}, a function that would be run"
+        hint = "if you trust the folder, say allow_code=True (--allow-code), or pass network="
+        raise ClassifierError(str(folder / DESCRIPTION_FILE), "an architecture of a library", named, hint)
     normalisation = Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
     found = _network(folder, facts, normalisation) if network is None else _filled(network, folder / WEIGHTS_FILE)
     classifier = Classifier.wrap(

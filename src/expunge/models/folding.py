@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from expunge.compute.exactness import exactly
 from expunge.models.classifier import Classifier
 from expunge.models.modes import ForwardHook, evaluating, hooked
 
@@ -40,7 +41,7 @@ def fold_batchnorm(
         convolution, norm = folded.module.get_submodule(before), folded.module.get_submodule(after)
         folded.module.set_submodule(before, fuse_conv_bn_eval(convolution, norm))  # type: ignore[arg-type, type-var]
         folded.module.set_submodule(after, _what_is_left(norm))
-    with torch.no_grad():
+    with torch.no_grad(), exactly():
         wanted, found = plain(x), folded(x)
     same = float((wanted - found).abs().max()) <= TOLERANCE * float(wanted.abs().max())
     return folded if same else plain
@@ -59,7 +60,7 @@ def choose_layout(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Classi
     if not any(isinstance(part, nn.Conv2d) for part in classifier.module.modules()):
         return classifier
     turned = replace(classifier, layout=torch.channels_last)
-    with torch.no_grad(), evaluating(classifier.module):
+    with torch.no_grad(), evaluating(classifier.module), exactly():
         wanted = classifier(x)
         try:
             found = turned(x)

@@ -88,7 +88,8 @@ def read_transformers(network: nn.Module, processor: Any = None) -> Known:  # no
         with package_needed("transformers", "models", ClassifierError):
             transformers = importlib.import_module("transformers")
         try:
-            processor = transformers.AutoImageProcessor.from_pretrained(getattr(config, "_name_or_path", ""))
+            name = getattr(config, "_name_or_path", "")
+            processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         except Exception as error:  # OSError, ValueError, or whatever its HTTP client raises
             reason = f"{type(error).__name__}: {error}".split("\n")[0]
             hint = "Classifier.from_transformers(model, processor), or Classifier.wrap with mean and std"

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from enum import StrEnum
 from typing import ParamSpec, TypeVar
 
@@ -53,6 +53,21 @@ def hooked(hooks: Iterable[tuple[nn.Module, ForwardHook]]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def gradients_in_order(module: nn.Module) -> AbstractContextManager[None]:
+    """Lay out anew in memory, for the block, what flows back into each BatchNorm layer that is in eval mode.
+
+    On a CPU, torch (2.15 at least) takes one image's gradient for channels-last where it comes from transposed maps,
+    as before the tokens of LeViT, and gets it wrong.
+    """
+    norms = (part for part in module.modules() if isinstance(part, nn.BatchNorm2d) and not part.training)
+    return hooked((part, _order_gradient) for part in norms)
+
+
+def _order_gradient(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    if output.requires_grad:
+        output.register_hook(torch.Tensor.contiguous)
 
 
 def in_ordinary_modes(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from expunge.base.disk import write_text
-from expunge.base.errors import OutputError
+from expunge.base.folders import locked_folder
 from expunge.report.drawing.svg import CHARACTER, Drawing, draw_named, element, line, mark, text
 from expunge.report.panels.panel import Key, Panel
 from expunge.report.words import shorten
@@ -28,18 +28,15 @@ def write_drawings(panels: Iterable[Panel], out: Path) -> tuple[Path, ...]:
     Raises:
         OutputError: a file can't be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(str(out), "a folder that can be made", f"{error.strerror}") from error
     written = []
-    for panel in panels:
-        starts = range(0, len(panel.drawings), panel.together)
-        groups = [panel.drawings[start : start + panel.together] for start in starts]
-        for number, group in enumerate(groups, 1):
-            name = panel.name if len(groups) == 1 else f"{panel.name}-{number}"
-            written.append(out / f"{name}.svg")
-            write_text(written[-1], render_drawings(panel, group, name))
+    with locked_folder(out):
+        for panel in panels:
+            starts = range(0, len(panel.drawings), panel.together)
+            groups = [panel.drawings[start : start + panel.together] for start in starts]
+            for number, group in enumerate(groups, 1):
+                name = panel.name if len(groups) == 1 else f"{panel.name}-{number}"
+                written.append(out / f"{name}.svg")
+                write_text(written[-1], render_drawings(panel, group, name))
     return tuple(written)
 
 

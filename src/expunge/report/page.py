@@ -9,7 +9,6 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +17,7 @@ from expunge._version import __version__
 from expunge.audit.record import AUDIT_FILE, REPORT_FILE, Audit, read_audit
 from expunge.base.disk import sha256_file, write_text
 from expunge.base.errors import DataError, ExpungeError
+from expunge.base.visible import visible
 from expunge.report import words
 from expunge.report.answers import first_screen
 from expunge.report.comparison import Side, differences, figure_groups, headline_lines, read_sides
@@ -28,7 +28,7 @@ from expunge.report.shared_panels import compare_panels
 from expunge.report.view import cards_of, find_audit, groups_of, panels_of, undefined_figures, undefined_panels
 
 PIXELATED_BELOW = 100
-DAMAGES = (ArithmeticError, EOFError, LookupError, ValueError, BadZipFile)
+DAMAGES = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def write_report(folder: Path, *, images: bool = True, out: Path | None = None) -> Path:
@@ -60,7 +60,7 @@ def render_report(audit: Audit, *, images: bool) -> str:
         "first": first_screen(audit),
         "cards": cards,
         "undefined_cards": {card.reason: (card.heading,) for card in cards if card.figure is None},
-        "groups": groups_of(audit.figures),
+        "groups": groups_of(audit.figures, audit.subject.words),
         "undefined": undefined_figures(audit.figures),
         "panels": panels_of(audit),
         "rows": read_rows(audit, images=images),
@@ -120,6 +120,7 @@ def render_comparison(sides: Sequence[Side]) -> str:
     """Return the page of several audits as HTML."""
     content = {
         "sides": sides,
+        "first": [first_screen(side.audit) for side in sides],
         "warnings": differences(sides),
         "headline": headline_lines(sides),
         "groups": figure_groups(sides),
@@ -147,7 +148,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     said = (words.say_figure, words.say_interval, words.say_target, words.say_unit, words.say_status)
-    for function in (words.visible, *said):
+    for function in (visible, *said):
         environment.filters[function.__name__] = function
     environment.globals.update(draw=draw_named, plural=words.plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
     environment.globals["undefined_panels"] = undefined_panels

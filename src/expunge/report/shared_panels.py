@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from expunge.audit.record import Audit
+from expunge.base.visible import visible
 from expunge.report.comparison import Side
 from expunge.report.drawing.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
 from expunge.report.drawing.svg import Drawing
@@ -11,7 +12,7 @@ from expunge.report.panels.inside import SLICES, draw_slice, style_areas, tsne_p
 from expunge.report.panels.outcome import pattern_panel
 from expunge.report.panels.panel import Key, Numbers, Panel, class_name, number_of
 from expunge.report.panels.traces import ATTACKS, DIAGONAL, relearning_points, roc_points, say_course
-from expunge.report.words import say_value, shorten, visible
+from expunge.report.words import say_value, shorten
 
 MOST_CLASSES = 25
 MOST_PLANES = 2

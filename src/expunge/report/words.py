@@ -1,10 +1,10 @@
 """How figures are put into words for a reader who has no use for jargon."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 
 from expunge.audit.record import Direction, Figure
+from expunge.base.visible import visible
 
 MINUTE = 60
 TEN = 10
@@ -22,7 +22,6 @@ UNITS = {
     "points": "points of a percentage: from 90% to 88% is 2",
     "nats": "0 means no difference",
 }
-UNSEEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def say_value(value: float, unit: str) -> str:
@@ -71,15 +70,6 @@ def say_status(figure: Figure) -> str:
     if figure.flagged is None:
         return "no target"
     return "misses its target" if figure.flagged else "meets its target"
-
-
-def visible(text: str) -> str:
-    r"""Return `text` with characters that nobody sees, or that turn the reading direction, written out.
-
-    >>> visible("a" + chr(0x202E) + "gpj.exe")
-    'a\\u202egpj.exe'
-    """
-    return "".join(_write_out(char) if unicodedata.category(char) in UNSEEN_CATEGORIES else char for char in text)
 
 
 def shorten(text: str, longest: int = LONGEST_LABEL) -> str:
@@ -136,10 +126,6 @@ def _say_bytes(value: float) -> str:
             return f"{value:.3g} {unit}"
         value /= KILO
     raise AssertionError
-
-
-def _write_out(char: str) -> str:
-    return f"\\u{ord(char):04x}"
 
 
 def _say_percent(value: float) -> str:

@@ -53,6 +53,8 @@ class Plan:
 
     Args:
         model: the first classifier.
+        resize: pixels of the shorter side of images, in place of the classifier's own.
+        crop: pixels of the centre square, in place of the classifier's own.
         data: source of test images, such as npz:FILE, that drift is measured on; None for surrogates.
         method: default of the requests.
         settings: over the method's defaults.
@@ -64,6 +66,8 @@ class Plan:
     """
 
     model: ModelSource
+    resize: int | None = None
+    crop: int | None = None
     data: str | None = None
     method: str = DEFAULT_METHOD
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -171,6 +175,7 @@ def _created(plan: Plan, loaded: LoadedClassifier, settings: Mapping[str, Any]) 
             "mean": list(classifier.normalisation.mean),
             "std": list(classifier.normalisation.std),
             "class_names": list(classifier.class_names),
+            **{name: size for name, size in (("resize", plan.resize), ("crop", plan.crop)) if size is not None},
         },
         "bounds": [classifier.bounds.lower, classifier.bounds.upper],
         "data": plan.data,

@@ -59,19 +59,21 @@ class Notes:
     Args:
         inside: in the project folder.
         outside: beside the key.
+        key: the key's file.
         keys: of the project.
         project: its id, the hash of its first entry.
     """
 
     inside: Path
     outside: Path
+    key: Path
     keys: Keys
     project: str
 
     @classmethod
     def of(cls, folder: Path, key: Path, keys: Keys, project: str) -> "Notes":
         """Return the notes of the project in `folder`; a key may serve several projects."""
-        return cls(folder / HEAD_FILE, key.with_name(f"{key.name}.{project[:16]}.head"), keys, project)
+        return cls(folder / HEAD_FILE, key.with_name(f"{key.name}.{project[:16]}.head"), key, keys, project)
 
     def read(self) -> tuple[Head, bool]:
         """Return the newest head that was noted, and whether it has a code: projects of old have none.
@@ -113,14 +115,14 @@ class Notes:
         rule = "the number and hash of the last entry"
         try:
             values = json.loads(path.read_text("utf-8"))
-            if set(values) == {"number", "hash"}:
+            if set(values) == {"number", "hash"} and int(values["number"]) > 0:
                 return Head(int(values["number"]), int(values["number"]), str(values["hash"])), False
             head = Head(int(values["number"]), int(values["finished"]), str(values["hash"]))
-            genuine = head.has_code(self.keys, self.project, str(values["code"]))
+            genuine = head.number > 0 and head.has_code(self.keys, self.project, str(values["code"]))
         except FileNotFoundError as error:
             other = self.outside if path == self.inside else self.inside
             raise LedgerError(str(path), rule, "no file", f"if it was lost, copy {other} there") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise LedgerError(str(path), rule, f"{error}", "the file was changed") from error
         if not genuine:
             raise LedgerError(str(path), "what was noted with the key", "another content", "the file was changed")

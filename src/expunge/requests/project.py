@@ -104,11 +104,11 @@ class Ledger:
             replay([entry], state)
             last = entry
         assert last is not None  # noqa: S101 - there is a first entry
+        if state.schema > 1 and not coded:
+            raise LedgerError(str(notes.inside), "a note with the key's code", "one without", "the file was changed")
         if last.number < head.number:
             raise _cut_off(head.number, last.number)
         _check_reached(database, notes.keys, head.number, head.hash)
-        if state.schema > 1 and not coded:
-            raise LedgerError(str(notes.inside), "a note with the key's code", "one without", "the file was changed")
         return cls(folder, database, notes.keys, notes, head, last, state, covered)
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from expunge.base.disk import sha256_file
+from expunge.base.disk import sha256_file, sync_folder
 from expunge.base.errors import LedgerError, OutputError
 from expunge.requests.project import CACHE_FOLDER, QUARANTINE_FOLDER, RESERVE_FILE, Ledger
 from expunge.requests.state import Request, State, StoredFile
@@ -82,16 +82,20 @@ def files_below(folder: Path, *names: str) -> Iterator[str]:
 
 
 def unlink(folder: Path, paths: Iterable[str]) -> None:
-    """Delete files of the project that are still there.
+    """Delete files of the project that are still there, so that they stay deleted if the power fails.
 
     Raises:
         LedgerError: one can't be deleted.
     """
+    folders: set[Path] = set()
     for path in paths:
+        folders.add((folder / path).parent)
         try:
             (folder / path).unlink(missing_ok=True)
         except OSError as error:
             raise LedgerError(path, "a file that can be deleted", f"{error.strerror}", "then purge again") from error
+    for place in folders:
+        sync_folder(place)
 
 
 def _is_kept(request: Request, today: date) -> bool:

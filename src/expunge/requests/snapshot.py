@@ -3,8 +3,10 @@
 One line with the code, one with everything but requests, one for each request.
 """
 
+import gc
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ FEWEST = 1000
 """A snapshot is written when so many entries are not in the last one, or a twentieth of all."""
 
 NAMES = [field.name for field in fields(Request)]
+HOW, STATE, IMAGES = (NAMES.index(name) for name in ("how", "state", "images"))
+AT_ONCE = 1000
+"""Requests that are read at once."""
 PLAIN = ("schema", "base", "carried", "newest")
 
 
@@ -60,7 +65,8 @@ def read_snapshot(folder: Path, keys: Keys) -> Snapshot | None:
     head = json.loads(lines[0])
     if head["format"] != FORMAT:
         return None
-    return Snapshot(_state(head, lines[1:]), Entry(*head["last"]))
+    with _without_collector():
+        return Snapshot(_state(head, lines[1:]), Entry(*head["last"]))
 
 
 def _lines(state: LedgerState, last: Entry) -> Iterator[str]:
@@ -99,13 +105,24 @@ def _state(head: dict[str, Any], lines: Sequence[bytes]) -> LedgerState:
         values |= {"patch": StoredFile(**values["patch"]), "requests": tuple(values["requests"])}
         state.versions[values["number"]] = Version(**values)
     hows, states = head["hows"], {one.value: one for one in State}
-    for line in lines:
-        values = dict(zip(NAMES, json.loads(line), strict=True))
-        values["how"], values["state"] = hows[values["how"]], states[values["state"]]
-        values["images"] = None if values["images"] is None else StoredFile(*values["images"])
-        request = Request(**values)
-        state.requests[request.name] = request
+    for start in range(0, len(lines), AT_ONCE):
+        for values in json.loads(b"[" + b",".join(lines[start : start + AT_ONCE]) + b"]"):
+            values[HOW], values[STATE] = hows[values[HOW]], states[values[STATE]]
+            values[IMAGES] = None if values[IMAGES] is None else StoredFile(*values[IMAGES])
+            state.requests[values[0]] = Request(*values)
     return state
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Make many objects that stay, without a look at each of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _file(values: dict[str, Any] | None) -> StoredFile | None:

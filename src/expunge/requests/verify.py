@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.base.disk import sha256_file
+from expunge.base.errors import LedgerError
 from expunge.requests.hashes import find_changed
 from expunge.requests.project import (
     CURRENT_FILE,
@@ -15,6 +16,8 @@ from expunge.requests.project import (
     QUARANTINE_FOLDER,
     VERSIONS_FOLDER,
     Ledger,
+    explained,
+    looking,
 )
 from expunge.requests.purge import files_below
 from expunge.requests.sealed import FIRST
@@ -42,6 +45,7 @@ class Verified:
     Args:
         entries: how many there are.
         head: hash of the newest.
+        key: the key's file that all of it was checked with.
         files: how many were looked at.
         problems: what somebody changed, or a disk lost.
         unfinished: what an interrupted command left, and the next one puts right.
@@ -50,10 +54,32 @@ class Verified:
 
     entries: int
     head: str
+    key: Path
     files: int
     problems: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
     aside: int = 0
+
+
+def verify_folder(folder: Path, head: str | None = None) -> Verified:
+    """Check a project while no command writes to it.
+
+    Args:
+        folder: of the project.
+        head: hash of an entry that must be there, or its first digits.
+
+    Raises:
+        LedgerError: an entry was changed, moved or removed, or that of `head` is not there; or a command is writing,
+            and not everything is in its place yet.
+    """
+    with looking(folder) as busy, explained(folder):
+        ledger = Ledger.open(folder)
+        found = verify_project(ledger)
+        if head is not None and not any(entry.hash.startswith(head) for entry in ledger.database.stream()):
+            raise LedgerError("--head", "an entry of the ledger", f"{head[:16]}..., which is not there")
+    if busy and (found.problems or found.unfinished):
+        raise LedgerError(str(folder), "no other expunge at work", "one that is writing", "verify when it is done")
+    return found
 
 
 def verify_project(ledger: Ledger) -> Verified:
@@ -86,7 +112,8 @@ def verify_project(ledger: Ledger) -> Verified:
         problems, unfinished = problems + undeleted + late, []
     files = len(kept) + (1 if state.first is not None else 2)
     aside = len(list(files_below(folder, QUARANTINE_FOLDER)))
-    return Verified(ledger.last.number, ledger.last.hash, files, tuple(problems), tuple(unfinished), aside)
+    key = ledger.notes.key.resolve()
+    return Verified(ledger.last.number, ledger.last.hash, key, files, tuple(problems), tuple(unfinished), aside)
 
 
 def _check_all_weights(ledger: Ledger) -> tuple[list[str], list[str]]:

@@ -39,7 +39,8 @@ def load_first(ledger: Ledger) -> LoadedClassifier:
     read_current(ledger)
     loaded = load_classifier(source)
     first = with_weights(loaded.classifier, read_first(ledger))
-    return replace(loaded, classifier=first, weights_sha256=first.sha256())
+    preprocessing = loaded.preprocessing.sized(model.get("resize"), model.get("crop"))
+    return replace(loaded, classifier=first, preprocessing=preprocessing, weights_sha256=first.sha256())
 
 
 def read_first(ledger: Ledger) -> dict[str, Tensor]:

@@ -1,14 +1,19 @@
 """The model card of an edited classifier: what it was asked, how to load it, and what that doesn't mean."""
 
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from expunge.base.disk import write_text
+from expunge.base.errors import ExpungeWarning
 from expunge.models.classifier import Classifier
 from expunge.models.description import Description
 from expunge.models.libraries import library_of
 from expunge.task.words import goal_words, part_words
 
 CARD_FILE = "README.md"
+TAGS = "tags: [image-classification, machine-unlearning, expunge]"
 LOADING = {
     "timm": 'import timm\n\nclassifier = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
     "transformers": (
@@ -22,6 +27,34 @@ LIMITS = (
     "A changed answer is no proof of erasure, and shows no compliance with any law. Older copies of the weights, and "
     "the patch between them and these, still hold what was there before."
 )
+
+
+def write_card(classifier: Classifier, description: Description, result: Mapping[str, Any], folder: Path) -> None:
+    """Write the card to `folder`; see `make_card`.
+
+    Warns:
+        ExpungeWarning: a README.md that isn't such a card is there, and stays.
+    """
+    if not _has_own_page(folder):
+        write_text(folder / CARD_FILE, make_card(classifier, description, result))
+
+
+def leave_own_page(folder: Path, stage: Path) -> None:
+    """Take the card out of `stage` if the README.md of `folder`, which it would replace, is the user's own.
+
+    Warns:
+        ExpungeWarning: it is.
+    """
+    if _has_own_page(folder):
+        (stage / CARD_FILE).unlink()
+
+
+def _has_own_page(folder: Path) -> bool:
+    path = folder / CARD_FILE
+    if not path.exists() or TAGS in path.read_text("utf-8", errors="replace"):
+        return False
+    warnings.warn(f"{path} is no model card of an edit: it stays, and none is written", ExpungeWarning, stacklevel=4)
+    return True
 
 
 def make_card(classifier: Classifier, description: Description, result: Mapping[str, Any]) -> str:
@@ -38,7 +71,7 @@ def make_card(classifier: Classifier, description: Description, result: Mapping[
         "---",
         f"library_name: {library or 'expunge'}",
         "pipeline_tag: image-classification",
-        "tags: [image-classification, machine-unlearning, expunge]",
+        TAGS,
         "---",
         "",
         "# An edited image classifier",

@@ -1,9 +1,7 @@
 """The result of an edit, and the folder it is saved to."""
 
-import csv
-import io
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,18 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from expunge._version import __version__
+from expunge.base.cells import csv_text, escape_cell
+from expunge.base.disk import replacing, sha256_file, write_json, write_text
 from expunge.base.errors import OutputError
-from expunge.base.tensors import prepare_output_folder, sha256_file, write_json, write_tensors, write_text
+from expunge.base.folders import output_folder
+from expunge.base.tensors import write_tensors
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
 from expunge.compute.sharing import Sharing
 from expunge.data.preprocessing import Preprocessing
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE, Description
+from expunge.task.card import leave_own_page, write_card
 from expunge.task.evaluation import (
     Predictions,
     RobustGoal,
@@ -35,7 +37,8 @@ from expunge.task.expected import ExpectedCost
 from expunge.task.goals import true_labels
 from expunge.task.outcome import Health, choose_part, judge, say_health, say_outcome
 from expunge.task.publish import push_to_hub, write_companions
-from expunge.task.saved import RESULT_FILE, SavedEdit, read_edit
+from expunge.task.saved import RESULT_FILE, SavedEdit, earlier_library_files, read_edit
+from expunge.task.showing import show_edit
 from expunge.task.task import StopReason, Strength, Task
 from expunge.task.words import RELABEL, goal_words, part_words
 
@@ -52,7 +55,6 @@ PREDICTION_COLUMNS = (
     "goal_met",
     "goal",
 )
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class About:
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Edit:
     """An edited classifier and how it came about.
 
@@ -107,6 +109,16 @@ class Edit:
     cost: Cost
     achieved: Bool[Tensor, " k"]
     expected: ExpectedCost | None = None
+
+    def __repr__(self) -> str:
+        """Return what came out in a line."""
+        rows = len(self.achieved)
+        held = f"{int(self.achieved.sum())} of {rows} images"
+        return f"Edit({self.method}, {self.task.goal.name}: {held}, {self.stop_reason.value} after {self.steps} steps)"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the answers before and after, image by image."""
+        return show_edit(self)
 
     @property
     def goal_achieved(self) -> float:
@@ -163,50 +175,82 @@ class Edit:
         about: About = About(),
         preprocessing: Preprocessing | None = None,
         overwrite: bool = False,
+        unmeasured: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Write the edited weights, the patch, predictions, job and result, and return the result.
 
         Beside the weights stand a model card and the configuration with which `Edit.load`, and timm's or
-        transformers' own loader, take the folder. `result.json` is removed first and written last, with the hashes of
-        the other files: a folder that has one is complete. Equal edits give equal bytes, but for the seconds in
+        transformers' own loader, take the folder. All files are written before one of an earlier edit is replaced.
+        `result.json` is removed first and takes its name last, with the hashes of what was to be written to the others
+        but the card: a folder that has one is complete. Equal edits give equal bytes, but for the seconds in
         `result.json`.
 
         Args:
-            folder: where to; made if missing.
+            folder: where to; made if missing, and locked meanwhile.
             job: what was asked, as plain nested values; default: method, goal and seed.
             measured: predictions on other images by name ("retain", "test").
             robust: what `measure_robust_goal` gave, if it was called before.
             about: what else the result is to say.
             preprocessing: what is done to a photograph before the classifier sees it, for those who load it.
             overwrite: replace what an earlier run left in the folder.
+            unmeasured: names of images that `save_measured` is to add.
 
         Raises:
-            OutputError: the folder is not empty, a file can't be written, or the edit has added layers.
+            OutputError: the folder is not empty or in use, a file can't be written, or the edit has added layers.
         """
         folder = Path(folder)
         patch = self.compute_patch()
-        prepare_output_folder(folder, overwrite=overwrite)
-        (folder / RESULT_FILE).unlink(missing_ok=True)
         forget = self.predict_forget_set()
         robust = robust or self.measure_robust_goal(self.cost.batch_size or 256)
         result = self._to_result({"forget": forget, **(measured or {})}, robust, about)
+        if unmeasured:
+            result["unmeasured"] = list(unmeasured)
         asked = dict(job or self._to_job())
         hashes = {"weights_sha256": self.classifier.sha256(), "base_sha256": self.task.classifier.sha256()}
-        write_tensors(folder / WEIGHTS_FILE, self.classifier.network.state_dict(), {"format": "pt", **hashes})
-        write_tensors(folder / PATCH_FILE, patch, {"format": "pt", **hashes})
-        write_text(folder / PREDICTIONS_FILE, self._to_table(forget))
-        write_text(folder / JOB_FILE, tomli_w.dumps(asked))
-        description = self._describe(preprocessing, asked)
-        companions = write_companions(self.classifier, description, result, folder)
-        names = (WEIGHTS_FILE, PATCH_FILE, PREDICTIONS_FILE, JOB_FILE, *companions)
-        result["files"] = {name: sha256_file(folder / name) for name in names}
-        write_json(folder / RESULT_FILE, result)
+        header, weights = {"format": "pt", **hashes}, self.classifier.network.state_dict()
+        with (
+            output_folder(folder, overwrite=overwrite, result=RESULT_FILE),
+            replacing(folder, last=RESULT_FILE, gone=earlier_library_files(folder)) as stage,
+        ):
+            files = {
+                WEIGHTS_FILE: write_tensors(stage / WEIGHTS_FILE, weights, header),
+                PATCH_FILE: write_tensors(stage / PATCH_FILE, patch, header),
+                PREDICTIONS_FILE: write_text(stage / PREDICTIONS_FILE, self._to_table(forget)),
+                JOB_FILE: write_text(stage / JOB_FILE, tomli_w.dumps(asked)),
+            }
+            companions = write_companions(self.classifier, self._describe(preprocessing, asked), result, stage)
+            leave_own_page(folder, stage)
+            result["files"] = files | {name: sha256_file(stage / name) for name in companions}
+            write_json(stage / RESULT_FILE, result)
         return result
 
+    def save_measured(
+        self,
+        folder: Path,
+        result: Mapping[str, Any],
+        measured: Mapping[str, Measured],
+        *,
+        job: Mapping[str, Any] | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> dict[str, Any]:
+        """Write card and result, which `save` returned, again with predictions on other images; return the result.
+
+        Raises:
+            OutputError: one can't be written; the one before is whole.
+        """
+        added = self._to_measures(measured)
+        whole = {name: {**value, **added[name]} if name in added else value for name, value in result.items()}
+        whole |= self._judge(measured, result["goal_achieved_robust"], result["forgotten_class"])
+        whole["measured_only"] = self._measured_only([*result["before"], *measured])
+        whole.pop("unmeasured", None)
+        write_card(self.classifier, self._describe(preprocessing, job), whole, folder)
+        write_json(folder / RESULT_FILE, whole)
+        return whole
+
     @staticmethod
-    def load(folder: str | Path, network: nn.Module | None = None) -> SavedEdit:
+    def load(folder: str | Path, network: nn.Module | None = None, *, allow_code: bool = False) -> SavedEdit:
         """Return what a folder tells of an edit: the edited classifier and the result; see `read_edit`."""
-        return read_edit(folder, network)
+        return read_edit(folder, network, allow_code=allow_code)
 
     def push_to_hub(self, repo: str, *, preprocessing: Preprocessing | None = None, private: bool = True) -> str:
         """Upload the edited classifier with its card to the Hugging Face hub and return the commit's address.
@@ -253,10 +297,9 @@ class Edit:
 
     def _to_result(self, measured: Mapping[str, Measured], robust: RobustGoal, about: About) -> dict[str, Any]:
         shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
-        used = self.used
         return {
             "schema_version": RESULT_SCHEMA_VERSION,
-            **self._judge(measured, robust, about),
+            **self._judge(measured, robust.share, about.forgotten_class),
             "method": self.method,
             "goal": self.task.goal.name,
             "forgotten_class": about.forgotten_class,
@@ -268,10 +311,9 @@ class Edit:
             "robust": {**shares, "worst_kind": robust.worst_kind},
             "stop_reason": self.stop_reason.value,
             "steps": self.steps,
-            "before": {name: _figures(each.before) for name, each in measured.items()},
-            "after": {name: _changes(each) for name, each in measured.items()},
-            "measured_only": [name for name in measured if name not in used],
-            "retain_used": "retain" in used,
+            **self._to_measures(measured),
+            "measured_only": self._measured_only(measured),
+            "retain_used": self.task.retain is not None,
             "expected": None if self.expected is None else self.expected.to_json(),
             "cost": asdict(self.cost),
             "settings": dict(self.settings),
@@ -286,29 +328,36 @@ class Edit:
             "trace": [asdict(point) for point in self.trace],
         }
 
-    def _judge(self, measured: Mapping[str, Measured], robust: RobustGoal, about: About) -> dict[str, Any]:
+    def _judge(self, measured: Mapping[str, Measured], copies: float, forgotten_class: str) -> dict[str, Any]:
         """Return what became of the edit, in a word and in sentences, and what that follows from."""
         goal, health = self.task.goal.name, self.find_health(measured)
         reached = self.stop_reason is StopReason.GOAL_REACHED
         outcome = judge(reached, health, interrupted=self.stop_reason is StopReason.INTERRUPTED)
-        words = goal_words(goal, about.forgotten_class)
-        names = {part: part_words(part, goal, about.forgotten_class) for part in measured}
-        copies = robust.share if self.task.strength is Strength.ROBUST and not reached else None
-        said = say_outcome(words, self.goal_achieved, len(self.task.forget_set), copies=copies)
+        words = goal_words(goal, forgotten_class)
+        names = {part: part_words(part, goal, forgotten_class) for part in measured}
+        asked = self.task.strength is Strength.ROBUST and not reached
+        said = say_outcome(words, self.goal_achieved, len(self.task.forget_set), copies=copies if asked else None)
         return {
             "outcome": outcome.value,
             "verdict": [said, *say_health(health, names)],
             "health": None if health is None else health.to_json(),
         }
 
+    def _to_measures(self, measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
+        return {
+            "before": {name: _figures(each.before) for name, each in measured.items()},
+            "after": {name: _changes(each) for name, each in measured.items()},
+        }
+
+    def _measured_only(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in self.used]
+
     def _to_table(self, forget: Measured) -> str:
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(PREDICTION_COLUMNS)
+        lines: list[list[object]] = [list(PREDICTION_COLUMNS)]
         new_labels, labels = self._new_labels(), true_labels(self.task.goal, self.task.forget_set).tolist()
         for row, name in enumerate(self.task.forget_set.ids):
             before, after = forget.before, forget.after
-            writer.writerow(
+            lines.append(
                 [
                     escape_cell(name),
                     labels[row],
@@ -321,21 +370,12 @@ class Edit:
                     self.task.goal.name,
                 ]
             )
-        return stream.getvalue()
+        return csv_text(lines)
 
     def _new_labels(self) -> list[int | str]:
         if self.task.goal.name == RELABEL:
             return [int(label) for label in self.task.labels]
         return [""] * len(self.task.forget_set)
-
-
-def escape_cell(text: str) -> str:
-    """Return `text` such that no spreadsheet takes it for a formula.
-
-    >>> escape_cell("=1+1")
-    "'=1+1"
-    """
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _figures(predictions: Predictions) -> dict[str, float | int]:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expunge.compute.exactness import exactly
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
@@ -62,7 +63,7 @@ class RobustGoal:
 def compute_logits(
     classifier: Classifier, x: Float[Tensor, "n c h w"], at_once: Sharing | int = 256
 ) -> Float[Tensor, "n classes"]:
-    """Return the logits of `x` in eval mode, without gradients; each process computes all.
+    """Return the logits of `x` in eval mode, in IEEE float32 and without gradients; each process computes all.
 
     Args:
         classifier: any classifier.
@@ -70,7 +71,7 @@ def compute_logits(
         at_once: images in one pass, halved where memory does not suffice; a sharing remembers that.
     """
     sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
-    with torch.no_grad(), evaluating(classifier.module):
+    with torch.no_grad(), evaluating(classifier.module), exactly():
         [logits] = sharing.map_concat(len(x), lambda part: [classifier(x[part].to(classifier.device))], among=ALONE)
     return logits
 

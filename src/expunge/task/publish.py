@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from expunge.base.disk import write_text
 from expunge.base.errors import OutputError, package_needed
 from expunge.models.classifier import Classifier
 from expunge.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, Description, write_description
 from expunge.models.export import Exported, export_classifier
 from expunge.models.libraries import CONFIG_FILE, PREPROCESSOR_FILE, write_library_files
-from expunge.task.card import CARD_FILE, make_card
+from expunge.task.card import CARD_FILE, write_card
 
 LIBRARY_FILES = (CONFIG_FILE, PREPROCESSOR_FILE)
 PUBLIC_FILES = (WEIGHTS_FILE, DESCRIPTION_FILE, CARD_FILE, *LIBRARY_FILES)
@@ -20,16 +19,14 @@ PUBLIC_FILES = (WEIGHTS_FILE, DESCRIPTION_FILE, CARD_FILE, *LIBRARY_FILES)
 def write_companions(
     classifier: Classifier, description: Description, result: Mapping[str, Any], folder: Path
 ) -> list[str]:
-    """Write what stands beside the weights for others to load them, and return the names of the files.
+    """Write what stands beside the weights for others to load them, and return the names of the files but the card's.
 
     These are classifier.json, the model card, and the configuration of the network's library, if it has one.
     """
-    for name in LIBRARY_FILES:
-        (folder / name).unlink(missing_ok=True)
     write_description(classifier, description, folder)
-    write_text(folder / CARD_FILE, make_card(classifier, description, result))
+    write_card(classifier, description, result, folder)
     library = write_library_files(classifier, description.shape, description.preprocessing, folder)
-    return [DESCRIPTION_FILE, CARD_FILE, *library]
+    return [DESCRIPTION_FILE, *library]
 
 
 def push_to_hub(
@@ -79,5 +76,5 @@ def export_edited(
 ) -> list[Exported]:
     """Write the classifier in these formats with its card, and return what was written; see `export_classifier`."""
     exported = export_classifier(classifier, description, folder, formats)
-    write_text(folder / CARD_FILE, make_card(classifier, description, result))
+    write_card(classifier, description, result, folder)
     return exported

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from expunge.base.errors import OutputError
 from expunge.models.classifier import Classifier
 from expunge.models.description import Description, read_classifier
 from expunge.models.export import Exported
-from expunge.task.publish import export_edited, push_to_hub
+from expunge.task.publish import LIBRARY_FILES, export_edited, push_to_hub
 from expunge.task.task import StopReason
 
 RESULT_FILE = "result.json"
@@ -59,12 +60,21 @@ class SavedEdit:
         return push_to_hub(self.classifier, self.description, self.result, repo, private=private)
 
 
-def read_edit(folder: str | Path, network: nn.Module | None = None) -> SavedEdit:
+def earlier_library_files(folder: Path) -> tuple[str, ...]:
+    """Return the library's files that an earlier result in `folder` names; others of these names are the user's own."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        files = json.loads((folder / RESULT_FILE).read_text("utf-8"))["files"]
+        return tuple(name for name in LIBRARY_FILES if name in files)
+    return ()
+
+
+def read_edit(folder: str | Path, network: nn.Module | None = None, *, allow_code: bool = False) -> SavedEdit:
     """Return the edit that `Edit.save` or `expunge run` wrote to `folder`.
 
     Args:
         folder: a complete one; its files are checked against the hashes in result.json.
         network: a network of the same architecture, where the folder can't say how to make one.
+        allow_code: whether a function that the folder names may be run to make the network.
 
     Raises:
         OutputError: no result, or a file that isn't the one that was saved.
@@ -74,12 +84,13 @@ def read_edit(folder: str | Path, network: nn.Module | None = None) -> SavedEdit
     path = folder / RESULT_FILE
     try:
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputError(str(path), "the result of an edit", f"{error}", "is the folder complete?") from error
-    for name, digest in result["files"].items():
+        files = {Path(name).name: str(digest) for name, digest in result["files"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise OutputError(str(path), "the result of an edit", f"{error!r}", "is the folder complete?") from error
+    for name, digest in files.items():
         if not (folder / name).is_file():
             raise OutputError(str(folder / name), "a file of the edit", "none there")
         if sha256_file(folder / name) != digest:
             raise OutputError(str(folder / name), "the file that was saved", "another", "take the folder's backup")
-    classifier, description = read_classifier(folder, network)
+    classifier, description = read_classifier(folder, network, allow_code=allow_code)
     return SavedEdit(folder, classifier, description, result)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from expunge.base.errors import ClassifierError, DataError, ExpungeWarning, ForgetSetError, SettingsError
 from expunge.compute.seeds import seeded_generator
+from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier, check_logits
@@ -88,7 +89,7 @@ class Task:
     transforms: Mapping[str, Transform] = field(default_factory=lambda: TRANSFORMS)
 
     @classmethod
-    def create(  # noqa: PLR0913 - the parts of a task, seven of them optional
+    def create(  # noqa: PLR0913 - the parts of a task, eight of them optional
         cls,
         classifier: Classifier,
         forget_set: ForgetSet,
@@ -100,6 +101,7 @@ class Task:
         strength: Strength = Strength.EXACT,
         retain: Images | None = None,
         transforms: Mapping[str, Transform] = TRANSFORMS,
+        at_once: Sharing | int = 256,
     ) -> "Task":
         """Return the task, after checking once that classifier and forget set fit each other.
 
@@ -114,6 +116,7 @@ class Task:
             strength: whether the goal is to hold on copies of the rows, too.
             retain: the rest of the training data, for a method that needs it.
             transforms: what makes a copy, by name.
+            at_once: rows in one pass; see `compute_logits`.
 
         Raises:
             ForgetSetError: labels or pixels out of range, or too few rows predicted as labelled.
@@ -130,7 +133,7 @@ class Task:
             )
         check_labels(forget_set, classifier.num_classes)
         _check_pixels(classifier, forget_set)
-        logits = _compute_first_logits(classifier, forget_set)
+        logits = _compute_first_logits(classifier, forget_set, at_once)
         right = logits.argmax(dim=1).cpu() == forget_set.y.cpu()
         _check_right(right, minimum_right)
         if retain is not None:
@@ -164,9 +167,9 @@ def _check_pixels(classifier: Classifier, forget_set: ForgetSet) -> None:
         )
 
 
-def _compute_first_logits(classifier: Classifier, forget_set: ForgetSet) -> Tensor:
+def _compute_first_logits(classifier: Classifier, forget_set: ForgetSet, at_once: Sharing | int) -> Tensor:
     try:
-        logits = compute_logits(classifier, forget_set.x)
+        logits = compute_logits(classifier, forget_set.x, at_once)
     except RuntimeError as error:
         shape = tuple(forget_set.x.shape[1:])
         raise ForgetSetError("x", "images that the classifier takes", f"{shape} ({error})") from error
@@ -200,7 +203,8 @@ def _check_right(right: Tensor, minimum_right: float) -> None:
             "forget set",
             f"at least {100 * minimum_right:.0f}% of the forget set predicted as labelled",
             f"{count} of {total}",
-            "the normalisation, the labels or the class order may be wrong; lower the minimum if they are not",
+            "the normalisation, the labels, the class order or the size that images are brought to may be wrong; "
+            "lower the minimum if they are not",
         )
     if count < total:
         warnings.warn(

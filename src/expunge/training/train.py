@@ -14,6 +14,7 @@ from torch import Tensor
 from expunge.base.errors import ClassifierError, DataError
 from expunge.base.settings import to_mapping
 from expunge.compute.context import Context
+from expunge.compute.devices import seeded
 from expunge.compute.runtime import computing_in
 from expunge.compute.seeds import seeded_generator
 from expunge.data.images import Images
@@ -38,7 +39,8 @@ def train_classifier(
 ) -> Classifier:
     """Return a classifier trained on `images`, in eval mode, on the device of the meter.
 
-    The same seed gives the same weights on the same machine, with or without a stop in between.
+    The same seed gives the same weights on the same processor, and on a GPU if the runtime is deterministic, with or
+    without a stop in between.
 
     Args:
         build: makes the classifier to start from.
@@ -64,10 +66,15 @@ def train_classifier(
         trainer.restore(found.tensors)
         losses.extend(found.losses)
     steps = trainer.count_steps(images)
-    with context.phase("train", steps * recipe.epochs) as advance, _in_format(classifier, recipe.memory_format):
+    with (
+        context.runtime.computing(),
+        context.phase("train", steps * recipe.epochs) as advance,
+        _in_format(classifier, recipe.memory_format),
+    ):
         advance(steps * len(losses))
         for epoch in range(len(losses), recipe.epochs):
-            with _own_global_generator(seed, epoch):
+            dropout = seeded_generator(seed, f"dropout of epoch {epoch}").initial_seed()
+            with seeded(dropout, context.runtime.device):
                 means = trainer.run_pass(
                     images, _make_losses(classifier, recipe), epoch=epoch, after_step=lambda: advance(1)
                 )
@@ -81,8 +88,7 @@ def train_classifier(
 
 def build_seeded(build: Builder, seed: int) -> Classifier:
     """Return what `build` makes while torch's global generators are seeded; they are put back."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seeded_generator(seed, "first weights").initial_seed())
+    with seeded(seeded_generator(seed, "first weights").initial_seed()):
         return build()
 
 
@@ -130,11 +136,3 @@ def _in_format(classifier: Classifier, memory_format: MemoryFormat) -> Iterator[
         yield
     finally:
         classifier.module.to(memory_format=torch.contiguous_format)
-
-
-@contextmanager
-def _own_global_generator(seed: int, epoch: int) -> Iterator[None]:
-    """Seed torch's global generators for an epoch and put them back: dropout layers know no other."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seeded_generator(seed, f"dropout of epoch {epoch}").initial_seed())
-        yield

@@ -66,7 +66,7 @@ def test_folders_must_be_all_classes_of_a_classifier_without_names(tree):
     root = tree("a/1.png", "b/1.png")
     assert load_data(f"imagefolder:{root}", DataRequest(num_classes=2)).class_names == ("a", "b")
     with pytest.raises(
-        DataError, match=r"expected the classifier's 1000 classes, .*, got 2; for some of them, use folder:"
+        DataError, match=r"expected the classifier's 1000 classes, .*, got 2; say --classes with the names of all"
     ):
         load_data(f"imagefolder:{root}", DataRequest(num_classes=1000))
 

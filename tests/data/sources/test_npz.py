@@ -92,7 +92,7 @@ def test_crop_beyond_the_arrays_is_refused(save):
         ({"x": np.zeros((2, 4, 4, 7), np.uint8), "y": np.arange(2)}, "with 1 or 3 channels, got \\(2, 4, 4, 7\\)"),
         ({"x": arrays()[0], "y": arrays()[1][:2]}, "expected 3 whole numbers, one an image, got int64 \\(2,\\)"),
         ({"x": arrays()[0], "y": arrays()[1] * 0.5}, "whole numbers, one an image, got float64"),
-        ({"x": arrays()[0], "y": arrays()[1] - 1}, "expected numbers from 0, got -1"),
+        ({"x": arrays()[0], "y": arrays()[1] - 1}, "expected numbers from 0 that fit into 63 bits, got -1"),
         ({"x": arrays()[0][:0], "y": arrays()[1][:0]}, "expected at least one image"),
         ({"x": arrays()[0], "y": arrays()[1], "classes": np.array(["a", "b"])}, "expected labels in 0..1.*got 2"),
         ({"x": arrays()[0], "y": arrays()[1], "classes": np.arange(3)}, "classes`: expected a list of names"),

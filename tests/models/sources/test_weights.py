@@ -1,11 +1,13 @@
+import copy
 import pickle
+from contextlib import nullcontext
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.models.sources.weights import fill, last_length, read_weights
 
 
@@ -31,13 +33,11 @@ def test_safetensors(small_network, tmp_path):
 def test_checkpoints(small_network, tmp_path, wrapper, prefix):
     state = {prefix + name: tensor for name, tensor in small_network.state_dict().items()}
     torch.save(state if wrapper is None else {"epoch": 3, wrapper: state}, tmp_path / "a.pth")
-    assert same(read_weights(tmp_path / "a.pth"), small_network)
-
-
-def test_prefix_of_some_names_only_stays(tmp_path):
-    weights = {"module.weight": torch.ones(2), "head": torch.ones(3)}
-    torch.save(weights, tmp_path / "a.pt")
-    assert read_weights(tmp_path / "a.pt").keys() == weights.keys()
+    assert read_weights(tmp_path / "a.pth").keys() == state.keys()
+    fresh = copy.deepcopy(small_network).apply(lambda part: getattr(part, "reset_parameters", lambda: None)())
+    assert not same(small_network.state_dict(), fresh)
+    fill(fresh, read_weights(tmp_path / "a.pth"), place="a.pth")
+    assert same(small_network.state_dict(), fresh)
 
 
 @pytest.mark.parametrize("content", ["object", "module", "old"])
@@ -122,7 +122,10 @@ def test_batch_counters_may_be_missing(small_network):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_float_types_become_the_networks(small_network, dtype):
     weights = {name: tensor.to(dtype) for name, tensor in small_network.state_dict().items() if "num_b" not in name}
-    fill(small_network, weights, place="here")
+    half = dtype in (torch.float16, torch.bfloat16)
+    words = rf"here is in {str(dtype).removeprefix('torch.')}: it is edited and saved as float32"
+    with pytest.warns(ExpungeWarning, match=words) if half else nullcontext():
+        fill(small_network, weights, place="here")
     assert {parameter.dtype for parameter in small_network.parameters()} == {torch.float32}
     assert torch.equal(small_network[3].weight, weights["3.weight"].float())
 
@@ -132,3 +135,16 @@ def test_last_length(small_network):
     assert last_length(small_network, {"3.bias": torch.zeros(7)}) == 7
     with pytest.raises(ClassifierError, match="a module with weights to edit"):
         last_length(nn.ReLU())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_a_network_whose_own_names_begin_so_reads_its_own_weights(tmp_path, prefix):
+    network = nn.Module()
+    network.add_module(prefix.removesuffix("."), nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+    torch.save(network.state_dict(), tmp_path / "own.pt")
+    torch.save({f"module.{name}": tensor for name, tensor in network.state_dict().items()}, tmp_path / "spread.pt")
+    expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for name in ("own.pt", "spread.pt"):
+        torch.nn.init.zeros_(next(network.parameters()))
+        fill(network, read_weights(tmp_path / name), place=name)
+        assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in expected.items())

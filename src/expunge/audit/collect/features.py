@@ -60,6 +60,8 @@ def layer_similarity(
     """
     names = dict(_called_layers(before, images.load([0])))
     shared = [name for name, _ in _called_layers(after, images.load([0])) if name in names]
+    if not shared:
+        return ()
     old, new = (_gather_outputs(each, shared, images, runtime, f"layers, {part}") for each in (before, after))
     return tuple(LayerSimilarity(name, part, _cka_or_none(old[name], new[name])) for name in shared)
 

@@ -1,7 +1,6 @@
 """Other classifiers to compare with: shadow classifiers saw some of the forget set, retrained ones none of it."""
 
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from expunge.audit.collect.collected import Retrained, Shadows
+from expunge.base.arrays import arrays_to_bytes, read_arrays
 from expunge.base.disk import write_bytes
 from expunge.base.errors import DataError
+from expunge.base.folders import locked_folder
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data.forget import ForgetSet
@@ -20,6 +21,8 @@ from expunge.models.classifier import Classifier
 from expunge.task.evaluation import compute_logits, predict_logits
 
 TEST_ROWS = 2000
+WAIT_SECONDS = 60
+"""For another audit that writes to the same folder of a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +137,26 @@ def _unlearned(
     parts = [classifier.sha256(), rows.sha256(), unlearning.key, *test.ids, *sorted(member.trained_on & set(rows.ids))]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     path = member.folder / f"unlearned-{key[:24]}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["forget"], arrays["test"]
+    kept = _read_kept(path, len(rows), len(test.labels))
+    if kept is not None:
+        return kept
     numbers = [number for number, name in enumerate(rows.ids) if name in member.trained_on]
     edited = unlearning.unlearn(classifier, rows.rows(numbers), member) if numbers else classifier
     found = _logits(edited, rows, runtime), _predict(edited, test, runtime, f"{member.folder.name} unlearned")
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, forget=found[0], test=found[1])
-    write_bytes(path, stream.getvalue())
+    with locked_folder(member.folder, wait_seconds=WAIT_SECONDS):
+        write_bytes(path, arrays_to_bytes({"forget": found[0], "test": found[1]}))
     return found
+
+
+def _read_kept(path: Path, rows: int, others: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the logits in a file; None if it is not there or damaged."""
+    try:
+        arrays = read_arrays(path, ("forget", "test"))
+        both = arrays["forget"], arrays["test"]
+    except (DataError, KeyError):
+        return None
+    fits = all(each.dtype == np.float32 and each.ndim == 2 for each in both) and list(map(len, both)) == [rows, others]
+    return both if fits else None
 
 
 def _logits(classifier: Classifier, rows: ForgetSet, runtime: Runtime) -> np.ndarray:

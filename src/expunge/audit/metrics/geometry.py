@@ -83,7 +83,7 @@ def embed(features: Features, seed: int) -> Float[np.ndarray, "n 2"]:
         raise NotDefinedError("it takes at least five rows")
     _require_spread(features)
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features))
+    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed % 2**32).fit_transform(features))
 
 
 def _require_spread(features: Features) -> None:

@@ -1,13 +1,11 @@
 """What was measured, in files: any figure can be computed again, or a new one, without classifiers and images."""
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -27,6 +25,7 @@ from expunge.audit.metrics.predicted import Part
 from expunge.audit.metrics.weights import Shift
 from expunge.audit.record import SLICES_FILE, Slice, read_slices
 from expunge.audit.store.files import FEATURES_FILE, GATHERED_FILE, POOLS_FILE, PREDICTIONS_FILE
+from expunge.base.arrays import arrays_to_bytes, read_arrays
 from expunge.base.disk import write_bytes, write_json
 from expunge.base.errors import DataError
 from expunge.compute.context import Cost
@@ -55,7 +54,7 @@ def write_gathered(folder: Path, data: Gathered) -> None:
     }
     for name, arrays in files.items():
         if arrays:
-            _write_arrays(folder / name, arrays)
+            write_bytes(folder / name, arrays_to_bytes(arrays))
     write_json(folder / GATHERED_FILE, _to_json(data))
 
 
@@ -70,7 +69,7 @@ def read_gathered(folder: Path) -> Gathered:
         known = _from_json(content)
         in_deep, how = content["deep"], content["pools"]
     with _blaming(folder / PREDICTIONS_FILE):
-        parts = _unpack_parts(_read_arrays(folder / PREDICTIONS_FILE))
+        parts = _unpack_parts(read_arrays(folder / PREDICTIONS_FILE))
     with _blaming(folder / FEATURES_FILE):
         deep = None if in_deep is None else _unpack_deep(folder, in_deep)
     with _blaming(folder / POOLS_FILE):
@@ -165,7 +164,7 @@ def _pack_features(deep: Deep) -> dict[str, np.ndarray]:
 
 def _unpack_deep(folder: Path, content: Mapping[str, Any]) -> Deep:
     path = folder / FEATURES_FILE
-    arrays = _read_arrays(path) if path.exists() else {}
+    arrays = read_arrays(path) if path.exists() else {}
     features = {
         name: FeaturePart(
             arrays[f"{name}.rows"],
@@ -230,7 +229,7 @@ def _pack_pools(data: Gathered) -> dict[str, np.ndarray]:
 
 
 def _unpack_pools(folder: Path, how: Mapping[str, str | None]) -> tuple[Shadows | None, Retrained | None]:
-    arrays = _read_arrays(folder / POOLS_FILE) if any(how.values()) else {}
+    arrays = read_arrays(folder / POOLS_FILE) if any(how.values()) else {}
     shadows, retrained = None, None
     if how["shadow"] is not None:
         shadows = Shadows(
@@ -252,17 +251,6 @@ def _unpack_pools(folder: Path, how: Mapping[str, str | None]) -> tuple[Shadows 
     return shadows, retrained
 
 
-def _write_arrays(path: Path, arrays: Arrays) -> None:
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
-    write_bytes(path, stream.getvalue())
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
 @contextmanager
 def _blaming(path: Path) -> Iterator[None]:
     """Say which file it is that cannot be read."""
@@ -270,5 +258,5 @@ def _blaming(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (OSError, ValueError, TypeError, LookupError, EOFError, BadZipFile) as error:
+    except (OSError, ArithmeticError, AttributeError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise DataError(str(path), "what an audit gathered", f"{error!r}", "make the audit anew") from error

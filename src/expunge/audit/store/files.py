@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from expunge.audit.record import AUDIT_FILE, REPORT_FILE, SLICES_FILE
-from expunge.base.errors import OutputError
+from expunge.base.disk import make_folder, remove_files, sweep
 
 PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE = "predictions.npz", "features.npz", "pools.npz"
 GATHERED_FILE = "gathered.json"
@@ -30,12 +30,11 @@ def clear_folder(folder: Path) -> None:
     Raises:
         OutputError: it can't be made, or a file can't be removed.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = [AUDIT_FILE, GATHERED_FILE, PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE, SLICES_FILE]
-        names += [REPORT_FILE, *(f"{name}.csv" for name in TABLE_NAMES)]
-        old = [folder / name for name in names] + sorted((folder / IMAGES_FOLDER).glob("[0-9]*.png"))
-        for path in old:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(str(folder), "a folder that can be written to", f"{error.strerror}") from error
+    make_folder(folder)
+    names = [AUDIT_FILE, GATHERED_FILE, PREDICTIONS_FILE, FEATURES_FILE, POOLS_FILE, SLICES_FILE]
+    remove_files(folder, [*names, REPORT_FILE, *(f"{name}.csv" for name in TABLE_NAMES)])
+    images = folder / IMAGES_FOLDER
+    sweep(folder)
+    if images.is_dir():
+        sweep(images)
+        remove_files(images, sorted(path.name for path in images.glob("[0-9]*.png")))

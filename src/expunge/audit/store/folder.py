@@ -1,6 +1,5 @@
 """What people read in the folder of an audit: tables, pictures and, last, audit.json."""
 
-import csv
 import io
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import AUDIT_FILE, SLICES_FILE, Audit, TableFile, to_json
 from expunge.audit.store.files import IMAGES_FOLDER
 from expunge.audit.tables import TABLES, Table, picture
-from expunge.base.disk import write_bytes, write_json, write_text
+from expunge.base.cells import csv_text
+from expunge.base.disk import make_folder, write_bytes, write_json, write_text
 from expunge.models.classifier import Bounds
 
 LARGEST_SIDE = 128
@@ -25,7 +25,7 @@ def write_tables(folder: Path, data: Gathered) -> dict[str, TableFile]:
 
 def write_pictures(folder: Path, x: Tensor, bounds: Bounds, data: Gathered) -> None:
     """Write the forgotten images as PNG, at most 128 pixels wide or high; `x` has 1 or 3 channels."""
-    (folder / IMAGES_FOLDER).mkdir(exist_ok=True)
+    make_folder(folder / IMAGES_FOLDER)
     for number, pixels in enumerate(bounds.to_levels(x.cpu()).permute(0, 2, 3, 1).numpy()):
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
@@ -46,9 +46,7 @@ def _write_table(folder: Path, name: str, data: Gathered) -> TableFile:
         table: Table = TABLES[name](data)
     except NotDefinedError as error:
         return TableFile(None, str(error))
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(table.to_text())
-    write_text(folder / f"{name}.csv", stream.getvalue())
+    write_text(folder / f"{name}.csv", csv_text(table.to_text()))
     return TableFile(f"{name}.csv")
 
 

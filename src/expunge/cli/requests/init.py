@@ -7,6 +7,7 @@ import click
 
 from expunge.base.settings import from_mapping, nest
 from expunge.cli import options
+from expunge.data.sources.own import is_function
 from expunge.jobs.inputs import model_source
 from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
@@ -20,9 +21,13 @@ from expunge.task.task import Strength
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--model", required=True, metavar="SOURCE", help="As in `expunge run`.")
 @click.option("--weights", metavar="FILE", help="Safetensors, or a checkpoint of plain tensors; or `pretrained`.")
+@click.option("--weights-key", metavar="KEY", help="Which of several states in the file.")
+@click.option("--classes", metavar="NAME,NAME", help=options.CLASSES)
 @click.option("--num-classes", type=click.IntRange(min=2), help="Where the weights don't say.")
 @click.option("--mean", metavar="M[,M,M]", help="Normalisation mean, for pixels in 0..1.")
 @click.option("--std", metavar="S[,S,S]", help="Normalisation standard deviation.")
+@click.option("--resize", type=click.IntRange(min=1), help="Shorter side of images; default: what the classifier says.")
+@click.option("--crop", type=click.IntRange(min=1), help="Centre square; default: what the classifier says.")
 @click.option("--data", metavar="SOURCE", help="Where test images are, to measure drift on; without: surrogates.")
 @click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
@@ -47,10 +52,12 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
     """
     given = {
         "architecture": flags["model"],
-        **{name: flags[name] for name in ("weights", "num_classes", "mean", "std")},
+        **{name: flags[name] for name in ("weights", "weights_key", "classes", "num_classes", "mean", "std")},
     }
     plan = Plan(
         model=model_source(from_mapping(ModelPart, given)),
+        resize=flags["resize"],
+        crop=flags["crop"],
         data=_absolute(flags["data"]),
         method=flags["method"],
         settings=nest(options.read_pairs(flags["settings"])),
@@ -71,4 +78,6 @@ def _absolute(source: str | None) -> str | None:
     if source is None:
         return None
     kind, colon, place = source.partition(":")
+    if is_function(source) or (kind == "hf" and not Path(place).expanduser().exists()):
+        return source
     return f"{kind}{colon}{Path(place).expanduser().resolve()}"

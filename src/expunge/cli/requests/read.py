@@ -11,9 +11,9 @@ import click
 from expunge.base.errors import LedgerError
 from expunge.cli import EXIT_BAD_INPUT
 from expunge.cli.requests import project_option
-from expunge.requests.project import Ledger, explained, looking
+from expunge.requests.project import Ledger
 from expunge.requests.state import LedgerState, Request, State
-from expunge.requests.verify import verify_project
+from expunge.requests.verify import verify_folder
 
 COLUMNS = ("request", "state", "instances", "goal", "version", "images", "received", "reference")
 
@@ -80,15 +80,7 @@ def verify(project: Path, head: str | None) -> int:
     """
     if head is not None and not re.fullmatch("[0-9a-f]{16,64}", head):
         raise LedgerError("--head", "16 to 64 digits of a hash, 0-9 and a-f", head[:64] or "nothing")
-    with looking(project) as busy, explained(project):
-        ledger = Ledger.open(project)
-        found = verify_project(ledger)
-        if head is not None and not any(entry.hash.startswith(head) for entry in ledger.database.stream()):
-            raise LedgerError("--head", "an entry of the ledger", f"{head[:16]}..., which is not there")
-    if busy and (found.problems or found.unfinished):
-        raise LedgerError(
-            str(project), "no other expunge at work", "one that is writing", "verify again when it is done"
-        )
+    found = verify_folder(project, head)
     for problem in found.problems:
         click.echo(f"error: {problem}", err=True)
     for text in found.unfinished:
@@ -97,6 +89,7 @@ def verify(project: Path, head: str | None) -> int:
         click.echo(
             f"note: {found.aside} files that no entry names are in quarantine/; `expunge requests purge --quarantine`"
         )
+    click.echo(f"checked with the key {found.key}")
     click.echo(f"{found.entries} entries, {found.files} files, {len(found.problems)} problems; head {found.head}")
     return EXIT_BAD_INPUT if found.problems or found.unfinished else 0
 

@@ -15,6 +15,7 @@ from expunge.data.images import Images, TensorImages
 from expunge.data.preprocessing import AS_IS, Preprocessing, pixels_of
 
 CHANNELS = (1, 3)
+LARGEST = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,9 @@ def images_from_arrays(
         raise DataError(place, "at least one image", "none")
     if not np.issubdtype(y.dtype, np.integer) or y.shape != (len(pixels),):
         raise DataError(f"{place}: labels", f"{len(pixels)} whole numbers, one an image", f"{y.dtype} {y.shape}")
-    if int(y.min()) < 0:
-        raise DataError(f"{place}: labels", "numbers from 0", str(int(y.min())))
+    if int(y.min()) < 0 or int(y.max()) >= LARGEST:
+        odd = int(y.min()) if int(y.min()) < 0 else int(y.max())
+        raise DataError(f"{place}: labels", "numbers from 0 that fit into 63 bits", str(odd))
     ids = tuple(str(row) for row in range(len(pixels)))
     labels = torch.from_numpy(y.astype(np.int64))
     if preprocessing == AS_IS:

@@ -1,6 +1,5 @@
 """One image file turned into upright RGB pixels, or an error that names the file."""
 
-import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from expunge.base.errors import DataError
 
 MODE_NAMES = {"1": "black-and-white", "L": "greyscale", "LA": "greyscale", "P": "palette", "PA": "palette"}
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")
+"""What a file's content may be, whatever its name says; some of Pillow's other formats start other programs."""
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION = 0x0112
 LISTENING = threading.Lock()
@@ -46,7 +47,8 @@ def decode(path: Path | Encoded) -> Decoded:
     Greyscale (8 and 16 bits), palette and CMYK images are converted, transparency is dropped (the colours below
     it stay, as in torchvision), and the orientation that a camera noted in the EXIF data is applied. Torchvision's
     loaders do not turn images: a classifier that was trained on photographs lying on their side saw them so.
-    What Pillow warns of, such as damaged EXIF data, becomes one of the changes.
+    Of a file with several frames or pages the first is taken. What Pillow warns of, such as damaged EXIF data, becomes
+    one of the changes.
 
     Raises:
         DataError: the file cannot be read or is cut off, holds more pixels than Pillow takes for safe
@@ -55,8 +57,9 @@ def decode(path: Path | Encoded) -> Decoded:
     complaints: list[str] = []
     try:
         with _listening(complaints):
-            opened = Image.open(BytesIO(path.content) if isinstance(path, Encoded) else path)
+            opened = Image.open(BytesIO(path.content) if isinstance(path, Encoded) else path, formats=FORMATS)
         with opened as image:
+            frames = getattr(image, "n_frames", 1)
             image.load()  # the slow part, which may run in many threads at once
             with _listening(complaints):
                 decoded = _upright_rgb(image, path)
@@ -65,13 +68,15 @@ def decode(path: Path | Encoded) -> Decoded:
             str(path), f"at most {Image.MAX_IMAGE_PIXELS} pixels", "more: a decompression bomb?", "make it smaller"
         ) from error
     except UnidentifiedImageError as error:
-        raise DataError(str(path), "an image that Pillow can read", "something else, or a damaged header") from error
+        known = f"an image ({', '.join(FORMATS)})"
+        raise DataError(str(path), known, "another format, or a damaged header", "convert it to PNG") from error
     except DataError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except Exception as error:  # Pillow's readers raise nearly anything for what isn't whole
         raise DataError(str(path), "a whole image", f"{error}", "the file is damaged; fetch it anew") from error
     said = tuple(f"read although Pillow warned: {complaint}" for complaint in complaints[:1])
-    return Decoded(decoded.image, said + decoded.changes)
+    first = ("taken from the first of several frames or pages",) if frames > 1 else ()
+    return Decoded(decoded.image, said + first + decoded.changes)
 
 
 @contextmanager

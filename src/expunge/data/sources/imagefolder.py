@@ -7,8 +7,12 @@ from pathlib import Path
 import torch
 
 from expunge.base.errors import DataError
+from expunge.base.visible import visible_name
+from expunge.data.labels import labels_of_table
 from expunge.data.sources.file_images import FileImages
+from expunge.data.sources.folder import paths_below
 from expunge.data.sources.splits import DataRequest, DataSplits
+from expunge.data.tables import read_table, unique_cells
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 TEST_NAMES = ("test", "val")
@@ -23,6 +27,10 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
     Classes are numbered in the alphabetical order of their folders. Where the classifier's class names are known
     and each folder bears one of them, a folder has the number of its name instead.
 
+    A table beside it (`request.table`: path from the folder, label, optionally id) names images that are to be
+    forgotten or labelled otherwise. They come before the others; one that lies in a class folder counts once, as the
+    table has it. So the cost of the edit can be measured on all others.
+
     Raises:
         DataError: no folder, no class folders, a class without images, test classes that the training images lack,
             or another number of classes than the classifier's.
@@ -33,6 +41,8 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
     found = _class_folders(train_folder)
     class_names, remarks = _numbered(train_folder, found, request)
     train = _images(train_folder, found, class_names, request)
+    if request.table is not None:
+        train = _with_table(train, folder, class_names, request)
     if train_folder == folder:
         return DataSplits(train, None, class_names, remarks)
     test_folder = next((folder / name for name in TEST_NAMES if (folder / name).is_dir()), None)
@@ -43,6 +53,11 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
     if unknown:
         raise DataError(str(test_folder), f"classes of {train_folder}", ", ".join(unknown[:5]))
     return DataSplits(train, _images(test_folder, tested, class_names, request), class_names, remarks)
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of that name is an image; hidden files, such as macOS leaves beside each, are not."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -65,13 +80,28 @@ def _numbered(folder: Path, found: Sequence[str], request: DataRequest) -> tuple
     raise DataError(str(folder), f"folders named as the classifier's {len(wanted)} classes", f"{len(found)} others")
 
 
+def _with_table(images: FileImages, folder: Path, class_names: tuple[str, ...], request: DataRequest) -> FileImages:
+    """Return the images of the request's table, and then those that it doesn't name."""
+    table = read_table(request.table or folder, ("path", "label"))
+    written = unique_cells(table, "path")
+    own = unique_cells(table, "id") if "id" in table.columns else written
+    labels, _ = labels_of_table(table, class_names)
+    paths = paths_below(folder, table)
+    named = {path.resolve() for path in paths}
+    rest = [row for row, path in enumerate(images.paths) if Path(str(path)).resolve() not in named]
+    ids = [*own, *(images.ids[row] for row in rest)]
+    files = [*paths, *(images.paths[row] for row in rest)]
+    return FileImages(ids, torch.cat([labels, images.labels[rest]]), files, request.preprocessing)
+
+
 def _images(folder: Path, found: Sequence[str], class_names: Sequence[str], request: DataRequest) -> FileImages:
     ids, labels, paths = [], [], []
     for name in found:
-        files = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        found_files = (path for path in (folder / name).rglob("*") if is_image_name(path.name))
+        files = sorted(path for path in found_files if path.is_file())
         if not files:
             raise DataError(str(folder / name), f"images ({', '.join(SUFFIXES)})", "none")
         paths += files
-        ids += [path.relative_to(folder).as_posix() for path in files]
+        ids += [visible_name(path.relative_to(folder).as_posix()) for path in files]
         labels += [class_names.index(name)] * len(files)
     return FileImages(ids, torch.tensor(labels), paths, request.preprocessing)

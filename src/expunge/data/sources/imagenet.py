@@ -8,7 +8,7 @@ import torch
 
 from expunge.base.errors import DataError
 from expunge.data.sources.file_images import FileImages, PathsBelow
-from expunge.data.sources.imagefolder import SUFFIXES
+from expunge.data.sources.imagefolder import SUFFIXES, is_image_name
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.sources.val_labels import read_val_labels
 from expunge.data.sources.wnids import CLASSES, WNID, read_wnids
@@ -99,7 +99,7 @@ def _validation(root: Path, wnids: Sequence[str], request: DataRequest) -> FileI
         found = _class_folders(folder)
         _check_folders(folder, found, wnids)
         return _images(folder, found, request, wnids)
-    files = [name for name in names if name.lower().endswith(SUFFIXES)]
+    files = [name for name in names if is_image_name(name)]
     labels = read_val_labels(root, files, wnids)
     return FileImages(files, torch.tensor(labels), PathsBelow(folder, files), request.preprocessing)
 
@@ -110,7 +110,7 @@ def _images(folder: Path, found: Sequence[str], request: DataRequest, wnids: Seq
     names: list[str] = []
     labels: list[int] = []
     for wnid in found:
-        files = sorted(entry.name for entry in os.scandir(folder / wnid) if entry.name.lower().endswith(SUFFIXES))
+        files = sorted(entry.name for entry in os.scandir(folder / wnid) if is_image_name(entry.name))
         if not files:
             raise DataError(str(folder / wnid), f"images ({', '.join(SUFFIXES)})", "none")
         names += [f"{wnid}/{name}" for name in files]

@@ -1,19 +1,14 @@
 """Images from a NumPy archive."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from expunge.base.arrays import Arrays, read_arrays
 from expunge.base.errors import DataError
 from expunge.data.images import Images, Subset
 from expunge.data.sources.array_images import images_from_arrays
 from expunge.data.sources.splits import DataRequest, DataSplits
 
-Arrays = dict[str, NDArray[np.generic]]
 WANTED = ("x_train", "y_train", "x_test", "y_test", "x", "y", "classes")
 
 
@@ -28,7 +23,7 @@ def load_npz(file: Path, request: DataRequest) -> DataSplits:
         DataError: no such file, a damaged one, one that holds pickled objects, arrays that are missing or of the
             wrong type or shape, labels beyond the class names, or not as many names as the classifier has classes.
     """
-    arrays = _read(file)
+    arrays = read_arrays(file, WANTED)
     train_names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     train = _first(_images(file, arrays, train_names, request), request.options)
     test = _images(file, arrays, ("x_test", "y_test"), request) if "x_test" in arrays else None
@@ -51,28 +46,6 @@ def _first(images: Images, options: Mapping[str, str]) -> Images:
     if not said.isascii() or not said.isdigit() or not 1 <= int(said) <= count:
         raise DataError("first", f"a number of training images, 1..{count}", said)
     return Subset(images, range(int(said)))
-
-
-def _read(file: Path) -> Arrays:
-    if not file.is_file():
-        raise DataError(str(file), "a file", "none there")
-    try:
-        with file.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(str(file), "an .npz archive with x_train and y_train", "a single array", "use np.savez")
-            return {name: archive[name] for name in WANTED if name in archive.files}
-    except DataError:
-        raise
-    except ValueError as error:
-        raise DataError(
-            str(file),
-            "plain arrays",
-            f"{error}".split("\n")[0],
-            'pickled objects are not read; save names as dtype "str"',
-        ) from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        raise DataError(str(file), "a whole .npz archive", f"{error}", "the file is damaged; make it anew") from error
 
 
 def _images(file: Path, arrays: Arrays, names: tuple[str, str], request: DataRequest) -> Images:

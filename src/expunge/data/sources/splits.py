@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, suggest
 from expunge.data.images import Images
 from expunge.data.preprocessing import AS_IS, Preprocessing
 from expunge.data.sources.file_images import FileImages
@@ -37,7 +37,7 @@ class DataRequest:
         """
         chosen = self.options.get(option, choices[0])
         if chosen not in choices:
-            raise DataError(option, f"one of {', '.join(choices)}", chosen)
+            raise DataError(option, f"one of {', '.join(choices)}", chosen, suggest(chosen, choices))
         return chosen
 
     def check_class_count(self, found: int, place: str) -> None:
@@ -53,7 +53,7 @@ class DataRequest:
                 place,
                 f"the classifier's {self.num_classes} classes, to be numbered in alphabetical order",
                 str(found),
-                "for some of them, use folder: and a table whose labels are numbers",
+                "say --classes with the names of all of them in the classifier's order, where these are some",
             )
 
     def check_classes(self, names: Sequence[str], place: str) -> None:

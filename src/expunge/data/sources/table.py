@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, suggest
 from expunge.data.sources.cifar import load_cifar10, load_cifar100
 from expunge.data.sources.folder import load_folder
 from expunge.data.sources.huggingface import load_huggingface
 from expunge.data.sources.imagefolder import load_imagefolder
 from expunge.data.sources.imagenet import load_imagenet, load_imagenet_a
 from expunge.data.sources.npz import load_npz
+from expunge.data.sources.own import declared_sources, is_function, load_function
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.sources.utkface import load_utkface
 
@@ -27,6 +28,7 @@ SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
 }
 OPTIONS = {"npz": ("first",), "utkface": ("ages", "test"), "hf": ("image", "label", "train", "test", "config")}
 """What may be said after a question mark, by kind of source; elsewhere one belongs to the path."""
+WITH_TABLE = ("folder", "imagefolder")
 
 
 def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  # noqa: B008 - frozen
@@ -34,7 +36,8 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
 
     Args:
         spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT, imagenet-a:DIR,
-            utkface:DIR or hf:NAME-or-folder; some take options, as in utkface:DIR?ages=mfd.
+            utkface:DIR or hf:NAME-or-folder; some take options, as in utkface:DIR?ages=mfd. Or a function of the
+            user's own, package.module:function, or a source of another package, NAME:PLACE.
         request: how they are wanted.
 
     Raises:
@@ -46,16 +49,40 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
     ...
     expunge.base.errors.DataError: `nowhere`: expected a folder, got none there
     """
-    kind, place, options = parse_source(spec)
-    if request.table is not None and kind != "folder":
-        raise DataError("table", "a table only with folder:", f"{request.table} with {kind}:")
-    splits = SOURCES[kind](place, replace(request, options=options))
+    splits = _load(spec, request)
     for name, images in (("training", splits.train), ("test", splits.test)):
         highest = -1 if images is None else int(images.labels.max())
         if request.num_classes is not None and highest >= request.num_classes:
             rule = f"{name} labels in 0..{request.num_classes - 1}, the classifier's classes"
             raise DataError(spec, rule, str(highest), "are these the images that it was trained on?")
     return splits
+
+
+def names_own_function(spec: object) -> bool:
+    """Return whether loading this source runs a function of somebody's code; installed packages are trusted.
+
+    >>> names_own_function("mine.images:load"), names_own_function("npz:some")
+    (True, False)
+    """
+    if not isinstance(spec, str) or not is_function(spec):
+        return False
+    kind = spec.partition(":")[0]
+    return kind not in SOURCES and kind not in declared_sources()
+
+
+def _load(spec: str, request: DataRequest) -> DataSplits:
+    kind = spec.partition(":")[0]
+    others = {} if kind in SOURCES else declared_sources()
+    if request.table is not None and kind not in WITH_TABLE:
+        raise DataError(
+            "table", f"a table only with {' or '.join(f'{name}:' for name in WITH_TABLE)}", f"one with {spec}"
+        )
+    if kind in others:
+        return others[kind](Path(spec.partition(":")[2]).expanduser(), request)
+    if names_own_function(spec):
+        return load_function(spec, request, otherwise=f", or one of {', '.join(f'{name}:PATH' for name in SOURCES)}")
+    kind, place, options = parse_source(spec)
+    return SOURCES[kind](place, replace(request, options=options))
 
 
 def parse_source(spec: str) -> tuple[str, Path, dict[str, str]]:
@@ -70,7 +97,8 @@ def parse_source(spec: str) -> tuple[str, Path, dict[str, str]]:
     kind, colon, place = spec.partition(":")
     if kind not in SOURCES or not colon or not place:
         known = ", ".join(f"{name}:PATH" for name in SOURCES)
-        raise DataError("data", f"one of {known}", repr(spec))
+        expected = f"one of {known}, or package.module:function"
+        raise DataError("data", expected, repr(spec), suggest(kind, SOURCES))
     place, options = _read_options(kind, place)
     return kind, Path(place).expanduser(), options
 

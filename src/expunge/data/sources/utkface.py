@@ -12,7 +12,7 @@ import torch
 from expunge.base.errors import DataError
 from expunge.data.preprocessing import AS_IS, Preprocessing
 from expunge.data.sources.file_images import FileImages, PathsBelow
-from expunge.data.sources.imagefolder import SUFFIXES
+from expunge.data.sources.imagefolder import is_image_name
 from expunge.data.sources.splits import DataRequest, DataSplits
 
 GROUPINGS = {
@@ -53,7 +53,7 @@ def load_utkface(folder: Path, request: DataRequest) -> DataSplits:
     measured = request.choose("test", ("test", "validation"))
     if not folder.is_dir():
         raise DataError(str(folder), "a folder", "none there")
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(SUFFIXES))
+    names = sorted(entry.name for entry in os.scandir(folder) if is_image_name(entry.name))
     ages = {name: age for name in names if (age := _age(name)) is not None and age < edges[-1]}
     if len(ages) < FEWEST:
         raise DataError(str(folder), f"{FEWEST} faces named AGE_GENDER_RACE_DATE.jpg.chip.jpg", f"{len(ages)}")

@@ -18,7 +18,7 @@ from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import Descent, Objective, PartLoss, batches_in_turn, present_rows
-from expunge.methods.engine import Plan, edit_until_goal, own_global_generator
+from expunge.methods.engine import Plan, edit_until_goal, seeded_layers
 from expunge.methods.l2ul.importance import Importance, hold_weights, scale_to_unit
 from expunge.methods.protocol import Aim, Needs
 from expunge.models.classifier import Classifier
@@ -106,7 +106,7 @@ class L2ULFaithful(Settings):
 
     def _make_penalty(self, task: Task, working: Classifier, context: Context) -> Callable[[], Tensor]:
         x = task.forget_set.x.to(context.runtime.device)
-        with own_global_generator(task):
+        with seeded_layers(task, context):
             importance = compute_released_importance(working, x, self.descent, context)
         return hold_weights(working.module, scale_to_unit(importance), self.importance_weight)
 

@@ -8,7 +8,8 @@ import torch
 
 from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remaining
-from expunge.methods.least_change.jacobian import Constraints, make_jacobian
+from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_jacobian
+from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.quadratic import solve_multipliers
 from expunge.surrogates.mix import SMALL_IMAGE
 
@@ -26,9 +27,16 @@ class Exact(Settings):
         None, "surrogates in a step; 96 or 64 likewise", at_least=1, formerly="probe_batch"
     )
     margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0, spread=4)
+    leads: Leads = setting(
+        Leads.LEAST, "least: that margin for every row; ordinary: no smaller, dealt out from the rows' leads before"
+    )
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
-    memory_gigabytes: float = setting(4.0, "memory for row gradients; more of them are made anew", above=0)
+    memory_gigabytes: float = setting(
+        4.0,
+        "memory for row gradients and for factors of the curvature; what doesn't fit is made anew, or thin",
+        above=0,
+    )
 
     def resolve(self, pixels: int) -> "Exact":
         """Return these settings with the sizes that were left open chosen for images of so many pixels.
@@ -52,6 +60,7 @@ class ConstrainedSolver:
         self._settings, self._problem = settings, problem
         self._iterate, self._objective = problem.iterate, problem.objective
         self._labels = problem.task.labels.to(problem.surrogates.device)
+        self._margins = problem.choose_margins(settings.margin, settings.leads)
         self._drawn = problem.task.generator("probe batches")
         self._count = 0
 
@@ -61,30 +70,37 @@ class ConstrainedSolver:
         return self._settings.steps or 0
 
     def take_step(self) -> Mapping[str, float]:
-        """Lower the cost, meet the constraints, and set the weights."""
-        settings, iterate, objective = self._settings, self._iterate, self._objective
+        """Lower the cost, meet the constraints, and set the weights; they stay where time is over before that."""
         value = self._descend()
-        constraints = Constraints(
-            objective.classifier,
-            objective.layers,
-            objective.whitening,
-            self._problem.task.goal,
-            self._rows.x,
-            self._labels,
-        )
-        jacobian = make_jacobian(
-            constraints, memory_bytes=int(settings.memory_gigabytes * GIGABYTE), context=self._problem.context
-        )
-        wanted = jacobian.gaps + settings.margin
+        try:
+            worst = self._correct()
+        except OutOfTime:
+            return {"cost": value}
+        if math.isfinite(worst):
+            self._count += 1
+            self._iterate.write(self._iterate.position)
+        return {"cost": value if math.isfinite(worst) else math.nan, "worst gap": worst}
+
+    def _correct(self) -> float:
+        """Go on by the velocity and the shortest step that meets the constraints; return the worst gap, or NaN."""
+        settings, iterate, objective, context = self._settings, self._iterate, self._objective, self._problem.context
+        goal, rows = self._problem.task.goal, self._rows.x
+        constraints = Constraints(objective.classifier, objective.layers, objective.whitening, goal, rows, self._labels)
+        memory, expired = int(self._problem.memory_gigabytes * GIGABYTE), self._problem.out_of_time
+        jacobian = make_jacobian(constraints, memory_bytes=memory, context=context, expired=expired)
+        wanted = jacobian.gaps + self._margins
         if self._count < settings.approach:
             wanted = wanted.clamp_max(0) + wanted.clamp_min(0) / (settings.approach - self._count)
         shortfall = wanted + jacobian.times(iterate.velocity)
         if not bool(torch.isfinite(shortfall).all()):
-            return {"cost": math.nan, "worst gap": math.nan}
-        iterate.advance(jacobian.combine(solve_multipliers(jacobian.gram(), shortfall, ridge=settings.ridge)))
-        self._count += 1
-        iterate.write(iterate.position)
-        return {"cost": value, "worst gap": float(jacobian.gaps.max())}
+            return math.nan
+        # only a process alone may give up: the others would solve on
+        alone = context.sharing.processes.count == 1
+        multipliers = solve_multipliers(
+            jacobian.gram(), shortfall, ridge=settings.ridge, expired=expired if alone else lambda: False
+        )
+        iterate.advance(jacobian.combine(multipliers))
+        return float(jacobian.gaps.max())
 
     def _descend(self) -> float:
         """Set the velocity by a step down the objective on a fresh batch of surrogates, and return the objective."""

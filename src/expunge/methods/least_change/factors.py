@@ -21,6 +21,8 @@ BYTES_SUMMED = 12
 """For each number of a whole factor: the moments of a batch, those so far, and their sum."""
 BYTES_INVERTED = 48
 """For each number of the one that is being inverted, in float64."""
+LEAST_GIGABYTES = 0.25
+"""Torch itself takes as much; less is not asked of factors."""
 GROWTHS = 12
 RANK_TOLERANCE = 1e-9
 
@@ -98,13 +100,14 @@ def choose_thin(layers: Sequence[Layer], images: int, memory_gigabytes: float) -
     Raises:
         SettingsError: they don't fit.
     """
+    allowed = max(memory_gigabytes, LEAST_GIGABYTES) * GIGABYTE
     sides = [(number, side) for number in range(len(layers)) for side in (1, 2)]
     by_width = sorted(sides, key=lambda each: -_numbers(layers, each))
     for count in range(len(by_width) + 1):
         whole = [_numbers(layers, each) for each in by_width[count:]]
         thin = [images * layers[number].shape[0] * layers[number].shape[side] for number, side in by_width[:count]]
         needed = BYTES_SUMMED * sum(whole + thin) + BYTES_INVERTED * max(whole + thin)
-        if needed <= memory_gigabytes * GIGABYTE:
+        if needed <= allowed:
             return frozenset(by_width[:count])
         if count < len(by_width) and layers[by_width[count][0]].shape[by_width[count][1]] <= 2 * images:
             break

@@ -13,6 +13,7 @@ from expunge.compute.runtime import Precision, computing_in
 from expunge.methods.layers import Layer, differentiate
 from expunge.methods.least_change.curvature import Whitening
 from expunge.methods.least_change.jacobian import Step
+from expunge.methods.least_change.margins import Leads, choose_margins
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.evaluation import compute_logits
@@ -139,6 +140,7 @@ class Problem:
         surrogates: the pool that steps draw from.
         logits: what the classifier answered to them before the edit.
         rate: step size, in units of 1 / curvature.
+        memory_gigabytes: for row gradients.
     """
 
     task: Task
@@ -148,6 +150,20 @@ class Problem:
     surrogates: Float[Tensor, "n c h w"]
     logits: Float[Tensor, "n k"]
     rate: float
+    memory_gigabytes: float
+
+    def out_of_time(self) -> bool:
+        """Return whether the task's time is over; all processes say what the first does."""
+        if self.task.limits.seconds is None:
+            return False
+        over = torch.tensor(self.context.seconds >= self.task.limits.seconds, device=self.context.runtime.device)
+        return bool(self.context.sharing.processes.agree(over))
+
+    def choose_margins(self, least: float, leads: Leads) -> Float[Tensor, " k"]:
+        """Return each row's margin; to be called before the edit begins."""
+        rows, labels = (each.to(self.surrogates.device) for each in (self.task.forget_set.x, self.task.labels))
+        logits = compute_logits(self.objective.classifier, rows, self.context.sharing)
+        return choose_margins(logits, self.task.goal.gap(logits, labels), least, leads)
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ A row is one image's gap; a column one weight. The Jacobian is either held in me
 again a few rows at a time: the same numbers for more work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,8 +21,14 @@ from expunge.task.goals import Goal
 
 BYTES_PER_NUMBER = 4
 
+Expired = Callable[[], bool]
+
 Step = list[Tensor]
 """A change of the weights in whitened coordinates, (g, o, i) for each layer."""
+
+
+class OutOfTime(Exception):  # noqa: N818 - no error: a step that is not finished
+    """The time of the task was over before a product was complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +88,20 @@ class Jacobian(Protocol):
         ...
 
 
-def make_jacobian(constraints: Constraints, *, memory_bytes: int, context: Context) -> Jacobian:
-    """Return the Jacobian, held in memory if it takes at most `memory_bytes`, otherwise made anew block by block."""
+def make_jacobian(
+    constraints: Constraints, *, memory_bytes: int, context: Context, expired: Expired = lambda: False
+) -> Jacobian:
+    """Return the Jacobian, held in memory if it takes at most `memory_bytes`, otherwise made anew block by block.
+
+    Where it is made anew, `expired` is asked before each block.
+
+    Raises:
+        OutOfTime: `expired` says yes; so do the products with it.
+    """
     per_row = count_weights(constraints.layers) * BYTES_PER_NUMBER
     if per_row * len(constraints.x) <= memory_bytes:
         return HeldJacobian(constraints, context)
-    return RecomputedJacobian(constraints, max(1, memory_bytes // (3 * per_row)), context)
+    return RecomputedJacobian(constraints, max(1, memory_bytes // (3 * per_row)), context, expired)
 
 
 class HeldJacobian:
@@ -112,8 +126,10 @@ class HeldJacobian:
 class RecomputedJacobian:
     """Two blocks of rows in memory, one in the making; n/block passes a product, their square for the Gram matrix."""
 
-    def __init__(self, constraints: Constraints, block: int, context: Context) -> None:
-        self._constraints, self._context = constraints, context
+    def __init__(
+        self, constraints: Constraints, block: int, context: Context, expired: Expired = lambda: False
+    ) -> None:
+        self._constraints, self._context, self._expired = constraints, context, expired
         # not the size that this process may have halved: blocks are the same in all processes
         self._blocks = _blocks(len(constraints.x), min(block, context.runtime.batch_size))
         self._gram, self.gaps = self._compute_gram()
@@ -140,13 +156,18 @@ class RecomputedJacobian:
         return total
 
     def _rows(self, block: slice) -> Step:
-        return self._constraints.rows(block, self._context)[1]
+        return self._rows_and_gaps(block)[1]
+
+    def _rows_and_gaps(self, block: slice) -> tuple[Tensor, Step]:
+        if self._expired():
+            raise OutOfTime
+        return self._constraints.rows(block, self._context)
 
     def _compute_gram(self) -> tuple[Tensor, Tensor]:
         count = len(self._constraints.x)
         gram, gaps = self._constraints.x.new_zeros(count, count), []
         for number, block in enumerate(self._blocks):
-            gap, rows = self._constraints.rows(block, self._context)
+            gap, rows = self._rows_and_gaps(block)
             gaps.append(gap)
             gram[block, block] = _inner(rows, rows)
             for other in self._blocks[:number]:

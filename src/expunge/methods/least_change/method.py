@@ -3,6 +3,7 @@
 The project's own method; docs/least_change.md derives it and says what was tried.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -91,10 +92,20 @@ class LeastChange(Settings):
             measured = torch.cat([fresh, measured[: max(1, CURVATURE_SURROGATES - spliced)]])
         fast = fold_batchnorm(working, rows[:2], sharing=[layer.module for layer in layers])
         draw = task.generator("curvature")
-        whitening = compute_whitening(fast, layers, measured, damping=self.damping, generator=draw, context=context)
+        memory = min(self.exact.memory_gigabytes, runtime.memory_gigabytes or math.inf)
+        whitening = compute_whitening(
+            fast,
+            layers,
+            measured,
+            damping=self.damping,
+            generator=draw,
+            context=context,
+            memory_gigabytes=memory,
+        )
         objective = Objective(fast, layers, whitening, context, self.precision)
         logits = _answers(reference, surrogates, context)
-        problem = Problem(task, context, objective, Iterate(objective, self.momentum), surrogates, logits, self.rate)
+        iterate = Iterate(objective, self.momentum)
+        problem = Problem(task, context, objective, iterate, surrogates, logits, self.rate, memory)
         solver = (
             ConstrainedSolver(resolved.exact, problem)
             if robust is None

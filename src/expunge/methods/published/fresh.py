@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from expunge.base.errors import ClassifierError
+from expunge.compute.devices import seeded
 from expunge.models.classifier import Classifier
 
 
@@ -23,8 +24,7 @@ def reinitialise(classifier: Classifier, generator: torch.Generator) -> None:
     if without:
         names = ", ".join(without[:5])
         raise ClassifierError("classifier", "modules that can draw new weights", names, "give them reset_parameters")
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(generator.initial_seed())
+    with seeded(generator.initial_seed(), classifier.device), torch.no_grad():
         for _, _, reset in resets:
             if reset is not None:
                 reset()

@@ -140,7 +140,7 @@ def weigh_rows(
     order = influences.argsort(stable=True)
     negative = order[influences[order] < 0]
     if not len(negative):
-        return torch.arange(len(influences)), torch.ones_like(influences)
+        return torch.arange(len(influences), device=influences.device), torch.ones_like(influences)
     chosen = negative[: max(1, int(len(negative) * strongest))]
     weights = influences[chosen].abs().sqrt()
-    return chosen, weights.clamp_max(weights.quantile(clip))
+    return chosen, weights.clamp_max(weights.cpu().quantile(clip).item())

@@ -42,10 +42,9 @@ class ZSPAG(Settings):
     settings of Cha et al. 2024 (arXiv 2301.11578); the gain as the influence function has it, with the identity for the
     inverse Hessian, which makes c the wrong label whose logit falls most along the gradient of the stand-ins' loss; one
     subspace for all classes together, of the leading directions that hold `energy` of the inputs' second moment, biases
-    counted as one more input; weights of other layers (those not called with images first, or that compute with other
-    weights, too) and BatchNorm statistics stay as they are. The share, the rate and plain SGD are those that the same
-    authors released for the predecessor, UNSC (arXiv 2404.13588), with all of the other classes' data in the place of
-    the stand-ins.
+    counted as one more input; weights of other layers, of those that are not what they seem (see `Route`), and
+    BatchNorm statistics stay as they are. The share, the rate and plain SGD are those that the same authors released
+    for the predecessor, UNSC (arXiv 2404.13588), with all of the other classes' data in the place of the stand-ins.
 
     Differs from the paper: it stops when no row answers with its label; the authors forget classes.
     """

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, suggest
 from expunge.models.sources.small_images import SMALL_IMAGE_NETWORKS
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
-from expunge.models.sources.weights import fill, last_length, read_weights
+from expunge.models.sources.weights import fill, last_length, weights_for
 
 DEFAULT_CLASSES = 10
 
@@ -84,15 +84,17 @@ def load_cifar_resnet(architecture: Architecture, source: ModelSource) -> FoundM
     architecture.refuse_options("cifar")
     build = ARCHITECTURES.get(architecture.name)
     if build is None:
-        raise ClassifierError("cifar:", f"one of {', '.join(ARCHITECTURES)}", architecture.name)
+        hint = suggest(architecture.name, ARCHITECTURES)
+        raise ClassifierError("cifar:", f"one of {', '.join(ARCHITECTURES)}", architecture.name, hint)
     if source.weights == PRETRAINED:
         raise ClassifierError("weights", "a file: there is nothing to download for cifar:", PRETRAINED)
     if source.weights is None:
         warn_random(source.architecture)
         num_classes = source.num_classes or DEFAULT_CLASSES
         return FoundModel(build(num_classes), num_classes)
-    weights = read_weights(source.weights)
-    num_classes = source.num_classes or last_length(build(DEFAULT_CLASSES), weights)
+    draft = build(source.num_classes or DEFAULT_CLASSES)
+    weights = weights_for(draft, source)
+    num_classes = source.num_classes or last_length(draft, weights)
     network = build(num_classes)
     fill(network, weights, place=str(source.weights))
     return FoundModel(network, num_classes)

@@ -16,7 +16,7 @@ from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, 
 from expunge.models.sources.timm_models import load_timm
 from expunge.models.sources.torchvision_models import load_torchvision
 from expunge.models.sources.transformers_models import load_transformers
-from expunge.models.sources.weights import fill, last_length, read_weights
+from expunge.models.sources.weights import fill, last_length, weights_for
 
 SOURCES: dict[str, Callable[[Architecture, ModelSource], FoundModel]] = {
     "timm": load_timm,
@@ -81,7 +81,7 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
     normalisation = _normalisation(found, source)
     classifier = Classifier.wrap(
         found.network.float().eval(),
-        num_classes=found.num_classes,
+        num_classes=max(2, found.num_classes),  # one logit says yes or no
         mean=normalisation.mean,
         std=normalisation.std,
         class_names=source.class_names or found.class_names,
@@ -103,17 +103,17 @@ def _load_from_function(module: str, function: str, source: ModelSource) -> Foun
         raise ClassifierError("weights", "a file, or none where the function loads its own", PRETRAINED)
     others = ", or timm:, torchvision:, transformers: or cifar: with a name"
     with current_folder_first():
-        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others)
+        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others, known=SOURCES)
         try:
             network = make()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ClassifierError(
                 source.architecture, "a function that works without arguments", f"{type(error).__name__}: {error}"
             ) from error
     if not isinstance(network, nn.Module):
         raise ClassifierError(source.architecture, "a function that returns an nn.Module", type(network).__name__)
     if source.weights is not None:
-        fill(network, read_weights(source.weights), place=str(source.weights))
+        fill(network, weights_for(network, source), place=str(source.weights))
     return FoundModel(network, source.num_classes or last_length(network))
 
 

@@ -15,7 +15,9 @@ from expunge.models.known import Known
 from expunge.models.pixels import Normalisation
 
 PRETRAINED: Literal["pretrained"] = "pretrained"
-RESERVED_OPTIONS = ("num_classes", "pretrained", "weights")
+OTHER_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
+RESERVED_OPTIONS = ("num_classes", "pretrained", "weights", *OTHER_FILES)
+"""What has a setting of its own, or would read other files of weights past the checks here."""
 
 OptionValue = str | int | float | bool | None | tuple[object, ...] | list[object] | dict[object, object]
 
@@ -30,6 +32,7 @@ class ModelSource:
         weights: a .safetensors file or a .pt/.pth checkpoint; "pretrained" for the library's own weights, which it
             may download; None for a random network, or for what transformers or the function bring along.
         num_classes: None for what the weights say.
+        weights_key: which of several states in the file; None for the network as it was trained.
         normalisation: what the network wants done to pixels in 0..1; None for the library's values.
         class_names: names in order of the labels; empty for the library's, or none.
 
@@ -42,6 +45,7 @@ class ModelSource:
     num_classes: int | None = None
     normalisation: Normalisation | None = None
     class_names: tuple[str, ...] = ()
+    weights_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes is not None and self.num_classes < 2:
@@ -122,6 +126,6 @@ def warn_random(architecture: str) -> None:
 def _literal_or_text(text: str) -> OptionValue:
     try:
         value: OptionValue = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
     return value

@@ -10,7 +10,7 @@ from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.models.known import known_of_transformers, why_unusable
 from expunge.models.sources.extras import explained_download, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
-from expunge.models.sources.weights import fill, last_length, read_weights
+from expunge.models.sources.weights import fill, last_length, weights_for
 
 
 def load_transformers(architecture: Architecture, source: ModelSource) -> FoundModel:
@@ -46,7 +46,11 @@ def _check_place(name: str) -> None:
 def _pretrained(transformers: Any, architecture: Architecture, source: ModelSource) -> Any:  # noqa: ANN401 - no types
     with explained_download(source.architecture):
         network, loaded = transformers.AutoModelForImageClassification.from_pretrained(
-            architecture.name, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            architecture.name,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     missing = sorted(loaded["missing_keys"])
     if missing:
@@ -62,13 +66,13 @@ def _pretrained(transformers: Any, architecture: Architecture, source: ModelSour
 def _filled(transformers: Any, architecture: Architecture, source: ModelSource) -> Any:  # noqa: ANN401 - no types
     assert isinstance(source.weights, Path)  # noqa: S101 - the caller saw to it
     with explained_download(source.architecture):
-        config = transformers.AutoConfig.from_pretrained(architecture.name)
-        network = transformers.AutoModelForImageClassification.from_config(config)
-    weights = read_weights(source.weights)
+        config = transformers.AutoConfig.from_pretrained(architecture.name, trust_remote_code=False)
+        network = transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+    weights = weights_for(network, source)
     num_classes = source.num_classes or last_length(network, weights)
     if num_classes != config.num_labels:
         config.num_labels = num_classes
-        network = transformers.AutoModelForImageClassification.from_config(config)
+        network = transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     fill(network, weights, place=str(source.weights))
     return network
 
@@ -76,7 +80,9 @@ def _filled(transformers: Any, architecture: Architecture, source: ModelSource) 
 def _processor(transformers: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 - transformers has no types
     """Return the settings of the model's image processor, or {} with a warning where they are of no use here."""
     try:
-        settings: dict[str, Any] = transformers.AutoImageProcessor.from_pretrained(name).to_dict()
+        settings: dict[str, Any] = transformers.AutoImageProcessor.from_pretrained(
+            name, trust_remote_code=False
+        ).to_dict()
     except (OSError, ValueError) as error:
         reason = f"{error}".split("\n")[0]
     else:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from markupsafe import Markup
 
+from expunge.base.visible import visible
 from expunge.report.drawing.svg import (
     WIDTH,
     Attributes,
@@ -20,7 +21,6 @@ from expunge.report.drawing.svg import (
     mark,
     text,
 )
-from expunge.report.words import visible
 
 SIDE = 220.0
 CELL = 30.0

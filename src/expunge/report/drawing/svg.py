@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 from markupsafe import Markup, escape
 
-from expunge.report.words import shorten, visible
+from expunge.base.visible import visible
+from expunge.report.words import shorten
 
 WIDTH = 440.0
 CHARACTER = 7.2

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expunge.audit.record import Audit
+from expunge.base.cells import unescape_cell
 from expunge.base.errors import DataError
 from expunge.report.panels.panel import class_name, number_of
 
@@ -99,7 +100,7 @@ def _to_view(audit: Audit, row: Mapping[str, str], picture: Picture | None) -> R
     robust = number_of(row["robust"])
     label, new_label = (class_name(audit, row[name]) for name in ("label", "new_label"))
     return RowView(
-        id=row["id"],
+        id=unescape_cell(row["id"]),
         heading={"relabel": f"{label} → {new_label}", "correct": new_label or label}.get(_kind(audit), label),
         label=label,
         new_label=new_label,

@@ -1,0 +1,158 @@
+"""Several processes on one edit: started here or by torchrun, joined by torch.distributed."""
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
+
+from expunge.base.errors import ExpungeWarning, ProcessError, SettingsError
+from expunge.compute.devices import count_devices
+
+PATIENCE = timedelta(minutes=2)
+"""How long a process waits for the others; one that takes longer counts as gone."""
+SECONDS_TO_END = 30
+HERE, PLACE = "127.0.0.1", "EXPUNGE_PROCESSES"
+"""Where the processes of one machine meet: the variable holds the port."""
+RANK, LOCAL_RANK, WORLD, LOCAL_WORLD = "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"
+
+_started = list[subprocess.Popen[bytes]]()
+
+
+class Group:
+    """The processes of torch.distributed's default group.
+
+    Args:
+        device: this process's own.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.rank, self.count, self.device = dist.get_rank(), dist.get_world_size(), device
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes; those of one type go at once."""
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            chosen = [tensor for tensor in tensors if tensor.dtype == dtype]
+            joined = torch.cat([tensor.reshape(-1) for tensor in chosen])
+            total = joined if self.device.type == "cuda" else joined.cpu()  # gloo adds up on the CPU
+            with _loss_of_a_process():
+                dist.all_reduce(total)
+            for tensor, part in zip(chosen, total.split([tensor.numel() for tensor in chosen]), strict=True):
+                tensor.copy_(part.view(tensor.shape))
+
+    def agree(self, tensor: Tensor) -> Tensor:
+        """Return what the first process has."""
+        share = tensor.detach().clone() if self.rank == 0 else torch.zeros_like(tensor)
+        number = share.to(torch.int64) if tensor.dtype == torch.bool else share
+        self.sum([number])
+        return number.to(tensor.dtype)
+
+
+def local_rank() -> int | None:
+    """Return this process's number on its machine; None if it was not started as one of several."""
+    number = os.environ.get(LOCAL_RANK)
+    return None if number is None else int(number)
+
+
+def start_processes(kind: str, devices: int, nodes: int) -> Group:
+    """Start processes, or join those that torchrun started; each calls this and goes on from here.
+
+    Each runs the command of this one, with its number in the environment. On CUDA it has the GPU of that number.
+
+    Args:
+        kind: of device, such as cuda.
+        devices: processes on each machine.
+        nodes: machines.
+
+    Raises:
+        SettingsError: there are fewer devices, or the others did not come.
+    """
+    wanted = f"{devices} of {kind} on {nodes} machines"
+    if kind != "cpu" and devices > count_devices(kind):
+        raise SettingsError("devices", wanted, f"{count_devices(kind)} on this machine")
+    if local_rank() is None:
+        if nodes > 1:
+            raise SettingsError(
+                "nodes", "1, or a start with torchrun on each machine", f"{nodes}", f"torchrun --nnodes {nodes} ..."
+            )
+        _start_others(devices)
+    device = torch.device(kind, local_rank() or 0) if kind == "cuda" else torch.device(kind)
+    if kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // devices))
+    os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a wait that takes too long raises, and does not abort
+    try:
+        meeting = _meet() if PLACE in os.environ else None
+        own: dict[str, Any] = {} if meeting is None else {"store": meeting, "rank": local_rank(), "world_size": devices}
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE, **own)
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError("devices", wanted, str(error).splitlines()[0]) from error
+    signal.signal(signal.SIGTERM, _interrupt)
+    return Group(device)
+
+
+def _start_others(devices: int) -> None:
+    """Run this command again for each of the other processes, which end with this one."""
+    with socket.socket() as free:
+        free.bind((HERE, 0))
+        common = {PLACE: str(free.getsockname()[1]), WORLD: str(devices), LOCAL_WORLD: str(devices)}
+    for number in range(1, devices):
+        own = {**os.environ, **common, RANK: str(number), LOCAL_RANK: str(number)}
+        _started.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=own))  # noqa: S603 - this command
+    os.environ.update(common, **{RANK: "0", LOCAL_RANK: "0"})
+    atexit.register(_end)
+
+
+def _meet() -> TCPStore:
+    """Wait until all processes of this machine are there, and return what they tell each other by.
+
+    Raises:
+        RuntimeError: one has ended before it came.
+    """
+    count, leads = int(os.environ[WORLD]), local_rank() == 0
+    store = TCPStore(HERE, int(os.environ[PLACE]), count, leads, timeout=PATIENCE, wait_for_workers=False)
+    store.add("here", 1)
+    while store.add("here", 0) < count:
+        if any(process.poll() is not None for process in _started):
+            raise RuntimeError("one of the processes ended before it had begun")
+        time.sleep(0.05)
+    return store
+
+
+def _end() -> None:
+    """Wait for the other processes, which have nothing left to do, and end those that take long."""
+    for process in _started:
+        try:
+            process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Let the best state be saved when the launcher ends this process because another one is gone."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    warnings.warn("told to end, as when another process is gone; the best state is kept", ExpungeWarning, stacklevel=2)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _loss_of_a_process() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, still to come, would disturb the saving
+        reason = str(error).splitlines()[0]
+        raise ProcessError(
+            "processes", "all of them to go on", f"one that is gone ({reason})", "see its own message above"
+        ) from error

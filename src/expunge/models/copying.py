@@ -1,0 +1,36 @@
+"""Deep copies of networks that keep tensors which are no weights."""
+
+import copy
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor, nn
+
+
+def copy_module(module: nn.Module, memo: Mapping[int, object] | None = None) -> nn.Module:
+    """Return a deep copy: weights, buffers and training flags of its own.
+
+    Some networks keep what they computed from their weights, such as the attention biases of LeViT or what hooks of
+    `torch.nn.utils.weight_norm` set. Torch refuses to copy that; here the copy gets the values, out of any gradient.
+
+    Args:
+        module: any network.
+        memo: objects that take the place of those with these ids.
+    """
+    computed = {
+        id(tensor): tensor.detach().clone()
+        for part in module.modules()
+        for tensor in _tensors_in(vars(part))
+        if not tensor.is_leaf
+    }
+    return copy.deepcopy(module, {**computed, **(memo or {})})
+
+
+def _tensors_in(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _tensors_in(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _tensors_in(each)

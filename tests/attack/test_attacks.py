@@ -1,0 +1,14 @@
+"""The short form of every attack."""
+
+import sys
+
+import pytest
+from table import all_attacks
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGKILL there")
+@pytest.mark.parametrize("attack", all_attacks(), ids=lambda attack: attack.name)
+def test_nothing_is_lost_and_everything_is_said_in_words(attack, tmp_path):
+    outcome = attack.make(tmp_path, attack.short)
+    assert (outcome.lost, outcome.tracebacks) == (0, 0), outcome.notes
+    assert outcome.tries == attack.short

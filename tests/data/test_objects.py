@@ -1,0 +1,146 @@
+"""What is wrong with what people have is said in the package's words; the ways that work are in tests/contract."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from expunge.base.errors import DataError
+from expunge.data.images import TensorImages
+from expunge.data.objects import images_of, normalisation_of
+from expunge.data.preprocessing import Preprocessing
+from expunge.data.reading import Reading
+
+X = torch.rand(4, 3, 5, 6)
+Y = torch.tensor([0, 1, 1, 0])
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield from zip(X, Y.tolist(), strict=True)
+
+
+def test_what_can_only_be_walked_through():
+    for given in (Stream(), DataLoader(Stream(), batch_size=3)):
+        images = images_of(given, lambda count: [count - 1, 0])
+        assert torch.equal(images.load([0, 1]), X[[3, 0]])
+        assert images.labels.tolist() == [0, 0]
+
+
+def test_mappings_as_items():
+    items = [{"pixel_values": image, "label": np.int32(label)} for image, label in zip(X, Y, strict=True)]
+    images = images_of(items)
+    assert torch.equal(images.load([1]), X[1:2])
+    assert images.labels.tolist() == Y.tolist()
+
+
+class Listed:
+    """A data set of torchvision's kind whose images must not be read for their labels."""
+
+    def __init__(self, targets, target_transform=None):
+        self.targets, self.target_transform, self.read = targets, target_transform, 0
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, row):
+        self.read += 1
+        return X[row], 1 - int(self.targets[row])
+
+
+@pytest.mark.parametrize("targets", [Y, Y.tolist(), Y.numpy()])
+def test_labels_that_a_data_set_lists_need_no_image(targets):
+    listed = Listed(targets)
+    assert images_of(Subset(Subset(listed, [0, 1, 2]), [2, 0]), lambda count: [1, 0]).labels.tolist() == [0, 1]
+    assert images_of(listed).labels.tolist() == Y.tolist()
+    assert listed.read == 0
+    assert images_of(Listed(targets, target_transform=int)).labels.tolist() == (1 - Y).tolist()
+
+
+def test_images_of_the_packages_own_stay_as_they_are():
+    own = TensorImages(["a", "b", "c", "d"], Y, X)
+    assert images_of(own) is own
+    assert list(images_of(own, lambda count: [2]).ids) == ["c"]
+
+
+def test_bytes_fill_the_bounds_of_the_classifier():
+    grey = Image.new("L", (6, 5), 51)
+    for given in (grey, np.full((1, 5, 6), 51, dtype=np.uint8), torch.full((1, 5, 6), 51, dtype=torch.uint8)):
+        assert torch.allclose(Reading(lower=-1, upper=1).to_pixels(given, "here"), torch.full((1, 5, 6), -0.6))
+
+
+def test_pictures_are_preprocessed_and_palettes_become_colours():
+    reading = Reading(Preprocessing(resize=4, crop=(4, 4)))
+    assert reading.to_pixels(Image.new("P", (8, 8), 3), "here").shape == (3, 4, 4)
+    with pytest.raises(DataError, match="`here`: expected an image as large as the crop, got a smaller one"):
+        Reading(Preprocessing(crop=(9, 9))).to_pixels(Image.new("RGB", (8, 8)), "here")
+
+
+def read(given):
+    images = images_of(given)
+    return images.labels, images.load(range(len(images.ids)))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (7, "expected a ForgetSet, .* or a Hugging Face dataset, got int"),
+        ("photos", "got str"),
+        (X, "got Tensor"),
+        ({"x": X}, "got dict"),
+        ([1, 2, 3], "item 0`: expected an image and its label, got int"),
+        ([{"image": X[0]}], r"expected a column of labels called label or labels or y, got image"),
+        ([(X[0], 0.5)], "label of row 0`: expected a whole number or a class name, got 0.5"),
+        ([(X[0], "ant")], "expected a label: a number or a class name, got ant"),
+        ([(X[0], [0, 1])], r"expected one label, got 2 values; .*Classifier\.wrap\(\.\.\., label=NUMBER\)"),
+        (
+            [(X[0], 0), (X[0, :, :2], 1)],
+            r"item 1`: expected an image of shape \(3, 5, 6\) as the first, got \(3, 2, 6\)",
+        ),
+        ([(object(), 0)], "expected a picture, a file, a tensor or an array, got object"),
+        ((X, Y[:2]), "labels`: expected 4, one an image, got 2"),
+        ((X.long(), Y), r"expected pixels as uint8 \(0\.\.255\) or floats, got torch\.int64"),
+        ((np.array([["a"]]), [0]), "expected pixels as uint8"),
+        ((X[0, 0], Y[:1]), "labels`: expected 5, one an image, got 1"),
+    ],
+)
+def test_what_is_no_images(given, words):
+    with pytest.raises(DataError, match=words):
+        read(given)
+
+
+def test_frames_name_the_columns_that_they_lack():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(DataError, match="expected a column of images called path or paths or file, got name, label"):
+        images_of(pandas.DataFrame({"name": ["a"], "label": [0]}))
+    with pytest.raises(DataError, match="expected numbers, or class names that the classifier knows, got 'ant'"):
+        images_of(pandas.DataFrame({"Path": ["a.png"], "LABEL": ["ant"]}))
+
+
+def test_a_dictionary_of_splits_is_asked_for_one():
+    datasets = pytest.importorskip("datasets")
+    with pytest.raises(DataError, match=r"expected one split of the dataset, got train, test; pass dataset\['train'\]"):
+        images_of(datasets.DatasetDict(train=datasets.Dataset.from_dict({}), test=datasets.Dataset.from_dict({})))
+
+
+class Normalize:
+    def __init__(self, mean, std):
+        self.mean, self.std = mean, std
+
+
+@pytest.mark.parametrize("mean", [(0.5, 0.25, 0.0), [0.5, 0.25, 0.0], torch.tensor([0.5, 0.25, 0.0])])
+def test_the_normalisation_of_a_data_set_is_found(mean):
+    inner = SimpleNamespace(transforms=[SimpleNamespace(), Normalize(mean, (1.0, 0.5, 2.0))])
+    dataset = SimpleNamespace(transform=SimpleNamespace(transforms=[inner]))
+    for given in (dataset, Subset(dataset, [0]), Subset(Subset(dataset, [0]), [0])):
+        assert normalisation_of(given) == ((0.5, 0.25, 0.0), (1.0, 0.5, 2.0))
+    assert normalisation_of((X, Y)) is None
+
+
+def test_a_normalisation_is_taken_back_and_what_lies_beyond_pixels_is_left_to_be_seen():
+    reading = Reading(normalisation=((0.5,) * 3, (0.25,) * 3))
+    assert torch.allclose(reading.to_pixels((X - 0.5) / 0.25, "here"), X, atol=1e-6)
+    assert float(reading.to_pixels(X + 9, "here").max()) > 2

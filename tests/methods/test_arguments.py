@@ -1,0 +1,152 @@
+"""Strings, settings, devices and progress as `unlearn` takes them; the objects it takes are in tests/contract."""
+
+import sys
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from expunge.base.errors import SettingsError
+from expunge.compute.bars import Bars, in_notebook
+from expunge.compute.runtime import SILENT, Runtime
+from expunge.methods.arguments import Where, read_goal, read_limits, read_strength, read_transforms
+from expunge.methods.unlearn import Interrupted, make_method, unlearn
+from expunge.task.goals import Misclassify, Relabel
+from expunge.task.task import Limits, StopReason, Strength
+from expunge.task.transforms import TRANSFORMS
+
+
+class Unread:
+    """A model and images that nobody may look at."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"{name} was read")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"strength": "strong"}, "`strength`: expected one of exact, robust, got 'strong'"),
+        ({"goal": "forget"}, "`goal`: expected one of misclassify, relabel, correct, auto, got forget"),
+        ({"device": "abacus"}, "`device`: expected a device that this machine has, got abacus"),
+        ({"method": "amnesia"}, "`method`: expected one of"),
+        ({"transforms": "mirored"}, "mirored"),
+        ({"ratte": 1}, "`ratte`: expected one of .*rate.*, got an unknown setting"),
+        ({"rate": "wide"}, "`rate`: expected a number, got 'wide'"),
+        ({"method": "l2ul", "attack__radius": -1}, "`radius`: expected above 0"),
+        (
+            {"limits": Limits(steps=1), "max_steps": 1},
+            "`limits`: expected limits=, or max_steps= and max_seconds=, got b",
+        ),
+        ({"max_seconds": 0}, "`max_seconds`: expected above 0"),
+    ],
+)
+def test_a_wrong_word_is_refused_before_anything_is_read(said, words):
+    with pytest.raises(SettingsError, match=words):
+        unlearn(Unread(), Unread(), **said)
+
+
+def test_strings_mean_what_they_name(trained, rows):
+    edit = unlearn(
+        trained,
+        rows,
+        goal="misclassify",
+        strength="exact",
+        transforms="mirrored,noised",
+        method="l2ul",
+        max_steps=1,
+        attack__steps=3,
+        attack__targets_per_row=2,
+    )
+    assert edit.task.strength is Strength.EXACT
+    assert edit.task.goal == Misclassify()
+    assert list(edit.task.transforms) == ["mirrored", "noised"]
+    assert (edit.settings["attack"]["steps"], edit.settings["attack"]["targets_per_row"]) == (3, 2)
+    assert edit.steps == 1
+
+
+def test_settings_over_a_method_of_ones_own(trained, rows):
+    own = make_method("relabel-only", {"descent": {"momentum": 0.5}})
+    edit = unlearn(trained, rows, method=own, descent__learning_rate=1e-4, max_steps=1)
+    assert (edit.settings["descent"]["momentum"], edit.settings["descent"]["learning_rate"]) == (0.5, 1e-4)
+
+
+def test_mistakes_are_corrected(trained, rows):
+    wrong = (rows.y + 1) % 5
+    edit = unlearn(trained, (rows.x[:2], wrong[:2]), goal="correct", method="relabel-only")
+    assert edit.task.goal == Relabel()
+    assert torch.equal(edit.task.forget_set.y, rows.y[:2])
+    assert torch.equal(edit.classifier(rows.x[:2]).argmax(dim=1), wrong[:2])
+
+
+def test_the_readers_of_single_arguments():
+    assert read_goal(None) is read_goal("auto") is None
+    assert read_goal(Relabel()) == read_goal("relabel")
+    assert read_strength(None) is None
+    assert read_strength("robust") is read_strength(Strength.ROBUST) is Strength.ROBUST
+    assert read_transforms(None) is TRANSFORMS
+    assert list(read_transforms(["noised"])) == ["noised"]
+    assert read_limits(Limits(steps=3), None, None) == Limits(steps=3)
+    assert read_limits(Limits(), 3, 4.0) == Limits(3, 4.0)
+
+
+def test_retain_data_of_the_same_object_lack_the_rows_to_forget(trained, rows):
+    data = [(image, int(label)) for image, label in zip(rows.x, rows.y, strict=True)]
+    edit = unlearn(trained, data, indices=[1, 4], retain=data, method="fine-tune", max_steps=1)
+    assert list(edit.task.retain.ids) == ["0", "2", "3", "5"]
+    assert torch.equal(edit.task.retain.load([1]), rows.x[2:3])
+
+
+class Kernel:
+    """What IPython's function gives in a notebook."""
+
+
+def test_bars_are_shown_in_notebooks_and_wherever_they_are_wanted(trained, monkeypatch):
+    assert not in_notebook()
+    assert Where().runtime_for(trained).progress is SILENT
+    shell = type("ZMQInteractiveShell", (), {})
+    monkeypatch.setitem(sys.modules, "IPython", type("IPython", (), {"get_ipython": shell}))
+    assert in_notebook()
+    assert isinstance(Where().runtime_for(trained).progress, Bars)
+    assert Where(progress=False).runtime_for(trained).progress is SILENT
+    assert Where(Runtime()).runtime_for(trained).progress is SILENT
+    own = Bars()
+    assert Where(Runtime(), progress=own).runtime_for(trained).progress is own
+
+
+def test_device_and_batch_size_over_a_runtime(trained):
+    found = Where(Runtime(batch_size=7), device="cpu").runtime_for(trained)
+    assert (found.device.type, found.batch_size) == ("cpu", 7)
+    assert Where(device=torch.device("cpu"), batch_size=3).runtime_for(trained).batch_size == 3
+
+
+class Impatient:
+    """Progress during which somebody presses Ctrl-C at the second step."""
+
+    @contextmanager
+    def phase(self, name, total):
+        steps = []
+
+        def advance(units):
+            steps.append(units)
+            if name == "edit" and len(steps) == 2:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+def test_ctrl_c_ends_a_loop_over_edits_and_the_best_state_is_kept(trained, rows):
+    begun = []
+
+    def loop():
+        for number in range(3):
+            begun.append(number)
+            unlearn(trained, rows, method="relabel-only", descent__learning_rate=1e-6, progress=Impatient())
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        loop()
+    assert begun == [0]
+    assert isinstance(stopped.value, Interrupted)
+    edit = stopped.value.edit
+    assert (edit.stop_reason, edit.steps) == (StopReason.INTERRUPTED, 2)
+    assert tuple(edit.classifier(rows.x).shape) == (6, 5)
