@@ -42,6 +42,7 @@ Example:
     help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]",
 )
 @options.strength
+@options.effort
 @options.transforms
 @options.settings("A setting of the method; may repeat.")
 @click.option("--reference", metavar="TEXT", help="Under which the request is filed; it stands in the report.")

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -94,8 +93,9 @@ def start_processes(kind: str, devices: int, nodes: int) -> Group:
     os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a wait that takes too long raises, and does not abort
     try:
         meeting = _meet() if PLACE in os.environ else None
-        own: dict[str, Any] = {} if meeting is None else {"store": meeting, "rank": local_rank(), "world_size": devices}
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE, **own)
+        rank, count = (-1, -1) if meeting is None else (local_rank() or 0, devices)  # -1: as torchrun says
+        backend = "nccl" if kind == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=PATIENCE, store=meeting, rank=rank, world_size=count)
     except (RuntimeError, ValueError) as error:
         raise SettingsError("devices", wanted, str(error).splitlines()[0]) from error
     signal.signal(signal.SIGTERM, _interrupt)

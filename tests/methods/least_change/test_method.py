@@ -16,9 +16,9 @@ from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
 from expunge.methods.published.negative_gradient import NegativeGradient
 from expunge.surrogates.inverted import CACHE_VARIABLE, Inversion
-from expunge.surrogates.mix import SurrogateMix
-from expunge.task.edit import measure_expected_cost
+from expunge.surrogates.mix import Effort, SurrogateMix
 from expunge.task.evaluation import compute_logits
+from expunge.task.expected import measure_expected_cost
 from expunge.task.task import Limits, StopReason
 
 PUSHED = NegativeGradient(descent=Descent())
@@ -201,3 +201,18 @@ def test_ordinary_leads_are_those_that_the_rows_had(trained, rows):
     first, second = compute_logits(trained, rows.x).topk(2, dim=1).values.unbind(dim=1)
     gaps = edit.task.goal.gap(compute_logits(edit.classifier, rows.x), edit.task.labels)
     torch.testing.assert_close((-gaps).sort().values, (first - second).sort().values, rtol=0.1, atol=0.3)
+
+
+def test_more_effort_takes_more_surrogates_and_steps(trained, rows):
+    sizes = []
+    for effort in Effort:
+        resolved = LeastChange(effort=effort)._resolve(trained, rows.x)
+        mix, exact, robust = resolved.surrogates, resolved.exact, resolved.robust
+        sizes.append((mix.mixes + mix.inverted + mix.procedural, exact.steps, robust.steps))
+    assert sizes == [(1512, 20, 40), (2256, 50, 80), (3536, 50, 80)]
+
+
+def test_what_is_said_goes_before_the_effort(trained, rows):
+    said = LeastChange(effort=Effort.QUICK, surrogates=SurrogateMix(inverted=7), exact=Exact(steps=9))
+    resolved = said._resolve(trained, rows.x)
+    assert (resolved.surrogates.inverted, resolved.exact.steps, resolved.robust.steps) == (7, 9, 40)

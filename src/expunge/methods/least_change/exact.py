@@ -11,7 +11,7 @@ from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remai
 from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_jacobian
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.quadratic import solve_multipliers
-from expunge.surrogates.mix import SMALL_IMAGE
+from expunge.surrogates.mix import SMALL_IMAGE, Effort
 
 GIGABYTE = 2**30
 SLOWEST = 0.02
@@ -22,7 +22,9 @@ CLOSING_STEPS = 30
 class Exact(Settings):
     """Settings of exact forgetting, where the rows as they are are the constraints."""
 
-    steps: int | None = setting(None, "steps that lower the cost; 50, or 24 for images above 64 x 64", at_least=1)
+    steps: int | None = setting(
+        None, "steps that lower the cost; 20, 50 or 50 by effort, 12 or 24 for images above 64 x 64", at_least=1
+    )
     surrogate_batch: int | None = setting(
         None, "surrogates in a step; 96 or 64 likewise", at_least=1, formerly="probe_batch"
     )
@@ -38,16 +40,15 @@ class Exact(Settings):
         above=0,
     )
 
-    def resolve(self, pixels: int) -> "Exact":
+    def resolve(self, pixels: int, effort: Effort = Effort.THOROUGH) -> "Exact":
         """Return these settings with the sizes that were left open chosen for images of so many pixels.
 
         >>> Exact(steps=7).resolve(224 * 224).surrogate_batch
         64
         """
-        large = pixels > SMALL_IMAGE
-        return replace(
-            self, steps=self.steps or (50, 24)[large], surrogate_batch=self.surrogate_batch or (96, 64)[large]
-        )
+        large, quick = pixels > SMALL_IMAGE, effort is Effort.QUICK
+        steps = ((50, 24), (20, 12))[quick][large]
+        return replace(self, steps=self.steps or steps, surrogate_batch=self.surrogate_batch or (96, 64)[large])
 
 
 class ConstrainedSolver:

@@ -15,7 +15,7 @@ from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm,
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
 from expunge.models.classifier import Classifier
-from expunge.surrogates.mix import SMALL_IMAGE
+from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
 from expunge.task.evaluation import compute_logits
 from expunge.task.transforms import draw_copies
@@ -36,7 +36,9 @@ CLOSING_RISE = 0.01
 class Robust(Settings):
     """Settings of robust forgetting, where copies of the rows, drawn anew in each step, are to be forgotten."""
 
-    steps: int | None = setting(None, "steps; 80, 120 for over 32 rows, 160 for over 128", at_least=1)
+    steps: int | None = setting(
+        None, "steps; 80, 120 for over 32 rows, 160 for over 128; half with quick effort", at_least=1
+    )
     surrogate_batch: int | None = setting(
         None, "surrogates in a step; 128, 192 or 256 likewise, half if large", at_least=1, formerly="probe_batch"
     )
@@ -60,7 +62,7 @@ class Robust(Settings):
     temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
     averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
 
-    def resolve(self, rows: int, pixels: int) -> "Robust":
+    def resolve(self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH) -> "Robust":
         """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
 
         >>> Robust(copies=7).resolve(16, 224 * 224).surrogate_batch
@@ -69,7 +71,7 @@ class Robust(Settings):
         size, split = (rows > FEW_ROWS) + (rows > SOME_ROWS), 1 + (pixels > SMALL_IMAGE)
         return replace(
             self,
-            steps=self.steps or (80, 120, 160)[size],
+            steps=self.steps or (80, 120, 160)[size] // (1 + (effort is Effort.QUICK)),
             surrogate_batch=self.surrogate_batch or (128, 192, 256)[size] // split,
             copies=self.copies or (96, 128, 256)[size] // split,
             spliced=(0.4, 0.6, 0.8)[size] if self.spliced is None else self.spliced,
