@@ -81,10 +81,10 @@ def test_what_did_not_fit_once_is_not_tried_again(trained, rows, retain):
         warnings.simplefilter("ignore", ExpungeWarning)
         runtime, far = Runtime.on(NAME), trained.to(torch.device(NAME))
         compute_logits(far, rows.x, runtime.sharing)
-        assert runtime.sharing.batch_size == 1
+        assert runtime.sharing.batch_size == 3
         device.forget_counts()
         done = edit(far, rows, "least-change", Strength.EXACT, retain, runtime)
-        assert done.cost.batch_size == 1
+        assert done.cost.batch_size == 3
         done.measure_robust_goal(runtime.sharing)
         done.predict_forget_set()
         assert not device.refused
