@@ -8,10 +8,10 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 QUICK := tests/base tests/compute tests/docs tests/golden tests/report tests/surrogates tests/task tests/methods/test_engine.py tests/methods/test_unlearn.py tests/test_architecture.py
 
-.PHONY: help demo demo-seeds quick test attack check check-processors docs dist format clean
+.PHONY: help demo demo-seeds quick test attack check check-processors gpu matrix docs dist format clean
 
 help:
-	@echo "make demo    forget 16 handwritten digits and print the before/after table"
+	@echo "make demo    forget 16 handwritten digits in three ways, side by side"
 	@echo "make quick   run the tests that take no time: what to run while working"
 	@echo "make test    run every test"
 	@echo "make check   formatter, linter, type checker, import directions"
@@ -21,6 +21,8 @@ help:
 	@echo "make check-processors  run the tests of trajectories as other processors would compute them"
 	@echo "make demo-seeds        test the demo with ten seeds"
 	@echo "make attack  kill, starve, damage and inject, with fixed seeds; prints one table, in about 20 minutes"
+	@echo "make gpu     check the device that is there against the CPU, and time it, in under 5 minutes"
+	@echo "make matrix  run the quick tests with every Python and torch that this machine has or can get"
 	@echo "make clean   remove the virtual environment and caches"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -42,6 +44,12 @@ check-processors: $(INSTALLED)
 
 attack: $(INSTALLED)
 	$(BIN)/python tests/attack/table.py
+
+gpu: $(INSTALLED)
+	$(BIN)/python benchmarks/speed/gpu.py
+
+matrix: $(INSTALLED)
+	$(BIN)/python tests/check_versions.py
 
 demo-seeds: $(INSTALLED)
 	EXPUNGE_DEMO_SEEDS=10 $(BIN)/pytest tests/jobs/test_demo.py

@@ -36,8 +36,8 @@ from expunge.audit.record import Audit, Figure, Level, read_audit
 from expunge.base.disk import write_bytes, write_text
 from expunge.base.errors import DataError
 from expunge.bench.cells import find_data
-from expunge.cli.display import Bars
 from expunge.cli.run import read_job
+from expunge.compute.bars import Bars
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.jobs.run import run_job

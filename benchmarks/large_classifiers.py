@@ -26,7 +26,7 @@ import torch
 
 import expunge
 from expunge.base.tensors import write_json, write_text
-from expunge.cli.display import Bars
+from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.surrogates.procedural import draw_leaves

@@ -24,7 +24,7 @@ import torch
 from expunge import ForgetSet, make_method, unlearn
 from expunge.base.settings import to_mapping
 from expunge.bench.cells import find_data
-from expunge.cli.display import Bars
+from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.data import DataRequest, DataSplits, load_data
 from expunge.models.classifier import Normalisation

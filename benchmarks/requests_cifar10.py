@@ -26,7 +26,7 @@ from matplotlib import pyplot
 from expunge._version import __version__
 from expunge.base.tensors import write_json, write_text
 from expunge.bench.cells import find_data
-from expunge.cli.display import Bars
+from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.data import forget_set, load_data, random_rows
 from expunge.data.images import Images, Subset

@@ -133,6 +133,20 @@ def write_floor(found: Measurement) -> str:
     return f"Peaks measured: {peaks} (the best of matrix products and 3x3 convolutions).\n\n" + table(columns, rows())
 
 
+def write_gpu(found: Sequence[Measurement]) -> str:
+    """Return the table of whole edits on each device, and which of its checks do not hold."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for each in found:
+            for one in each["timings"]:
+                what = (one["network"], one["strength"], str(one["rows"]))
+                yield each["device"], *what, f"{one['seconds']:.1f}", str(one["steps"]), f"{one['gigabytes']:.1f}"
+
+    columns = ("device", "classifier", "strength", "images", "seconds", "steps", "peak GB")
+    wrong = [f"{each['device']}: {one['name']}" for each in found for one in each["checks"] if not one["holds"]]
+    return table(columns, rows()) + (f"\nChecks that do not hold: {'; '.join(wrong)}.\n" if wrong else "")
+
+
 TEXT = """\
 # Performance
 
@@ -160,6 +174,16 @@ said.
 - **Several processes.** Start them by `expunge run --devices 2 ...`, or by `torchrun --nproc-per-node 2 -m expunge run
   ...`. Each process takes its share of the images in each pass, and the processes exchange sums. If a process is lost,
   the first process saves the best state so far, as after Ctrl-C. `--weights DIR/model.safetensors` goes on from there.
+  If one is lost before the first step, there is nothing to save, and the command says so. A process that does not
+  answer for two minutes counts as lost.
+- **Devices.** `--device auto` takes a GPU of NVIDIA or of Apple where there is one. What a device lacks, such as double
+  precision on Apple's, is computed on the CPU. If memory runs out in any phase, the batch is halved, and later phases
+  begin with what fitted. `expunge bench --jobs N` gives each of the N places a GPU in turn, and Ray is asked for one.
+- **float32.** On a GPU, convolutions of passes with gradients use TensorFloat-32. Answers that are compared, finite
+  differences and Gram matrices are IEEE float32. `--float32 ieee` makes everything IEEE float32.
+- **Same seed, same weights.** This holds bit for bit on the same kind of processor, with the same versions, number of
+  threads and batch size, as long as memory suffices. On a GPU it holds with `--deterministic`. An operation of the
+  classifier that can't be repeated is then an error that names it. Two kinds of devices give different bits.
 
 ## What does not pay
 
@@ -183,6 +207,8 @@ def main() -> None:
     for folder, title, write in SECTIONS:
         if found := read(folder):
             parts.append(f"## {title}\n\n`benchmarks/speed/{folder}.py`\n\n{write(found)}")
+    if found_on := [json.loads(path.read_text("utf-8")) for path in sorted((RUNS / "gpu").glob("*.json"))]:
+        parts.append(f"## Devices\n\n`make gpu`\n\n{write_gpu(found_on)}")
     if (RUNS / "floor.json").exists():
         floor = json.loads((RUNS / "floor.json").read_text("utf-8"))
         parts.append(f"## Floor and profiles\n\n`benchmarks/speed/floor.py`\n\n{write_floor(floor)}")

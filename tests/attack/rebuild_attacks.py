@@ -5,6 +5,7 @@ first right singular vector of newest minus first weights is the picture, up to 
 training pictures, and asks which of them it is. Run as a script, this prints the table of docs/requests.md.
 """
 
+import shutil
 import sys
 import tempfile
 from contextlib import suppress
@@ -35,8 +36,6 @@ from expunge.task.task import Strength
 METHODS = {"least-change": {}, "l2ul": {}, "negative-gradient": {"descent": {"learning_rate": 0.1}}}
 """Each with the settings that it reaches the goal with here."""
 LAYER = "1.weight"
-LIKE = 0.5
-"""Correlation from which on what was rebuilt looks like the picture."""
 NETWORK = """
 from torch import nn
 
@@ -81,14 +80,20 @@ def attack_unsealed(folder: Path) -> torch.Tensor:
 
 
 def attack_sealed(folder: Path) -> torch.Tensor:
-    """Return what can be seen (64,) in a folder without its key: nothing older than the newest weights is readable."""
-    newest = load_file(folder / "current.safetensors")
+    """Return what can be seen (64,) in a folder without its key."""
+    newest, older = load_file(folder / "current.safetensors")[LAYER], find_older(folder)
+    return first_direction(newest if older is None else newest - older)
+
+
+def find_older(folder: Path) -> torch.Tensor | None:
+    """Return the first layer (64, 64) of any older weights that can be read without the key."""
+    newest = load_file(folder / "current.safetensors")[LAYER]
     for path in folder.rglob("*"):
         with suppress(SafetensorError, OSError):
             tensors = load(path.read_bytes())
-            if LAYER in tensors and not torch.equal(tensors[LAYER], newest[LAYER]):
-                return first_direction(newest[LAYER] - tensors[LAYER])
-    return first_direction(newest[LAYER])
+            if LAYER not in tensors or not torch.equal(tensors[LAYER], newest):
+                return tensors.get(LAYER, newest)
+    return None
 
 
 def first_direction(weights: torch.Tensor) -> torch.Tensor:
@@ -118,15 +123,20 @@ def measure(folder: Path, tries: int) -> list[tuple[str, bool, float, int]]:
 
 
 def rebuild(folder: Path, tries: int) -> Outcome:
-    """Try to name the pictures that were forgotten, in sealed projects."""
-    found = measure(folder, -(-tries // len(METHODS)))
-    named = [
-        f"{method} with {value:.2f}" for method, sealed, value, place in found if sealed and place == 1 and value > LIKE
-    ]
-    return Outcome(tries, 0, len(named), 0, tuple(named))
+    """Look for older weights, or a patch, that can be read without the key."""
+    hasten()
+    plan, right = make_plan(folder)
+    place, read = folder / "sealed" / "project", []
+    for number in range(tries):
+        method = list(METHODS)[number % len(METHODS)]
+        shutil.rmtree(place.parent, ignore_errors=True)
+        forget(plan, place, method, right[83 * number % len(right)])
+        if find_older(place) is not None:
+            read.append(f"{method} {number}: older weights or a patch can be read")
+    return Outcome(tries, tries - len(read), len(read), 0, tuple(read))
 
 
-ATTACKS = [Attack("rebuild of forgotten pictures", rebuild, 24, 3)]
+ATTACKS = [Attack("older weights without the key", rebuild, 12, 3)]
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:

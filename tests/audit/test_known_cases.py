@@ -11,7 +11,7 @@ from expunge.audit.figures.table import FIGURES, choose_headline, compute_figure
 from expunge.audit.metrics.estimate import Estimate
 from expunge.audit.record import Direction
 from expunge.audit.tables import TABLES
-from expunge.audit.verdict import write_verdict
+from expunge.audit.verdict import conclude
 
 EXPECTED = {
     #                              unedited, retrained, constant
@@ -30,6 +30,8 @@ EXPECTED = {
     "neighbours.retain": (False, False, True),
     "neighbours.noised": (False, True, True),
     "probe.after": (True, False, None),
+    "outsider.after": (True, False, None),
+    "answers.in_use": (False, False, True),
     "membership.loss_after": (True, False, None),
     "membership.confidence_after": (True, False, None),
     "membership.entropy_after": (True, False, None),
@@ -144,18 +146,23 @@ def test_without_other_images_only_the_rows_speak(world):
     figures = compute_figures(replace(data, parts={"forget": data.forget}))
     assert figures["churn.test"].reason == "there are no test images"
     assert figures["cost.seconds"].reason == "it is not known what the edit took"
-    assert choose_headline(figures) == {"goal": "goal.exact", "cost": None, "distance": None, "time": None}
+    assert choose_headline(figures) == {"goal": "goal.exact", "cost": None, "outsider": None, "time": None}
     assert figures["goal.exact"].value == pytest.approx(80.0)
-    words = " ".join(write_verdict(figures))
-    assert "not met: it holds for 80.0%" in words
-    assert "not known" in words
+    outcome, verdict = conclude(replace(data, parts={"forget": data.forget}), figures)
+    assert outcome == "missed"
+    assert "not met: it holds for 80.0%" in verdict[0]
+    assert "What it costs on other images was not measured." in verdict
+    assert "not known" in verdict[-1]
 
 
-def test_verdicts_promise_nothing(figures):
-    for each in figures:
-        words = " ".join(write_verdict(each)).lower()
+def test_verdicts_promise_nothing_and_call_a_constant_classifier_ruined(figures, cases):
+    concluded = [conclude(data, each) for data, each in zip(cases.values(), figures, strict=True)]
+    assert [outcome for outcome, _ in concluded] == ["missed", "missed", "ruined"]
+    for _, verdict in concluded:
+        words = " ".join(verdict).lower()
         assert not any(word in words for word in ("certified", "erased", "compliant", "guarantee", "proof"))
-    unedited, retrained, _ = (" ".join(write_verdict(each)) for each in figures)
+    unedited, retrained, constant = (" ".join(verdict) for _, verdict in concluded)
+    assert "ruined: on 400 test images, it is right on 20.0%" in constant
     assert "not met" in unedited
     assert "further than those differ" in unedited
     assert "no further than" in retrained

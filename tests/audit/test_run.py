@@ -24,6 +24,7 @@ from expunge.audit.store import files as places
 from expunge.base.errors import ClassifierError, DataError, ForgetSetError
 from expunge.compute.context import Cost
 from expunge.compute.runtime import Runtime
+from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Subset, TensorImages
 from expunge.models.classifier import Bounds, Classifier
@@ -303,7 +304,7 @@ def test_one_row_and_no_other_images(compared, tmp_path):
     assert found.figures["relearning.full_edited"].reason == "there are no retain images to train on"
     assert found.tables["slices"].reason == "there are no retain or test images"
     assert found.tables["tsne"].reason == "it takes at least five rows"
-    assert found.headline["distance"] is None
+    assert found.headline["outsider"] is None
     assert read_audit(tmp_path) == found
 
 
@@ -437,7 +438,7 @@ def test_relearning_leaves_the_classifier_alone_and_repeats(compared, trained):
 
 def test_a_slice_shows_what_is_predicted_at_its_points(compared, trained):
     pictures = torch.cat([compared.rows.x[:1], compared.images["test"].pixels[[1, 5]]])
-    cut = cut_slice(trained, compared.after, pictures, names=("a", "b", "c"), row=0, batch_size=64)
+    cut = cut_slice(trained, compared.after, pictures, names=("a", "b", "c"), row=0, at_once=Sharing(64))
     left, right, bottom, top = cut.extent
     assert right - left == pytest.approx(top - bottom)
     a, b, c = pictures
@@ -457,6 +458,6 @@ def test_a_slice_shows_what_is_predicted_at_its_points(compared, trained):
 def test_three_images_on_a_line_are_no_plane(compared, trained):
     a, b = compared.rows.x[:2]
     line = torch.stack([a, b, a + 0.5 * (b - a)])
-    assert cut_slice(trained, trained, line, names=("a", "b", "c"), row=0, batch_size=64) is None
+    assert cut_slice(trained, trained, line, names=("a", "b", "c"), row=0, at_once=Sharing(64)) is None
     same = torch.stack([a, a, b])
-    assert cut_slice(trained, trained, same, names=("a", "b", "c"), row=0, batch_size=64) is None
+    assert cut_slice(trained, trained, same, names=("a", "b", "c"), row=0, at_once=Sharing(64)) is None

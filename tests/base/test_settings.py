@@ -103,7 +103,11 @@ def test_none_where_it_is_allowed(text):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"rat": 1}, "`rat`: expected one of rate, steps, mode, mean, inner, middle, got an unknown setting"),
+        (
+            {"rat": 1},
+            "`rat`: expected one of rate, steps, mode, mean, inner, middle, got an unknown setting; "
+            "did you mean `rate`?",
+        ),
         ({"inner": {"size": 1}}, "`inner.size`: expected one of radius, limit, got an unknown setting"),
         ({"inner": 3}, "`inner`: expected a table of settings, got 3"),
         ({"rate": 0}, "`rate`: expected above 0 and at most 1, got 0"),
@@ -118,7 +122,7 @@ def test_none_where_it_is_allowed(text):
         ({"steps": True}, "`steps`: expected a whole number, got True"),
         ({"mode": "medium"}, "`mode`: expected one of slow, fast, got 'medium'"),
         ({"inner": {"limit": "x"}}, "`inner.limit`: expected a whole number or none, got 'x'"),
-        ({"inner": {"radius": -1}}, "`radius`: expected above 0, got -1"),
+        ({"inner": {"radius": -1}}, "`inner.radius`: expected above 0, got -1"),
     ],
 )
 def test_values_that_do_not_fit(values, words):

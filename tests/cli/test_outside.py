@@ -113,7 +113,7 @@ def test_code_that_ends_the_program_is_an_error(expunge, job, text, monkeypatch)
         (["--max-seconds", "1e999"], "a finite number"),
         (["--mean", "nan"], "finite numbers"),
         (["--resize", "1" + "0" * 12], "take smaller numbers"),
-        (["--nodes", "2"], "a start with torchrun on each machine"),
+        (["--nodes", "2"], "processes that torchrun has started"),
         (["--data", "npz:caf\udce9.npz"], "text in UTF-8"),
     ],
 )

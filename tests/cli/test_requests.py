@@ -65,7 +65,8 @@ def check_exported(folder):
     assert torch.allclose(loaded, expected, atol=1e-5)
     assert (found.argmax(1) == expected.numpy().argmax(1)).all()
     card = (folder / "MODEL_CARD.md").read_text("utf-8")
-    assert "forget 10 training instances in 2 requests" in card
+    assert "edited for 10 training instances in 2 requests" in card
+    assert "10 forgotten images" in card
     assert "letter" not in card
 
 

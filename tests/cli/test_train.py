@@ -29,12 +29,12 @@ def test_a_trained_classifier_is_what_run_takes(job, expunge):
     assert json.loads(metadata["recipe"])["epochs"] == 4
     flags = [flag if flag != "weights.safetensors" else "trained/model.safetensors" for flag in job.flags]
     edited = expunge(*flags, "--forget-random", 4, "--out", "edited")
-    assert edited.code == 0, edited.err
+    assert edited.reached, edited.err
     assert json.loads((job.folder / "edited" / "result.json").read_text())["before"]["test"]["accuracy"] == 100
 
 
 def test_rows_that_a_run_forgot_are_left_out(job, expunge):
-    assert expunge(*job.flags, "--forget-indices", "3,17,40", "--out", "edited").code == 0
+    assert expunge(*job.flags, "--forget-indices", "3,17,40", "--out", "edited").reached
     said = expunge(*TRAIN, *QUICK, "--leave-out-run", "edited", "--train-rows", 50)
     assert said.code == 0, said.err
     result = json.loads((job.folder / "trained" / "train.json").read_text())

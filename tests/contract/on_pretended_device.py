@@ -77,7 +77,7 @@ def test_double_precision_is_where_the_device_has_it():
 
 def test_what_did_not_fit_once_is_not_tried_again(trained, rows, retain):
     """The first passes find out how many images fit; no later phase asks for more."""
-    with pretend(largest_batch=2) as device, warnings.catch_warnings():
+    with pretend(largest_batch=3) as device, warnings.catch_warnings():
         warnings.simplefilter("ignore", ExpungeWarning)
         runtime, far = Runtime.on(NAME), trained.to(torch.device(NAME))
         compute_logits(far, rows.x, runtime.sharing)

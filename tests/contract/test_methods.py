@@ -14,6 +14,7 @@ import tomli_w
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from quick_methods import DESCENT, ROWS
 from torch import nn
 
 from expunge.base.errors import ExpungeWarning, SettingsError

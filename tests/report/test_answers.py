@@ -1,11 +1,14 @@
 import re
+from dataclasses import replace
 
 import pytest
 from sample_audit import OUTCOMES, figure, write_sample_audit
 
 from expunge.audit.record import Direction, read_audit
-from expunge.report.answers import Mark, first_screen, is_ruined, say_time, strongest_attack
+from expunge.report import write_report
+from expunge.report.answers import Mark, first_screen, say_time
 from expunge.report.telling import WORDS
+from expunge.task.outcome import Outcome
 
 GOALS = {
     "misclassify": ("are forgotten", "give each another answer than the one it had learned"),
@@ -46,12 +49,11 @@ def test_no_answer_is_greener_than_its_figures(screen, outcome):
         ("churn.test", 6.0, "percent", "cost", Mark.PARTLY),
         ("accuracy.test_after", 89.0, "percent", "cost", Mark.PARTLY),
         ("accuracy.test_after", 80.0, "percent", "cost", Mark.BAD),
-        ("membership.loss_after", 0.1, "AUC", "outsider", Mark.PARTLY),
-        ("rmia.auc_after", 0.9, "AUC", "outsider", Mark.PARTLY),
+        ("outsider.after", 90.0, "percent", "outsider", Mark.PARTLY),
     ],
 )
 def test_one_bad_figure_colours_its_answer_and_the_whole(screen, name, value, unit, question, mark):
-    target = {"goal.robust": 100.0, "churn.test": 0.0, "accuracy.test_after": None}.get(name, 0.5)
+    target = {"goal.robust": 100.0, "churn.test": 0.0, "accuracy.test_after": None}.get(name, 50.0)
     found = screen(changed={name: figure(name, value, unit, Direction.NEAR, target)})
     assert answer_to(found, question).mark is mark
     assert found.mark is mark
@@ -106,31 +108,52 @@ def test_one_picture_is_no_plural(screen, count, title):
     assert screen(count=count).title == title
 
 
-def test_an_attack_that_is_always_wrong_tells_all():
-    figures = {
-        "membership.loss_before": figure("", 1.0, "AUC"),
-        "membership.loss_after": figure("", 0.001, "AUC"),
-        "rmia.auc_after": figure("", 0.8, "AUC"),
-        "ulira.auc": figure("", None, "AUC", reason="none"),
-    }
-    found, share = strongest_attack(figures)
-    assert found.value == 0.001
-    assert share == pytest.approx(99.9)
-    assert strongest_attack({}) is None
+def test_a_forgotten_class_has_its_name_and_its_unseen_pictures(screen):
+    unseen = {"accuracy.class_after": figure("", 30.0, "percent", Direction.LOWER, 0.0)}
+    found = screen("good", unseen, forgotten_class="{cat}")
+    assert "never answer “{cat}” again" in dict(found.facts)["What was asked?"]
+    assert (
+        "Of 100 pictures of the class that it had never seen, 30.0 still get its name." in answer_to(found, "done").more
+    )
+    assert found.mark is Mark.PARTLY
+    assert found.title == "The 12 pictures are forgotten"
 
 
-@pytest.mark.parametrize(
-    ("after", "largest", "ruined"), [(50.0, 27.0, False), (44.0, 27.0, True), (60.0, 99.0, True), (60.0, 45.0, False)]
-)
-def test_a_ruined_classifier(after, largest, ruined):
-    figures = {
-        "accuracy.test_before": figure("", 90.0, "percent", target=None),
-        "accuracy.test_after": figure("", after, "percent", target=None),
-        "answers.largest_share": figure("", largest, "percent", target=27.0),
-    }
-    assert is_ruined(figures) is ruined
+def test_the_title_says_it_where_copies_come_back(screen):
+    found = screen(changed={"goal.robust": figure("", 60.0, "percent", Direction.HIGHER, 100.0)})
+    assert found.title == "The 12 pictures are forgotten, but not every changed copy"
+    assert "hidden rather than forgotten" in found.told[1]
+
+
+def test_a_robust_edit_whose_copies_come_back_is_not_done(tmp_path):
+    audit = read_audit(write_sample_audit(tmp_path / "audit", outcome="good"))
+    found = first_screen(replace(audit, outcome=Outcome.MISSED))
+    assert found.state == "Not done"
+    assert answer_to(found, "done").said.startswith("Not as asked: all 12 pictures have another answer")
+    assert found.told[0] == "No: changed copies of the pictures still get the answer that was to be forgotten."
+
+
+@pytest.mark.parametrize(("outcome", "said"), [("good", "Not measured"), ("ruined", "Nearly everything")])
+def test_the_cost_on_made_up_pictures_where_there_are_no_others(screen, outcome, said):
+    changed = {"accuracy.test_before": figure("", None, "percent", reason="none")}
+    changed["churn.expected"] = figure("", 81.25, "percent", target=None)
+    cost = answer_to(screen(outcome, changed), "cost")
+    assert cost.said == said
+    assert "Of 100 answers to made-up pictures, 81.2 changed." in cost.more
 
 
 def test_times():
     assert say_time("2026-12-31T23:30:00-02:00") == "1 January 2027, 01:30 UTC"
     assert say_time("soon") == "soon"
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_page_of_corrected_mistakes_speaks_of_no_forgetting(tmp_path, outcome):
+    folder = write_sample_audit(tmp_path / "audit", outcome=outcome, goal="correct", settings={})
+    page = write_report(folder).read_text("utf-8").partition("<body>")[2].partition('id="limits"')[0]
+    own = {figure.title for figure in read_audit(folder).figures.values()}
+    for title in own:
+        page = page.replace(title, "")
+    text = re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert re.findall(r".{30}forgott?e?n?.{20}", text) == []
+    assert "corrected images" in text

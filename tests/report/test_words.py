@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.audit.figures.table import FIGURES
 from expunge.audit.record import Direction, Figure
 from expunge.report.topics import topic_of
 from expunge.report.words import (
@@ -92,3 +93,8 @@ def test_slug():
 def test_a_topic_that_nobody_knows_is_named_as_it_is():
     assert topic_of("novelty.score").question == "novelty"
     assert topic_of("goal.exact").question == "Were the images forgotten?"
+
+
+def test_every_group_of_figures_has_a_question_of_its_own():
+    questions = {name: topic_of(name).question for name in FIGURES}
+    assert [name for name, question in questions.items() if "?" not in question] == []

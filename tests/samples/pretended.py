@@ -2,9 +2,12 @@
 
 What a real one refuses raises the same kind of error: tensors of two devices in one operation, a generator of the CPU,
 numpy, float64 under the rules of MPS, more images than memory holds. What makes the host wait is counted by place.
-Import it only in a process of its own (tests/compute/test_pretended_device.py): torch never forgets the device.
+Torch never forgets a device: it is there only in a process that has EXPUNGE_PRETEND in its environment, as in
+
+    EXPUNGE_PRETEND=1 pytest tests/contract/on_pretended_device.py
 """
 
+import os
 import sys
 from collections import Counter
 from contextlib import contextmanager
@@ -157,7 +160,8 @@ def _run(function, args, kwargs):
     return tree_map(lambda each: _far(each, known) if type(each) is torch.Tensor else each, found)
 
 
-_install()
+if os.environ.get("EXPUNGE_PRETEND"):
+    _install()
 
 
 def _near(each):

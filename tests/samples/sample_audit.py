@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from expunge.audit.record import Audit, Direction, Figure, Subject, TableFile, to_json
+from expunge.task.outcome import Outcome
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -41,10 +42,12 @@ FILES = {**{name: f"{name}.csv" for name in COLUMNS}, "slices": "slices.npz"}
 
 def figure(title, value, unit, direction=Direction.LOWER, target=0.0, **more):
     """Return a figure, flagged where it is far from its target."""
-    flagged = None if target is None or value is None else abs(value - target) > (0.05 if unit == "AUC" else 2)
+    tolerance = {"AUC": 0.05, "percent": 2 if target in (0.0, 100.0) else 5}.get(unit, 2)
+    flagged = None if target is None or value is None else abs(value - target) > tolerance
     return Figure(title, value, unit, direction, target, "500 test images", flagged, **more)
 
 
+OUTSIDER = "an outsider can pick out the forgotten images, after"
 FIGURES = {
     "goal.exact": figure("forgotten, exact pixels", 91.6667, "percent", Direction.HIGHER, 100.0),
     "goal.robust": figure("forgotten, changed copies", 71.2, "percent", Direction.HIGHER, 100.0),
@@ -57,6 +60,7 @@ FIGURES = {
     "retrained.gap": figure("gap to retrained", None, "points", reason="no retrained classifiers were given"),
     "membership.loss_before": figure("AUC of the loss before", 0.71, "AUC", Direction.NEAR, 0.5),
     "membership.loss_after": figure("AUC of the loss after", 0.32, "AUC", Direction.NEAR, 0.5, interval=(0.2, 0.44)),
+    "outsider.after": figure(OUTSIDER, 68.0, "percent", target=50.0, interval=(56.0, 80.0)),
     "cost.seconds": figure("time of the edit", 25.3, "seconds", target=None),
     "cost.memory": figure("memory", 1.5e9, "bytes", target=None),
 }
@@ -70,6 +74,7 @@ OUTCOMES = {
         "accuracy.test_after": figure("right on test images after", 91.4, "percent", Direction.NONE, None),
         "accuracy.test_drop": figure("test accuracy lost", 0.3, "points"),
         "membership.loss_after": figure(ATTACK, 0.53, "AUC", Direction.NEAR, 0.5, interval=(0.4, 0.6)),
+        "outsider.after": figure(OUTSIDER, 53.0, "percent", target=50.0),
     },
     "ruined": {
         "goal.exact": figure("forgotten, exact pixels", 100.0, "percent", Direction.HIGHER, 100.0),
@@ -79,6 +84,7 @@ OUTCOMES = {
         "churn.test": figure("test answers changed", 74.8, "percent", interval=(70.1, 79.0)),
         "answers.largest_share": figure("answers of the most frequent class", 99.2, "percent", target=27.0),
         "membership.loss_after": figure(ATTACK, 0.001, "AUC", Direction.NEAR, 0.5, interval=(0.0, 0.01)),
+        "outsider.after": figure(OUTSIDER, 99.9, "percent", target=50.0),
     },
 }
 """How the figures of the outcomes differ; of the failed one they are as above."""
@@ -141,13 +147,14 @@ def write_audit(folder, subject, defined, outcome):
         seed=0,
         subject=subject,
         verdict=(VERDICTS[outcome], "Some of the other answers changed."),
-        headline={"goal": "goal.exact", "cost": "churn.test", "distance": None, "time": "cost.seconds"},
+        headline={"goal": "goal.exact", "cost": "churn.test", "outsider": "outsider.after", "time": "cost.seconds"},
         figures=FIGURES | OUTCOMES[outcome],
         tables={
             name: TableFile(FILES[name]) if name in defined else TableFile(None, f"no {name} were asked for")
             for name in FILES
         },
         notes=("one image was unreadable",),
+        outcome=Outcome({"good": "reached", "failed": "missed", "ruined": "ruined"}[outcome]),
         limits=("A suppressed answer is no proof of erasure.", "Backups still hold the images."),
     )
     (folder / "audit.json").write_text(json.dumps(to_json(audit)))

@@ -1,16 +1,19 @@
+from contextlib import contextmanager
+
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 from torch import nn
 
 from expunge.base.errors import DataError, ExpungeWarning
 from expunge.compute.context import Context
-from expunge.compute.runtime import Runtime
+from expunge.compute.runtime import Progress, Runtime
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Bounds, Classifier
 from expunge.surrogates.adversarial import order_in_rounds
 from expunge.surrogates.folder import load_surrogate_folder
-from expunge.surrogates.inverted import CACHE_VARIABLE, Inversion, has_batchnorm, invert_classifier
+from expunge.surrogates.inverted import CACHE_VARIABLE, GROUP, Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mix import SurrogateMix, draw_surrogates
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import draw_leaves
@@ -18,7 +21,7 @@ from expunge.task.evaluation import compute_logits
 from expunge.task.task import Task
 
 SHAPE = (3, 8, 6)
-FEW = Inversion(steps=3)
+FEW, SHORTER = Inversion(steps=3), Inversion(steps=2)
 
 
 @pytest.fixture(autouse=True)
@@ -93,50 +96,83 @@ def statistics_distance(classifier, x):
 def test_inverted_images_come_from_the_cache_the_second_time(trained, cache):
     frozen, first, second = trained.frozen_copy(), context(), context()
     made = invert_classifier(frozen, 5, SHAPE, FEW, first)
-    assert first.cost().gradient_evaluations == 15
+    assert first.cost().gradient_evaluations == GROUP * FEW.steps
     assert torch.equal(invert_classifier(frozen, 5, SHAPE, FEW, second), made)
     assert second.cost().gradient_evaluations == 0
-    assert len(list(cache.glob("*.safetensors"))) == 1
+    assert len(list(cache.rglob("*.safetensors"))) == 1
 
 
-def test_where_memory_ends_images_are_inverted_as_with_half_the_batch_size(trained, cache, monkeypatch):
+def test_more_inverted_images_begin_with_those_there_are(trained, cache):
+    frozen, more = trained.frozen_copy(), context()
+    made = invert_classifier(frozen, 5, SHAPE, FEW, context())
+    found = invert_classifier(frozen, GROUP + 3, SHAPE, FEW, more)
+    assert torch.equal(found[:5], made)
+    assert len(found) == GROUP + 3
+    assert more.cost().gradient_evaluations == GROUP * FEW.steps
+
+
+def test_an_interrupted_inversion_keeps_the_groups_that_are_done(trained, cache):
+    class Interrupting(Progress):
+        @contextmanager
+        def phase(self, name, total=None):
+            done = 0
+
+            def advance(count):
+                nonlocal done
+                done += count
+                if done > FEW.steps:
+                    raise KeyboardInterrupt
+
+            yield advance
+
     frozen = trained.frozen_copy()
-    expected = invert_classifier(frozen, 5, SHAPE, FEW, Context(Runtime(batch_size=2)))
-    next(cache.glob("*.safetensors")).unlink()
+    with pytest.raises(KeyboardInterrupt):
+        invert_classifier(frozen, 2 * GROUP, SHAPE, FEW, Context(Runtime(progress=Interrupting())))
+    assert [path.name for path in cache.rglob("*.safetensors")] == ["0000.safetensors"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 24, 256])
+def test_inverted_images_do_not_depend_on_the_batch_size(trained, cache, monkeypatch, batch_size):
+    frozen, inversion = trained.frozen_copy(), Inversion(steps=10)
+    expected = invert_classifier(frozen, 5, SHAPE, inversion, context())
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache / "other"))
+    found = invert_classifier(frozen, 5, SHAPE, inversion, Context(Runtime(batch_size=batch_size)))
+    assert float((found - expected).abs().mean()) < 1e-4
+
+
+def test_where_memory_ends_images_are_inverted_in_smaller_batches(trained, cache, monkeypatch):
+    frozen = trained.frozen_copy()
+    expected = invert_classifier(frozen, 5, SHAPE, FEW, context())
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache / "other"))
     forward = frozen.module.forward
 
     def few_at_once(x):
-        if len(x) > 2:
+        if len(x) > 16:
             raise torch.OutOfMemoryError("out of memory")
         return forward(x)
 
     monkeypatch.setattr(frozen.module, "forward", few_at_once)
-    with pytest.warns(ExpungeWarning, match="going on with batches of 2 images"):
-        found = invert_classifier(frozen, 5, SHAPE, FEW, Context(Runtime(batch_size=4)))
-    assert torch.equal(found, expected)
-    assert torch.equal(invert_classifier(frozen, 5, SHAPE, FEW, Context(Runtime(batch_size=2))), expected)
+    with pytest.warns(ExpungeWarning, match="going on with batches of"):
+        found = invert_classifier(frozen, 5, SHAPE, FEW, Context(Runtime(batch_size=64)))
+    assert float((found - expected).abs().mean()) < 1e-4
 
 
 def test_another_classifier_or_setting_has_its_own_cache_entry(trained, cache):
     frozen = trained.frozen_copy()
     other = trained.frozen_copy()
     other.network[0].bias += 0.1
-    for classifier, count, inversion in (
-        (frozen, 5, FEW),
-        (other, 5, FEW),
-        (frozen, 4, FEW),
-        (frozen, 5, Inversion(steps=2)),
-    ):
+    for classifier, count, inversion in ((frozen, 5, FEW), (other, 5, FEW), (frozen, 4, FEW), (frozen, 5, SHORTER)):
         invert_classifier(classifier, count, SHAPE, inversion, context())
-    assert len(list(cache.glob("*.safetensors"))) == 4
+    assert len(list(cache.rglob("*.safetensors"))) == 3
 
 
 def test_a_damaged_or_unwritable_cache_only_costs_time(trained, cache, monkeypatch):
     frozen = trained.frozen_copy()
     made = invert_classifier(frozen, 3, SHAPE, FEW, context())
-    (path,) = cache.glob("*.safetensors")
-    path.write_bytes(b"half")
-    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, context()), made)
+    (path,) = cache.rglob("*.safetensors")
+    for damaged in (b"half", save({"levels": torch.zeros(3, dtype=torch.uint8)}), save({"levels": made})):
+        path.write_bytes(damaged)
+        assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, context()), made)
     blocked = cache / "file"
     blocked.write_text("in the way")
     monkeypatch.setenv(CACHE_VARIABLE, str(blocked))

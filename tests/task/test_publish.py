@@ -249,7 +249,7 @@ def test_equal_edits_give_equal_files_in_any_process(tmp_path):
 def test_the_card_names_no_image(tmp_path):
     make_edit(timm_network()).save(tmp_path)
     card = (tmp_path / "README.md").read_text()
-    assert "made to forget 4 training instances" in card
+    assert "answer each of these images with another label than its own; there are 4 of them" in card
     assert 'timm.create_model("local-dir:FOLDER"' in card
     result = json.loads((tmp_path / "result.json").read_text())
     assert "person" not in card

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 
 from expunge.base.arrays import read_arrays
 from expunge.base.errors import DataError
+from expunge.task.outcome import Outcome
+from expunge.task.words import GoalWords, goal_words, part_words
 
 AUDIT_SCHEMA_VERSION = 1
 AUDIT_FOLDER = "audit"
@@ -21,7 +23,8 @@ AUDIT_FOLDER = "audit"
 AUDIT_FILE = "audit.json"
 REPORT_FILE = "report.html"
 SLICES_FILE = "slices.npz"
-HEADLINES = ("goal", "cost", "distance", "time")
+HEADLINES = ("goal", "cost", "outsider", "time")
+WHOLE = 100
 
 
 class Level(StrEnum):
@@ -90,15 +93,17 @@ class Subject:
         after: the same of the edited one.
         data: where the images come from.
         forget_sha256: hash over images, labels and new labels of the rows to forget.
-        goal: "misclassify" or "relabel".
+        goal: "misclassify", "relabel" or "correct"; `expunge.task.words.goal_words` has its words.
         class_names: one a class; numbers as text where there are no names.
-        sizes: images by part: forget, and retain and test where measured.
+        sizes: images by part: forget, and retain, test and class where measured.
         used_by_edit: the parts that the edit saw; empty if unknown.
         method: name of the method, if it is known.
         settings: its settings, if they are known.
         pools: how many shadow and retrained classifiers, and how they were trained, in words.
-        reference: under which the request is filed; empty for none.
-        finished: when the edit was done, in ISO form; empty if unknown.
+        forgotten_class: name of the class that was forgotten as a whole; empty where rows were.
+        reference: under which the request is filed; empty if none was given.
+        finished: when the edit was saved, ISO 8601 in UTC; empty if unknown.
+        outcome: what the edit's own result says became of it; empty if unknown.
     """
 
     before: Mapping[str, str]
@@ -112,8 +117,19 @@ class Subject:
     method: str | None = None
     settings: Mapping[str, Any] | None = None
     pools: Mapping[str, str] | None = None
+    forgotten_class: str = ""
     reference: str = ""
     finished: str = ""
+    outcome: str = ""
+
+    @property
+    def words(self) -> GoalWords:
+        """Return the words of the goal."""
+        return goal_words(self.goal, self.forgotten_class)
+
+    def name_part(self, part: str) -> str:
+        """Return what the images of a part are called in a sentence."""
+        return part_words(part, self.goal, self.forgotten_class)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +166,7 @@ class Audit:
         level: "quick" or "full".
         seed: source of all randomness.
         subject: what was compared.
+        outcome: reached, missed or ruined; whatever the goal says, a ruined classifier is of no use any more.
         verdict: honest sentences for the top of a report.
         headline: the names of four figures, by `HEADLINES`; None where none of its kind is defined.
         figures: every figure by its dotted name.
@@ -169,6 +186,7 @@ class Audit:
     tables: Mapping[str, TableFile]
     notes: tuple[str, ...]
     limits: tuple[str, ...]
+    outcome: Outcome = Outcome.MISSED
 
     def table(self, name: str) -> tuple[Mapping[str, str], ...]:
         """Return the rows of a table as text by column; none if the table is not defined.
@@ -243,6 +261,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
         "level": audit.level,
         "seed": audit.seed,
         "subject": subject,
+        "outcome": audit.outcome.value,
         "verdict": list(audit.verdict),
         "headline": dict(audit.headline),
         "figures": {
@@ -279,12 +298,18 @@ def _to_audit(folder: Path, content: Mapping[str, Any]) -> Audit:
         seed=content["seed"],
         subject=Subject(**subject),
         verdict=tuple(content["verdict"]),
-        headline={name: content["headline"][name] for name in HEADLINES},
+        headline={name: content["headline"].get(name) for name in HEADLINES},
         figures={name: _to_figure(values) for name, values in content["figures"].items()},
         tables={name: _to_table_file(name, entry) for name, entry in content["tables"].items()},
         notes=tuple(content["notes"]),
         limits=tuple(content["limits"]),
+        outcome=Outcome(content.get("outcome") or _outcome_of(content["figures"])),
     )
+
+
+def _outcome_of(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what an audit says that is older than outcomes: whether the goal holds for every row."""
+    return Outcome.REACHED if figures["goal.exact"]["value"] == WHOLE else Outcome.MISSED
 
 
 def _to_table_file(name: str, entry: Mapping[str, Any]) -> TableFile:

@@ -19,7 +19,7 @@ from expunge.audit.record import Audit, Level, Subject, read_audit
 from expunge.audit.store.archive import read_gathered, write_gathered
 from expunge.audit.store.files import clear_folder
 from expunge.audit.store.folder import write_audit, write_pictures, write_tables
-from expunge.audit.verdict import LIMITS, write_verdict
+from expunge.audit.verdict import LIMITS, conclude
 from expunge.base.errors import ClassifierError, DataError
 from expunge.compute.context import Cost
 from expunge.compute.runtime import Runtime
@@ -28,7 +28,8 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier
 from expunge.task.evaluation import RobustGoal, compute_logits, measure_robust_goal, predict_logits
-from expunge.task.goals import Goal, check_labels
+from expunge.task.expected import ExpectedCost
+from expunge.task.goals import Goal, check_labels, true_labels
 from expunge.task.transforms import TRANSFORMS, Transform
 
 
@@ -48,6 +49,7 @@ class Known:
         answers: of parts that were predicted already.
         copies: how well the goal holds on copies of the rows.
         cost: what the edit took.
+        expected: what it should cost on other images, from surrogates.
         shadows: logits of shadow classifiers.
         retrained: logits of retrained classifiers.
         retrained_classifiers: those themselves, for their features and relearning.
@@ -56,6 +58,7 @@ class Known:
     answers: Mapping[str, Answers] = field(default_factory=dict)
     copies: RobustGoal | None = None
     cost: Cost | None = None
+    expected: ExpectedCost | None = None
     shadows: Shadows | None = None
     retrained: Retrained | None = None
     retrained_classifiers: Sequence[Classifier] = ()
@@ -71,7 +74,8 @@ class Comparison:
         rows: the forgotten rows.
         goal: what should hold for them.
         goal_labels: (k,) the labels that the goal speaks of.
-        images: retain and test, where there are any.
+        images: retain, test and class, where there are any.
+        whole: the parts of which every image there is was asked.
         subject: what a reader should know about all of it.
         seed: source of all randomness.
         transforms: what makes a copy, by name.
@@ -95,6 +99,7 @@ class Comparison:
     transforms: Mapping[str, Transform] = field(default_factory=lambda: TRANSFORMS)
     known: Known = field(default_factory=Known)
     notes: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ("forget",)
 
     def __post_init__(self) -> None:
         if self.before.num_classes != self.after.num_classes:
@@ -136,7 +141,8 @@ def run_audit(comparison: Comparison, out: Path, *, level: Level, pictures: bool
     if drawable:
         write_pictures(out, rows.x, comparison.before.bounds, data)
     write_gathered(out, data)
-    notes = comparison.notes + (("The forgotten pictures are not part of this folder.",) if not drawable else ())
+    left_out = () if drawable else ("The pictures that the goal speaks of are not part of this folder.",)
+    notes = comparison.notes + left_out
     return _conclude(out, data, level=level.value, subject=comparison.subject, notes=notes)
 
 
@@ -157,13 +163,15 @@ def _conclude(out: Path, data: Gathered, *, level: str, subject: Subject, notes:
     """Write everything that follows from what was gathered."""
     tables = write_tables(out, data)
     figures = compute_figures(data)
+    outcome, verdict = conclude(data, figures, subject.outcome)
     audit = Audit(
         folder=out,
         version=__version__,
         level=level,
         seed=data.seed,
         subject=subject,
-        verdict=write_verdict(figures),
+        verdict=verdict,
+        outcome=outcome,
         headline=choose_headline(figures),
         figures=figures,
         tables=tables,
@@ -180,7 +188,8 @@ def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathere
     Raises:
         DataError: answers that are not finite, or of other rows.
     """
-    known = comparison.known
+    known, subject = comparison.known, comparison.subject
+    comparison = replace(comparison, rows=_as_in_data(comparison))
     parts = {"forget": _predict_rows(comparison, runtime)}
     for name, images in comparison.images.items():
         found = known.answers.get(name) or _predict_images(comparison, images, name, runtime)
@@ -211,7 +220,17 @@ def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathere
         deep=deep,
         shadows=known.shadows,
         retrained=known.retrained,
+        forgotten_class=subject.forgotten_class,
+        whole=comparison.whole,
+        expected=known.expected,
+        used=subject.used_by_edit,
     )
+
+
+def _as_in_data(comparison: Comparison) -> ForgetSet:
+    """Return the rows with their labels in the data, which is what figures, tables and pictures show."""
+    rows = comparison.rows
+    return ForgetSet(rows.ids, rows.x, true_labels(comparison.goal, rows))
 
 
 def _predict_rows(comparison: Comparison, runtime: Runtime) -> Part:

@@ -15,6 +15,7 @@ from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.membership import SCORES
 from expunge.audit.metrics.residual import residual_knowledge
 from expunge.base.cells import escape_cell
+from expunge.task.words import RELABEL
 
 Cell = str | int | float | None
 
@@ -45,7 +46,7 @@ def _rows(data: Gathered) -> Table:
                 number,
                 escape_cell(name),
                 int(part.labels[number]),
-                int(data.goal_labels[number]) if data.goal == "relabel" else None,
+                int(data.goal_labels[number]) if data.goal == RELABEL else None,
                 int(part.predicted_before[number]),
                 float(confidences[0][number]),
                 int(part.predicted_after[number]),
@@ -68,7 +69,8 @@ def picture(data: Gathered, number: int) -> str | None:
 def _classes(data: Gathered) -> Table:
     rows: list[list[Cell]] = []
     for name, part in data.parts.items():
-        right = part.predicted_before == part.labels, part.predicted_after == part.labels
+        judged = data.judged_labels(name)
+        right = part.predicted_before == judged, part.predicted_after == judged
         changed = part.predicted_before != part.predicted_after
         for label in range(part.num_classes):
             chosen = part.labels == label
@@ -178,7 +180,7 @@ def _pools(data: Gathered) -> Table:
         raise NotDefinedError("there are no pools of other classifiers")
     rows: list[list[Cell]] = []
     if data.shadows is not None:
-        pool, test = data.shadows, data.part("test")
+        pool, test = data.shadows, data.unseen
         labels = test.labels[pool.test_rows]
         for number, (forget, others) in enumerate(zip(pool.forget, pool.test, strict=True)):
             both = answers.accuracy(forget, data.forget.labels).value, answers.accuracy(others, labels).value

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
-from expunge.audit.record import Figure
+from expunge.audit.collect.collected import Gathered
+from expunge.audit.record import WHOLE, Figure
+from expunge.task.outcome import NOT_MEASURED, Outcome, judge, say_health, say_outcome
+from expunge.task.words import CLASS_PART, GoalWords, part_words
 
 LIMITS = (
-    "A suppressed answer is no proof of erasure: the rows may still be found in the weights by means that were not "
+    "A changed answer is no proof of erasure: the rows may still be found in the weights by means that were not "
     "tried here.",
     "Nothing here is proof of compliance with any law.",
     "Old checkpoints, backups and patches still hold the rows, and who has both versions can tell what was removed.",
@@ -17,71 +20,88 @@ LIMITS = (
 )
 
 
-def write_verdict(figures: Mapping[str, Figure]) -> tuple[str, ...]:
-    """Return three to five sentences: was the goal met, what did it cost, how far is it from never having seen."""
-    return tuple(sentence for part in (_goal, _cost, _distance) for sentence in part(figures))
+def conclude(data: Gathered, figures: Mapping[str, Figure], told: str = "") -> tuple[Outcome, tuple[str, ...]]:
+    """Return what became of the edit, and in sentences: was the goal met, at what cost, what is left to find.
+
+    Args:
+        data: what was gathered.
+        figures: computed from it.
+        told: what the edit's own result says became of it; empty if unknown.
+    """
+    health = data.find_health()
+    reached = _value(figures["goal.exact"]) == WHOLE and told != Outcome.MISSED
+    names = {part: part_words(part, data.goal, data.forgotten_class) for part in data.parts}
+    unhealthy = say_health(health, names) if health is not None else []
+    parts = (_goal(figures, data), unhealthy, _class(figures, names), _cost(figures, names), _distance(figures, data))
+    return judge(reached, health), tuple(sentence for part in parts for sentence in part)
 
 
-def _goal(figures: Mapping[str, Figure]) -> list[str]:
-    exact, robust = (_value(figures["goal.exact"]), _value(figures["goal.robust"]))
-    if exact == 100:
-        sentences = ["The goal was met: every forgotten row answers as it should."]
-    else:
-        sentences = [f"The goal was not met: it holds for {exact:.1f}% of the rows only."]
+def _goal(figures: Mapping[str, Figure], data: Gathered) -> list[str]:
+    exact, robust, words = _value(figures["goal.exact"]), _value(figures["goal.robust"]), data.words
+    sentences = [say_outcome(words, exact / 100, len(data.forget.ids))]
     if exact > 0 and figures["goal.robust"].flagged:
         sentences.append(
             f"It does not last: only {robust:.0f}% of slightly changed copies (mirrored, shifted, resized, "
-            "recompressed, noised) answer as they should, so the rows are hidden rather than forgotten."
+            f"recompressed, noised) {words.held}, so {words.brittle}."
         )
     elif exact > 0:
-        sentences.append(f"It also holds for {robust:.0f}% of slightly changed copies of the pictures.")
+        sentences.append(f"Of slightly changed copies of the pictures, {robust:.0f}% {words.held}.")
     return sentences
 
 
-def _cost(figures: Mapping[str, Figure]) -> list[str]:
-    for part, words in (("test", "test images"), ("retain", "other training images")):
-        changed, drop = figures[f"churn.{part}"], figures[f"accuracy.{part}_drop"]
-        if changed.value is None or drop.value is None:
-            continue
-        if drop.value >= 0:
-            moved = f"{drop.value:.2f} points of accuracy were lost"
-        else:
-            moved = f"accuracy rose by {-drop.value:.2f} points"
-        return [f"On {words}, {changed.value:.2f}% of the answers changed, and {moved}."]
-    return ["What it costs on other images is not known: there were none to measure on."]
+def _class(figures: Mapping[str, Figure], names: Mapping[str, str]) -> list[str]:
+    before, after = (figures.get(f"accuracy.{CLASS_PART}_{when}") for when in ("before", "after"))
+    if before is None or after is None or after.value is None:
+        return []
+    return [
+        f"Of {names[CLASS_PART]}, {after.value:.1f}% are answered with it, and {_value(before):.1f}% were "
+        "before; none should be."
+    ]
 
 
-def _distance(figures: Mapping[str, Figure]) -> list[str]:
-    gap = figures["retrained.gap"]
-    if gap.value is not None:
-        far = "further than" if gap.flagged else "no further than"
-        return [
-            f"Its accuracies differ by {gap.value:.1f} points from those of classifiers that never saw the rows, "
-            f"{far} those differ among themselves ({_or_zero(gap.target):.1f})."
-        ]
-    for name, words in (("rmia.auc_after", "a strong attack"), ("membership.loss_after", "a simple attack")):
-        figure = figures[name]
-        if figure.value is not None:
-            return [_say_attack(figure, figure.value, words)]
-    return ["How far it is from a classifier that never saw the rows is not known: there was nothing to compare with."]
-
-
-def _say_attack(figure: Figure, area: float, attack: str) -> str:
-    if not figure.flagged:
-        return (
-            f"No classifier without the rows was there to compare with; {attack} can hardly tell them from unseen "
-            f"images (AUC {area:.2f}, where 0.5 is chance)."
+def _cost(figures: Mapping[str, Figure], names: Mapping[str, str]) -> list[str]:
+    for part in ("test", "retain"):
+        before, after, changed = (
+            figures[name] for name in (f"accuracy.{part}_before", f"accuracy.{part}_after", f"churn.{part}")
         )
-    look = "much more wrong than unseen images, which is a trace too" if area < 0.5 else "like training images"
-    return (
-        f"No classifier without the rows was there to compare with; {attack} can tell them from unseen images: they "
-        f"look {look} (AUC {area:.2f}, where 0.5 is chance)."
-    )
+        if changed.value is None or before.value is None or after.value is None:
+            continue
+        return [
+            f"Of 100 {names[part]}, {before.value:.1f} were right and {after.value:.1f} are; "
+            f"{changed.value:.2f}% of the answers changed."
+        ]
+    expected = figures["churn.expected"].value
+    if expected is not None:
+        return [
+            f"What it costs on other images was not measured: there were none. Of the answers to surrogates, "
+            f"{expected:.1f}% changed; on photographs it is usually less."
+        ]
+    return [NOT_MEASURED]
+
+
+def _distance(figures: Mapping[str, Figure], data: Gathered) -> list[str]:
+    return [*_gap(figures["retrained.gap"], data.words), *_attack(figures["outsider.after"], data.words)] or [
+        f"How far it is from a classifier that never saw the {data.words.rows} is not known: there was nothing to "
+        "compare with."
+    ]
+
+
+def _gap(gap: Figure, words: GoalWords) -> list[str]:
+    if gap.value is None:
+        return []
+    far = "further than" if gap.flagged else "no further than"
+    return [
+        f"Its accuracies differ by {gap.value:.1f} points from those of classifiers that never saw the {words.rows}, "
+        f"{far} those differ among themselves ({0.0 if gap.target is None else gap.target:.1f})."
+    ]
+
+
+def _attack(figure: Figure, words: GoalWords) -> list[str]:
+    if figure.value is None:
+        return []
+    judged = "" if figure.flagged else ", which may be chance"
+    return [f"An outsider can pick out the {words.rows}: {figure.value:.1f}% (chance 50%){judged}."]
 
 
 def _value(figure: Figure) -> float:
-    return _or_zero(figure.value)
-
-
-def _or_zero(value: float | None) -> float:
-    return 0.0 if value is None else value
+    return 0.0 if figure.value is None else figure.value

@@ -156,6 +156,19 @@ def prepare_output_folder(folder: Path, *, overwrite: bool) -> None:
         )
 
 
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """Remove `folder` and its parents again if the block fails, made them, and left nothing in them."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+        raise
+
+
 def make_folder(folder: Path) -> None:
     """Make `folder` and those above it, where they are missing.
 

@@ -1,7 +1,8 @@
 """The errors a caller can cause, and the one form their messages take."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 class ExpungeError(ValueError):
@@ -19,6 +20,11 @@ class ExpungeError(ValueError):
 
     def __init__(self, name: str, expected: str, got: str, hint: str = "") -> None:
         super().__init__(f"`{name}`: expected {expected}, got {got}" + (f"; {hint}" if hint else ""))
+        self.name, self._rule = name, (expected, got, hint)
+
+    def renamed(self, name: str) -> "ExpungeError":
+        """Return the same error under the name that the user knows it by, such as a flag."""
+        return type(self)(name, *self._rule)
 
 
 class ClassifierError(ExpungeError):
@@ -55,6 +61,19 @@ class OutOfMemoryError(ExpungeError):
 
 class ExpungeWarning(UserWarning):
     """Something the user should know, that does not stop the work."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest of the known names; empty if none is near.
+
+    Of dotted names the last parts are compared, so that one is found without its table.
+
+    >>> suggest("radios", ["rate", "attack.radius"])
+    'did you mean `attack.radius`?'
+    """
+    by_last = {each.rpartition(".")[2]: each for each in reversed(list(known))}
+    near = get_close_matches(name.rpartition(".")[2], by_last, n=1)
+    return f"did you mean `{by_last[near[0]]}`?" if near else ""
 
 
 @contextmanager

@@ -2,15 +2,17 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from expunge.base.errors import ExpungeError
+from expunge.base.errors import ExpungeError, suggest
 
 
-def find_function(name: str, kind: type[ExpungeError], *, otherwise: str = "") -> Callable[..., Any]:
+def find_function(
+    name: str, kind: type[ExpungeError], *, otherwise: str = "", known: Iterable[str] = ()
+) -> Callable[..., Any]:
     """Return the function of that name; its module is imported from the current folder or from Python's path.
 
     Importing a module runs it, as `python -m` does.
@@ -19,6 +21,7 @@ def find_function(name: str, kind: type[ExpungeError], *, otherwise: str = "") -
         name: package.module:function.
         kind: the error to raise.
         otherwise: what else the name could have been, for the error's text.
+        known: names of which it may be a misspelling.
 
     Raises:
         ExpungeError: of that kind; the module can't be imported, or has no such function.
@@ -32,7 +35,7 @@ def find_function(name: str, kind: type[ExpungeError], *, otherwise: str = "") -
             name,
             f"a module that can be imported{otherwise}",
             f"{type(error).__name__}: {error}",
-            f"run from the folder that holds {module.partition('.')[0]}.py",
+            suggest(module, known) or f"run from the folder that holds {module.partition('.')[0]}.py",
         ) from error
     if not callable(found):
         raise kind(name, f"a function in {module}", "none of that name")

@@ -13,7 +13,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from expunge.base.errors import ExpungeWarning, SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError, suggest
 
 T = TypeVar("T")
 LARGEST = 2**63
@@ -153,7 +153,9 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
     given: dict[str, Any] = {}
     for name, value in _with_new_names(values, known.values(), prefix).items():
         if name not in known:
-            raise SettingsError(prefix + name, f"one of {', '.join(known) or 'no settings'}", "an unknown setting")
+            hint = suggest(name, (item.name for item in describe_settings(kind)))
+            expected = f"one of {', '.join(known) or 'no settings'}"
+            raise SettingsError(prefix + name, expected, "an unknown setting", hint)
         default = _default(known[name])
         if is_dataclass(default):
             if not isinstance(value, Mapping):
@@ -161,7 +163,12 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
             given[name] = from_mapping(type(default), {**to_mapping(default), **value}, f"{prefix}{name}.")
         else:
             given[name] = _read(prefix + name, value, hints[name])
-    return kind(**given)
+    try:
+        return kind(**given)
+    except SettingsError as error:
+        if prefix and error.name in known:
+            raise error.renamed(prefix + error.name) from error
+        raise
 
 
 def _with_new_names(values: Mapping[str, Any], items: "Iterable[Field[Any]]", prefix: str) -> dict[str, Any]:

@@ -199,7 +199,8 @@ def _values(grid: Grid, one: ClassifierRow, row: MethodRow, goal: GoalChoice) ->
 
 
 def _drawn(grid: Grid, count: int, seed: int) -> dict[str, Any]:
-    return {"seed": seed, "forget": {"random": count * grid.stream.requests}}
+    chosen = {"class_name": grid.forget_class} if grid.forget_class else {"random": count * grid.stream.requests}
+    return {"seed": seed, "forget": chosen}
 
 
 def _fill(value: Any, folders: Mapping[str, str]) -> Any:  # noqa: ANN401 - any TOML value

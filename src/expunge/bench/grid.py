@@ -12,6 +12,7 @@ from expunge.base.toml import read_toml
 from expunge.jobs.job import GoalChoice
 from expunge.methods.protocol import Needs
 from expunge.methods.unlearn import make_method
+from expunge.task.goals import pursued_as
 from expunge.task.task import Strength
 
 
@@ -71,6 +72,8 @@ class Grid:
     Args:
         title: of the page of results.
         counts: k, the numbers of rows to forget.
+        forget_class: name or number of a class that is forgotten as a whole; `counts` then says how many training
+            images it has.
         seeds: each draws a forget set of its own.
         goals: several goals for every method; empty for the one of the job or of the method's row.
         retain_data: whether methods that need the rest of the training data may have it.
@@ -83,6 +86,7 @@ class Grid:
 
     title: str = setting("", "of the page of results")
     counts: tuple[int, ...] = setting((), "numbers of rows to forget")
+    forget_class: str = setting("", "a class that is forgotten as a whole")
     seeds: tuple[int, ...] = setting((), "each draws a forget set")
     goals: tuple[GoalChoice, ...] = setting((), "several goals for every method")
     retain_data: bool = setting(True, "whether methods may have the rest of the training data")
@@ -105,6 +109,9 @@ class Grid:
         for row in self.methods:
             self._check_method(row)
         self._check_reference()
+        if self.forget_class and (len(self.counts) > 1 or self.stream.requests > 1):
+            wanted = "one count and single requests with forget_class"
+            raise SettingsError("counts", wanted, f"{list(self.counts)}, {self.stream.requests} in a stream")
         for number, one in enumerate(self.classifiers):
             if not one.label:
                 raise SettingsError(f"classifiers[{number}].label", "a name", "none")
@@ -119,8 +126,7 @@ class Grid:
                 "this grid says retain_data = false",
             )  # fmt: skip
         for goal in self.goals_of(row):
-            wanted = "relabel" if goal is GoalChoice.CORRECT else goal.value
-            if goal is not GoalChoice.AUTO and wanted not in method.goals:
+            if goal is not GoalChoice.AUTO and pursued_as(goal.value) not in method.goals:
                 raise SettingsError(f"methods: {row.label}", f"goal {' or '.join(method.goals)}", goal.value)
         for name, given, known in (("counts", row.counts, self.counts), ("seeds", row.seeds, self.seeds)):
             beyond = set(given or ()) - set(known)

@@ -33,6 +33,10 @@ STREAM = (
     "of its rows that are misclassified after it, `all so far` the same of all requests up to it, `first request` of "
     "the first, `robust` the share of 32 fresh transformed copies of its rows."
 )
+CLASS_WISE = (
+    " All training images of the class {name} are to be forgotten: `class on test` is the share of its test images "
+    "that are still answered with it, which should be 0; `test` is the rest of the test images."
+)
 COMPARED = (
     "Each method is compared with `{reference}`, on the same forget set. `gap` is the mean difference of accuracies on "
     "forget, retain and test images, in points; `tug of war` the product of 1 - difference over the three, 1 for none "
@@ -138,6 +142,8 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
 def _say_columns(grid: Grid) -> str:
     if grid.reference:
         return COMPARED.format(reference=grid.reference)
+    if grid.forget_class:
+        return SINGLE + CLASS_WISE.format(name=f"`{grid.forget_class}`")
     return STREAM if grid.stream.requests > 1 else SINGLE
 
 

@@ -14,6 +14,7 @@ from scipy import stats
 from expunge.audit.metrics.retrained import gap, tug_of_war
 from expunge.bench.cells import Cell
 from expunge.jobs.job import GoalChoice
+from expunge.task.words import goal_words
 
 Result = Mapping[str, Any]
 CONFIDENCE = 0.95
@@ -50,6 +51,10 @@ COLUMNS = (
     Column("gradient evaluations", -1, lambda result: result["cost"]["gradient_evaluations"]),
     Column("seconds", -1, lambda result: result["cost"]["seconds"]),
 )
+CLASS_COLUMNS = (
+    Column("class on test, %", -1, lambda result: result["after"]["class"]["accuracy"]),
+    Column("most frequent answer, %", -1, lambda result: result["health"]["largest_share"]["after"]),
+)
 CORRECTION_COLUMNS = (
     Column("other mistakes righted, %", 1, lambda result: result["after"]["retain"]["wrong_righted"]),
     Column("right ones kept, %", 1, lambda result: result["after"]["retain"]["right_kept"]),
@@ -76,7 +81,7 @@ REFERENCE_COLUMNS = (
     Column("seconds", -1, lambda line: line["cost"]["seconds"]),
 )
 """What is told of methods that should come close to a reference: no accuracy is the better for being high."""
-ALL_COLUMNS = (*COLUMNS, *CORRECTION_COLUMNS, *STREAM_COLUMNS, *REFERENCE_COLUMNS)
+ALL_COLUMNS = (*COLUMNS, *CLASS_COLUMNS, *CORRECTION_COLUMNS, *STREAM_COLUMNS, *REFERENCE_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,8 @@ def _columns_of(cells: Sequence[Cell], reference: str) -> tuple[Column, ...]:
         return REFERENCE_COLUMNS
     if any(cell.stream.requests > 1 for cell in cells):
         return STREAM_COLUMNS
+    if any(cell.job.forget.class_name is not None for cell in cells):
+        return (*COLUMNS[:2], *CLASS_COLUMNS, *COLUMNS[2:])
     corrections = any(cell.job.goal is GoalChoice.CORRECT for cell in cells)
     return (*COLUMNS, *CORRECTION_COLUMNS) if corrections else COLUMNS
 
@@ -223,9 +230,10 @@ def _beside(lines: Sequence[_Line], reference: str) -> Iterator[_Line]:
 def _unedited(values: Result) -> Result:
     before = {name: {**part, "churn": 0.0} for name, part in values["before"].items()}
     audit = {name.replace("_before", "_after"): each for name, each in values["audit"].items() if "_before" in name}
-    missed = 1 - before["forget"]["accuracy"] / 100
+    share = before["forget"]["accuracy"] / 100
+    met = share if goal_words(values["goal"]).wanted else 1 - share
     cost = {"gradient_evaluations": 0, "seconds": 0.0}
-    nothing = {"stop_reason": "-", "steps": 0, "goal_achieved": missed, "cost": cost}
+    nothing = {"stop_reason": "-", "steps": 0, "goal_achieved": met, "cost": cost}
     return {**values, **nothing, "after": before, "audit": audit}
 
 

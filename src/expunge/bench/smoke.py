@@ -56,6 +56,7 @@ def make_smoke(grid: Grid, folder: Path) -> Grid:
         grid,
         title=f"{grid.title} (in small: handwritten digits)",
         counts=(ROWS,),
+        forget_class="3" if grid.forget_class else "",
         seeds=(0,),
         job=job,
         stream=replace(grid.stream, requests=min(REQUESTS, grid.stream.requests)),

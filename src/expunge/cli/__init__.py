@@ -9,7 +9,8 @@ from typing import ClassVar
 import click
 
 from expunge._version import __version__
-from expunge.base.errors import ExpungeError, ExpungeWarning
+from expunge.base.errors import ExpungeError, ExpungeWarning, suggest
+from expunge.cli.flags import in_flags
 from expunge.cli.say import say
 
 COMMANDS = {
@@ -31,6 +32,7 @@ COMMANDS = {
 EXIT_BAD_INPUT = 2
 EXIT_GOAL_NOT_REACHED = 3
 EXIT_CELLS_FAILED = 4
+EXIT_RUINED = 5
 EXIT_INTERRUPTED = 130
 
 
@@ -55,6 +57,25 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` begin with; the error of an unknown one names the nearest."""
+        if args and not args[0].startswith("-") and args[0] not in self.table:
+            hint = suggest(args[0], self.table)
+            ctx.fail(f"No such command '{args[0]}'." + (f" {hint[:1].upper()}{hint[1:]}" if hint else ""))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Call the command; an error of the package names the command's flags rather than fields."""
+        try:
+            return super().invoke(ctx)
+        except ExpungeError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if command is None:
+                raise
+            raise in_flags(error, command) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands from the table, without importing them."""
         with formatter.section("Commands"):
@@ -67,7 +88,7 @@ def group() -> None:
     """Make a trained image classifier forget chosen training instances, without retraining it.
 
     Exit codes: 0 the goal was reached; 2 bad usage or input; 3 the goal was not reached; 4 cells of a grid
-    failed; 130 interrupted.
+    failed; 5 the classifier is ruined, whatever the goal says; 130 interrupted.
     """
 
 

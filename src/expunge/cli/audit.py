@@ -1,17 +1,22 @@
 """`expunge audit`: what an edit did, from the two classifiers and the images."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from expunge.audit.record import AUDIT_FOLDER, Level
+from expunge.base.disk import leaving_nothing
 from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, nest, to_mapping
+from expunge.base.toml import read_toml
 from expunge.cli import options
-from expunge.cli.display import Bars, show_audit
+from expunge.cli.display import show_audit
 from expunge.cli.run import read_job
 from expunge.cli.train import SETTINGS, read_recipe
+from expunge.compute.bars import Bars
 from expunge.jobs.audit import AuditJob, PoolPart, run_audit_job
 from expunge.jobs.job import Job, ModelPart
 from expunge.models.description import WEIGHTS_FILE
@@ -88,7 +93,9 @@ def command(  # noqa: PLR0913 - one a flag
     if out is None and run is None:
         raise SettingsError("out", "a folder for the audit", "none", "say --out DIR")
     folder = out or Path(run or "") / AUDIT_FOLDER
-    show_audit(run_audit_job(asked, folder, progress=Bars(), overwrite=overwrite))
+    with leaving_nothing(folder):
+        audit = run_audit_job(asked, folder, progress=Bars(), overwrite=overwrite)
+    show_audit(audit)
     return 0
 
 
@@ -97,9 +104,7 @@ def _read_sides(run: Path | None, given: dict[str, str], *, allow_code: bool) ->
     own = {name: value for name, value in given.items() if not name.startswith(("after.", *POOLS, *POOLS.values()))}
     after = {name.removeprefix("after."): value for name, value in given.items() if name.startswith("after.")}
     if run is not None:
-        model = [name for name in own if name.startswith(("model.", "forget.", "goal"))] + list(after)
-        if model:
-            raise SettingsError(model[0], "nothing that the run says already", given.get(model[0], "a value"))
+        _refuse_contradictions(read_toml(run / JOB_FILE), own, after)
         after = {"weights": str(run / WEIGHTS_FILE)}
     elif "weights" not in after:
         raise SettingsError("after-weights", "the weights after the edit, or the folder of a run", "none")
@@ -107,6 +112,20 @@ def _read_sides(run: Path | None, given: dict[str, str], *, allow_code: bool) ->
     return job, from_mapping(ModelPart, {**to_mapping(replace(job.model, weights_key=None)), **nest(after)})
 
 
+def _refuse_contradictions(said: Mapping[str, Any], own: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Refuse what the run says already; the folder of `Edit.save` says neither classifier nor images."""
+    for name, value in own.items():
+        table = name.partition(".")[0]
+        if table in ("model", "forget", "goal") and table in said:
+            raise SettingsError(name, "nothing that the run says already", value)
+    for name, value in after.items():
+        raise SettingsError(f"after.{name}", "nothing that the run says already", value)
+
+
 def _read_pool(given: dict[str, str], name: str) -> PoolPart:
     values = {"folder": given.get(name), "count": given.get(POOLS[name])}
-    return from_mapping(PoolPart, {key: value for key, value in values.items() if value is not None})
+    flags = {"folder": f"--{name}", "count": f"--{POOLS[name].replace('_', '-')}", "pool": f"--{name}"}
+    try:
+        return from_mapping(PoolPart, {key: value for key, value in values.items() if value is not None})
+    except SettingsError as error:
+        raise error.renamed(flags.get(error.name, error.name)) from error

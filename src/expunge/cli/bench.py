@@ -13,8 +13,8 @@ from expunge.bench.schedule import Execution, run_missing
 from expunge.bench.smoke import make_smoke
 from expunge.bench.store import with_stored
 from expunge.cli import EXIT_CELLS_FAILED, EXIT_INTERRUPTED, options
-from expunge.cli.display import Bars
 from expunge.cli.say import say, say_lines
+from expunge.compute.bars import Bars
 from expunge.jobs.job import refuse_code
 
 FOLDER = click.Path(file_okay=False, path_type=Path)

@@ -1,24 +1,19 @@
-"""What the command line shows: the before/after table, and what an audit found."""
+"""What the command line shows of an edit and of an audit."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from expunge.audit.record import Audit
-from expunge.base.visible import visible
+from expunge.audit.record import REPORT_FILE, Audit
+from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, EXIT_RUINED
 from expunge.cli.say import say
-from expunge.compute.bars import Bars
+from expunge.cli.tables import show_table
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim
 from expunge.task.edit import Edit
+from expunge.task.outcome import Outcome
 from expunge.task.task import StopReason
+from expunge.task.words import goal_words, line_of
 
-__all__ = ["Bars", "show_audit", "show_result"]
-
-NARROWEST = 100
 STOP_WORDS = {
     StopReason.GOAL_REACHED: "the goal holds for every row",
     StopReason.COMPLETED: "the method has run its course",
@@ -27,40 +22,46 @@ STOP_WORDS = {
     StopReason.DIVERGED: "the weights diverged; the {kept} state before was kept",
     StopReason.INTERRUPTED: "interrupted; the {kept} state was kept",
 }
+FORMS = (".1f", ".1f", "+.1f", ".1f")
+EXIT_CODES = {
+    Outcome.REACHED: 0,
+    Outcome.MISSED: EXIT_GOAL_NOT_REACHED,
+    Outcome.RUINED: EXIT_RUINED,
+    Outcome.INTERRUPTED: EXIT_INTERRUPTED,
+}
 
 
 def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
     """Print the before/after table, how well the goal holds, and what it took."""
-    console = Console()
-    console = Console(width=max(console.width, NARROWEST), soft_wrap=True)
-    console.print(_table(result))
-    robust = result["robust"]
-    rows = len(edit.task.forget_set)
-    console.print(
-        f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {rows} rows, exact pixels; "
-        f"{100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row "
-        f"(worst: {escape(visible(robust['worst_kind']))}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
+    _show_accuracies(result)
+    for sentence in result["verdict"]:
+        say(sentence)
+    robust, words = result["robust"], goal_words(result["goal"], result["forgotten_class"])
+    say(
+        f"goal ({result['goal']}): {100 * result['goal_achieved']:.1f}% of {len(edit.task.forget_set)} rows, exact "
+        f"pixels; {100 * robust['share']:.1f}% of {robust['copies_per_row']} fresh copies a row {words.held} "
+        f"(worst: {robust['worst_kind']}, {100 * robust['by_kind'][robust['worst_kind']]:.0f}%)"
     )
     if result["expected"] is not None:
         expected = result["expected"]
-        console.print(
-            f"expected cost: {expected['churn']:.1f}% of other answers change, "
-            f"from {expected['surrogates']} surrogates kept out of the fit"
+        say(
+            f"expected cost: {expected['churn']:.1f}% of the answers to {expected['surrogates']} surrogates, which had "
+            "no part in the edit, changed; on photographs it is usually less"
         )
     cost = result["cost"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost["seconds_by_phase"].items())
     kept = "last" if METHODS[edit.method].aim is Aim.NEVER_SEEN else "best"
-    console.print(
+    say(
         f"{STOP_WORDS[edit.stop_reason].format(kept=kept)}: {result['steps']} steps, {cost['seconds']:.1f} s "
         f"({phases}), {cost['gradient_evaluations']:,} gradient evaluations"
     )
     if cost["examples"]:
-        console.print(f"attack: {cost['examples_reached']:,} of {cost['examples']:,} examples reached their target")
+        say(f"attack: {cost['examples_reached']:,} of {cost['examples']:,} examples reached their target")
     if result["measured_only"]:
-        console.print(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
+        say(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
     if result["retain_used"]:
-        console.print("retain data were used by the method")
-    console.print(f"saved to {visible(place)}", markup=False)
+        say("retain data were used by the method")
+    say(f"saved to {place}")
 
 
 def show_audit(audit: Audit) -> None:
@@ -70,22 +71,25 @@ def show_audit(audit: Audit) -> None:
     flagged = [figure.title for figure in audit.figures.values() if figure.flagged]
     if flagged:
         say(f"{len(flagged)} figures miss their target: {'; '.join(flagged)}")
-    say(f"audit saved to {audit.folder}")
+    say(f"audit saved to {audit.folder}; its page is {audit.folder / REPORT_FILE}")
 
 
-def _table(result: Mapping[str, Any]) -> Table:
-    table = Table(title=f"accuracy in percent, method {result['method']}", title_justify="left")
-    table.add_column("images")
-    for column in ("n", "before", "after", "change", "churn"):
-        table.add_column(column, justify="right")
+def exit_code(edit: Edit, result: Mapping[str, Any]) -> int:
+    """Return with which code a command ends after this edit; a process that saves nothing has an empty result."""
+    if result:
+        return EXIT_CODES[Outcome(result["outcome"])]
+    by_reason = {StopReason.GOAL_REACHED: Outcome.REACHED, StopReason.INTERRUPTED: Outcome.INTERRUPTED}
+    return EXIT_CODES[by_reason.get(edit.stop_reason, Outcome.MISSED)]
+
+
+def _show_accuracies(result: Mapping[str, Any]) -> None:
+    """Print accuracies before and after; the first line counts what the goal speaks of, and says what it should be."""
+    words = goal_words(result["goal"], result["forgotten_class"])
+    title = f"accuracy in percent, method {result['method']}; {words.line}: {words.share}, wanted {words.wanted:.0f}"
+    rows = []
     for name, before in result["before"].items():
         after = result["after"][name]
-        table.add_row(
-            name,
-            f"{before['n']:,}",
-            f"{before['accuracy']:.1f}",
-            f"{after['accuracy']:.1f}",
-            f"{after['accuracy'] - before['accuracy']:+.1f}",
-            f"{after['churn']:.1f}",
-        )
-    return table
+        figures = (before["accuracy"], after["accuracy"], after["accuracy"] - before["accuracy"], after["churn"])
+        line = line_of(name, result["goal"], result["forgotten_class"])
+        rows.append([line, f"{before['n']:,}", *(f"{each:{form}}" for each, form in zip(figures, FORMS, strict=True))])
+    show_table(("images", "n", "before", "after", "change", "churn"), rows, title=title, numbers=True)

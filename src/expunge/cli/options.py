@@ -14,6 +14,7 @@ from expunge.compute.exactness import Float32
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.jobs.job import GoalChoice
 from expunge.models.sources import SOURCES as MODEL_SOURCES
+from expunge.surrogates.mix import Effort
 from expunge.task.task import Strength
 from expunge.task.transforms import TRANSFORMS
 
@@ -89,6 +90,7 @@ def forget(*, what: str = "images to forget", random: str = "K random images, dr
         click.option("--forget-indices", "forget__indices", metavar="INDICES", help=numbers),
         click.option("--forget-rows", "forget__rows", hidden=True),
         click.option("--forget-random", "forget__random", metavar="K", help=random),
+        click.option("--forget-class", "forget__class_name", metavar="NAME", help="All training images of a class."),
     )
 
 
@@ -147,6 +149,12 @@ strength = click.option(
     "--strength",
     type=click.Choice([each.value for each in Strength]),
     help="Forget the exact pixels, or transformed copies too.  [default: the method's]",
+)
+effort = click.option(
+    "--effort",
+    "settings__effort",
+    type=click.Choice([each.value for each in Effort]),
+    help="How long the method least-change may work; less work costs more.  [default: standard]",
 )
 transforms = click.option(
     "--transforms",

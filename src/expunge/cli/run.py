@@ -8,18 +8,19 @@ from typing import Any
 import click
 
 from expunge.audit.record import Level
+from expunge.base.disk import leaving_nothing
 from expunge.base.settings import from_mapping, merge, nest
 from expunge.base.toml import read_toml
-from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_INTERRUPTED, options
-from expunge.cli.display import Bars, show_audit, show_result
+from expunge.cli import EXIT_INTERRUPTED, options
+from expunge.cli.display import exit_code, show_audit, show_result
+from expunge.cli.flags import NameChoice
 from expunge.cli.say import say
+from expunge.compute.bars import Bars
 from expunge.jobs.job import Job, refuse_code
 from expunge.jobs.run import is_unmeasured, run_job
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
-from expunge.task.task import StopReason
 
-EXIT_CODES = {StopReason.GOAL_REACHED: 0, StopReason.INTERRUPTED: EXIT_INTERRUPTED}
 AUDIT_HELP = "Look closer: quick at answers and weights, full at all that the data allow.  [default: none]"
 EXAMPLE = """\b
 Example:
@@ -36,13 +37,15 @@ Example:
 @options.goal("What the forget set is to do.  [default: auto]")
 @click.option(
     "--method",
-    type=click.Choice(list(METHODS)),
+    type=NameChoice(list(METHODS)),
     metavar="NAME",
     help=f"See `expunge methods`.  [default: {DEFAULT_METHOD}]",
 )
 @options.strength
+@options.effort
 @options.transforms
 @options.settings("A setting of the method; may repeat.")
+@click.option("--reference", metavar="TEXT", help="Under which the request is filed; it stands in the report.")
 @options.seed()
 @click.option("--max-steps", "max_steps", metavar="N", help="Give up after so many steps.")
 @click.option("--max-seconds", "max_seconds", metavar="S", help="Give up after so many seconds.")
@@ -77,7 +80,8 @@ def command(
     if no_images:
         job = replace(job, audit=replace(job.audit, images=False))
     try:
-        outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
+        with leaving_nothing(out):
+            outcome = run_job(job, out, progress=Bars(), overwrite=overwrite)
     except KeyboardInterrupt:
         if not is_unmeasured(out):
             raise
@@ -89,7 +93,7 @@ def command(
         show_result(outcome.edit, outcome.result, str(out))
     if outcome.audit is not None:
         show_audit(outcome.audit)
-    return EXIT_CODES.get(outcome.edit.stop_reason, EXIT_GOAL_NOT_REACHED)
+    return exit_code(outcome.edit, outcome.result)
 
 
 def read_job(

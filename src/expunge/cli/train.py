@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from expunge.base.disk import leaving_nothing
 from expunge.base.settings import describe_settings, from_mapping, nest, to_mapping
 from expunge.cli import EXIT_INTERRUPTED, options
-from expunge.cli.display import Bars
 from expunge.cli.say import say
+from expunge.compute.bars import Bars
 from expunge.jobs.train import TrainJob, run_train_job
 from expunge.training import RECIPES, Recipe
 
@@ -42,7 +43,8 @@ def command(out: Path, overwrite: bool, recipe: str, settings: tuple[str, ...], 
     given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
     job = from_mapping(TrainJob, {**nest(given), "recipe": to_mapping(read_recipe(recipe, settings))})
     try:
-        result = run_train_job(job, out, progress=Bars(), overwrite=overwrite)
+        with leaving_nothing(out):
+            result = run_train_job(job, out, progress=Bars(), overwrite=overwrite)
     except KeyboardInterrupt:
         say(f"stopped; the same command goes on from the last whole epoch in {out}", err=True)
         return EXIT_INTERRUPTED
@@ -58,4 +60,4 @@ def read_recipe(name: str, pairs: tuple[str, ...]) -> Recipe:
     Raises:
         SettingsError: a pair of another form, an unknown setting, or a value that doesn't fit.
     """
-    return from_mapping(Recipe, {**to_mapping(RECIPES[name]), **options.read_pairs(pairs)})
+    return from_mapping(Recipe, {**to_mapping(RECIPES[name]), **options.read_pairs(pairs)}, "recipe.")

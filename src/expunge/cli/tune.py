@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from expunge.base.disk import leaving_nothing
 from expunge.base.settings import from_mapping, nest
 from expunge.cli import EXIT_INTERRUPTED, options
-from expunge.cli.display import Bars
 from expunge.cli.say import say
+from expunge.compute.bars import Bars
 from expunge.jobs.tune import RECIPE, TuneJob, run_tune_job
 from expunge.task.goals import GOALS
 
@@ -49,7 +50,8 @@ def command(out: Path, overwrite: bool, settings: tuple[str, ...], ranges: tuple
     job = from_mapping(TuneJob, {**nest(given), **pairs})
     line = shlex.join(["expunge", *sys.argv[1:]])
     try:
-        best = run_tune_job(job, out, command=line, progress=Bars(), overwrite=overwrite)
+        with leaving_nothing(out):
+            best = run_tune_job(job, out, command=line, progress=Bars(), overwrite=overwrite)
     except KeyboardInterrupt:
         say(f"stopped; the same command goes on after the last whole trial in {out}", err=True)
         return EXIT_INTERRUPTED

@@ -1,21 +1,31 @@
-"""Progress bars, in a terminal or a notebook."""
+"""Progress on standard error: bars in a terminal or a notebook, lines now and then where there is neither."""
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from expunge.compute.runtime import Advance
 
+SECONDS_BETWEEN_LINES = 30.0
+MINUTE = 60
+
 
 class Bars:
-    """A progress bar with remaining time for each phase, on standard error, gone when the phase is over."""
+    """A bar with remaining time for each phase, gone when the phase is over; without a terminal, see `Lines`."""
 
     @contextmanager
     def phase(self, name: str, total: int | None) -> Iterator[Advance]:
-        """Show one bar for the block."""
+        """Show one bar, or lines, for the block."""
+        console = Console(stderr=True)
+        if not (console.is_terminal or in_notebook()):
+            with Lines().phase(name, total) as advance:
+                yield advance
+            return
         bar = Progress(
             TextColumn("{task.description:>12}"),
             BarColumn(),
@@ -23,7 +33,7 @@ class Bars:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
         )
         with bar:
@@ -31,8 +41,58 @@ class Bars:
             yield lambda units: bar.advance(phase, units)
 
 
+@dataclass(slots=True)
+class Lines:
+    """A line every 30 seconds with what is done and how long the rest will take; none for a phase that is shorter."""
+
+    clock: Callable[[], float] = time.monotonic
+    say: Callable[[str], None] = field(
+        default=lambda line: Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
+    )
+
+    @contextmanager
+    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
+        """Say now and then how far the block has come, and that it is over if anything was said of it."""
+        begun = said = self.clock()
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done, said
+            done += units
+            now = self.clock()
+            if now - said >= SECONDS_BETWEEN_LINES:
+                said = now
+                self.say(f"{name}: {_how_far(done, total, now - begun)}")
+
+        yield advance
+        if said > begun:
+            self.say(f"{name}: done in {say_seconds(self.clock() - begun)}")
+
+
 def in_notebook() -> bool:
     """Return whether the caller is a notebook: its kernel is the one kind of IPython that shows HTML."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")
+
+
+def say_seconds(seconds: float) -> str:
+    """Return a length of time as people say it.
+
+    >>> say_seconds(42.4), say_seconds(61), say_seconds(7325)
+    ('42 s', '1 min 1 s', '2 h 2 min')
+    """
+    minutes, rest = divmod(round(seconds), MINUTE)
+    hours, minutes = divmod(minutes, MINUTE)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _how_far(done: int, total: int | None, seconds: float) -> str:
+    if total is None:
+        return f"{done:,} done, {say_seconds(seconds)} so far"
+    if not done:
+        return f"0 of {total:,}, {say_seconds(seconds)} so far"
+    left = seconds * max(0, total - done) / done
+    return f"{done:,} of {total:,}, {say_seconds(seconds)} so far, about {say_seconds(left)} left"

@@ -65,15 +65,22 @@ def has_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
-    """Seed torch's global generators, layers know no other, for the block; put those of CPU and `device` back.
+    """Seed torch's global generators for the block, since layers know no other, and put them back.
 
     >>> with seeded(0):
     ...     torch.rand(1).item() == torch.rand(1, generator=torch.Generator().manual_seed(0)).item()
     True
     """
+    with generators_kept(device):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def generators_kept(device: torch.device) -> Iterator[None]:
+    """Put torch's global generators of the CPU and of `device` back after the block."""
     apple = torch.mps.get_rng_state() if device.type == "mps" else None
     with torch.random.fork_rng([device.index] if device.type == "cuda" else [], device_type="cuda"):
-        torch.manual_seed(seed)
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
 
 from expunge.base.errors import ExpungeWarning, ProcessError, SettingsError
 from expunge.compute.devices import count_devices
@@ -21,7 +23,11 @@ from expunge.compute.devices import count_devices
 PATIENCE = timedelta(minutes=2)
 """How long a process waits for the others; one that takes longer counts as gone."""
 SECONDS_TO_END = 30
+HERE, PLACE = "127.0.0.1", "EXPUNGE_PROCESSES"
+"""Where the processes of one machine meet: the variable holds the port."""
 RANK, LOCAL_RANK, WORLD, LOCAL_WORLD = "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"
+
+_started = list[subprocess.Popen[bytes]]()
 
 
 class Group:
@@ -77,14 +83,19 @@ def start_processes(kind: str, devices: int, nodes: int) -> Group:
         raise SettingsError("devices", wanted, f"{count_devices(kind)} on this machine")
     if local_rank() is None:
         if nodes > 1:
-            raise SettingsError("nodes", "processes that torchrun has started", "one on its own", "start with torchrun")
+            raise SettingsError(
+                "nodes", "1, or a start with torchrun on each machine", f"{nodes}", f"torchrun --nnodes {nodes} ..."
+            )
         _start_others(devices)
     device = torch.device(kind, local_rank() or 0) if kind == "cuda" else torch.device(kind)
     if kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // devices))
     os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a wait that takes too long raises, and does not abort
     try:
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
+        meeting = _meet() if PLACE in os.environ else None
+        rank, count = (-1, -1) if meeting is None else (local_rank() or 0, devices)  # -1: as torchrun says
+        backend = "nccl" if kind == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=PATIENCE, store=meeting, rank=rank, world_size=count)
     except (RuntimeError, ValueError) as error:
         raise SettingsError("devices", wanted, str(error).splitlines()[0]) from error
     signal.signal(signal.SIGTERM, _interrupt)
@@ -94,20 +105,34 @@ def start_processes(kind: str, devices: int, nodes: int) -> Group:
 def _start_others(devices: int) -> None:
     """Run this command again for each of the other processes, which end with this one."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    common = {**place, WORLD: str(devices), LOCAL_WORLD: str(devices)}
-    started = []
+        free.bind((HERE, 0))
+        common = {PLACE: str(free.getsockname()[1]), WORLD: str(devices), LOCAL_WORLD: str(devices)}
     for number in range(1, devices):
         own = {**os.environ, **common, RANK: str(number), LOCAL_RANK: str(number)}
-        started.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=own))  # noqa: S603 - this command
+        _started.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=own))  # noqa: S603 - this command
     os.environ.update(common, **{RANK: "0", LOCAL_RANK: "0"})
-    atexit.register(_end, started)
+    atexit.register(_end)
 
 
-def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
+def _meet() -> TCPStore:
+    """Wait until all processes of this machine are there, and return what they tell each other by.
+
+    Raises:
+        RuntimeError: one has ended before it came.
+    """
+    count, leads = int(os.environ[WORLD]), local_rank() == 0
+    store = TCPStore(HERE, int(os.environ[PLACE]), count, leads, timeout=PATIENCE, wait_for_workers=False)
+    store.add("here", 1)
+    while store.add("here", 0) < count:
+        if any(process.poll() is not None for process in _started):
+            raise RuntimeError("one of the processes ended before it had begun")
+        time.sleep(0.05)
+    return store
+
+
+def _end() -> None:
     """Wait for the other processes, which have nothing left to do, and end those that take long."""
-    for process in started:
+    for process in _started:
         try:
             process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from typing import Any
 
 from expunge.audit.collect.collected import Retrained, Shadows
 from expunge.audit.collect.pools import Member, Pool, Unlearning, predict_retrained, predict_shadows
+from expunge.audit.edit import told_by
 from expunge.audit.record import AUDIT_FILE, Audit, Level, Subject
 from expunge.audit.run import Comparison, Known, run_audit
 from expunge.base.disk import sha256_file
@@ -20,7 +21,16 @@ from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import JobInputs, load_inputs, measured_parts, model_source, name_classes, rows_but
+from expunge.jobs.inputs import (
+    JobInputs,
+    forgotten_class,
+    load_inputs,
+    measured_parts,
+    model_source,
+    name_classes,
+    rows_but,
+    whole_parts,
+)
 from expunge.jobs.job import Job, ModelPart, make_runtime
 from expunge.jobs.measure import readable
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
@@ -30,10 +40,12 @@ from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.report import write_report
+from expunge.task.expected import ExpectedCost
 from expunge.task.goals import Goal, Misclassify, Relabel
 from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits
 from expunge.task.transforms import find_transforms
+from expunge.task.words import CLASS_PART
 from expunge.training import Recipe
 
 
@@ -105,6 +117,7 @@ def _audit(asked: AuditJob, out: Path, progress: Progress) -> Audit:
         transforms=find_transforms(job.transforms),
         known=_know(pools, loaded, runtime),
         notes=(*loaded.inputs.splits.notes(), *loaded.notes),
+        whole=whole_parts(job, loaded.inputs),
     )
     audit = run_audit(comparison, out, level=asked.level, pictures=asked.images, runtime=runtime)
     write_report(out)
@@ -127,7 +140,8 @@ def _load(asked: AuditJob, runtime: Runtime) -> _Loaded:
     goal = inputs.goal or (Misclassify() if inputs.forget_set.y_new is None else Relabel())
     result = {} if asked.run is None else _read_result(asked.run, inputs)
     images, notes = dict[str, Images](), list[str]()
-    for name, part in measured_parts(asked.job, inputs.splits, rows_but(inputs.splits.train, inputs.rows)).items():
+    retain = rows_but(inputs.splits.train, inputs.rows)
+    for name, part in measured_parts(asked.job, inputs.splits, retain, inputs.forgotten_class).items():
         kept, said = readable(name, part, inputs.forget_set.x, runtime.batch_size)
         images |= {name: kept} if len(kept.labels) else {}
         notes += said
@@ -220,12 +234,12 @@ def _know(pools: _Pools, loaded: _Loaded, runtime: Runtime) -> Known:
             raise DataError(
                 "shadows", "test images to compare the rows with", "none", "leave the shadow classifiers out"
             )
-        shadows = predict_shadows(
-            pools.shadows, images["test"], rows, pools.unlearning, seed=pools.seed, runtime=runtime
-        )
+        unseen = images.get(CLASS_PART, images["test"])
+        shadows = predict_shadows(pools.shadows, unseen, rows, pools.unlearning, seed=pools.seed, runtime=runtime)
     members = () if pools.retrained is None else pools.retrained.members
     return Known(
         cost=Cost(**result["cost"]) if result else None,
+        expected=ExpectedCost.from_json(result["expected"]) if result and result["expected"] else None,
         shadows=shadows,
         retrained=retrained,
         retrained_classifiers=[member.load().to(runtime.device) for member in members],
@@ -241,7 +255,7 @@ def _describe(asked: AuditJob, loaded: _Loaded, pools: _Pools) -> Subject:
     used: tuple[str, ...] = ()
     if result:
         used = ("forget", "retain") if result["retain_used"] else ("forget",)
-    return Subject(
+    subject = Subject(
         before=both[0],
         after=both[1],
         data=asked.job.data.source,
@@ -253,7 +267,9 @@ def _describe(asked: AuditJob, loaded: _Loaded, pools: _Pools) -> Subject:
         method=asked.job.method if result else None,
         settings=asked.job.settings if result else None,
         pools=pools.words(),
+        forgotten_class=forgotten_class(inputs),
     )
+    return told_by(subject, result)
 
 
 def _read_result(folder: Path, inputs: JobInputs) -> dict[str, Any]:

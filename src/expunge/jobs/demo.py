@@ -1,9 +1,8 @@
 """The whole job on data that comes with the package: scikit-learn's handwritten digits."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,25 +10,31 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
+from expunge.audit.record import Level
 from expunge.base.arrays import arrays_to_bytes
 from expunge.base.disk import write_bytes
 from expunge.base.folders import locked_folder
 from expunge.base.tensors import write_tensors
-from expunge.compute.runtime import SILENT, Progress, Runtime
+from expunge.compute.runtime import SILENT, Progress
 from expunge.compute.seeds import seeded_generator
-from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
-from expunge.methods.unlearn import unlearn
+from expunge.jobs.job import DEMO_NETWORK, AuditPart, DataPart, ForgetPart, Job, ModelPart
+from expunge.jobs.run import Outcome, run_job
 from expunge.models.classifier import Bounds, Classifier
 from expunge.models.modes import BatchNormMode, editing
-from expunge.task.edit import Edit, Measured
-from expunge.task.evaluation import predict
+from expunge.report import write_comparison
+from expunge.task.task import Strength
 
 FORGET_ROWS = 16
 EPOCHS = 40
 BATCH = 64
 BRIGHTEST = 16.0
 COPIED_ROW = 12
+WEIGHTS, IMAGES, COMPARISON = "weights.safetensors", "images.npz", "compare.html"
+WHY_HARD = (
+    "Digits are hard to forget: each of the 16 lies among a hundred others of its kind that look nearly the same, so "
+    "that whatever pushes it to another answer pushes its neighbours, too."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,54 +96,79 @@ def train_digit_classifier(images: TensorImages, *, seed: int = 0, progress: Pro
                 optimiser.step()
                 schedule.step()
             advance(1)
-    return Classifier.wrap(network.eval(), num_classes=10)
+    return Classifier.wrap(network.eval(), num_classes=10, mean=(0.0,), std=(1.0,))
 
 
-def run_demo(out: Path, *, method: str, seed: int, progress: Progress) -> tuple[Edit, Mapping[str, Any]]:
-    """Train, forget 16 training images, measure and save to `out`; return the edit and the result."""
-    digits = load_digit_images()
-    classifier = train_digit_classifier(digits.train, seed=seed, progress=progress)
-    order = torch.randperm(len(digits.train.labels), generator=seeded_generator(seed, "forget rows")).tolist()
-    chosen, kept = order[:FORGET_ROWS], sorted(order[FORGET_ROWS:])
-    forget_set = ForgetSet(
-        tuple(digits.train.ids[row] for row in chosen), digits.train.pixels[chosen], digits.train.labels[chosen]
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to forget the digits: its name, which is also its folder's, the method, and how much is to hold."""
+
+    name: str
+    method: str
+    strength: Strength | None = None
+
+
+WAYS = (
+    Way("exact", "least-change", Strength.EXACT),
+    Way("robust", "least-change", Strength.ROBUST),
+    Way("l2ul", "l2ul"),
+)
+
+
+def run_demo(out: Path, *, ways: Sequence[Way] = WAYS, seed: int, progress: Progress) -> tuple[Outcome, ...]:
+    """Train, forget the same 16 training images in each way, audit, and return what came of each, in their order.
+
+    Classifier and images are in `out`/inputs, the edits in folders named after the ways; several of them are set side
+    by side in `out`/compare.html. Each is what `expunge run` with that folder's job.toml does.
+    """
+    inputs = out / "inputs"
+    write_digit_files(inputs, seed=seed, progress=progress, twice=False)
+    outcomes = [
+        run_job(_demo_job(inputs, way, seed), out / way.name, progress=progress, overwrite=True) for way in ways
+    ]
+    if len(ways) > 1:
+        write_comparison([out / way.name for way in ways], out / COMPARISON, [way.name for way in ways])
+    return tuple(outcomes)
+
+
+def _demo_job(inputs: Path, way: Way, seed: int) -> Job:
+    count = len(load_digit_images().train.labels)
+    chosen = torch.randperm(count, generator=seeded_generator(seed, "forget rows"))[:FORGET_ROWS]
+    return Job(
+        model=ModelPart(architecture=DEMO_NETWORK, weights=str(inputs / WEIGHTS), mean=(0.0,), std=(1.0,)),
+        data=DataPart(source=f"npz:{inputs / IMAGES}"),
+        forget=ForgetPart(indices=",".join(map(str, chosen.tolist()))),
+        audit=AuditPart(level=Level.QUICK),
+        method=way.method,
+        strength=way.strength,
+        seed=seed,
+        device="cpu",
     )
-    parts = {"retain": _rows_of(digits.train, kept), "test": digits.test}
-    runtime = Runtime(progress=progress)
-    edit = unlearn(classifier, forget_set, method=method, seed=seed, runtime=runtime, retain=parts["retain"])
-    measured = {
-        name: Measured(predict(classifier, images, runtime), predict(edit.classifier, images, runtime))
-        for name, images in parts.items()
-    }
-    return edit, edit.save(out, measured=measured, overwrite=True)
 
 
-def write_digit_files(folder: Path, *, seed: int, progress: Progress) -> None:
+def write_digit_files(folder: Path, *, seed: int, progress: Progress, twice: bool = True) -> None:
     """Train and write weights.safetensors and images.npz, for other commands to work on.
 
-    As in many a collected data set, one picture is there twice: the last training image is a slightly noised copy of
-    training image `COPIED_ROW`.
+    With `twice`, one picture is there twice, as in many a collected data set: the last training image is a slightly
+    noised copy of training image `COPIED_ROW`.
     """
     digits = load_digit_images()
     classifier = train_digit_classifier(digits.train, seed=seed, progress=progress)
     with locked_folder(folder):
-        write_tensors(folder / "weights.safetensors", classifier.network.state_dict(), {"format": "pt"})
-        write_digit_arrays(folder / "images.npz", digits, seed=seed)
+        write_tensors(folder / WEIGHTS, classifier.network.state_dict(), {"format": "pt"})
+        write_digit_arrays(folder / IMAGES, digits, seed=seed, twice=twice)
 
 
-def write_digit_arrays(path: Path, digits: Digits, *, seed: int) -> None:
-    """Write the images as x_train, y_train, x_test and y_test; one of them twice, see `write_digit_files`."""
+def write_digit_arrays(path: Path, digits: Digits, *, seed: int, twice: bool = True) -> None:
+    """Write the images as x_train, y_train, x_test and y_test; for `twice` see `write_digit_files`."""
     train, test = (Bounds().to_levels(part.pixels[:, 0]) for part in (digits.train, digits.test))
     noise = torch.randint(-3, 4, train[COPIED_ROW].shape, generator=seeded_generator(seed, "copied digit"))
     copied = (train[COPIED_ROW].int() + noise).clamp(0, 255).to(torch.uint8)
+    labels = digits.train.labels
     arrays = {
-        "x_train": torch.cat([train, copied[None]]).numpy(),
-        "y_train": torch.cat([digits.train.labels, digits.train.labels[COPIED_ROW][None]]).numpy(),
+        "x_train": (torch.cat([train, copied[None]]) if twice else train).numpy(),
+        "y_train": (torch.cat([labels, labels[COPIED_ROW][None]]) if twice else labels).numpy(),
         "x_test": test.numpy(),
         "y_test": digits.test.labels.numpy(),
     }
     write_bytes(path, arrays_to_bytes(arrays))
-
-
-def _rows_of(images: TensorImages, rows: list[int]) -> TensorImages:
-    return TensorImages([images.ids[row] for row in rows], images.labels[rows], images.pixels[rows])

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import torch
 
-from expunge.base.errors import ExpungeWarning
+from expunge.base.errors import DataError, ExpungeWarning
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data import (
@@ -22,24 +22,29 @@ from expunge.data import (
 )
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.data.labels import read_class_names
+from expunge.data.labels import label_from_text, read_class_names
 from expunge.data.sources.sizes import note_on_size
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.task.evaluation import predict
-from expunge.task.goals import GOALS, Goal
+from expunge.task.goals import GOALS, Correct, Goal, Misclassify
+from expunge.task.words import CLASS_PART
 
 
 @dataclass(frozen=True, slots=True)
 class JobInputs:
-    """What a job works on: the classifier, the images, the rows to forget, and the goal if it is not the default."""
+    """What a job works on: the classifier, the images, the rows to forget, and the goal if it is not the default.
+
+    `forgotten_class` is the label of the class that is forgotten as a whole; None where rows are.
+    """
 
     loaded: LoadedClassifier
     splits: DataSplits
     rows: list[int]
     forget_set: ForgetSet
     goal: Goal | None
+    forgotten_class: int | None = None
 
 
 def load_sources(job: Job, runtime: Runtime) -> tuple[LoadedClassifier, DataSplits]:
@@ -79,7 +84,9 @@ def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
     loaded, splits = load_sources(job, runtime)
     if job.goal is GoalChoice.CORRECT:
         rows, chosen = _select_mistakes(job, loaded, splits, runtime)
-        return JobInputs(loaded, splits, rows, chosen, GOALS["relabel"])
+        return JobInputs(loaded, splits, rows, chosen, Correct())
+    if job.forget.class_name is not None:
+        return _select_class(job.forget.class_name, loaded, splits)
     rows, new_labels = _select_rows(job, splits)
     goal = None if job.goal is GoalChoice.AUTO else GOALS[job.goal.value]
     return JobInputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
@@ -110,6 +117,16 @@ def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | N
     return random_rows(splits.train, forget.random or 0, seed=job.seed), None
 
 
+def _select_class(name: str, loaded: LoadedClassifier, splits: DataSplits) -> JobInputs:
+    """Return the inputs with all training images of a class as rows."""
+    names = _class_names(loaded, splits)
+    label = label_from_text(name, names, place="--forget-class")
+    rows = (splits.train.labels == label).nonzero().flatten().tolist()
+    if not rows:
+        raise DataError("--forget-class", "a class with training images", f"{names[label]}, which has none")
+    return JobInputs(loaded, splits, rows, forget_set(splits.train, rows), Misclassify(), label)
+
+
 def _select_mistakes(
     job: Job, loaded: LoadedClassifier, splits: DataSplits, runtime: Runtime
 ) -> tuple[list[int], ForgetSet]:
@@ -136,21 +153,47 @@ def rows_but(train: Images, forgotten: Sequence[int]) -> Subset | None:
 
 def name_classes(inputs: JobInputs) -> tuple[str, ...]:
     """Return a name for each class: the classifier's, the data's, or else its number."""
-    count = inputs.loaded.classifier.num_classes
-    for names in (inputs.loaded.classifier.class_names, inputs.splits.class_names):
+    return _class_names(inputs.loaded, inputs.splits)
+
+
+def _class_names(loaded: LoadedClassifier, splits: DataSplits) -> tuple[str, ...]:
+    count = loaded.classifier.num_classes
+    for names in (loaded.classifier.class_names, splits.class_names):
         if len(names) == count:
             return names
     return tuple(str(number) for number in range(count))
 
 
-def measured_parts(job: Job, splits: DataSplits, retain: Subset | None) -> dict[str, Images]:
-    """Return the retain and test rows that the job measures on, by name."""
+def forgotten_class(inputs: JobInputs) -> str:
+    """Return the name of the class that is forgotten as a whole; empty where rows are."""
+    return "" if inputs.forgotten_class is None else name_classes(inputs)[inputs.forgotten_class]
+
+
+def measured_parts(
+    job: Job, splits: DataSplits, retain: Subset | None, forgotten: int | None = None
+) -> dict[str, Images]:
+    """Return the retain and test rows that the job measures on, by name.
+
+    Where a class is forgotten as a whole, its test rows are the part `class`, and `test` is the rest.
+    """
     parts: dict[str, Images] = {}
+    test = splits.test
     if retain is not None and job.data.retain_rows:
         parts["retain"] = Subset(retain.images, _sample(retain.rows, job.data.retain_rows, job.seed))
-    if splits.test is not None and job.data.test_rows:
-        parts["test"] = Subset(splits.test, _sample(range(len(splits.test.ids)), job.data.test_rows, job.seed))
+    if test is not None and job.data.test_rows:
+        chosen = _sample(range(len(test.ids)), job.data.test_rows, job.seed)
+        in_class = test.labels[torch.tensor(chosen)] == (-1 if forgotten is None else forgotten)
+        split = {"test": ~in_class, CLASS_PART: in_class}
+        for name, flags in split.items():
+            rows = [chosen[number] for number in flags.nonzero().flatten().tolist()]
+            parts |= {name: Subset(test, rows)} if rows else {}
     return parts
+
+
+def whole_parts(job: Job, inputs: JobInputs) -> tuple[str, ...]:
+    """Return the parts of which `measured_parts` leaves no image out; test images are a sample in any case."""
+    every = len(inputs.splits.train.ids) - len(inputs.rows) <= job.data.retain_rows
+    return ("forget", "retain") if every else ("forget",)
 
 
 def _sample(rows: Sequence[int], count: int, seed: int) -> list[int]:

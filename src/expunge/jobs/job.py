@@ -28,6 +28,10 @@ class GoalChoice(StrEnum):
     """Answer with the label in the data where the classifier is wrong now."""
 
 
+DEMO_NETWORK = "expunge.jobs.demo:DigitNet"
+"""The one function that a file may name, since it is this package's own."""
+
+
 def refuse_code(values: Mapping[str, Any], place: str) -> None:
     """Refuse settings from a file that name a function of somebody's code, which would be run.
 
@@ -44,7 +48,7 @@ def refuse_code(values: Mapping[str, Any], place: str) -> None:
     names = transforms.split(",") if isinstance(transforms, str) else []
     names += transforms if isinstance(transforms, list) else []
     code = [name for name in names if isinstance(name, str) and ":" in name]
-    code += [str(architecture)] if names_code(architecture) else []
+    code += [str(architecture)] if names_code(architecture) and architecture != DEMO_NETWORK else []
     code += [str(source)] if names_own_function(source) else []
     if code:
         raise SettingsError(
@@ -83,13 +87,14 @@ class DataPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetPart:
-    """Which images to forget; exactly one of the three."""
+    """Which images to forget; exactly one of the four."""
 
     table: str | None = setting(None, "CSV with a column id or path, and optionally new_label")
     indices: str | None = setting(
         None, "numbers and ranges of images of the training part, from 0, such as 3,17,40-45", formerly="rows"
     )
     random: int | None = setting(None, "that many images drawn at random with the seed", at_least=1)
+    class_name: str | None = setting(None, "all training images of the class of this name or number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +116,7 @@ class Job:
     goal: GoalChoice = setting(GoalChoice.AUTO, "what the forget set is to do")
     method: str = setting(DEFAULT_METHOD, "see `expunge methods`")
     settings: Mapping[str, Any] = field(default_factory=dict, metadata={"meaning": "the method's settings"})
+    reference: str = setting("", "under which the request is filed; it stands in result and report")
     seed: int = setting(0, "source of all randomness", at_least=0)
     max_steps: int | None = setting(None, "give up after that many steps; default: the method's own limit", at_least=1)
     max_seconds: float | None = setting(None, "give up after that many seconds", above=0)
@@ -138,10 +144,14 @@ class Job:
         for name, value in (("model", self.model.architecture), ("data", self.data.source)):
             if not value:
                 raise SettingsError(name, "a source", "none", f"say --{name} KIND:NAME")
-        given = [value for value in (self.forget.table, self.forget.indices, self.forget.random) if value is not None]
-        if len(given) != 1:
-            wanted = "one of --forget, --forget-indices and --forget-random"
-            raise SettingsError("forget", wanted, f"{len(given)} of them")
+        forget = self.forget
+        choices = (forget.table, forget.indices, forget.random, forget.class_name)
+        given = sum(value is not None for value in choices)
+        if given != 1:
+            wanted = "one of --forget, --forget-indices, --forget-random and --forget-class"
+            raise SettingsError("forget", wanted, f"{given} of them")
+        if forget.class_name is not None and self.goal not in (GoalChoice.AUTO, GoalChoice.MISCLASSIFY):
+            raise SettingsError("goal", "misclassify with --forget-class", self.goal.value)
 
 
 class Placed(Protocol):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,26 @@ from expunge.base.settings import to_mapping
 from expunge.compute.callbacks import find_logger
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.images import Images
-from expunge.jobs.inputs import JobInputs, data_request, load_inputs, measured_parts, name_classes, rows_but
+from expunge.jobs.chosen import chosen_settings, fill_data, fill_model
+from expunge.jobs.inputs import (
+    JobInputs,
+    data_request,
+    forgotten_class,
+    load_inputs,
+    measured_parts,
+    name_classes,
+    rows_but,
+    whole_parts,
+)
 from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.jobs.measure import Answers, answer
 from expunge.methods.protocol import Method
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.folding import choose_layout
-from expunge.task.edit import Edit, Measured
+from expunge.surrogates.unseen import draw_unseen
+from expunge.task.edit import About, Edit, Measured
 from expunge.task.evaluation import RobustGoal
+from expunge.task.expected import measure_expected_cost
 from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits, StopReason
 from expunge.task.transforms import Transform, find_transforms
@@ -45,6 +58,7 @@ class Outcome:
 class _Seen:
     answers: Mapping[str, Answers]
     robust: RobustGoal
+    result: Mapping[str, Any]
     notes: tuple[str, ...]
 
 
@@ -67,11 +81,13 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
         inputs = _arranged(load_inputs(job, runtime))
         retain = rows_but(inputs.splits.train, inputs.rows)
         edit = _unlearn(job, method, transforms, inputs, retain, runtime)
-        parts = {} if edit.stop_reason is StopReason.INTERRUPTED else measured_parts(job, inputs.splits, retain)
+        parts = {}
+        if edit.stop_reason is not StopReason.INTERRUPTED:
+            parts = measured_parts(job, inputs.splits, retain, inputs.forgotten_class)
         if not runtime.leads:
             measured = {name: answer(name, images, edit, runtime).measured() for name, images in parts.items()}
             return Outcome(edit, measured, {}, inputs.splits.notes())
-        return _save_and_measure(_resolve(job, edit, to_mapping(method), runtime), inputs, edit, parts, out, runtime)
+        return _save_and_measure(_resolve(job, inputs, edit, runtime), inputs, edit, parts, out, runtime)
 
 
 def is_unmeasured(out: Path) -> bool:
@@ -108,10 +124,19 @@ def _unlearn(
         return stop.edit
 
 
+def _expecting(edit: Edit, parts: Mapping[str, Images], runtime: Runtime) -> Edit:
+    """Return the edit with what it should cost on surrogates, where there are no test images to measure it on."""
+    if edit.expected is not None or "test" in parts or edit.stop_reason is StopReason.INTERRUPTED:
+        return edit
+    unseen = draw_unseen(edit.task)
+    return replace(edit, expected=measure_expected_cost(edit.task.classifier, edit.classifier, unseen, runtime.sharing))
+
+
 def _save_and_measure(
     job: Job, inputs: JobInputs, edit: Edit, parts: Mapping[str, Images], out: Path, runtime: Runtime
 ) -> Outcome:
     """Save the edit of a job in which nothing is left open, then measure, and save what was measured."""
+    edit = _expecting(edit, parts, runtime)
     robust = edit.measure_robust_goal(runtime.sharing)
     if (out / AUDIT_FOLDER).exists():
         with locked_folder(out / AUDIT_FOLDER):
@@ -122,6 +147,7 @@ def _save_and_measure(
         job=job_values,
         robust=robust,
         preprocessing=preprocessing,
+        about=_about(job, inputs),
         overwrite=True,
         unmeasured=tuple(parts),
     )
@@ -133,7 +159,7 @@ def _save_and_measure(
     outcome = Outcome(edit, measured, result, notes)
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
         return outcome
-    seen = _Seen({name: answers[name] for name in measured}, robust, notes)
+    seen = _Seen({name: answers[name] for name in measured}, robust, result, notes)
     return replace(outcome, audit=_audit(job, inputs, edit, seen, out / AUDIT_FOLDER, runtime))
 
 
@@ -144,21 +170,31 @@ def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, r
     from expunge.audit.run import Known, run_audit  # noqa: PLC0415
     from expunge.report import write_report  # noqa: PLC0415
 
-    origin = Origin(inputs.loaded.architecture, job.data.source, name_classes(inputs), seen.notes)
+    names = name_classes(inputs)
+    whole = whole_parts(job, inputs)
+    origin = Origin(inputs.loaded.architecture, job.data.source, names, seen.notes, seen.result, whole)
     answers = {name: Logits(each.before, each.after) for name, each in seen.answers.items()}
     images = {name: each.images for name, each in seen.answers.items()}
-    comparison = compare_edit(edit, images, origin, Known(answers=answers, copies=seen.robust, cost=edit.cost))
+    known = Known(answers=answers, copies=seen.robust, cost=edit.cost, expected=edit.expected)
+    comparison = compare_edit(edit, images, origin, known)
     with locked_folder(folder):
         audit = run_audit(comparison, folder, level=job.audit.level, pictures=job.audit.images, runtime=runtime)
         write_report(folder)
     return audit
 
 
-def _resolve(job: Job, edit: Edit, settings: Mapping[str, Any], runtime: Runtime) -> Job:
+def _about(job: Job, inputs: JobInputs) -> About:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return About(forgotten_class(inputs), job.reference, now, chosen_settings(job, inputs))
+
+
+def _resolve(job: Job, inputs: JobInputs, edit: Edit, runtime: Runtime) -> Job:
     """Return the job with everything that it left open filled in, so that it can be repeated."""
     return replace(
         job,
-        settings=settings,
+        model=fill_model(job.model, inputs.loaded),
+        data=fill_data(job.data, inputs.loaded),
+        settings=edit.settings,
         strength=edit.task.strength,
         goal=GoalChoice(edit.task.goal.name) if job.goal is GoalChoice.AUTO else job.goal,
         device=str(runtime.device),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from expunge.base.errors import OutputError, SettingsError, package_needed
+from expunge.base.errors import OutputError, SettingsError, package_needed, suggest
 from expunge.base.settings import Setting
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ def _read(trial: "FrozenTrial") -> Trial:
 
 def _read_range(by_name: Mapping[str, Setting], name: str, text: str) -> SearchRange:
     if name not in by_name:
-        raise SettingsError(f"range of {name}", f"one of {', '.join(by_name)}", "an unknown setting")
+        hint = suggest(name, by_name)
+        raise SettingsError(f"range of {name}", f"one of {', '.join(by_name)}", "an unknown setting", hint)
     item, (low, dots, high) = by_name[name], text.partition("..")
     if isinstance(item.default, bool) or not isinstance(item.default, (int, float, type(None))):
         raise SettingsError(f"range of {name}", "a setting that is a number", repr(item.default))

@@ -23,8 +23,6 @@ from expunge.task.goals import GOALS, Goal
 from expunge.task.task import Limits, Strength
 from expunge.task.transforms import TRANSFORMS, Transform, find_transforms
 
-CORRECT = "correct"
-
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -83,7 +81,7 @@ def read_goal(goal: str | Goal | None) -> Goal | None:
     if not isinstance(goal, str) or goal == "auto":
         return None if isinstance(goal, str) else goal
     if goal not in GOALS:
-        raise SettingsError("goal", f"one of {', '.join((*GOALS, CORRECT, 'auto'))}", goal)
+        raise SettingsError("goal", f"one of {', '.join((*GOALS, 'auto'))}", goal)
     return GOALS[goal]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import SettingsError, suggest
 from expunge.base.settings import from_mapping, merge, nest, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
@@ -16,7 +16,6 @@ from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.time_limit import TimedProgress, TimeUp
 from expunge.methods import METHODS
 from expunge.methods.arguments import (
-    CORRECT,
     Where,
     read_goal,
     read_inputs,
@@ -30,9 +29,10 @@ from expunge.models.memory import fit_batch
 from expunge.models.modes import in_ordinary_modes
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
-from expunge.task.goals import Goal, achieved
+from expunge.task.goals import Goal, achieved, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 from expunge.task.transforms import Transform
+from expunge.task.words import CORRECT
 
 DEFAULT_METHOD = "least-change"
 
@@ -108,7 +108,6 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     """
     chosen = _choose_method(method, settings)
     wanted_strength, wanted_transforms = read_strength(strength), read_transforms(transforms)
-    wanted = None if goal == CORRECT else read_goal(goal)
     where, limits = Where(runtime, device, batch_size, progress), read_limits(limits, max_steps, max_seconds)
     needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
     if needs_retain and retain is None:
@@ -119,7 +118,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     task = Task.create(
         given.classifier,
         given.forget_set,
-        goal=wanted,
+        goal=read_goal(goal),
         seed=seed,
         limits=limits,
         minimum_right=minimum_right,
@@ -128,7 +127,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         transforms=wanted_transforms,
         at_once=place.sharing,
     )
-    if task.goal.name not in chosen.goals:
+    if pursued_as(task.goal.name) not in chosen.goals:
         raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
     with place.computing():
         edit = _run_in_time(chosen, task, fit_batch(place, given.classifier, given.forget_set.x))
@@ -173,5 +172,5 @@ def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     2
     """
     if name not in METHODS:
-        raise SettingsError("method", f"one of {', '.join(METHODS)}", name)
-    return from_mapping(METHODS[name], settings or {})
+        raise SettingsError("method", f"one of {', '.join(METHODS)}", name, suggest(name, METHODS))
+    return from_mapping(METHODS[name], settings or {}, "settings.")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.base.disk import write_bytes
-from expunge.base.errors import ExpungeError, OutputError, package_needed
+from expunge.base.errors import ExpungeError, OutputError, package_needed, suggest
 from expunge.base.tensors import write_tensors
 from expunge.compute.seeds import seeded_generator
 from expunge.models.classifier import Classifier
@@ -57,7 +57,7 @@ def export_classifier(
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
-        raise ExpungeError("format", f"one of {', '.join(FORMATS)}", unknown[0])
+        raise ExpungeError("format", f"one of {', '.join(FORMATS)}", unknown[0], suggest(unknown[0], FORMATS))
     on_cpu = classifier.to(torch.device("cpu")).frozen_copy()
     return [FORMATS[name](on_cpu, description, folder) for name in formats]
 

@@ -42,6 +42,10 @@ class Bounds:
         """
         return ((x.detach() - self.lower) / self.width * 255).round().clamp(0, 255).to(torch.uint8)
 
+    def from_levels(self, levels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Return the pixels that levels of 8 bits stand for."""
+        return self.lower + self.width * (levels / 255)
+
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:

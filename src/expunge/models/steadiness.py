@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.errors import ClassifierError
+from expunge.compute.devices import generators_kept
+from expunge.compute.exactness import exactly
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 
@@ -28,7 +30,7 @@ def check_steadiness(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Non
     """
     x, bounds = x[:1].to(classifier.device), classifier.bounds
     batch = torch.cat([x, torch.full_like(x, bounds.lower), torch.full_like(x, bounds.upper)])
-    with torch.no_grad(), torch.random.fork_rng(), evaluating(classifier.module):
+    with torch.no_grad(), generators_kept(x.device), exactly(), evaluating(classifier.module):
         alone, together, again = classifier(x), classifier(batch), classifier(batch)
     scale = float((together - together.mean(dim=1, keepdim=True)).abs().max())
     if float((together - again).abs().max()) > OF_CHANCE * scale:

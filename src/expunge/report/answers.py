@@ -9,12 +9,13 @@ from expunge.audit.record import Audit, Figure
 from expunge.base.visible import visible
 from expunge.report import telling
 from expunge.report.words import plural, say_hundredth
+from expunge.task.outcome import Outcome
 
 FEW_LOST = 1.0
 MANY_LOST = 10.0
-MOST = 50.0
+COUNTED = "Counted one by one; they are shown below."
+SHORT_OF_COPIES = "It was to hold for changed copies, too, and does not for enough of them."
 RUINED = "A ruined classifier answers wrongly, whatever it is shown."
-OUTSIDER = ("rmia.", "ulira.", "ulira_edited.", "membership.")
 
 
 class Mark(StrEnum):
@@ -64,13 +65,13 @@ class FirstScreen:
 
 def first_screen(audit: Audit) -> FirstScreen:
     """Return what the page of `audit` says first."""
-    goal = telling.WORDS.get(audit.subject.goal, telling.WORDS["misclassify"])
+    goal = telling.words_of(audit.subject)
     made = {name: make(audit, goal) for name, make in MAKERS.items()}
-    ruined = is_ruined(audit.figures)
-    done, cost = made["done"].mark is Mark.GOOD, made["cost"].mark
+    ruined = audit.outcome is Outcome.RUINED
+    done, cost = made["done"].mark is not Mark.BAD, made["cost"].mark
     reserved = any(answer.mark in (Mark.PARTLY, Mark.OPEN) for answer in made.values())
     count = audit.subject.sizes["forget"]
-    outcome = telling.Outcome(
+    found = telling.Findings(
         done=done,
         ruined=ruined,
         costly=cost is Mark.BAD and not ruined,
@@ -82,35 +83,24 @@ def first_screen(audit: Audit) -> FirstScreen:
     failed = ruined or not done or cost is Mark.BAD
     mark = Mark.BAD if failed else Mark.PARTLY if reserved else Mark.GOOD
     state = "Ruined" if ruined else "Not done" if not done else "Too costly" if failed else ""
-    told_mark = Mark.BAD if failed else Mark.PARTLY if not (outcome.copies and outcome.outsider) else Mark.GOOD
+    told_mark = Mark.BAD if failed else Mark.PARTLY if not (found.copies and found.outsider) else Mark.GOOD
     return FirstScreen(
-        title=telling.title(goal, outcome),
+        title=telling.title(goal, found),
         state=state or ("Done, with reservations" if reserved else "Done"),
         mark=mark,
         facts=_facts(audit, goal),
         answers=tuple(made.values()),
-        told=telling.tell(goal, outcome),
+        told=telling.tell(goal, found),
         told_mark=told_mark,
-        remains=telling.remains(goal, outcome),
+        remains=telling.remains(goal, found),
     )
-
-
-def is_ruined(figures: Mapping[str, Figure]) -> bool:
-    """Return whether the classifier is good for nothing any more.
-
-    That is so where it lost half of what it got right, or gives one and the same answer to most pictures.
-    """
-    before, after = _accuracies(figures)[1:]
-    largest = figures.get("answers.largest_share")
-    collapsed = largest is not None and largest.value is not None and bool(largest.flagged) and largest.value > MOST
-    return collapsed or (before is not None and after is not None and after < before / 2)
 
 
 def _facts(audit: Audit, goal: telling.GoalWords) -> tuple[tuple[str, str], ...]:
     subject = audit.subject
     method = f", method {visible(subject.method)}" if subject.method else ""
     return (
-        ("What was asked?", goal.asked.format(pictures=plural(subject.sizes["forget"], "picture"))),
+        ("What was asked?", goal.asked.replace("{pictures}", plural(subject.sizes["forget"], "picture"))),
         ("When was it done?", say_time(subject.finished) if subject.finished else "The date was not recorded."),
         ("Under which reference?", visible(subject.reference) if subject.reference else "None was given."),
         ("With which program?", f"expunge {visible(audit.version)}{method}"),
@@ -137,19 +127,25 @@ def _met(audit: Audit) -> int:
 
 def _done(audit: Audit, goal: telling.GoalWords) -> Answer:
     count, met = audit.subject.sizes["forget"], _met(audit)
-    if is_ruined(audit.figures):
+    if audit.outcome is Outcome.RUINED:
         more = f"It is true that {goal.met(met, count)}, but so have most other pictures now."
         return Answer("Was it done?", "No, the classifier is ruined", more, Mark.BAD)
-    mark = Mark.GOOD if audit.figures["goal.exact"].value == 100 else Mark.BAD
-    said = f"Yes, {goal.met(met, count)}" if mark is Mark.GOOD else f"No, {goal.met(met, count)}"
-    return Answer("Was it done?", said, "Counted one by one; they are shown below.", mark)
+    if met < count:
+        return Answer("Was it done?", f"No, {goal.met(met, count)}", COUNTED, Mark.BAD)
+    if audit.outcome is not Outcome.REACHED:
+        return Answer("Was it done?", f"Not as asked: {goal.met(met, count)}", SHORT_OF_COPIES, Mark.BAD)
+    unseen = audit.figures.get("accuracy.class_after")
+    if unseen is None or unseen.value is None:
+        return Answer("Was it done?", f"Yes, {goal.met(met, count)}", COUNTED, Mark.GOOD)
+    more = f"Of 100 pictures of the class that it had never seen, {say_hundredth(unseen.value)} still get its name."
+    return Answer("Was it done?", f"Yes, {goal.met(met, count)}", more, Mark.PARTLY if unseen.flagged else Mark.GOOD)
 
 
 def _copies(audit: Audit, goal: telling.GoalWords) -> Answer:
     question, figure = "Does it hold for changed copies?", audit.figures["goal.robust"]
     if figure.value is None:
         return Answer(question, "Not measured", figure.reason or "", Mark.OPEN)
-    if is_ruined(audit.figures):
+    if audit.outcome is Outcome.RUINED:
         return Answer(question, "That says nothing now", RUINED, Mark.OPEN)
     said = f"For {say_hundredth(figure.value)} of 100 copies"
     more = "Copies were mirrored, shifted, resized, compressed anew or made a little noisy."
@@ -161,7 +157,7 @@ def _cost(audit: Audit, goal: telling.GoalWords) -> Answer:
     question = "What did it cost everyone else?"
     part, before, after = _accuracies(audit.figures)
     if before is None or after is None:
-        return Answer(question, "Not measured", "There were no other pictures to measure on.", Mark.OPEN)
+        return _expected_cost(audit, question)
     churn = audit.figures.get(f"churn.{part}")
     changed = None if churn is None else churn.value
     said = f"From {say_hundredth(before)} to {say_hundredth(after)} of 100 pictures right"
@@ -169,35 +165,32 @@ def _cost(audit: Audit, goal: telling.GoalWords) -> Answer:
     more = f"Measured on {plural(audit.subject.sizes[part], 'other picture')} {kind}."
     if changed is not None:
         more += f" {say_hundredth(changed)} of 100 answers changed."
-    if is_ruined(audit.figures):
+    if audit.outcome is Outcome.RUINED:
         return Answer(question, said, f"{more} Nobody can use such a classifier.", Mark.BAD)
     lost = before - after
     flagged = lost > FEW_LOST or (churn is not None and bool(churn.flagged))
     return Answer(question, said, more, Mark.BAD if lost > MANY_LOST else Mark.PARTLY if flagged else Mark.GOOD)
 
 
+def _expected_cost(audit: Audit, question: str) -> Answer:
+    """Return what can be said of the cost where there were no pictures to measure it on."""
+    expected = audit.figures.get("churn.expected")
+    more = "There were no other pictures to measure on."
+    if expected is not None and expected.value is not None:
+        more += f" Of 100 answers to made-up pictures, {say_hundredth(expected.value)} changed."
+    if audit.outcome is Outcome.RUINED:
+        return Answer(question, "Nearly everything", f"{more} Nobody can use such a classifier.", Mark.BAD)
+    return Answer(question, "Not measured", more, Mark.OPEN)
+
+
 def _outsider(audit: Audit, goal: telling.GoalWords) -> Answer:
     question = "Can an outsider pick the pictures out?"
-    found = strongest_attack(audit.figures)
-    if found is None:
+    found = audit.figures.get("outsider.after")
+    if found is None or found.value is None:
         return Answer(question, "Not measured", "There were no unseen pictures to compare with.", Mark.OPEN)
-    figure, share = found
-    said = f"In {say_hundredth(share)} of 100 tries; guessing gives 50"
+    said = f"In {say_hundredth(found.value)} of 100 tries; guessing gives 50"
     more = "A try: of one of these pictures and one that was never used, name the one that was."
-    return Answer(question, said, more, Mark.PARTLY if figure.flagged else Mark.GOOD)
-
-
-def strongest_attack(figures: Mapping[str, Figure]) -> tuple[Figure, float] | None:
-    """Return the attack that tells most after the edit, and its percent of right guesses; None if none was made.
-
-    An attack that is nearly always wrong tells as much as one that is nearly always right.
-    """
-    attacks = [
-        (figure, max(100 * figure.value, 100 - 100 * figure.value))
-        for name, figure in figures.items()
-        if figure.unit == "AUC" and figure.value is not None and name.startswith(OUTSIDER) and "before" not in name
-    ]
-    return max(attacks, key=lambda attack: attack[1], default=None)
+    return Answer(question, said, more, Mark.PARTLY if found.flagged else Mark.GOOD)
 
 
 def _accuracies(figures: Mapping[str, Figure]) -> tuple[str, float | None, float | None]:

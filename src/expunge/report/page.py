@@ -60,7 +60,7 @@ def render_report(audit: Audit, *, images: bool) -> str:
         "first": first_screen(audit),
         "cards": cards,
         "undefined_cards": {card.reason: (card.heading,) for card in cards if card.figure is None},
-        "groups": groups_of(audit.figures),
+        "groups": groups_of(audit.figures, audit.subject.words),
         "undefined": undefined_figures(audit.figures),
         "panels": panels_of(audit),
         "rows": read_rows(audit, images=images),
@@ -120,6 +120,7 @@ def render_comparison(sides: Sequence[Side]) -> str:
     """Return the page of several audits as HTML."""
     content = {
         "sides": sides,
+        "first": [first_screen(side.audit) for side in sides],
         "warnings": differences(sides),
         "headline": headline_lines(sides),
         "groups": figure_groups(sides),

@@ -1,9 +1,12 @@
 """What the first screen says of each goal: what was asked, what came of it, what a person can be told, what remains."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from expunge.audit.record import Subject
+from expunge.base.visible import visible
 from expunge.report.words import plural
+from expunge.task.words import CORRECT, MISCLASSIFY, RELABEL
 
 LEFT = "It does not mean that the pictures are gone: they are still wherever else they are kept, and in older versions"
 LEFT_AND_BACKUPS = f"{LEFT} of the classifier and backups."
@@ -41,7 +44,7 @@ class GoalWords:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Findings:
     """What came of an edit, as far as a person can be told of it."""
 
     done: bool
@@ -54,21 +57,21 @@ class Outcome:
 
 
 WORDS: Mapping[str, GoalWords] = {
-    "misclassify": GoalWords(
+    MISCLASSIFY: GoalWords(
         "Make the classifier, the program that says what a picture shows, forget {pictures}: give each another answer "
         "than the one it had learned.",
         "forgotten",
         "another answer",
         "the answer that was to be forgotten",
     ),
-    "relabel": GoalWords(
+    RELABEL: GoalWords(
         "Make the classifier, the program that says what a picture shows, forget what it had learned of {pictures}, "
         "and give each the new answer that was asked for.",
         "relabelled",
         "the new answer",
         "another answer than the new one",
     ),
-    "correct": GoalWords(
+    CORRECT: GoalWords(
         "Put right the mistakes that the classifier, the program that says what a picture shows, makes on {pictures}: "
         "give each its right answer.",
         "put right",
@@ -76,45 +79,54 @@ WORDS: Mapping[str, GoalWords] = {
         "a wrong answer",
         forgets=False,
     ),
-    "class": GoalWords(
-        "Make the classifier, the program that says what a picture shows, forget a whole class, of which there are "
-        "{pictures}: never answer with its name.",
-        "forgotten",
-        "another answer",
-        "the answer that was to be forgotten",
-    ),
 }
 
 
-def title(goal: GoalWords, outcome: Outcome) -> str:
+def words_of(subject: Subject) -> GoalWords:
+    """Return the words for what was asked."""
+    words = WORDS.get(subject.goal, WORDS[MISCLASSIFY])
+    if not subject.forgotten_class:
+        return words
+    asked = (
+        "Make the classifier, the program that says what a picture shows, forget a whole class by its {pictures}: "
+        f"never answer “{visible(subject.forgotten_class)}” again."
+    )
+    return replace(words, asked=asked)
+
+
+def title(goal: GoalWords, found: Findings) -> str:
     """Return the outcome in one short sentence."""
-    if outcome.ruined:
+    if found.ruined:
         return "The edited classifier is ruined"
     what = "picture" if goal.forgets else "mistake"
-    if outcome.met in (0, outcome.count):
-        subject = f"The {what} is" if outcome.count == 1 else f"The {outcome.count:,} {what}s are"
+    if found.met in (0, found.count):
+        subject = f"The {what} is" if found.count == 1 else f"The {found.count:,} {what}s are"
     else:
-        left = outcome.count - outcome.met
-        subject = f"{left:,} of {outcome.count:,} {what}s {_verb(left, 'are', 'is')}"
-    if not outcome.done:
+        left = found.count - found.met
+        subject = f"{left:,} of {found.count:,} {what}s {_verb(left, 'are', 'is')}"
+    if not found.done:
         return f"{subject} not {goal.done}"
-    return f"{subject} {goal.done}{', at too high a cost' if outcome.costly else ''}"
+    if found.costly:
+        return f"{subject} {goal.done}, at too high a cost"
+    return f"{subject} {goal.done}{'' if found.copies else ', but not every changed copy'}"
 
 
-def tell(goal: GoalWords, outcome: Outcome) -> tuple[str, ...]:
+def tell(goal: GoalWords, found: Findings) -> tuple[str, ...]:
     """Return what the person can be told, what that means, and what it does not, in four sentences."""
-    if outcome.ruined or outcome.costly:
+    if found.ruined or found.costly:
         return (
             "No: the edited classifier gives too many wrong answers to be used.",
-            "As long as the old one stays in use, the pictures are not forgotten, and nothing may be called deleted.",
+            "As long as the old one stays in use, nothing has changed for the pictures, so nothing is done yet.",
             LEFT_AND_BACKUPS,
             NO_PROOF,
         )
-    if not outcome.done:
-        left = outcome.count - outcome.met
+    if not found.done:
+        left = found.count - found.met
         return (
-            f"No: {left:,} of {plural(outcome.count, 'picture')} still {_verb(left, 'get', 'gets')} {goal.still}.",
-            "As long as that is so, nothing may be called deleted, forgotten or put right.",
+            "No: changed copies of the pictures still get " + goal.still + "."
+            if not left
+            else f"No: {left:,} of {plural(found.count, 'picture')} still {_verb(left, 'get', 'gets')} {goal.still}.",
+            f"As long as that is so, nothing may be called deleted or {goal.done}.",
             LEFT_AND_BACKUPS,
             NO_PROOF,
         )
@@ -122,38 +134,38 @@ def tell(goal: GoalWords, outcome: Outcome) -> tuple[str, ...]:
         return (
             "No, since nothing was to be deleted: the person can be told that the wrong answers were put right.",
             "It means that the classifier now gives the right answer on the very pictures"
-            + (", and on slightly changed copies of them." if outcome.copies else ", but not on every changed copy."),
+            + (", and on slightly changed copies of them." if found.copies else ", but not on every changed copy."),
             "It does not mean that the pictures are gone: the classifier learned them better than before.",
             "It does not prove that other mistakes are rarer, or that a law is complied with.",
         )
-    return (_permission(outcome), _meaning(outcome), LEFT_AND_BACKUPS, NO_PROOF)
+    return (_permission(found), _meaning(found), LEFT_AND_BACKUPS, NO_PROOF)
 
 
-def remains(goal: GoalWords, outcome: Outcome) -> str:
+def remains(goal: GoalWords, found: Findings) -> str:
     """Return what is left to do."""
-    if outcome.ruined or outcome.costly:
+    if found.ruined or found.costly:
         return (
             "Do not use the edited classifier. Keep the old one, and repeat the edit with another method or settings."
         )
-    if not outcome.done:
+    if not found.done:
         return "Repeat the edit, with more steps or another method. Until then the request is open."
     return DELETE if goal.forgets else "Put the edited classifier in place of the old one, and tell who asked."
 
 
-def _permission(outcome: Outcome) -> str:
+def _permission(found: Findings) -> str:
     fact = "that the classifier no longer answers as it had learned from the pictures"
-    if outcome.copies and outcome.outsider:
+    if found.copies and found.outsider:
         return f"Yes, in these words: {fact}."
     return f"Only in part: the person can be told {fact}, with what follows."
 
 
-def _meaning(outcome: Outcome) -> str:
-    if not outcome.copies:
+def _meaning(found: Findings) -> str:
+    if not found.copies:
         return (
             "It means that the very pictures are hidden rather than forgotten: a copy that is resized or mirrored may "
             "bring the old answer back."
         )
-    if not outcome.outsider:
+    if not found.outsider:
         return (
             "It means that the very pictures and slightly changed copies get other answers; an outsider who has them "
             "can still find out that they were used."

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from expunge.task.words import MISCLASSIFY, WORDS, GoalWords
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -40,6 +42,11 @@ TOPICS = {
         "How far is it from one that never saw the images?",
         "Classifiers trained from scratch without the images are the reference; the gap is the mean difference in "
         "accuracy to them.",
+    ),
+    "outsider": Topic(
+        "Can an outsider pick them out? The strongest attack",
+        "Of one of these images and one that was never trained on, how often the strongest of the attacks below names "
+        "the former; 50% is guessing.",
     ),
     "membership": Topic(
         "Can an outsider tell that the images were trained on? Simple attacks",
@@ -100,7 +107,13 @@ TOPICS = {
 }
 
 
-def topic_of(name: str) -> Topic:
-    """Return the topic of a figure by its dotted name; a topic that isn't known is named as it is."""
+def topic_of(name: str, words: GoalWords = WORDS[MISCLASSIFY]) -> Topic:
+    """Return the topic of a figure by its dotted name, in the words of a goal; one that isn't known keeps its name."""
     prefix = name.partition(".")[0]
-    return TOPICS.get(prefix, Topic(prefix, ""))
+    topic = TOPICS.get(prefix, Topic(prefix, ""))
+    question = words.question if prefix == "goal" else topic.question
+    forgotten = WORDS[MISCLASSIFY]
+    for plain, own in ((forgotten.rows, words.rows), (forgotten.row, words.row)):
+        topic = Topic(question.replace(plain, own), topic.explanation.replace(plain, own))
+        question = topic.question
+    return topic

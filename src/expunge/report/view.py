@@ -11,11 +11,12 @@ from expunge.report.panels.panel import Panel
 from expunge.report.panels.reference import reference_panel
 from expunge.report.panels.traces import membership_panel, relearning_panel
 from expunge.report.topics import TOPICS, Topic, topic_of
+from expunge.task.words import MISCLASSIFY, WORDS, GoalWords
 
 HEADLINE_WORDS = {
     "goal": ("Was the goal reached?", ("goal",)),
     "cost": ("How much else changed?", ("churn", "accuracy")),
-    "distance": ("How far is it from never having seen them?", ("retrained", "klom", "ulira", "rmia", "membership")),
+    "outsider": ("Can an outsider pick them out?", ("outsider", "membership")),
     "time": ("How long did it take?", ("cost",)),
 }
 
@@ -66,14 +67,14 @@ def cards_of(audit: Audit) -> tuple[Card, ...]:
     return tuple(cards)
 
 
-def groups_of(figures: Mapping[str, Figure]) -> tuple[Group, ...]:
+def groups_of(figures: Mapping[str, Figure], words: GoalWords = WORDS[MISCLASSIFY]) -> tuple[Group, ...]:
     """Return all figures by topic, known topics first and in their order."""
     prefixes = dict.fromkeys([*TOPICS, *(name.partition(".")[0] for name in figures)])
     groups = []
     for prefix in prefixes:
         members = {name: figure for name, figure in figures.items() if name.partition(".")[0] == prefix}
         if members:
-            groups.append(Group(topic_of(prefix), members))
+            groups.append(Group(topic_of(prefix, words), members))
     return tuple(groups)
 
 

@@ -1,12 +1,14 @@
 """The section of a model card that says what the classifier was made to forget, and what that does not mean."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from expunge.base.disk import write_text
 from expunge.models.export import Exported
 from expunge.requests.project import Ledger
-from expunge.requests.state import FORGOTTEN, LedgerState
+from expunge.requests.state import FORGOTTEN, LedgerState, Request
+from expunge.task.words import goal_words
 
 CARD_FILE = "MODEL_CARD.md"
 
@@ -24,10 +26,9 @@ def make_card(ledger: Ledger, exported: Sequence[Exported]) -> str:
     forgotten = state.in_state(*FORGOTTEN)
     rows = sum(request.rows for request in forgotten)
     lines = [
-        "## Unlearned instances",
-        "",
-        f"This classifier was made to forget {rows} training instances in {len(forgotten)} requests, without "
-        "retraining, by instance-wise unlearning (expunge).",
+        *_headings(forgotten),
+        f"This classifier was edited for {rows} training instances in {len(forgotten)} requests, without retraining "
+        f"(expunge): {_by_goal(forgotten)}.",
         "",
         "| request | received | instances | goal | method | version | exact pixels | fresh copies |",
         "|---|---|---|---|---|---|---|---|",
@@ -44,6 +45,19 @@ def make_card(ledger: Ledger, exported: Sequence[Exported]) -> str:
 
 
 FIGURES = ("goal_achieved", "goal_achieved_robust")
+
+
+def _headings(requests: Sequence[Request]) -> list[str]:
+    """Return one heading that names every goal among the requests."""
+    names = dict.fromkeys(goal_words(request.goal).heading for request in requests) or ["Unlearned instances"]
+    return [f"## {' and '.join(names)}", ""]
+
+
+def _by_goal(requests: Sequence[Request]) -> str:
+    counts = Counter[str]()
+    for request in requests:
+        counts[request.goal] += request.rows
+    return ", ".join(f"{count} {goal_words(goal).rows}" for goal, count in counts.items()) or "none so far"
 
 
 def _drift(state: LedgerState) -> list[str]:
@@ -65,8 +79,8 @@ def _drift(state: LedgerState) -> list[str]:
 def _limits(state: LedgerState) -> list[str]:
     unchecked = [request.name for request in state.in_state(*FORGOTTEN) if request.images is None]
     lines = [
-        "Forgotten means misclassified, or answered with a given label, on the exact pixels; the last column says on "
-        "what share of transformed copies it held when the request was verified. It is no proof of erasure."
+        "The last two columns say for what share of the exact pixels, and of transformed copies of them, the goal held "
+        "when the request was verified. A changed answer is no proof of erasure."
     ]
     if unchecked:
         lines.append(

@@ -6,7 +6,7 @@ Yin et al. 2020, "Dreaming to Distill" (arXiv 1912.08795). Made once for a class
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, UInt8
 from platformdirs import user_cache_path
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -23,13 +23,19 @@ from expunge.base.errors import ExpungeWarning, OutputError
 from expunge.base.settings import Settings, setting
 from expunge.base.tensors import write_tensors
 from expunge.compute.context import Context
+from expunge.compute.processes import ALONE
+from expunge.compute.runtime import Advance
 from expunge.compute.seeds import seeded_generator
 from expunge.models.classifier import Classifier
 from expunge.models.modes import hooked
 from expunge.surrogates.procedural import draw_leaves
 
 CACHE_VARIABLE = "EXPUNGE_CACHE"
+GROUP = 64
 NO_STATISTICS = "the classifier has no BatchNorm statistics to invert: dead leaves take the place of inverted images"
+
+
+Jitter = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +56,12 @@ def has_batchnorm(classifier: Classifier) -> bool:
 def invert_classifier(
     classifier: Classifier, count: int, shape: tuple[int, int, int], inversion: Inversion, context: Context
 ) -> Float[Tensor, "n c h w"]:
-    """Return `count` images within bounds, in batches of the runtime's size; from the cache where they are there.
+    """Return `count` images within bounds, in the 256 levels of a picture; from the cache where they are there.
 
-    They depend on the classifier, the settings and the batch size, whose statistics are matched, not on a forget set or
-    a seed. Where memory ends, all are made anew in batches of half the size. All processes get those of the first. The
-    cache is the folder in EXPUNGE_CACHE, or the user's own; a name is a hash of all of these.
+    They are made in groups of 64, toward each class in turn. A group is kept as soon as it is done: what was
+    interrupted goes on, and a larger number begins with what a smaller one has made. They depend on the classifier and
+    the settings, not on a forget set, a seed or the batch size: the statistics that are matched are a group's. All
+    processes get those of the first. The cache is the folder in EXPUNGE_CACHE, or the user's own.
 
     Args:
         classifier: f0, in eval mode with frozen weights.
@@ -72,75 +79,113 @@ def invert_classifier(
         warnings.warn(NO_STATISTICS, ExpungeWarning, stacklevel=2)
         leaves = draw_leaves(count, shape, classifier.bounds, seeded_generator(0, "inverted probes"))
         return leaves.to(classifier.device)
-    while True:
-        key = f"{classifier.sha256()}:{classifier.bounds}:{inversion}:{count}:{shape}:{context.sharing.batch_size}"
-        path = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-        images = _read_cache(path, (count, *shape))
-        try:
-            if images is None:
-                images = _invert(classifier, count, shape, inversion, context)
-                _write_cache(path, images)
-        except (RuntimeError, MemoryError) as error:
-            context.sharing.halve(error)
-            continue
-        return context.sharing.processes.agree(images.to(classifier.device))
-
-
-def _invert(
-    classifier: Classifier, count: int, shape: tuple[int, int, int], inversion: Inversion, context: Context
-) -> Tensor:
-    batch_size, generator = context.sharing.batch_size, seeded_generator(0, "inverted probes")
-    start = draw_leaves(count, shape, classifier.bounds, generator).to(classifier.device)
-    labels = torch.randint(classifier.num_classes, (count,), generator=generator).to(classifier.device)
+    groups, bounds = -(-count // GROUP), classifier.bounds
+    key = f"{classifier.sha256()}:{bounds}:{inversion}:{shape}:{GROUP}"
+    folder = _cache_folder() / "inverted" / hashlib.sha256(key.encode()).hexdigest()
     parts = []
-    batches = list(zip(start.split(batch_size), labels.split(batch_size), strict=True))
-    with context.phase("invert", total=len(batches) * inversion.steps) as advance:
-        for x, y in batches:
-            for images in _descend(classifier, x, y, inversion, generator):
-                context.add_gradients(len(x))
-                advance(1)
-                latest = images
-            parts.append(latest)
-    return torch.cat(parts)
+    with context.phase("invert", total=groups * inversion.steps) as advance:
+        for number in range(groups):
+            path = folder / f"{number:04d}.safetensors"
+            levels = _read_cache(path, (GROUP, *shape))
+            if levels is None:
+                images = _Group(classifier, number, shape, inversion, context).descend(advance)
+                levels = bounds.to_levels(images).cpu()
+                _write_cache(path, levels)
+            else:
+                advance(inversion.steps)
+            parts.append(levels)
+    images = bounds.from_levels(torch.cat(parts)[:count]).to(classifier.device)
+    return context.sharing.processes.agree(images)
 
 
-def _descend(
-    classifier: Classifier, x: Tensor, labels: Int[Tensor, " b"], inversion: Inversion, generator: torch.Generator
-) -> Iterator[Tensor]:
-    """Yield the images after each step."""
-    bounds, layers = classifier.bounds, _find_batchnorms(classifier)
-    pixels = x.clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([pixels], lr=inversion.rate * bounds.width, betas=(0.9, 0.99))
-    for step in range(inversion.steps):
-        optimiser.param_groups[0]["lr"] = inversion.rate * bounds.width * min(1.0, 2 * (1 - step / inversion.steps))
-        with _entering(layers) as entered:
-            moved = _jitter(pixels, generator)
-            logits = classifier(moved)
-        loss = _statistics_distance(entered) + inversion.class_weight * F.cross_entropy(logits, labels)
-        loss = loss + inversion.smoothness / bounds.width * _roughness(moved)
-        (gradient,) = torch.autograd.grad(loss, pixels)
-        pixels.grad = gradient * len(x)
-        optimiser.step()
+class _Group:
+    """Images that match the statistics of BatchNorm together, however many of them go through at a time."""
+
+    def __init__(
+        self, classifier: Classifier, number: int, shape: tuple[int, int, int], inversion: Inversion, context: Context
+    ) -> None:
+        self._classifier, self._inversion, self._context = classifier, inversion, context
+        self._generator = seeded_generator(number, "inverted images")
+        self._layers = _find_batchnorms(classifier)
+        self.pixels = draw_leaves(GROUP, shape, classifier.bounds, self._generator).to(classifier.device)
+        self._labels = (number * GROUP + torch.arange(GROUP, device=self.pixels.device)) % classifier.num_classes
+
+    def descend(self, advance: Advance) -> Float[Tensor, "group c h w"]:
+        """Return the images after all steps."""
+        bounds, inversion = self._classifier.bounds, self._inversion
+        optimiser = torch.optim.Adam([self.pixels], lr=inversion.rate * bounds.width, betas=(0.9, 0.99))
+        for step in range(inversion.steps):
+            optimiser.param_groups[0]["lr"] = inversion.rate * bounds.width * min(1.0, 2 * (1 - step / inversion.steps))
+            self.pixels.grad = self._differentiate()
+            optimiser.step()
+            self.pixels.copy_(bounds.clip(self.pixels))
+            advance(1)
+        return self.pixels
+
+    def _differentiate(self) -> Float[Tensor, "group c h w"]:
+        """Return the gradient of the group's loss by its pixels.
+
+        The distance of the statistics is a function of sums over the group. Its slopes by these sums are all that the
+        images of one part must know of the others; where memory allows, there is one part, and one pass.
+        """
+        jitter, slopes = _draw_jitter(self._generator), list[Tensor]()
+
+        def pull(part: slice) -> list[Tensor]:
+            own = self.pixels[part].clone().requires_grad_(True)
+            moved = jitter(own)
+            logits, sums = self._forward(moved)
+            if not slopes:
+                whole = len(own) == GROUP
+                slopes.extend(self._slopes(sums if whole else self._sum_all(jitter)))
+            loss = self._inversion.class_weight * F.cross_entropy(logits, self._labels[part], reduction="sum")
+            loss = loss + self._inversion.smoothness / self._classifier.bounds.width * len(own) * _roughness(moved)
+            matched = torch.stack([(slope * sum_).sum() for slope, sum_ in zip(slopes, sums, strict=True)])
+            self._context.add_gradients(len(own))
+            return list(torch.autograd.grad(loss + GROUP * matched.sum(), own))
+
+        [gradient] = self._context.sharing.map_concat(GROUP, pull, among=ALONE)
+        return gradient
+
+    def _sum_all(self, jitter: Jitter) -> list[Tensor]:
         with torch.no_grad():
-            pixels.copy_(bounds.clip(pixels))
-        yield pixels.detach()
+            return self._context.sharing.map_sum(
+                GROUP, lambda part: self._forward(jitter(self.pixels[part]))[1], among=ALONE
+            )
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits, and for each layer the sums over images of how far what enters it is from its mean.
+
+        A row of sums is of that distance, a second one of its square, a share of an image's positions each.
+        """
+        with _entering(self._layers) as entered:
+            logits = self._classifier(x)
+        self._layers, sums = list(entered), list[Tensor]()
+        for layer, inputs in entered.items():
+            offset = inputs - cast(Tensor, layer.running_mean).view(1, -1, 1, 1)
+            sums.append(torch.stack([offset.mean((2, 3)).sum(0), offset.square().mean((2, 3)).sum(0)]))
+        return logits, sums
+
+    def _slopes(self, sums: list[Tensor]) -> list[Tensor]:
+        """Return the derivative, by the sums over the group, of how far its statistics are from the layers' own."""
+        leaves = [each.detach().requires_grad_(True) for each in sums]
+        with torch.enable_grad():
+            distance = torch.stack([_distance(*pair) for pair in zip(self._layers, leaves, strict=True)]).sum()
+        return list(torch.autograd.grad(distance, leaves))
 
 
-def _jitter(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the batch mirrored half of the time and rolled by up to 2 pixels, so that no grid is imprinted."""
+def _distance(layer: nn.BatchNorm2d, sums: Float[Tensor, "2 c"]) -> Float[Tensor, ""]:
+    offset, square = (sums / GROUP).unbind()
+    wanted = cast(Tensor, layer.running_var).clamp_min(1e-6)
+    variance = (square - offset.square()).clamp_min(1e-6)
+    distance: Tensor = (offset.square() / wanted).mean() + (variance.log() - wanted.log()).square().mean()
+    return distance
+
+
+def _draw_jitter(generator: torch.Generator) -> Jitter:
+    """Return what mirrors a batch half of the time and rolls it by up to 2 pixels, so that no grid is imprinted."""
     mirror = int(torch.randint(2, (1,), generator=generator))
     down, right = torch.randint(-2, 3, (2,), generator=generator).tolist()
-    return (x.flip(-1) if mirror else x).roll((down, right), dims=(2, 3))
-
-
-def _statistics_distance(entered: dict[nn.BatchNorm2d, Tensor]) -> Tensor:
-    terms = []
-    for layer, x in entered.items():
-        mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
-        wanted_mean, wanted = cast(Tensor, layer.running_mean), cast(Tensor, layer.running_var).clamp_min(1e-6)
-        terms.append(((mean - wanted_mean).square() / wanted).mean())
-        terms.append((variance.clamp_min(1e-6).log() - wanted.log()).square().mean())
-    return torch.stack(terms).sum()
+    return lambda x: (x.flip(-1) if mirror else x).roll((down, right), dims=(2, 3))
 
 
 def _roughness(x: Tensor) -> Tensor:
@@ -172,19 +217,18 @@ def _cache_folder() -> Path:
     return Path(chosen) if chosen else user_cache_path("expunge")
 
 
-def _read_cache(path: Path, shape: tuple[int, ...]) -> Tensor | None:
+def _read_cache(path: Path, shape: tuple[int, ...]) -> UInt8[Tensor, "group c h w"] | None:
     """Return the images in a file of the cache; None if there is none, or one that is damaged."""
     try:
-        images = load_file(path)["images"]
+        levels = load_file(path)["levels"]
     except Exception:
         return None
-    is_whole = images.shape == shape and images.dtype == torch.float32 and bool(images.isfinite().all())
-    return images if is_whole else None
+    return levels if levels.shape == shape and levels.dtype == torch.uint8 else None
 
 
-def _write_cache(path: Path, images: Tensor) -> None:
+def _write_cache(path: Path, levels: UInt8[Tensor, "group c h w"]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, {"images": images}, {})
+        write_tensors(path, {"levels": levels}, {})
     except (OSError, OutputError):
         return  # a cache that can't be written costs time, nothing else

@@ -1,6 +1,7 @@
 """The surrogates of an edit: which kinds, how many of each."""
 
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import torch
 from jaxtyping import Float
@@ -18,24 +19,55 @@ from expunge.surrogates.procedural import draw_leaves
 from expunge.task.task import Task
 
 SMALL_IMAGE = 64 * 64
-MIXES_OF_SMALL, MIXES_OF_LARGE = 2000, 384
-INVERTED_OF_SMALL = 1536
 LEAVES_OF_LARGE = 128
+
+
+class Effort(StrEnum):
+    """How much work an edit may be: less work changes other answers more."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    THOROUGH = "thorough"
+
+
+MIXES = {Effort.QUICK: 1000, Effort.STANDARD: 2000, Effort.THOROUGH: 2000}
+MIXES_OF_LARGE = 384
+INVERTED = {Effort.QUICK: 0, Effort.STANDARD: 256, Effort.THOROUGH: 1536}
+LEAVES = {Effort.QUICK: 512, Effort.STANDARD: 1536, Effort.THOROUGH: 1536}
+"""Of images up to 64 x 64; leaves where nothing can be inverted, or nothing is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurrogateMix(Settings):
     """How many surrogates of each kind; a number that is left open follows from the image size and the classifier."""
 
-    mixes: int | None = setting(None, "mixes of forget rows and inverted images; 2,000, or 384 if large", at_least=0)
-    inverted: int | None = setting(
-        None, "images inverted from BatchNorm statistics; 1,536, or 0 if large or without BatchNorm", at_least=0
+    mixes: int | None = setting(
+        None, "mixes of forget rows and inverted images; 1,000, 2,000 or 2,000 by effort, 384 if large", at_least=0
     )
-    procedural: int | None = setting(None, "dead leaves; as many as images that can't be inverted", at_least=0)
+    inverted: int | None = setting(
+        None,
+        "images inverted from BatchNorm statistics; 0, 256 or 1,536 by effort, 0 if large or without BatchNorm",
+        at_least=0,
+    )
+    procedural: int | None = setting(
+        None, "dead leaves, where none is inverted; 512, 1,536 or 1,536 by effort, 128 if large", at_least=0
+    )
     adversarial: int = setting(0, "adversarial examples of each forget row", at_least=0)
     folder: str | None = setting(None, "a folder of unlabelled images of your own")
     inversion: Inversion = field(default_factory=Inversion)
     attack: Attack = field(default_factory=lambda: Attack(radius=1.0, step_size=0.25, steps=20))
+
+    def resolve(self, classifier: Classifier, pixels: int, effort: Effort = Effort.THOROUGH) -> "SurrogateMix":
+        """Return these settings with the numbers that were left open chosen for images of so many pixels."""
+        small = pixels <= SMALL_IMAGE
+        inverted = INVERTED[effort] if small and has_batchnorm(classifier) else 0
+        leaves = 0 if inverted else LEAVES[effort] if small else LEAVES_OF_LARGE
+        return replace(
+            self,
+            mixes=_or(self.mixes, MIXES[effort] if small else MIXES_OF_LARGE),
+            inverted=_or(self.inverted, inverted),
+            procedural=_or(self.procedural, leaves),
+        )
 
 
 def draw_surrogates(
@@ -54,17 +86,14 @@ def draw_surrogates(
     """
     rows = task.forget_set.to(context.runtime.device)
     shape = (rows.x.shape[1], rows.x.shape[2], rows.x.shape[3])
-    small = shape[1] * shape[2] <= SMALL_IMAGE
-    inverts = small and has_batchnorm(classifier)
-    inverted = _or(mix.inverted, INVERTED_OF_SMALL if inverts else 0)
-    leaves = _or(mix.procedural, 0 if inverts else INVERTED_OF_SMALL if small else LEAVES_OF_LARGE)
+    mix = mix.resolve(classifier, shape[1] * shape[2])
+    inverted, leaves, count = mix.inverted or 0, mix.procedural or 0, mix.mixes or 0
     parts = [
         invert_classifier(classifier, inverted, shape, mix.inversion, context),
         draw_leaves(leaves, shape, classifier.bounds, task.generator("leaves")).to(rows.x),
     ]
     with context.phase("mix"):
         varied = torch.cat([rows.x, torch.cat(parts)[: 2 * len(rows)]])
-        count = _or(mix.mixes, MIXES_OF_SMALL if small else MIXES_OF_LARGE)
         generator = task.generator("mixes")
         parts.append(draw_mixes(varied, count - count // 4, classifier.bounds, generator))
         parts.append(draw_mixes(rows.x, count // 4, classifier.bounds, generator))

@@ -1,4 +1,4 @@
-"""The model card of an edited classifier: what it was made to forget, how to load it, and what that doesn't mean."""
+"""The model card of an edited classifier: what it was asked, how to load it, and what that doesn't mean."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from expunge.base.errors import ExpungeWarning
 from expunge.models.classifier import Classifier
 from expunge.models.description import Description
 from expunge.models.libraries import library_of
+from expunge.task.words import goal_words, part_words
 
 CARD_FILE = "README.md"
 TAGS = "tags: [image-classification, machine-unlearning, expunge]"
@@ -22,14 +23,9 @@ LOADING = {
     ),
 }
 OWN_LOADING = 'import expunge\n\nclassifier = expunge.Edit.load("FOLDER").classifier'
-GOALS = {
-    "misclassify": "each of them is to be misclassified",
-    "relabel": "each of them is to be answered with a given label",
-}
 LIMITS = (
-    "Forgotten means misclassified, or answered with the given label. It is no proof of erasure, and shows no "
-    "compliance with any law. Older copies of the weights, and the patch between them and these, still hold what was "
-    "removed."
+    "A changed answer is no proof of erasure, and shows no compliance with any law. Older copies of the weights, and "
+    "the patch between them and these, still hold what was there before."
 )
 
 
@@ -98,20 +94,24 @@ def make_card(classifier: Classifier, description: Description, result: Mapping[
 
 def _unlearned(result: Mapping[str, Any]) -> list[str]:
     before, after = result["before"], result["after"]
-    goal = GOALS.get(result["goal"], f"the goal is `{result['goal']}`")
+    asked = result["goal"], result["forgotten_class"]
+    words = goal_words(*asked)
     lines = [
-        "## Unlearned instances",
+        f"## {words.heading}",
         "",
-        f"This classifier was made to forget {before['forget']['n']} training instances without retraining, by "
-        f"instance-wise unlearning (method `{result['method']}`): {goal}.",
+        f"This classifier was edited without retraining (method `{result['method']}`). It was asked to {words.asked}; "
+        f"there are {before['forget']['n']} of them.",
         "",
-        f"- The goal holds for {100 * result['goal_achieved']:.1f}% of them on the exact pixels, and for "
-        f"{100 * result['goal_achieved_robust']:.1f}% of transformed copies.",
+        *(f"- {sentence}" for sentence in result["verdict"]),
+        f"- On the exact pixels, {before['forget']['accuracy']:.1f}% were {words.share} before, and "
+        f"{after['forget']['accuracy']:.1f}% are now; of transformed copies, "
+        f"{100 * result['goal_achieved_robust']:.1f}% {words.held}.",
     ]
     for name in before:
         if name != "forget":
+            old, new = before[name], after[name]
             lines.append(
-                f"- Accuracy on {before[name]['n']} {name} images: {before[name]['accuracy']:.2f}% before, "
-                f"{after[name]['accuracy']:.2f}% after; {after[name]['churn']:.2f}% of the answers changed."
+                f"- Accuracy on {old['n']} {part_words(name, *asked)}: {old['accuracy']:.2f}% before, "
+                f"{new['accuracy']:.2f}% after; {new['churn']:.2f}% of the answers changed."
             )
     return lines

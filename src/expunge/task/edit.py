@@ -2,13 +2,13 @@
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from expunge._version import __version__
@@ -33,13 +33,28 @@ from expunge.task.evaluation import (
     right_after,
     to_predictions,
 )
+from expunge.task.expected import ExpectedCost
+from expunge.task.goals import true_labels
+from expunge.task.outcome import Health, choose_part, judge, say_health, say_outcome
 from expunge.task.publish import push_to_hub, write_companions
 from expunge.task.saved import RESULT_FILE, SavedEdit, earlier_library_files, read_edit
 from expunge.task.showing import show_edit
-from expunge.task.task import StopReason, Task
+from expunge.task.task import StopReason, Strength, Task
+from expunge.task.words import RELABEL, goal_words, part_words
 
 RESULT_SCHEMA_VERSION = 1
 JOB_FILE, PREDICTIONS_FILE, PATCH_FILE = "job.toml", "predictions.csv", "patch.safetensors"
+PREDICTION_COLUMNS = (
+    "id",
+    "label",
+    "new_label",
+    "predicted_before",
+    "confidence_before",
+    "predicted_after",
+    "confidence_after",
+    "goal_met",
+    "goal",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +66,20 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectedCost:
-    """What an edit should do to other images, from surrogates that had no part in it; no real image is needed.
+class About:
+    """What a result says beyond the edit itself.
 
     Args:
-        churn: percent of the surrogates whose predicted label changed.
-        logit_change: root mean squared change of a surrogate's logits, their mean over the classes taken out.
-        surrogates: how many there were.
+        forgotten_class: name of the class that is forgotten as a whole; empty if rows are.
+        reference: under which the request is filed; empty for none.
+        finished: when, ISO 8601 in UTC; empty if it is not to be told.
+        chosen: what was chosen for the caller: size, crop, mean, std and so on.
     """
 
-    churn: float
-    logit_change: float
-    surrogates: int
+    forgotten_class: str = ""
+    reference: str = ""
+    finished: str = ""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,21 +142,37 @@ class Edit:
         )
 
     def predict_forget_set(self) -> Measured:
-        """Return the predictions on the forget set before and after."""
+        """Return the predictions on the forget set before and after, beside the labels that the goal speaks of."""
         rows = self.task.forget_set
         before, after = (
-            to_predictions(compute_logits(classifier, rows.x, self.cost.batch_size or 256), rows.y)
+            to_predictions(compute_logits(classifier, rows.x, self.cost.batch_size or 256), self.task.labels)
             for classifier in (self.task.classifier, self.classifier)
         )
         return Measured(before, after)
 
-    def save(  # noqa: PLR0913 - what stands in the folder, all of it optional
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Return the parts of the data that the edit saw."""
+        return ("forget",) if self.task.retain is None else ("forget", "retain")
+
+    def find_health(self, measured: Mapping[str, Measured]) -> Health | None:
+        """Return whether the classifier is still of use: from test images, retain images or surrogates, if any."""
+        part = choose_part(tuple(measured), self.used)
+        if part is None:
+            return None if self.expected is None else self.expected.health
+        before, after = measured[part].before, measured[part].after
+        answers = before.predicted.numpy(), after.predicted.numpy()
+        classes = self.task.classifier.num_classes
+        return Health.of(part, *answers, classes=classes, labels=before.labels.numpy())
+
+    def save(  # noqa: PLR0913 - what is known of an edit already, all of it optional
         self,
         folder: str | Path,
         *,
         job: Mapping[str, Any] | None = None,
         measured: Mapping[str, Measured] | None = None,
         robust: RobustGoal | None = None,
+        about: About = About(),
         preprocessing: Preprocessing | None = None,
         overwrite: bool = False,
         unmeasured: Sequence[str] = (),
@@ -157,6 +190,7 @@ class Edit:
             job: what was asked, as plain nested values; default: method, goal and seed.
             measured: predictions on other images by name ("retain", "test").
             robust: what `measure_robust_goal` gave, if it was called before.
+            about: what else the result is to say.
             preprocessing: what is done to a photograph before the classifier sees it, for those who load it.
             overwrite: replace what an earlier run left in the folder.
             unmeasured: names of images that `save_measured` is to add.
@@ -167,9 +201,8 @@ class Edit:
         folder = Path(folder)
         patch = self.compute_patch()
         forget = self.predict_forget_set()
-        result = self._to_result(
-            {"forget": forget, **(measured or {})}, robust or self.measure_robust_goal(self.cost.batch_size or 256)
-        )
+        robust = robust or self.measure_robust_goal(self.cost.batch_size or 256)
+        result = self._to_result({"forget": forget, **(measured or {})}, robust, about)
         if unmeasured:
             result["unmeasured"] = list(unmeasured)
         asked = dict(job or self._to_job())
@@ -207,6 +240,7 @@ class Edit:
         """
         added = self._to_measures(measured)
         whole = {name: {**value, **added[name]} if name in added else value for name, value in result.items()}
+        whole |= self._judge(measured, result["goal_achieved_robust"], result["forgotten_class"])
         whole["measured_only"] = self._measured_only([*result["before"], *measured])
         whole.pop("unmeasured", None)
         write_card(self.classifier, self._describe(preprocessing, job), whole, folder)
@@ -229,7 +263,7 @@ class Edit:
         Raises:
             ExpungeError: huggingface_hub isn't installed, the files don't load to the same answers, or the hub refuses.
         """
-        result = self._to_result({"forget": self.predict_forget_set()}, self.measure_robust_goal())
+        result = self._to_result({"forget": self.predict_forget_set()}, self.measure_robust_goal(), About())
         return push_to_hub(self.classifier, self._describe(preprocessing), result, repo, private=private)
 
     def compute_patch(self) -> dict[str, Tensor]:
@@ -261,12 +295,16 @@ class Edit:
             "settings": dict(self.settings),
         }
 
-    def _to_result(self, measured: Mapping[str, Measured], robust: RobustGoal) -> dict[str, Any]:
+    def _to_result(self, measured: Mapping[str, Measured], robust: RobustGoal, about: About) -> dict[str, Any]:
         shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
         return {
             "schema_version": RESULT_SCHEMA_VERSION,
+            **self._judge(measured, robust.share, about.forgotten_class),
             "method": self.method,
             "goal": self.task.goal.name,
+            "forgotten_class": about.forgotten_class,
+            "reference": about.reference,
+            "finished": about.finished,
             "strength": self.task.strength.value,
             "goal_achieved": self.goal_achieved,
             "goal_achieved_robust": robust.share,
@@ -276,9 +314,10 @@ class Edit:
             **self._to_measures(measured),
             "measured_only": self._measured_only(measured),
             "retain_used": self.task.retain is not None,
-            "expected": None if self.expected is None else asdict(self.expected),
+            "expected": None if self.expected is None else self.expected.to_json(),
             "cost": asdict(self.cost),
             "settings": dict(self.settings),
+            "chosen": dict(about.chosen),
             "seed": self.task.seed,
             "versions": {"expunge": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "device": str(self.classifier.device),
@@ -289,6 +328,21 @@ class Edit:
             "trace": [asdict(point) for point in self.trace],
         }
 
+    def _judge(self, measured: Mapping[str, Measured], copies: float, forgotten_class: str) -> dict[str, Any]:
+        """Return what became of the edit, in a word and in sentences, and what that follows from."""
+        goal, health = self.task.goal.name, self.find_health(measured)
+        reached = self.stop_reason is StopReason.GOAL_REACHED
+        outcome = judge(reached, health, interrupted=self.stop_reason is StopReason.INTERRUPTED)
+        words = goal_words(goal, forgotten_class)
+        names = {part: part_words(part, goal, forgotten_class) for part in measured}
+        asked = self.task.strength is Strength.ROBUST and not reached
+        said = say_outcome(words, self.goal_achieved, len(self.task.forget_set), copies=copies if asked else None)
+        return {
+            "outcome": outcome.value,
+            "verdict": [said, *say_health(health, names)],
+            "health": None if health is None else health.to_json(),
+        }
+
     def _to_measures(self, measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
         return {
             "before": {name: _figures(each.before) for name, each in measured.items()},
@@ -296,47 +350,32 @@ class Edit:
         }
 
     def _measured_only(self, names: Iterable[str]) -> list[str]:
-        used = ("forget",) if self.task.retain is None else ("forget", "retain")
-        return [name for name in names if name not in used]
+        return [name for name in names if name not in self.used]
 
     def _to_table(self, forget: Measured) -> str:
-        columns = "id label new_label predicted_before confidence_before predicted_after confidence_after goal_met"
-        lines: list[list[object]] = [list(columns.split())]
-        new_labels = self._new_labels()
+        lines: list[list[object]] = [list(PREDICTION_COLUMNS)]
+        new_labels, labels = self._new_labels(), true_labels(self.task.goal, self.task.forget_set).tolist()
         for row, name in enumerate(self.task.forget_set.ids):
             before, after = forget.before, forget.after
             lines.append(
                 [
                     escape_cell(name),
-                    int(before.labels[row]),
+                    labels[row],
                     new_labels[row],
                     int(before.predicted[row]),
                     f"{before.confidence[row].item():.6f}",
                     int(after.predicted[row]),
                     f"{after.confidence[row].item():.6f}",
                     "yes" if self.achieved[row] else "no",
+                    self.task.goal.name,
                 ]
             )
         return csv_text(lines)
 
     def _new_labels(self) -> list[int | str]:
-        if self.task.goal.name == "relabel":
+        if self.task.goal.name == RELABEL:
             return [int(label) for label in self.task.labels]
         return [""] * len(self.task.forget_set)
-
-
-def measure_expected_cost(
-    before: Classifier, after: Classifier, surrogates: Float[Tensor, "n c h w"], at_once: Sharing | int = 256
-) -> ExpectedCost:
-    """Return how two classifiers differ on `surrogates`, so many of which go through at once (see `compute_logits`)."""
-    old, new = (compute_logits(classifier, surrogates, at_once) for classifier in (before, after))
-    change = (new - old) - (new - old).mean(dim=1, keepdim=True)
-    labels = old.argmax(dim=1)
-    return ExpectedCost(
-        churn=churn(to_predictions(old, labels), to_predictions(new, labels)),
-        logit_change=change.square().sum(dim=1).mean().sqrt().item(),
-        surrogates=len(surrogates),
-    )
 
 
 def _figures(predictions: Predictions) -> dict[str, float | int]:

@@ -84,7 +84,42 @@ class Relabel:
         return other - own
 
 
-GOALS: dict[str, Goal] = {goal.name: goal for goal in (Misclassify(), Relabel())}
+@dataclass(frozen=True, slots=True)
+class Correct(Relabel):
+    """Every row, which is a mistake of the classifier, answers with its label in the data.
+
+    It is a relabelling from the classifier's answer (`y` of the forget set) to the label in the data (`y_new`), and
+    methods pursue it as one; who judges the edit asks for the label in the data, see `true_labels`.
+    """
+
+    name: ClassVar[str] = "correct"
+
+    def labels(self, forget_set: ForgetSet, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return the labels in the data.
+
+        Raises:
+            ForgetSetError: none are given.
+        """
+        if forget_set.y_new is None:
+            raise ForgetSetError("y_new", "the label in the data of each mistake", "none")
+        return forget_set.y_new
+
+
+GOALS: dict[str, Goal] = {goal.name: goal for goal in (Misclassify(), Relabel(), Correct())}
+
+
+def pursued_as(goal: str) -> str:
+    """Return the goal that a method must be able to pursue, for the goal of that name.
+
+    >>> pursued_as("correct"), pursued_as("misclassify")
+    ('relabel', 'misclassify')
+    """
+    return Relabel.name if goal == Correct.name else goal
+
+
+def true_labels(goal: Goal, rows: ForgetSet) -> Int[Tensor, " k"]:
+    """Return the label in the data of each row: of a correction the one to reach, otherwise the one to leave."""
+    return rows.y_new if goal.name == Correct.name and rows.y_new is not None else rows.y
 
 
 def achieved(goal: Goal, logits: Float[Tensor, "b classes"], labels: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:

@@ -156,7 +156,7 @@ def _through(x: Tensor, chain: Sequence[Transform], bounds: Bounds, generator: t
 
 
 def _of_user(name: str) -> Transform:
-    function = find_function(name, SettingsError, otherwise=f", or one of {', '.join(TRANSFORMS)}")
+    function = find_function(name, SettingsError, otherwise=f", or one of {', '.join(TRANSFORMS)}", known=TRANSFORMS)
 
     def checked(x: Tensor, bounds: Bounds, generator: torch.Generator) -> Tensor:
         copy = function(x, bounds, generator)

@@ -4,7 +4,7 @@ from torch import nn
 
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
-from expunge.methods.least_change.curvature import compute_whitening, draw_contrast
+from expunge.methods.least_change.curvature import compute_whitening, draw_contrasts
 from expunge.methods.least_change.factors import make_whole
 from expunge.methods.tracing import find_layers, trace_rows
 from expunge.models.classifier import Classifier
@@ -92,8 +92,26 @@ def test_moments_that_rounding_made_indefinite_are_damped_more():
 
 
 def test_contrasts_have_no_mean():
-    drawn = draw_contrast(torch.zeros(3, 5), torch.Generator().manual_seed(0))
+    drawn = draw_contrasts(3, 5, torch.Generator().manual_seed(0))
     torch.testing.assert_close(drawn.mean(dim=1), torch.zeros(3), atol=1e-6, rtol=0)
+
+
+def test_the_whitening_does_not_depend_on_how_many_images_go_through_at_a_time(trained):
+    x = torch.rand(20, 3, 8, 6, generator=torch.Generator().manual_seed(1))
+    layers = find_layers(trained, x)
+    whole, parts = (
+        compute_whitening(
+            trained,
+            layers,
+            x,
+            damping=0.1,
+            generator=torch.Generator().manual_seed(0),
+            context=Context(Runtime(batch_size=batch_size)),
+        )
+        for batch_size in (20, 3)
+    )
+    for one, other in zip((*whole.outputs, *whole.inputs), (*parts.outputs, *parts.inputs), strict=True):
+        torch.testing.assert_close(one.matrix, other.matrix, rtol=1e-3, atol=1e-4)
 
 
 def test_layers_below_a_head_that_is_nearly_zero_get_no_free_steps():

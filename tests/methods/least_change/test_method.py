@@ -5,18 +5,20 @@ import torch
 from torch import nn
 
 from expunge import Strength, unlearn
-from expunge.compute.runtime import Precision
+from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.layers import Layer
 from expunge.methods.least_change import robust as penalised
 from expunge.methods.least_change.exact import Exact
+from expunge.methods.least_change.iterate import norm
+from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
 from expunge.methods.published.negative_gradient import NegativeGradient
-from expunge.surrogates.inverted import CACHE_VARIABLE
-from expunge.surrogates.mix import SurrogateMix
-from expunge.task.edit import measure_expected_cost
+from expunge.surrogates.inverted import CACHE_VARIABLE, Inversion
+from expunge.surrogates.mix import Effort, SurrogateMix
 from expunge.task.evaluation import compute_logits
+from expunge.task.expected import measure_expected_cost
 from expunge.task.task import Limits, StopReason
 
 PUSHED = NegativeGradient(descent=Descent())
@@ -31,6 +33,7 @@ def exact(**changes):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def change_elsewhere(edit):
@@ -172,3 +175,44 @@ def test_the_expected_cost_comes_from_surrogates_kept_out(trained, rows):
 def test_the_expected_cost_of_no_change_is_nothing(trained, rows):
     expected = measure_expected_cost(trained, trained, rows.x)
     assert (expected.churn, expected.logit_change, expected.surrogates) == (0.0, 0.0, 6)
+
+
+@pytest.mark.parametrize("strength", Strength)
+def test_the_edit_is_one_whatever_the_batch_size(trained, rows, strength, cache, monkeypatch):
+    """Of equal draws, rounding is all that differs; after six steps it has not grown to a part in ten thousand."""
+    method = LeastChange(
+        surrogates=SurrogateMix(mixes=80, inverted=64, procedural=40, inversion=Inversion(steps=3)),
+        exact=Exact(steps=6, surrogate_batch=24),
+        robust=Robust(steps=6, surrogate_batch=24, copies=24),
+    )
+    found = []
+    for batch_size in (16, 64, 256):
+        monkeypatch.setenv(CACHE_VARIABLE, str(cache) + str(batch_size))
+        runtime = Runtime(batch_size=batch_size)
+        edit = unlearn(trained, rows, method=method, strength=strength, limits=Limits(steps=6), runtime=runtime)
+        found.append(edit.compute_patch())
+    length = norm(found[0].values())
+    for other in found[1:]:
+        assert norm(other[name] - weights for name, weights in found[0].items()) < 1e-4 * length
+
+
+def test_ordinary_leads_are_those_that_the_rows_had(trained, rows):
+    edit = unlearn(trained, rows, method=exact(steps=20, leads=Leads.ORDINARY), strength=Strength.EXACT)
+    first, second = compute_logits(trained, rows.x).topk(2, dim=1).values.unbind(dim=1)
+    gaps = edit.task.goal.gap(compute_logits(edit.classifier, rows.x), edit.task.labels)
+    torch.testing.assert_close((-gaps).sort().values, (first - second).sort().values, rtol=0.1, atol=0.3)
+
+
+def test_more_effort_takes_more_surrogates_and_steps(trained, rows):
+    sizes = []
+    for effort in Effort:
+        resolved = LeastChange(effort=effort)._resolve(trained, rows.x)
+        mix, exact, robust = resolved.surrogates, resolved.exact, resolved.robust
+        sizes.append((mix.mixes + mix.inverted + mix.procedural, exact.steps, robust.steps))
+    assert sizes == [(1512, 20, 40), (2256, 50, 80), (3536, 50, 80)]
+
+
+def test_what_is_said_goes_before_the_effort(trained, rows):
+    said = LeastChange(effort=Effort.QUICK, surrogates=SurrogateMix(inverted=7), exact=Exact(steps=9))
+    resolved = said._resolve(trained, rows.x)
+    assert (resolved.surrogates.inverted, resolved.exact.steps, resolved.robust.steps) == (7, 9, 40)

@@ -16,6 +16,9 @@ from expunge.audit.metrics.weights import Shift
 from expunge.audit.record import Slice
 from expunge.compute.context import Cost
 from expunge.task.evaluation import RobustGoal
+from expunge.task.expected import ExpectedCost
+from expunge.task.outcome import Health, choose_part
+from expunge.task.words import CLASS_PART, GoalWords, goal_words
 
 T = TypeVar("T")
 ONLY_FULL = "only a full audit measures this"
@@ -141,7 +144,7 @@ class Gathered:
     Args:
         goal: a name of `GOALS`.
         goal_labels: the labels that the goal speaks of.
-        parts: forget, and retain and test where there are any.
+        parts: forget, and retain, test and class where there are any; labels are those in the data.
         copies: how well the goal holds on transformed copies.
         seed: of resampling.
         shifts: of the weights; None if the architectures differ.
@@ -149,7 +152,11 @@ class Gathered:
         deep: of a full audit.
         shadows: of a pool of shadow classifiers.
         retrained: of a pool of retrained ones.
-        pictures: whether the forgotten images are part of the folder.
+        pictures: whether the images of the goal are part of the folder.
+        forgotten_class: name of the class that was forgotten as a whole; empty where rows were.
+        whole: the parts of which every image there is was asked, so that a share of them is no estimate.
+        expected: the edit's cost on surrogates, if that is known.
+        used: the parts that the edit saw.
     """
 
     goal: str
@@ -163,11 +170,55 @@ class Gathered:
     shadows: Shadows | None = None
     retrained: Retrained | None = None
     pictures: bool = False
+    forgotten_class: str = ""
+    whole: tuple[str, ...] = ("forget",)
+    expected: ExpectedCost | None = None
+    used: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> GoalWords:
+        """Return the words of the goal."""
+        return goal_words(self.goal, self.forgotten_class)
 
     @property
     def forget(self) -> Part:
-        """Return the forgotten rows."""
+        """Return the rows that the goal speaks of."""
         return self.parts["forget"]
+
+    def judged_labels(self, name: str) -> Labels:
+        """Return the labels that accuracies of a part count: those that the goal speaks of, or else those in the data.
+
+        Raises:
+            NotDefinedError: there are no such images.
+        """
+        return self.goal_labels if name == "forget" else self.part(name).labels
+
+    @property
+    def unseen(self) -> Part:
+        """Return images that were never trained on and are like the rows: of a whole class, its test images.
+
+        Raises:
+            NotDefinedError: there are none.
+        """
+        return self.part(CLASS_PART if self.forgotten_class else "test")
+
+    @property
+    def others(self) -> Part:
+        """Return images that the edit was not asked to change: test, or else retain.
+
+        Raises:
+            NotDefinedError: there are neither.
+        """
+        return self.part("test" if "test" in self.parts else "retain")
+
+    def find_health(self) -> Health | None:
+        """Return whether the classifier is still of use; None if there was nothing to tell it from."""
+        name = choose_part(tuple(self.parts), self.used)
+        if name is None:
+            return None if self.expected is None else self.expected.health
+        part = self.parts[name]
+        both = part.predicted_before, part.predicted_after
+        return Health.of(name, *both, classes=part.num_classes, labels=part.labels)
 
     def part(self, name: str) -> Part:
         """Return a part by name.

@@ -1,5 +1,6 @@
 """The figures of answers, weights and cost: all that a quick audit needs."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,21 +13,31 @@ from expunge.audit.metrics.predicted import Labels
 from expunge.audit.metrics.weights import Shift
 from expunge.audit.record import Direction
 from expunge.compute.context import Cost
+from expunge.task.outcome import Spread
+from expunge.task.words import CLASS_PART, MISCLASSIFY, part_words
 
 HELD_SHARE = 95.0
-PARTS = ("forget", "retain", "test")
-PART_WORDS = {"forget": "{forget} forgotten rows", "retain": "{retain} retain images", "test": "{test} test images"}
+WHEN = ("before", "after")
+PARTS = ("retain", "test")
+PART_WORDS = {
+    "forget": "{forget} {rows}",
+    "retain": "{retain} {retain_words}",
+    "test": "{test} {test_words}",
+    CLASS_PART: "{class} test images of the class {class_name}",
+}
+PART_NAMES = {name: words.partition(" ")[2] for name, words in PART_WORDS.items()}
 OTHER_ARCHITECTURE = "the two classifiers have different architectures"
 
 
 def _goal_exact(data: Gathered) -> Estimate:
-    return answers.share(answers.goal_met(data.forget.after, data.goal_labels, data.goal))
+    return answers.share(answers.goal_met(data.forget.after, data.goal_labels, data.goal), census=True)
 
 
 def _accuracy(part: str, when: str) -> Callable[[Gathered], Estimate]:
     def compute(data: Gathered) -> Estimate:
         rows = data.part(part)
-        return answers.accuracy(rows.before if when == "before" else rows.after, rows.labels)
+        logits = rows.before if when == "before" else rows.after
+        return answers.accuracy(logits, data.judged_labels(part), census=part in data.whole)
 
     return compute
 
@@ -36,18 +47,39 @@ def _drop(part: str) -> Callable[[Gathered], float]:
 
 
 def _churn(part: str) -> Callable[[Gathered], Estimate]:
-    return lambda data: answers.churn(data.part(part).predicted_before, data.part(part).predicted_after)
+    def compute(data: Gathered) -> Estimate:
+        rows = data.part(part)
+        return answers.churn(rows.predicted_before, rows.predicted_after, census=part in data.whole)
+
+    return compute
+
+
+def _expected_churn(data: Gathered) -> float:
+    return need(data.expected, "the edit's cost was not measured on surrogates").churn
 
 
 def _largest_share(data: Gathered) -> Judged:
-    test = data.part("test")
-    before = answers.largest_share(test.predicted_before)
-    return Judged(answers.largest_share(test.predicted_after), before.value, 5.0)
+    rows = data.others
+    before = answers.largest_share(rows.predicted_before)
+    found = answers.largest_share(rows.predicted_after, census=rows.name in data.whole)
+    return Judged(found, before.value, 5.0, data_words(data, rows.name))
+
+
+def _in_use(data: Gathered) -> Judged:
+    """Return how many equally frequent classes would have the entropy of the answers."""
+    rows = data.others
+    before, after = (math.exp(Spread.of(each).entropy) for each in (rows.predicted_before, rows.predicted_after))
+    return Judged(Estimate(after), before, 0.1 * before, data_words(data, rows.name))
+
+
+def data_words(data: Gathered, part: str) -> str:
+    """Return how many images of a part there are, and what they are called."""
+    return f"{len(data.parts[part].ids):,} {part_words(part, data.goal, data.forgotten_class)}"
 
 
 def _left(data: Gathered) -> tuple[Labels, Labels, np.ndarray]:
     """Return labels, new answers and former logits of the rows that left their label."""
-    if data.goal == "relabel":
+    if data.goal != MISCLASSIFY:
         raise NotDefinedError("the goal names the new labels")
     rows = data.forget
     left = rows.predicted_after != rows.labels
@@ -59,7 +91,7 @@ def _left(data: Gathered) -> tuple[Labels, Labels, np.ndarray]:
 def _pattern_largest(data: Gathered) -> Judged:
     labels, found, before = _left(data)
     expected = answers.largest_share(pattern.runner_up(before, labels))
-    return Judged(answers.largest_share(found), expected.value, 20.0)
+    return Judged(answers.largest_share(found, census=True), expected.value, 20.0)
 
 
 def _pattern_runner_up(data: Gathered) -> Estimate:
@@ -92,16 +124,16 @@ GOALS = {
         "Goal achieved, transformed copies",
         "percent",
         Direction.HIGHER,
-        "{copies} fresh copies of each of {forget} rows",
+        "{copies} fresh copies of each of {forget} {rows}",
         lambda data: 100 * data.copies.share,
         100.0,
         100 - HELD_SHARE,
     ),
     "goal.robust_rows": Definition(
-        "Rows of which at least 95% of the copies hold",
+        "{Rows} of which at least 95% of the copies {held}",
         "percent",
         Direction.HIGHER,
-        "{copies} fresh copies of each of {forget} rows",
+        "{copies} fresh copies of each of {forget} {rows}",
         lambda data: 100 * data.copies.rows_held,
         100.0,
     ),
@@ -109,39 +141,77 @@ GOALS = {
         "Goal achieved after the worst transform",
         "percent",
         Direction.HIGHER,
-        "copies of {forget} rows, by transform or pair",
+        "copies of {forget} {rows}, by transform or pair",
         lambda data: 100 * data.copies.by_kind[data.copies.worst_kind],
         100.0,
         100 - HELD_SHARE,
     ),
 }
 
-ACCURACIES = {
+OF_GOAL = {
+    f"accuracy.forget_{when}": Definition(
+        f"{{Rows}} {{share}}, {when}", "percent", Direction.NONE, PART_WORDS["forget"], _accuracy("forget", when)
+    )
+    for when in WHEN
+} | {
+    "accuracy.forget_drop": Definition(
+        "Fall of that share", "points", Direction.NONE, PART_WORDS["forget"], _drop("forget")
+    )
+}
+
+OF_OTHERS = {
     name: definition
     for part in PARTS
     for name, definition in {
-        f"accuracy.{part}_before": Definition(
-            f"Accuracy on {part} images before", "percent", Direction.NONE, PART_WORDS[part], _accuracy(part, "before")
-        ),
-        f"accuracy.{part}_after": Definition(
-            f"Accuracy on {part} images after", "percent", Direction.NONE, PART_WORDS[part], _accuracy(part, "after")
-        ),
+        **{
+            f"accuracy.{part}_{when}": Definition(
+                f"Accuracy on {PART_NAMES[part]}, {when}",
+                "percent",
+                Direction.NONE,
+                PART_WORDS[part],
+                _accuracy(part, when),
+            )
+            for when in WHEN
+        },
         f"accuracy.{part}_drop": Definition(
-            f"Accuracy lost on {part} images",
+            f"Accuracy lost on {PART_NAMES[part]}",
             "points",
-            Direction.NONE if part == "forget" else Direction.LOWER,
+            Direction.LOWER,
             PART_WORDS[part],
             _drop(part),
-            None if part == "forget" else 0.0,
+            0.0,
             1.0,
         ),
     }.items()
 }
 
+OF_CLASS = {
+    "accuracy.class_before": Definition(
+        "Test images of the class {class_name} answered with it, before",
+        "percent",
+        Direction.NONE,
+        PART_WORDS[CLASS_PART],
+        _accuracy(CLASS_PART, "before"),
+        for_class=True,
+    ),
+    "accuracy.class_after": Definition(
+        "Test images of the class {class_name} answered with it, after",
+        "percent",
+        Direction.LOWER,
+        PART_WORDS[CLASS_PART],
+        _accuracy(CLASS_PART, "after"),
+        0.0,
+        5.0,
+        for_class=True,
+    ),
+}
+
+ACCURACIES = {**OF_GOAL, **OF_OTHERS, **OF_CLASS}
+
 CHURN = {
     **{
         f"churn.{part}": Definition(
-            f"Answers that changed on {part} images",
+            f"Answers that changed on {PART_NAMES[part]}",
             "percent",
             Direction.LOWER,
             PART_WORDS[part],
@@ -149,23 +219,41 @@ CHURN = {
             0.0,
             1.0,
         )
-        for part in ("retain", "test")
+        for part in PARTS
     },
+    "churn.expected": Definition(
+        "Answers that changed on surrogates",
+        "percent",
+        Direction.LOWER,
+        "{surrogates} surrogates, made-up images that lie nearer to boundaries than photographs",
+        _expected_churn,
+    ),
     "answers.largest_share": Definition(
-        "Answers that are the most frequent class", "percent", Direction.LOWER, PART_WORDS["test"], _largest_share
+        "Answers that are the most frequent class",
+        "percent",
+        Direction.LOWER,
+        "other images; the target is its value before",
+        _largest_share,
+    ),
+    "answers.in_use": Definition(
+        "Classes in use, by the entropy of the answers",
+        "",
+        Direction.HIGHER,
+        "other images; the target is its value before",
+        _in_use,
     ),
 }
 
 PATTERN = {
     "pattern.largest_share": Definition(
-        "Forgotten rows with the most frequent new answer",
+        "{Rows} with the most frequent new answer",
         "percent",
         Direction.LOWER,
         "rows that left their label, against what their second choices give",
         _pattern_largest,
     ),
     "pattern.runner_up": Definition(
-        "Forgotten rows that took their second choice",
+        "{Rows} that took their second choice",
         "percent",
         Direction.NONE,
         "rows that left their label",
@@ -206,7 +294,7 @@ COST = {
         "Gradient evaluations a row",
         "",
         Direction.LOWER,
-        "images through one forward and one backward pass, over {forget} rows",
+        "images through one forward and one backward pass, over {forget} {rows}",
         _gradients_per_row,
     ),
     "cost.memory": Definition(

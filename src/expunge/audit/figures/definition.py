@@ -12,11 +12,12 @@ from expunge.audit.record import Direction, Figure
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An estimate whose target, or tolerance, is only known with it."""
+    """An estimate whose target, or tolerance, is only known with it; `on` says more of what it was measured on."""
 
     estimate: Estimate
     target: float | None
     tolerance: float
+    on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,14 @@ class Definition:
     """One figure.
 
     Args:
-        title: what it is, in a few plain words.
+        title: what it is, in a few plain words; {rows} and the like stand for the goal's words.
         unit: see `record.Figure`.
         direction: which way is better.
-        measured_on: in words; {forget}, {retain} and {test} stand for numbers of images.
+        measured_on: in words; {forget}, {retain}, {test} and {class} stand for numbers of images as well.
         compute: the figure; raises NotDefinedError with the reason where there is none.
         target: what it should be; None if it only describes.
         tolerance: how far beyond the target it may be without being flagged, in its own unit.
+        for_class: whether it is only of a class that is forgotten as a whole.
     """
 
     title: str
@@ -40,21 +42,22 @@ class Definition:
     compute: Callable[[Gathered], Estimate | Judged | float]
     target: float | None = None
     tolerance: float = 0.0
+    for_class: bool = False
 
 
-def to_figure(definition: Definition, computed: Estimate | Judged | float, measured_on: str) -> Figure:
+def to_figure(definition: Definition, computed: Estimate | Judged | float, *, title: str, measured_on: str) -> Figure:
     """Return the figure that was computed, flagged if it misses its target."""
     if not isinstance(computed, Judged):
         plain = computed if isinstance(computed, Estimate) else Estimate(computed)
         computed = Judged(plain, definition.target, definition.tolerance)
     estimate, target = computed.estimate, computed.target
     return Figure(
-        title=definition.title,
+        title=title,
         value=_short(estimate.value),
         unit=definition.unit,
         direction=definition.direction,
         target=None if target is None else _short(target),
-        measured_on=measured_on,
+        measured_on=f"{measured_on}; {computed.on}" if computed.on else measured_on,
         flagged=None if target is None else misses(estimate, definition.direction, target, computed.tolerance),
         interval=None if estimate.interval is None else (_short(estimate.interval[0]), _short(estimate.interval[1])),
     )

@@ -81,7 +81,8 @@ def _probe(which: str) -> Callable[[Gathered], Judged]:
         parts = {name: data.features(name) for name in ("forget", "retain")}
         labels = {name: data.part(name).labels[part.rows] for name, part in parts.items()}
         probe = geometry.Probe(_features(parts["retain"], which), labels["retain"])
-        value = answers.share(probe.predict(_features(parts["forget"], which)) == labels["forget"])
+        census = len(parts["forget"].rows) == len(data.forget.ids)
+        value = answers.share(probe.predict(_features(parts["forget"], which)) == labels["forget"], census=census)
         target = None
         if "test" in data.need_deep().features:
             unseen = data.features("test")
@@ -129,10 +130,10 @@ RETRAINED = {
 
 NEIGHBOURS = {
     "neighbours.retain": Definition(
-        "Answers that changed on images like the forgotten ones",
+        "Answers that changed on images like the {rows}",
         "percent",
         Direction.LOWER,
-        f"the {geometry.NEIGHBOURS} nearest retain images of each forgotten row, in the original's features",
+        f"the {geometry.NEIGHBOURS} nearest retain images of each {{row}}, in the original's features",
         _neighbours,
         0.0,
         1.0,
@@ -150,7 +151,7 @@ NEIGHBOURS = {
 
 RELEARNING = {
     f"relearning.{share}_{name}": Definition(
-        f"Steps until {share if share == 'half' else 'all'} of the forgotten accuracy is back, {name} classifier",
+        f"Steps until {share if share == 'half' else 'all'} of the old accuracy on them is back, {name} classifier",
         "steps",
         Direction.HIGHER if name == "edited" else Direction.NONE,
         "fine-tuning on retain images; the target is what a retrained classifier takes",
@@ -162,10 +163,10 @@ RELEARNING = {
 
 PROBE = {
     f"probe.{which}": Definition(
-        f"Forgotten rows that a linear probe gets right, {which}",
+        f"{{Rows}} that a linear probe gets right, {which}",
         "percent",
         Direction.LOWER,
-        "{forget} forgotten rows, fitted on features of retain images; the target is its accuracy on test images",
+        "{forget} {rows}, fitted on features of retain images; the target is its accuracy on test images",
         _probe(which),
     )
     for which in ("before", "after", "retrained")
@@ -173,7 +174,7 @@ PROBE = {
 
 CKA = {
     "cka.forget": Definition(
-        "Likeness of features before and after, forgotten rows",
+        "Likeness of features before and after, {rows}",
         "share",
         Direction.NONE,
         "linear CKA of what goes into the last layer",

@@ -13,19 +13,25 @@ from expunge.audit.metrics.predicted import Part
 from expunge.audit.record import Direction
 
 WHEN = ("before", "after")
-CHANCE = 0.5
+CHANCE = auc.CHANCE
 AUC_TOLERANCE = 0.05
 POINTS = 5.0
 NOT_UNLEARNED = "the shadow classifiers did not unlearn the rows"
+TITLES = {
+    "loss": "Membership by loss",
+    "confidence": "Membership by confidence",
+    "entropy": "Membership by entropy",
+    "modified_entropy": "Membership by modified entropy",
+}
 
 
 def simple_scores(data: Gathered, score: str, when: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return an attack's scores of forget and of test rows.
+    """Return an attack's scores of forget and of unseen rows.
 
     Raises:
-        NotDefinedError: there are no test images, or the classifier gives all rows one answer.
+        NotDefinedError: there are no unseen images, or the classifier gives all rows one answer.
     """
-    forget, test = data.forget, data.part("test")
+    forget, test = data.forget, data.unseen
     _require_answers(data, when)
     function = membership.SCORES[score]
     return function(_logits(forget, when), forget.labels), function(_logits(test, when), test.labels)
@@ -37,7 +43,7 @@ def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
     Raises:
         NotDefinedError: there are no shadow classifiers, or too few test rows.
     """
-    pool, test = data.need_shadows(), data.part("test")
+    pool, test = data.need_shadows(), data.unseen
     _require_answers(data, when)
     rows = generator(data, "rmia population").permutation(len(pool.test_rows))
     if len(rows) < 2:
@@ -79,17 +85,53 @@ def _simple(score: str, when: str) -> Callable[[Gathered], Estimate]:
     return lambda data: auc.area(*simple_scores(data, score, when), generator(data, f"{score} {when}"))
 
 
+def _outsider(when: str) -> Callable[[Gathered], Judged]:
+    """Return how well the strongest attack at hand tells the rows from unseen images, whichever way it is right.
+
+    An attack whose area is 0.001 is as good as one of 0.999: it only has to be read the other way round. U-LiRA is no
+    candidate, since it judges the method on other classifiers.
+    """
+    attacks = {title.lower().removeprefix("membership by "): _simple(score, when) for score, title in TITLES.items()}
+    attacks["RMIA"] = lambda data: auc.area(*_rmia_groups(data, when), generator(data, f"rmia {when}"))
+
+    def compute(data: Gathered) -> Judged:
+        found: dict[str, Estimate] = {}
+        reasons = []
+        for name, attack in attacks.items():
+            try:
+                found[name] = auc.either_way(attack(data))
+            except NotDefinedError as error:
+                reasons.append(str(error))
+        if not found:
+            raise NotDefinedError(reasons[0])
+        strongest = max(found, key=lambda name: found[name].value)
+        on = f"the strongest of {len(found)} attacks: {strongest}"
+        return Judged(_in_percent(found[strongest]), 100 * CHANCE, 100 * AUC_TOLERANCE, on)
+
+    return compute
+
+
+def _rmia_groups(data: Gathered, when: str) -> tuple[np.ndarray, np.ndarray]:
+    scores = rmia_scores(data, when)
+    return scores.positive, scores.negative
+
+
+def _in_percent(area: Estimate) -> Estimate:
+    interval = area.interval
+    return Estimate(100 * area.value, None if interval is None else (100 * interval[0], 100 * interval[1]))
+
+
 def _svc(when: str) -> Callable[[Gathered], Judged]:
     def compute(data: Gathered) -> Judged:
-        forget, retain, test = data.forget, data.part("retain"), data.part("test")
+        forget, retain, test = data.forget, data.part("retain"), data.unseen
         _require_answers(data, when)
         rng = generator(data, f"svc {when}")
-        chances = {
-            part.name: membership.label_probability(_logits(part, when), part.labels) for part in (forget, retain, test)
-        }
-        unseen = rng.permutation(chances["test"])
+        asked_about, members, others = (
+            membership.label_probability(_logits(part, when), part.labels) for part in (forget, retain, test)
+        )
+        unseen = rng.permutation(others)
         fitted, asked = unseen[: len(unseen) // 2], unseen[len(unseen) // 2 :]
-        flags = membership.svc_unseen(chances["retain"], fitted, np.concatenate([chances["forget"], asked]), rng)
+        flags = membership.svc_unseen(members, fitted, np.concatenate([asked_about, asked]), rng)
         count = len(forget.ids)
         return Judged(Estimate(100 * float(flags[:count].mean())), 100 * float(flags[count:].mean()), POINTS)
 
@@ -124,6 +166,8 @@ def _summarise(scores: shadows.Scores, figure: str, rng: np.random.Generator) ->
 def _klom(part: str) -> Callable[[Gathered], Judged]:
     def compute(data: Gathered) -> Judged:
         pool = data.need_shadows()
+        if part == "test" and data.forgotten_class:
+            raise NotDefinedError("the test images that shadow classifiers were asked are of the forgotten class")
         edited, never = _margins(data, pool, part)
         found = klom.klom(edited, never, generator(data, f"klom {part}"))
         return Judged(found.estimate, found.chance, found.chance_high - found.chance)
@@ -139,13 +183,13 @@ def _margins(data: Gathered, pool: Shadows, part: str) -> tuple[np.ndarray, np.n
             np.where(pool.seen, log_odds(unlearned, labels), np.nan),
             np.where(pool.seen, np.nan, log_odds(pool.forget, labels)),
         )
-    labels, unlearned = data.part("test").labels[pool.test_rows], need(pool.unlearned_test, NOT_UNLEARNED)
+    labels, unlearned = data.unseen.labels[pool.test_rows], need(pool.unlearned_test, NOT_UNLEARNED)
     return log_odds(unlearned, labels), log_odds(pool.test, labels)
 
 
 def _require_answers(data: Gathered, when: str) -> None:
     """Check that the classifier tells anything apart: attacks on one that doesn't find nothing, whatever it saw."""
-    answers = np.concatenate([_logits(part, when).argmax(axis=1) for part in (data.forget, data.part("test"))])
+    answers = np.concatenate([_logits(part, when).argmax(axis=1) for part in data.parts.values()])
     if len(np.unique(answers)) < 2:
         raise NotDefinedError("the classifier gives every image the same answer")
 
@@ -154,37 +198,30 @@ def _logits(part: Part, when: str) -> np.ndarray:
     return part.before if when == "before" else part.after
 
 
-SIMPLE_TITLES = {
-    "loss": "Membership by loss",
-    "confidence": "Membership by confidence",
-    "entropy": "Membership by entropy",
-    "modified_entropy": "Membership by modified entropy",
-}
-
 SIMPLE = {
     f"membership.{score}_{when}": Definition(
         f"{title}, {when}",
         "AUC",
         Direction.NEAR,
-        "{forget} forgotten rows against {test} test images; a weak attack on the population",
+        "{forget} {rows} against {unseen}; a weak attack on the population",
         _simple(score, when),
         CHANCE,
         AUC_TOLERANCE,
     )
-    for score, title in SIMPLE_TITLES.items()
+    for score, title in TITLES.items()
     for when in WHEN
 } | {
     f"membership.svc_{when}": Definition(
-        f"Forgotten rows taken for unseen by a support vector classifier, {when}",
+        f"{{Rows}} taken for unseen by a support vector classifier, {when}",
         "percent",
         Direction.NEAR,
-        "{forget} forgotten rows, fitted on retain and test images; the target is what other test images get",
+        "{forget} {rows}, fitted on retain and unseen images; the target is what other unseen images get",
         _svc(when),
     )
     for when in WHEN
 }
 
-ON_RMIA = "{forget} forgotten rows against test images, {shadows} shadow classifiers"
+ON_RMIA = "{forget} {rows} against unseen images, {shadows} shadow classifiers"
 RMIA = {
     "rmia.auc_before": Definition(
         "RMIA, before", "AUC", Direction.NEAR, ON_RMIA, _of_rmia("auc", "before"), CHANCE, AUC_TOLERANCE
@@ -193,7 +230,7 @@ RMIA = {
         "RMIA, after", "AUC", Direction.NEAR, ON_RMIA, _of_rmia("auc", "after"), CHANCE, AUC_TOLERANCE
     ),
     "rmia.tpr_after": Definition(
-        "RMIA: forgotten rows found at 1% false alarms",
+        "RMIA: {rows} found at 1% false alarms",
         "percent",
         Direction.LOWER,
         ON_RMIA,
@@ -214,7 +251,9 @@ RMIA = {
 
 ULIRA_NAMES = {"unedited": "ulira", "edited": "ulira_edited"}
 ULIRA_TITLES = {"unedited": "U-LiRA", "edited": "U-LiRA, both edited"}
-ON_ULIRA = "{{forget}} rows in {{shadows}} shadow classifiers: unlearned against never seen, {never}; judges the method"
+ON_ULIRA = (
+    "{{forget}} {{rows}} in {{shadows}} shadow classifiers: unlearned against never seen, {never}; judges the method"
+)
 ULIRA_NEVER = {"unedited": "as trained", "edited": "edited on the other rows"}
 ULIRA = {
     f"{name}.{figure}": Definition(
@@ -236,7 +275,7 @@ ULIRA = {
 
 KLOM = {
     "klom.forget": Definition(
-        "Margins of forgotten rows, edited against never seen",
+        "Margins of {rows}, edited against never seen",
         "nats",
         Direction.LOWER,
         "KL(edited || never seen), {shadows} shadow classifiers; the target is its value by chance",
@@ -251,4 +290,17 @@ KLOM = {
     ),
 }
 
-FIGURES = {**SIMPLE, **RMIA, **ULIRA, **KLOM}
+OUTSIDER = {
+    f"outsider.{when}": Definition(
+        f"An outsider can pick out the {{rows}}, {when}",
+        "percent",
+        Direction.NEAR,
+        "{forget} {rows} against {unseen}; chance 50%",
+        _outsider(when),
+        100 * CHANCE,
+        100 * AUC_TOLERANCE,
+    )
+    for when in WHEN
+}
+
+FIGURES = {**OUTSIDER, **SIMPLE, **RMIA, **ULIRA, **KLOM}

@@ -1,6 +1,7 @@
 """The figures of residual knowledge: what is left of forgotten images in copies of them with a little noise."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -61,6 +62,14 @@ def _against_retrained(
     return compute
 
 
+def _rows_left(data: Gathered) -> Judged:
+    """Return the share of rows of which too many copies are recognised; of all rows it is no estimate."""
+    judged = _against_retrained(_rows, None, 10.0)(data)
+    if len(need_perturbed(data).rows) < len(data.forget.ids):
+        return judged
+    return replace(judged, estimate=Estimate(judged.estimate.value))
+
+
 def _knowledge(edited: Shares, reference: Shares, rng: np.random.Generator) -> Estimate:
     return residual.mean_knowledge(residual.residual_knowledge(edited, reference), rng)
 
@@ -75,29 +84,29 @@ def _recognised(data: Gathered) -> Judged:
     return Judged(Estimate(100 * float(recognised(data, "after").mean())), target, 5.0)
 
 
-ON_COPIES = "noised copies of forgotten rows, {retrained} retrained classifiers"
+ON_COPIES = "noised copies of the {rows}, {retrained} retrained classifiers"
 FIGURES = {
     "residual.knowledge": Definition(
         "Residual knowledge",
         "",
         Direction.NEAR,
-        f"{ON_COPIES}: how often the edited one recognises them, over how often those do; mean over rows; the target "
+        ON_COPIES + ": how often the edited one recognises them, over how often those do; mean over rows; the target "
         "is what those give among themselves",
         _against_retrained(_knowledge, 1.0, 0.05),
     ),
     "residual.rows": Definition(
-        "Forgotten rows with residual knowledge",
+        "{Rows} with residual knowledge",
         "percent",
         Direction.LOWER,
-        f"{ON_COPIES}: rows of which the edited one recognises more copies; the target is what those give among "
+        ON_COPIES + ": rows of which the edited one recognises more copies; the target is what those give among "
         "themselves",
-        _against_retrained(_rows, None, 10.0),
+        _rows_left,
     ),
     "residual.recognised": Definition(
-        "Noised copies of forgotten rows still recognised",
+        "Noised copies of the {rows} that are still recognised",
         "percent",
         Direction.LOWER,
-        f"{ON_COPIES}; the target is their own share",
+        ON_COPIES + "; the target is their own share",
         _recognised,
     ),
 }

@@ -7,6 +7,7 @@ from expunge.audit.figures import answers, distance, membership, residual
 from expunge.audit.figures.definition import Definition, to_figure
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import HEADLINES, Figure
+from expunge.task.words import CLASS_PART, part_words
 
 FIGURES: dict[str, Definition] = {
     **answers.FIGURES,
@@ -17,8 +18,8 @@ FIGURES: dict[str, Definition] = {
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
     "goal": ("goal.exact",),
-    "cost": ("churn.test", "churn.retain"),
-    "distance": ("retrained.gap", "rmia.auc_after", "membership.loss_after"),
+    "cost": ("churn.test", "churn.retain", "churn.expected"),
+    "outsider": ("outsider.after",),
     "time": ("cost.seconds",),
 }
 
@@ -26,7 +27,11 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 def compute_figures(data: Gathered) -> dict[str, Figure]:
     """Return every figure; one that these inputs don't define has the reason in place of a value."""
     words = _words(data)
-    return {name: _compute(definition, data, words) for name, definition in FIGURES.items()}
+    return {
+        name: _compute(definition, data, words)
+        for name, definition in FIGURES.items()
+        if data.forgotten_class or not definition.for_class
+    }
 
 
 def choose_headline(figures: Mapping[str, Figure]) -> dict[str, str | None]:
@@ -37,12 +42,12 @@ def choose_headline(figures: Mapping[str, Figure]) -> dict[str, str | None]:
 
 
 def _compute(definition: Definition, data: Gathered, words: Mapping[str, str]) -> Figure:
-    measured_on = definition.measured_on.format(**words)
+    title, measured_on = (text.format(**words) for text in (definition.title, definition.measured_on))
     try:
-        return to_figure(definition, definition.compute(data), measured_on)
+        return to_figure(definition, definition.compute(data), title=title, measured_on=measured_on)
     except NotDefinedError as error:
         return Figure(
-            title=definition.title,
+            title=title,
             value=None,
             unit=definition.unit,
             direction=definition.direction,
@@ -53,9 +58,22 @@ def _compute(definition: Definition, data: Gathered, words: Mapping[str, str]) -
 
 
 def _words(data: Gathered) -> dict[str, str]:
-    sizes = {name: f"{len(data.parts[name].ids):,}" if name in data.parts else "no" for name in ("retain", "test")}
+    others = ("retain", "test", CLASS_PART)
+    sizes = {name: f"{len(data.parts[name].ids):,}" if name in data.parts else "no" for name in others}
+    words = data.words
+    unseen = CLASS_PART if data.forgotten_class else "test"
     return {
         **sizes,
+        "Rows": words.title,
+        "rows": words.rows,
+        "row": words.row,
+        "share": words.share,
+        "held": words.held,
+        "class_name": data.forgotten_class,
+        "test_words": part_words("test", data.goal, data.forgotten_class),
+        "retain_words": part_words("retain", data.goal, data.forgotten_class),
+        "unseen": f"{sizes[unseen]} {part_words(unseen, data.goal, data.forgotten_class)}",
+        "surrogates": "no" if data.expected is None else str(data.expected.surrogates),
         "forget": f"{len(data.forget.ids):,}",
         "copies": str(data.copies.copies_per_row),
         "parts": ", ".join(data.parts),

@@ -12,8 +12,12 @@ from expunge.task.goals import GOALS, achieved
 CONFIDENCE = 0.95
 
 
-def share(flags: Bool[np.ndarray, " n"]) -> Estimate:
+def share(flags: Bool[np.ndarray, " n"], *, census: bool = False) -> Estimate:
     """Return the percentage of flags that are set, with Wilson's score interval.
+
+    Args:
+        flags: of a sample.
+        census: they are of all rows that there are, so that nothing is estimated and there is no interval.
 
     Raises:
         NotDefinedError: there are no flags.
@@ -21,23 +25,25 @@ def share(flags: Bool[np.ndarray, " n"]) -> Estimate:
     if len(flags) == 0:
         raise NotDefinedError("there are no rows")
     count = int(np.sum(flags))
+    if census:
+        return Estimate(100 * count / len(flags))
     interval = stats.binomtest(count, len(flags)).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(100 * count / len(flags), (100 * float(interval.low), 100 * float(interval.high)))
 
 
-def accuracy(logits: Logits, labels: Labels) -> Estimate:
+def accuracy(logits: Logits, labels: Labels, *, census: bool = False) -> Estimate:
     """Return the top-1 accuracy in percent."""
-    return share(logits.argmax(axis=1) == labels)
+    return share(logits.argmax(axis=1) == labels, census=census)
 
 
-def churn(before: Labels, after: Labels) -> Estimate:
+def churn(before: Labels, after: Labels, *, census: bool = False) -> Estimate:
     """Return the percentage of answers that changed, right or wrong."""
-    return share(before != after)
+    return share(before != after, census=census)
 
 
-def largest_share(answers: Labels) -> Estimate:
+def largest_share(answers: Labels, *, census: bool = False) -> Estimate:
     """Return the percentage of answers that are the most frequent class."""
-    return share(answers == np.bincount(answers).argmax())
+    return share(answers == np.bincount(answers).argmax(), census=census)
 
 
 def margins(logits: Logits, labels: Labels, goal: str) -> Float[np.ndarray, " n"]:

@@ -12,6 +12,7 @@ from expunge.audit.metrics.predicted import check_finite, require_varied
 
 DRAWS = 500
 LOW_FPR = 0.01
+CHANCE = 0.5
 
 Scores = Float[np.ndarray, " n"]
 
@@ -46,6 +47,22 @@ def area(positive: Scores, negative: Scores, rng: np.random.Generator, draws: in
     areas = _resample(positive, negative, rng, draws)
     low, high = np.quantile(areas, [0.025, 0.975])
     return Estimate(value, (float(low), float(high)))
+
+
+def either_way(area: Estimate) -> Estimate:
+    """Return how well the groups are told apart whichever scores higher, 0.5..1: max(AUC, 1 - AUC).
+
+    >>> either_way(Estimate(0.1, (0.05, 0.2)))
+    Estimate(value=0.9, interval=(0.8, 0.95))
+    >>> either_way(Estimate(0.45, (0.3, 0.6))).interval
+    (0.5, 0.7)
+    """
+    value = max(area.value, 1 - area.value)
+    if area.interval is None:
+        return Estimate(value)
+    low, high = area.interval
+    ends = max(low, 1 - low), max(high, 1 - high)
+    return Estimate(value, (CHANCE if low <= CHANCE <= high else min(ends), max(ends)))
 
 
 def exact_area(positive: Scores, negative: Scores) -> float:

@@ -24,7 +24,7 @@ def runner_up(logits: Logits, labels: Labels) -> Labels:
 
 def runner_up_share(before: Logits, answers: Labels, labels: Labels) -> Estimate:
     """Return the percentage of rows whose new answer was the original classifier's second choice."""
-    return share(runner_up(before, labels) == answers)
+    return share(runner_up(before, labels) == answers, census=True)
 
 
 def pattern_distance(before: Logits, answers: Labels, labels: Labels) -> float:

@@ -30,8 +30,10 @@ from expunge.base.disk import write_bytes, write_json
 from expunge.base.errors import DataError
 from expunge.compute.context import Cost
 from expunge.task.evaluation import RobustGoal
+from expunge.task.expected import ExpectedCost
+from expunge.task.words import CLASS_PART
 
-PARTS = ("forget", "retain", "test")
+PARTS = ("forget", "retain", "test", CLASS_PART)
 SHADOW_ARRAYS = ("seen", "forget", "test_rows", "test", "unlearned_forget", "unlearned_test")
 EMBEDDED = ("rows", "before", "after")
 Arrays = Mapping[str, np.ndarray]
@@ -86,6 +88,10 @@ def _from_json(content: Mapping[str, Any]) -> dict[str, Any]:
         "copies": RobustGoal(**{**copies, "by_row": tuple(copies["by_row"])}),
         "shifts": None if shifts is None else tuple(Shift(**each) for each in shifts),
         "cost": None if cost is None else Cost(**cost),
+        "forgotten_class": content.get("forgotten_class", ""),
+        "whole": tuple(content.get("whole", ("forget",))),
+        "used": tuple(content.get("used", ())),
+        "expected": None if content.get("expected") is None else ExpectedCost.from_json(content["expected"]),
     }
 
 
@@ -100,6 +106,10 @@ def _to_json(data: Gathered) -> dict[str, Any]:
         "copies": asdict(data.copies),
         "shifts": None if data.shifts is None else [asdict(each) for each in data.shifts],
         "cost": None if data.cost is None else asdict(data.cost),
+        "forgotten_class": data.forgotten_class,
+        "whole": list(data.whole),
+        "used": list(data.used),
+        "expected": None if data.expected is None else data.expected.to_json(),
         "deep": None
         if deep is None
         else {

@@ -24,8 +24,8 @@ from expunge.requests.project import Ledger
 from expunge.requests.receive import RequestOptions, number_names, receive, supply
 from expunge.requests.recovery import writing
 from expunge.requests.weights import load_first
-from expunge.task.goals import GOALS
 from expunge.task.task import Strength
+from expunge.task.words import MISCLASSIFY, RELABEL
 
 SHOWN = 20
 EXAMPLE = """\b
@@ -50,7 +50,9 @@ Examples:
     "--keep-names", is_flag=True, help="Let ids be the names of image files, for as long as the ledger lasts."
 )
 @click.option("--reference", default="", help="Who asked, or which letter; better no name.")
-@click.option("--goal", type=click.Choice(list(GOALS)), help="What the images are to do.  [default: by new_label]")
+@click.option(
+    "--goal", type=click.Choice([MISCLASSIFY, RELABEL]), help="What the images are to do.  [default: by new_label]"
+)
 @click.option("--method", type=click.Choice(list(METHODS)), help="[default: the project's]")
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
 @options.settings("A setting of the method; may repeat.")

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from expunge.cli import EXIT_GOAL_NOT_REACHED
-from expunge.cli.display import Bars
 from expunge.cli.requests import batch_size_option, device_option, project_option, wait_option
+from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
 from expunge.requests.purge import purge_due, purge_fingerprints, purge_images, purge_quarantine

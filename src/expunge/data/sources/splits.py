@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, suggest
 from expunge.data.images import Images
 from expunge.data.preprocessing import AS_IS, Preprocessing
 from expunge.data.sources.file_images import FileImages
@@ -37,7 +37,7 @@ class DataRequest:
         """
         chosen = self.options.get(option, choices[0])
         if chosen not in choices:
-            raise DataError(option, f"one of {', '.join(choices)}", chosen)
+            raise DataError(option, f"one of {', '.join(choices)}", chosen, suggest(chosen, choices))
         return chosen
 
     def check_class_count(self, found: int, place: str) -> None:

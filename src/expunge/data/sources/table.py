@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, suggest
 from expunge.data.sources.cifar import load_cifar10, load_cifar100
 from expunge.data.sources.folder import load_folder
 from expunge.data.sources.huggingface import load_huggingface
@@ -97,7 +97,8 @@ def parse_source(spec: str) -> tuple[str, Path, dict[str, str]]:
     kind, colon, place = spec.partition(":")
     if kind not in SOURCES or not colon or not place:
         known = ", ".join(f"{name}:PATH" for name in SOURCES)
-        raise DataError("data", f"one of {known}, or package.module:function", repr(spec))
+        expected = f"one of {known}, or package.module:function"
+        raise DataError("data", expected, repr(spec), suggest(kind, SOURCES))
     place, options = _read_options(kind, place)
     return kind, Path(place).expanduser(), options
 

@@ -87,17 +87,19 @@ def compute_whitening(  # noqa: PLR0913 - what is measured, on what, and with wh
         SettingsError: they don't fit at all.
     """
     thin = choose_thin(layers, len(surrogates), memory_gigabytes)
+    contrasts = draw_contrasts(len(surrogates), classifier.num_classes, generator)
+    seeds = torch.randint(2**62, (len(layers),), generator=generator).tolist()
     keys = [(number, side) for side in (Side.INPUTS, Side.OUTPUTS) for number in range(len(layers))]
 
     def add_up(part: slice) -> list[Tensor]:
         x = surrogates[part]
         totals = {key: _zeros(layers[key[0]], key[1], len(surrogates) if key in thin else None) for key in keys}
-        _, traced = trace_rows(classifier, tuple(layers), x, lambda logits: draw_contrast(logits, generator))
+        _, traced = trace_rows(classifier, tuple(layers), x, contrasts[part].to)
         for number, each in enumerate(traced):
             whole = {side: totals[number, side] for side in Side if (number, side) not in thin}
-            add_moments(each, whole.get(Side.INPUTS), whole.get(Side.OUTPUTS), generator)
+            add_moments(each, whole.get(Side.INPUTS), whole.get(Side.OUTPUTS), seeds[number])
             for side in set(Side) - set(whole):
-                totals[number, side][:, part] = draw_vectors(each, side, generator)
+                totals[number, side][:, part] = draw_vectors(each, side, seeds[number], part)
         context.add_gradients(len(x))
         advance(len(x))
         return list(totals.values())
@@ -105,7 +107,7 @@ def compute_whitening(  # noqa: PLR0913 - what is measured, on what, and with wh
     with context.phase("curvature", total=len(surrogates)) as advance:
         at_once = images_at_once(surrogates, layers)
         summed = context.sharing.map_sum(len(surrogates), add_up, at_once=at_once, among=ALONE)
-    # what is drawn depends on the parts, and a process that has halved them must not have other coordinates
+    # a process that has halved its parts sums in another order, and must not have other coordinates
     totals = {key: context.sharing.processes.agree(total) for key, total in zip(keys, summed, strict=True)}
     del summed
     return _make_whitening(layers, totals, thin, len(surrogates), damping)
@@ -138,9 +140,9 @@ def _make_whitening(
     return Whitening(*(tuple(factors[number, side] for number in range(len(layers))) for side in Side))
 
 
-def draw_contrast(logits: Float[Tensor, "b classes"], generator: torch.Generator) -> Float[Tensor, "b classes"]:
+def draw_contrasts(count: int, num_classes: int, generator: torch.Generator) -> Float[Tensor, "n classes"]:
     """Return standard normal weights of the logits whose mean over the classes is 0, row by row."""
-    drawn = torch.randn(logits.shape, generator=generator).to(logits)
+    drawn = torch.randn(count, num_classes, generator=generator)
     return drawn - drawn.mean(dim=1, keepdim=True)
 
 

@@ -9,8 +9,9 @@ import torch
 from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remaining
 from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_jacobian
+from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.quadratic import solve_multipliers
-from expunge.surrogates.mix import SMALL_IMAGE
+from expunge.surrogates.mix import SMALL_IMAGE, Effort
 
 GIGABYTE = 2**30
 SLOWEST = 0.02
@@ -21,11 +22,16 @@ CLOSING_STEPS = 30
 class Exact(Settings):
     """Settings of exact forgetting, where the rows as they are are the constraints."""
 
-    steps: int | None = setting(None, "steps that lower the cost; 50, or 24 for images above 64 x 64", at_least=1)
+    steps: int | None = setting(
+        None, "steps that lower the cost; 20, 50 or 50 by effort, 12 or 24 for images above 64 x 64", at_least=1
+    )
     surrogate_batch: int | None = setting(
         None, "surrogates in a step; 96 or 64 likewise", at_least=1, formerly="probe_batch"
     )
     margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0, spread=4)
+    leads: Leads = setting(
+        Leads.LEAST, "least: that margin for every row; ordinary: no smaller, dealt out from the rows' leads before"
+    )
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
     memory_gigabytes: float = setting(
@@ -34,16 +40,15 @@ class Exact(Settings):
         above=0,
     )
 
-    def resolve(self, pixels: int) -> "Exact":
+    def resolve(self, pixels: int, effort: Effort = Effort.THOROUGH) -> "Exact":
         """Return these settings with the sizes that were left open chosen for images of so many pixels.
 
         >>> Exact(steps=7).resolve(224 * 224).surrogate_batch
         64
         """
-        large = pixels > SMALL_IMAGE
-        return replace(
-            self, steps=self.steps or (50, 24)[large], surrogate_batch=self.surrogate_batch or (96, 64)[large]
-        )
+        large, quick = pixels > SMALL_IMAGE, effort is Effort.QUICK
+        steps = ((50, 24), (20, 12))[quick][large]
+        return replace(self, steps=self.steps or steps, surrogate_batch=self.surrogate_batch or (96, 64)[large])
 
 
 class ConstrainedSolver:
@@ -56,6 +61,7 @@ class ConstrainedSolver:
         self._settings, self._problem = settings, problem
         self._iterate, self._objective = problem.iterate, problem.objective
         self._labels = problem.task.labels.to(problem.surrogates.device)
+        self._margins = problem.choose_margins(settings.margin, settings.leads)
         self._drawn = problem.task.generator("probe batches")
         self._count = 0
 
@@ -83,7 +89,7 @@ class ConstrainedSolver:
         constraints = Constraints(objective.classifier, objective.layers, objective.whitening, goal, rows, self._labels)
         memory, expired = int(self._problem.memory_gigabytes * GIGABYTE), self._problem.out_of_time
         jacobian = make_jacobian(constraints, memory_bytes=memory, context=context, expired=expired)
-        wanted = jacobian.gaps + settings.margin
+        wanted = jacobian.gaps + self._margins
         if self._count < settings.approach:
             wanted = wanted.clamp_max(0) + wanted.clamp_min(0) / (settings.approach - self._count)
         shortfall = wanted + jacobian.times(iterate.velocity)

@@ -13,6 +13,7 @@ from expunge.compute.runtime import Precision, computing_in
 from expunge.methods.layers import Layer, differentiate
 from expunge.methods.least_change.curvature import Whitening
 from expunge.methods.least_change.jacobian import Step
+from expunge.methods.least_change.margins import Leads, choose_margins
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.evaluation import compute_logits
@@ -157,6 +158,12 @@ class Problem:
             return False
         over = torch.tensor(self.context.seconds >= self.task.limits.seconds, device=self.context.runtime.device)
         return bool(self.context.sharing.processes.agree(over))
+
+    def choose_margins(self, least: float, leads: Leads) -> Float[Tensor, " k"]:
+        """Return each row's margin; to be called before the edit begins."""
+        rows, labels = (each.to(self.surrogates.device) for each in (self.task.forget_set.x, self.task.labels))
+        logits = compute_logits(self.objective.classifier, rows, self.context.sharing)
+        return choose_margins(logits, self.task.goal.gap(logits, labels), least, leads)
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -24,10 +24,11 @@ from expunge.methods.protocol import Aim, Needs
 from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
 from expunge.models.folding import fold_batchnorm
-from expunge.surrogates.mix import SurrogateMix, draw_surrogates
+from expunge.surrogates.mix import Effort, SurrogateMix, draw_surrogates
 from expunge.surrogates.spliced import draw_spliced
-from expunge.task.edit import Edit, measure_expected_cost
+from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
+from expunge.task.expected import measure_expected_cost
 from expunge.task.task import Strength, Task
 
 CURVATURE_SURROGATES = 512
@@ -54,6 +55,9 @@ class LeastChange(Settings):
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
     strength: ClassVar[Strength] = Strength.ROBUST
 
+    effort: Effort = setting(
+        Effort.STANDARD, "quick, standard or thorough: how many surrogates are made and steps taken where none is said"
+    )
     surrogates: SurrogateMix = field(default_factory=SurrogateMix, metadata={"formerly": "probes"})
     exact: Exact = field(default_factory=Exact)
     robust: Robust = field(default_factory=Robust)
@@ -69,46 +73,59 @@ class LeastChange(Settings):
         context = Context(runtime)
         reference = task.classifier.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
-        drawn = draw_surrogates(reference, task, self.surrogates, context)
+        rows = task.forget_set.to(runtime.device).x
+        resolved = self._resolve(reference, rows)
+        drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
-        rows = task.forget_set.to(runtime.device).x
         reference = fold_batchnorm(reference, rows[:2])
-        pixels = rows.shape[2] * rows.shape[3]
-        resolved = replace(self, exact=self.exact.resolve(pixels), robust=self.robust.resolve(len(rows), pixels))
-        robust = resolved.robust if task.strength is Strength.ROBUST else None
-        layers, measured = find_layers(working, surrogates), surrogates[:CURVATURE_SURROGATES]
-        if robust is not None:
-            layers = robust.deepest(layers)
-            spliced = round((robust.spliced or 0.0) * CURVATURE_SURROGATES)
-            fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
-            measured = torch.cat([fresh, measured[: max(1, CURVATURE_SURROGATES - spliced)]])
-        fast = fold_batchnorm(working, rows[:2], sharing=[layer.module for layer in layers])
-        draw = task.generator("curvature")
-        memory = min(self.exact.memory_gigabytes, runtime.memory_gigabytes or math.inf)
-        whitening = compute_whitening(
-            fast,
-            layers,
-            measured,
-            damping=self.damping,
-            generator=draw,
-            context=context,
-            memory_gigabytes=memory,
-        )
-        objective = Objective(fast, layers, whitening, context, self.precision)
-        logits = _answers(reference, surrogates, context)
-        iterate = Iterate(objective, self.momentum)
-        problem = Problem(task, context, objective, iterate, surrogates, logits, self.rate, memory)
+        problem = resolved._pose(task, context, working, reference, surrogates)
         solver = (
-            ConstrainedSolver(resolved.exact, problem)
-            if robust is None
-            else PenalisedSolver(robust, problem, reference)
+            PenalisedSolver(resolved.robust, problem, reference)
+            if task.strength is Strength.ROBUST
+            else ConstrainedSolver(resolved.exact, problem)
         )
         limit = solver.steps + solver.closing_steps
         plan = Plan(self.name, to_mapping(resolved), working, solver.take_step, limit, least_steps=solver.steps)
         edit = edit_until_goal(task, plan, context)
         edited = edit.classifier.to(runtime.device)
         return replace(edit, expected=measure_expected_cost(reference, edited, unseen, context.sharing))
+
+    def _resolve(self, classifier: Classifier, rows: Float[Tensor, "k c h w"]) -> "LeastChange":
+        """Return these settings with the sizes that were left open."""
+        pixels = rows.shape[2] * rows.shape[3]
+        return replace(
+            self,
+            surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
+            exact=self.exact.resolve(pixels, self.effort),
+            robust=self.robust.resolve(len(rows), pixels, self.effort),
+        )
+
+    def _pose(
+        self, task: Task, context: Context, working: Classifier, reference: Classifier, surrogates: Tensor
+    ) -> Problem:
+        """Return the problem that changes `working`: its layers, their metric, the answers that should stay."""
+        rows = task.forget_set.x.to(surrogates.device)
+        layers, measured = find_layers(working, surrogates), surrogates[:CURVATURE_SURROGATES]
+        if task.strength is Strength.ROBUST:
+            layers = self.robust.deepest(layers)
+            spliced = round((self.robust.spliced or 0.0) * CURVATURE_SURROGATES)
+            fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
+            measured = torch.cat([fresh, measured[: max(1, CURVATURE_SURROGATES - spliced)]])
+        fast = fold_batchnorm(working, rows[:2], sharing=[layer.module for layer in layers])
+        memory = min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)
+        whitening = compute_whitening(
+            fast,
+            layers,
+            measured,
+            damping=self.damping,
+            generator=task.generator("curvature"),
+            context=context,
+            memory_gigabytes=memory,
+        )
+        objective = Objective(fast, layers, whitening, context, self.precision)
+        logits, iterate = _answers(reference, surrogates, context), Iterate(objective, self.momentum)
+        return Problem(task, context, objective, iterate, surrogates, logits, self.rate, memory)
 
 
 def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, "n k"]:

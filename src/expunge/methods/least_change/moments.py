@@ -21,16 +21,16 @@ class Side(IntEnum):
     INPUTS = 2
 
 
-def add_moments(traced: Traced, inputs: Tensor | None, outputs: Tensor | None, generator: torch.Generator) -> None:
+def add_moments(traced: Traced, inputs: Tensor | None, outputs: Tensor | None, seed: int) -> None:
     """Add the second moments of some images to those so far; None is left out.
 
     Where row gradients G are all that is known, they are G'G and GG'.
 
     Args:
         traced: see `trace_rows`.
-        inputs: (g, i, i), of the mean over at most 64 random positions of each image.
+        inputs: (g, i, i), of the mean over at most 64 random positions, the same in each image.
         outputs: (g, o, o), of the sum over all positions.
-        generator: on the CPU.
+        seed: chooses the positions.
     """
     if isinstance(traced, RowGradients):
         for total, columns in ((inputs, traced.gradients.mT), (outputs, traced.gradients)):
@@ -39,27 +39,34 @@ def add_moments(traced: Traced, inputs: Tensor | None, outputs: Tensor | None, g
         return
     for columns, gradient in traced.unrolled():
         if inputs is not None:
-            chosen = torch.randperm(columns.shape[-1], generator=generator)[:POSITIONS].to(columns.device)
+            order = torch.randperm(columns.shape[-1], generator=torch.Generator().manual_seed(seed))
+            chosen = order[:POSITIONS].to(columns.device)
             _add_outer(inputs, columns[..., chosen], len(chosen))
         if outputs is not None:
             _add_outer(outputs, gradient)
 
 
-def draw_vectors(traced: Traced, side: Side, generator: torch.Generator) -> Float[Tensor, "g b n"]:
+def draw_vectors(traced: Traced, side: Side, seed: int, part: slice) -> Float[Tensor, "g b n"]:
     """Return one vector an image whose outer product is, in expectation, what `add_moments` adds for that image.
 
     It is the sum over positions with random signs: where there is one position, there is nothing random in it. Of row
     gradients it is near their leading direction, as long as the whole.
+
+    Args:
+        traced: of some images.
+        side: which moments.
+        seed: chooses the signs.
+        part: which of all images these are; an image's signs do not depend on how many go through at a time.
     """
     if isinstance(traced, RowGradients):
         columns = traced.gradients.mT if side is Side.INPUTS else traced.gradients
-        ahead = _signed(columns.mT, generator).transpose(0, 1).unsqueeze(-1)
+        ahead = _signed(columns.mT, seed, part).transpose(0, 1).unsqueeze(-1)
         leading: Tensor = F.normalize((columns @ ahead).squeeze(-1), dim=-1)
         length: Tensor = columns.flatten(2).norm(dim=2, keepdim=True)
         return (length * leading).transpose(0, 1)
     drawn = []
     for columns, gradient in traced.unrolled():
-        summed = _signed(columns if side is Side.INPUTS else gradient, generator)
+        summed = _signed(columns if side is Side.INPUTS else gradient, seed, part)
         drawn.append(summed / columns.shape[-1] ** 0.5 if side is Side.INPUTS else summed)
     return torch.stack(drawn).sum(dim=0)
 
@@ -89,6 +96,8 @@ def _add_outer(total: Float[Tensor, "g n n"], columns: Float[Tensor, "b g n l"],
     total += spread @ spread.mT / divisor
 
 
-def _signed(columns: Float[Tensor, "b g n l"], generator: torch.Generator) -> Float[Tensor, "g b n"]:
-    signs = torch.randint(2, (len(columns), 1, columns.shape[-1], 1), generator=generator).to(columns) * 2 - 1
+def _signed(columns: Float[Tensor, "b g n l"], seed: int, part: slice) -> Float[Tensor, "g b n"]:
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(2, (part.start + len(columns), columns.shape[-1]), generator=generator)[part.start :]
+    signs = drawn.view(len(columns), 1, -1, 1).to(columns) * 2 - 1
     return (columns @ signs).squeeze(-1).transpose(0, 1)

@@ -13,8 +13,9 @@ from expunge.base.settings import Settings, setting
 from expunge.methods.layers import Layer
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm, remaining
 from expunge.methods.least_change.jacobian import Step
+from expunge.methods.least_change.margins import Leads
 from expunge.models.classifier import Classifier
-from expunge.surrogates.mix import SMALL_IMAGE
+from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
 from expunge.task.evaluation import compute_logits
 from expunge.task.transforms import draw_copies
@@ -35,7 +36,9 @@ CLOSING_RISE = 0.01
 class Robust(Settings):
     """Settings of robust forgetting, where copies of the rows, drawn anew in each step, are to be forgotten."""
 
-    steps: int | None = setting(None, "steps; 80, 120 for over 32 rows, 160 for over 128", at_least=1)
+    steps: int | None = setting(
+        None, "steps; 80, 120 for over 32 rows, 160 for over 128; half with quick effort", at_least=1
+    )
     surrogate_batch: int | None = setting(
         None, "surrogates in a step; 128, 192 or 256 likewise, half if large", at_least=1, formerly="probe_batch"
     )
@@ -53,10 +56,13 @@ class Robust(Settings):
     )
     gain: float = setting(0.5, "how fast their weight grows or shrinks with what is missing or spare", at_least=0)
     margin: float = setting(0.5, "logits by which a copy is to be over its boundary", at_least=0)
+    leads: Leads = setting(
+        Leads.LEAST, "least: that margin for every row; ordinary: no smaller, dealt out from the rows' leads before"
+    )
     temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
     averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
 
-    def resolve(self, rows: int, pixels: int) -> "Robust":
+    def resolve(self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH) -> "Robust":
         """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
 
         >>> Robust(copies=7).resolve(16, 224 * 224).surrogate_batch
@@ -65,7 +71,7 @@ class Robust(Settings):
         size, split = (rows > FEW_ROWS) + (rows > SOME_ROWS), 1 + (pixels > SMALL_IMAGE)
         return replace(
             self,
-            steps=self.steps or (80, 120, 160)[size],
+            steps=self.steps or (80, 120, 160)[size] // (1 + (effort is Effort.QUICK)),
             surrogate_batch=self.surrogate_batch or (128, 192, 256)[size] // split,
             copies=self.copies or (96, 128, 256)[size] // split,
             spliced=(0.4, 0.6, 0.8)[size] if self.spliced is None else self.spliced,
@@ -97,6 +103,7 @@ class PenalisedSolver:
         self._drawn, self._copies, self._joins = (
             problem.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
         )
+        self._margins = problem.choose_margins(settings.margin, settings.leads)
         self._count, self._weight, self._held = 0, 0.0, 0.0
         self._wanted = settings.share or 1.0
 
@@ -129,8 +136,8 @@ class PenalisedSolver:
     def _move(self) -> dict[str, float]:
         iterate, objective = self._iterate, self._objective
         x, logits = self._draw_surrogates()
-        copies, labels, fresh = self._draw_copies()
-        pushed, held, push = self._push(copies, labels, fresh)
+        copies, chosen, fresh = self._draw_copies()
+        pushed, held, push = self._push(copies, chosen, fresh)
         if self._count == 0:
             iterate.measure_curvature(push, x, logits)
             value, gradient = 0.0, [torch.zeros_like(part) for part in push]
@@ -149,15 +156,16 @@ class PenalisedSolver:
         iterate.write(iterate.position)
         return {"cost": value, "push": pushed, "copies that hold": held, "weight": self._weight}
 
-    def _push(self, copies: Tensor, labels: Int[Tensor, " m"], fresh: slice) -> tuple[float, float, Step]:
+    def _push(self, copies: Tensor, chosen: Int[Tensor, " m"], fresh: slice) -> tuple[float, float, Step]:
         """Return the copies' mean loss, the share of fresh ones that hold, and the gradient of the loss."""
         settings, goal = self._settings, self._task.goal
         gaps = torch.zeros(len(copies), device=copies.device)
+        labels, margins = self._labels[chosen], self._margins[chosen]
 
         def loss(logits: Tensor, part: slice) -> Tensor:
             gap = goal.gap(logits, labels[part])
             gaps[part] = gap.detach()
-            return settings.temperature * F.softplus((gap + settings.margin) / settings.temperature).sum() / len(copies)
+            return settings.temperature * F.softplus((gap + margins[part]) / settings.temperature).sum() / len(copies)
 
         value, gradient = self._objective.pull(copies, loss)
         [gaps] = self._problem.context.sharing.map_concat(len(copies), lambda part: [gaps[part]])
@@ -185,7 +193,7 @@ class PenalisedSolver:
         return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
-        """Return untouched rows and fresh copies, their labels, and which are the copies."""
+        """Return untouched rows and fresh copies, of which rows they are, and which are the copies."""
         count = self._settings.copies or 1
         plain = max(1, round(PLAIN_SHARE * count))
         drawn = torch.randint(len(self._rows), (plain + count,), generator=self._copies).to(self._labels.device)
@@ -195,4 +203,4 @@ class PenalisedSolver:
             drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
         bounds, transforms = self._task.classifier.bounds, self._task.transforms
         fresh = draw_copies(self._rows[drawn[plain:]], bounds, self._copies, transforms)
-        return torch.cat([self._rows[drawn[:plain]], fresh]), self._labels[drawn], slice(plain, None)
+        return torch.cat([self._rows[drawn[:plain]], fresh]), drawn, slice(plain, None)

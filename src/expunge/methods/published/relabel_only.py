@@ -9,7 +9,7 @@ from expunge.methods.descent import Descent
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.plain import plain_descent, push_rows
 from expunge.task.edit import Edit
-from expunge.task.goals import Relabel
+from expunge.task.goals import Relabel, pursued_as
 from expunge.task.task import Strength, Task
 
 
@@ -37,7 +37,7 @@ class RelabelOnly:
         goal = Relabel()
         labels = (
             task.labels
-            if task.goal.name == goal.name
+            if pursued_as(task.goal.name) == goal.name
             else goal.labels(task.forget_set, task.classifier.num_classes, task.generator("labels"))
         )
         return push_rows(self, task, Context(runtime), goal.loss, labels)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, suggest
 from expunge.models.sources.small_images import SMALL_IMAGE_NETWORKS
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
 from expunge.models.sources.weights import fill, last_length, weights_for
@@ -84,7 +84,8 @@ def load_cifar_resnet(architecture: Architecture, source: ModelSource) -> FoundM
     architecture.refuse_options("cifar")
     build = ARCHITECTURES.get(architecture.name)
     if build is None:
-        raise ClassifierError("cifar:", f"one of {', '.join(ARCHITECTURES)}", architecture.name)
+        hint = suggest(architecture.name, ARCHITECTURES)
+        raise ClassifierError("cifar:", f"one of {', '.join(ARCHITECTURES)}", architecture.name, hint)
     if source.weights == PRETRAINED:
         raise ClassifierError("weights", "a file: there is nothing to download for cifar:", PRETRAINED)
     if source.weights is None:

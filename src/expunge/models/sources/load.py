@@ -35,12 +35,14 @@ class LoadedClassifier:
         preprocessing: what to do to images before.
         architecture: as it was asked for.
         weights_sha256: one hash over the weights as loaded, whatever file they came from.
+        normalisation: what its network has done to pixels in 0..1, as it was given or as its library says.
     """
 
     classifier: Classifier
     preprocessing: Preprocessing
     architecture: str
     weights_sha256: str
+    normalisation: Normalisation
 
     def request(self, preprocessing: Preprocessing | None = None, table: Path | None = None) -> DataRequest:
         """Return how this classifier wants its images, with its class names and their number.
@@ -85,7 +87,7 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
         class_names=source.class_names or found.class_names,
     )
     classifier.module.eval()
-    return LoadedClassifier(classifier, found.preprocessing, source.architecture, classifier.sha256())
+    return LoadedClassifier(classifier, found.preprocessing, source.architecture, classifier.sha256(), normalisation)
 
 
 def _load_from_function(module: str, function: str, source: ModelSource) -> FoundModel:
@@ -101,7 +103,7 @@ def _load_from_function(module: str, function: str, source: ModelSource) -> Foun
         raise ClassifierError("weights", "a file, or none where the function loads its own", PRETRAINED)
     others = ", or timm:, torchvision:, transformers: or cifar: with a name"
     with current_folder_first():
-        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others)
+        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others, known=SOURCES)
         try:
             network = make()
         except (Exception, SystemExit) as error:

@@ -21,7 +21,7 @@ WHEN = ("before", "after")
 SLICES = Panel(
     "slices",
     "Where do the decision boundaries run?",
-    "Each square is a plane through three images, coloured by the answer: A is the forgotten image, B and C are two "
+    "Each square is a plane through three images, coloured by the answer: A is an image in question, B and C are two "
     "others; after a careful edit the colour changes around A and little elsewhere.",
 )
 """The panel of planes through decision boundaries, before anything is drawn."""
@@ -45,10 +45,11 @@ def slices_panel(audit: Audit) -> Panel:
 
 def tsne_panel(audit: Audit) -> Panel:
     """Return the maps of the inner features, before and after."""
-    title = "Where do the forgotten images lie among the others?"
+    called = audit.subject.words.rows
+    title = f"Where do the {called} lie among the others?"
     reading = (
         "Images that the classifier finds alike lie close together (t-SNE, a map that keeps neighbours but not "
-        "distances, made anew for every audit); diamonds are the forgotten images, small dots other ones, coloured by "
+        f"distances, made anew for every audit); diamonds are the {called}, small dots other ones, coloured by "
         "label."
     )
     rows = audit.table("tsne")
@@ -60,7 +61,7 @@ def tsne_panel(audit: Audit) -> Panel:
         title,
         reading,
         drawings,
-        (Key("forgotten", "forgotten", "diamond"), Key("others", "c0")),
+        (Key(called, "forgotten", "diamond"), Key("others", "c0")),
         together=len(WHEN),
     )
 
@@ -79,13 +80,13 @@ def cka_panel(audit: Audit) -> Panel:
     layers = _thin(list(dict.fromkeys(row["layer"] for row in rows)))
     others = [part for part in dict.fromkeys(row["part"] for row in rows) if part != "forget"]
     parts = [
-        ("forget", "forgotten images", "after", "circle"),
+        ("forget", audit.subject.words.rows, "after", "circle"),
         *((part, f"{part} images", "before", "square") for part in others[:1]),
     ]
     dots = [Dots(tuple(found.get((layer, part)) for layer in layers), style, shape) for part, _, style, shape in parts]
     defined = [(value, layer) for (layer, part), value in found.items() if value is not None and part == "forget"]
     lowest = (
-        f"lowest on the forgotten images {min(defined)[0]:.3f} at {visible(min(defined)[1])}"
+        f"lowest on the {audit.subject.words.rows} {min(defined)[0]:.3f} at {visible(min(defined)[1])}"
         if defined
         else "none defined"
     )
@@ -164,7 +165,7 @@ def _draw_tsne(audit: Audit, rows: list[Row], when: str) -> Drawing:
     diamonds = [
         Place(float(row["x"]), float(row["y"]), f"{row['id']}: {class_name(audit, row['label'])}") for row in forgotten
     ]
-    counts = f"{plural(len(forgotten), 'forgotten image')} among {plural(len(others), 'other image')}"
+    counts = f"{plural(len(forgotten), audit.subject.words.row)} among {plural(len(others), 'other image')}"
     alternative, caption = f"Map of {counts}, {when} the edit.", f"{when} the edit"
     return draw_scatter(points, diamonds, _class_places(audit, others), alternative, caption)
 

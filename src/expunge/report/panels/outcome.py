@@ -21,21 +21,21 @@ Row = Mapping[str, str]
 
 def copies_panel(audit: Audit) -> Panel:
     """Return how well the goal holds on transformed copies, the worst first."""
-    title = "Does it hold when the picture is changed a little?"
+    title, words = "Does it hold when the picture is changed a little?", audit.subject.words
     reading = (
-        "Each bar is the share of fresh copies, changed as named, that stay forgotten; a short bar means that the "
-        "picture was hidden rather than forgotten."
+        f"Each bar is the share of fresh copies, changed as named, that {words.held}; a short bar means that "
+        f"{words.brittle}."
     )
     rows = sorted(audit.table("copies"), key=lambda row: float(row["held"]))
     if not rows:
         return Panel("copies", title, reading, reason=why_missing(audit, "copies"))
     bars = [Bar(row["kind"], 100 * float(row["held"]), f"{100 * float(row['held']):.0f}%") for row in rows]
     alternative = (
-        f"Copies that stay forgotten, by change: worst {bars[0].name} with {bars[0].said}, "
+        f"Copies that {words.held}, by change: worst {bars[0].name} with {bars[0].said}, "
         f"best {bars[-1].name} with {bars[-1].said}."
     )
-    drawing = draw_bars(bars, Axis("percent of copies that stay forgotten", 0, 100), alternative)
-    numbers = Numbers.of(("change", "stay forgotten"), [(bar.name, bar.said) for bar in bars])
+    drawing = draw_bars(bars, Axis(f"percent of copies that {words.held}", 0, 100), alternative)
+    numbers = Numbers.of(("change", words.held), [(bar.name, bar.said) for bar in bars])
     return Panel("copies", title, reading, (drawing,), numbers=numbers)
 
 
@@ -69,9 +69,10 @@ def classes_panel(audit: Audit) -> Panel:
 
 def pattern_panel(audit: Audit) -> Panel:
     """Return the matrix of true label by new answer over the forgotten rows."""
-    title = "What are the forgotten images answered with now?"
+    called = audit.subject.words.rows
+    title = f"What are the {called} answered with now?"
     reading = (
-        "Each square counts the forgotten images of a label (left) that now get the answer above; one dark column "
+        f"Each square counts the {called} of a label (left) that now get the answer above; one dark column "
         "would be a pattern that an attacker can use."
     )
     table = audit.table("pattern")
@@ -87,8 +88,8 @@ def pattern_panel(audit: Audit) -> Panel:
     answers = Counter({column: sum(counts[row, column] for row in rows) for column in columns})
     answer, most = answers.most_common(1)[0]
     alternative = (
-        f"Matrix of {plural(sum(moved.values()), 'forgotten image')} by label and new answer. Most frequent answer: "
-        f"{visible(answer)}, {plural(most, 'image')}."
+        f"Matrix of {plural(sum(moved.values()), audit.subject.words.row)} by label and new answer. "
+        f"Most frequent answer: {visible(answer)}, {plural(most, 'image')}."
     )
     numbers = Numbers.of(
         ("label", "answer now", "images", "was the second choice of"),

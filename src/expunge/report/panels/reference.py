@@ -15,7 +15,7 @@ def reference_panel(audit: Audit) -> Panel:
         "Retrained classifiers never saw the images and still get many of them right, because they look like others of "
         "their label; the nearer the edited one is to them, the less its answers give away."
     )
-    table = audit.table("pools")
+    table, called = audit.table("pools"), audit.subject.words.rows
     rows = [row for row in table if row["kind"] == RETRAINED]
     if not rows:
         return Panel("reference", title, reading, reason=NO_RETRAINED if table else why_missing(audit, "pools"))
@@ -23,13 +23,13 @@ def reference_panel(audit: Audit) -> Panel:
     forget = [*_own(audit, "forget"), *(number_of(row["forget_accuracy"]) for row in rows)]
     test = [*_own(audit, "test"), *(number_of(row["test_accuracy"]) for row in rows)]
     said = [(name, _say(one), _say(other)) for name, one, other in zip(names, forget, test, strict=True)]
-    alternative = "Right on the forgotten and on test images: " + "; ".join(
+    alternative = f"Right on the {called} and on test images: " + "; ".join(
         f"{name} {one} and {other}" for name, one, other in said
     )
     dots = [Dots(tuple(test), "before", "square"), Dots(tuple(forget), "after")]
     drawing = draw_dots(names, dots, Axis("percent answered with their label", high=100), f"{alternative}.")
-    keys = (Key("forgotten images", "after"), Key("test images", "before", "square"))
-    numbers = Numbers.of(("classifier", "forgotten images", "test images"), said)
+    keys = (Key(called, "after"), Key("test images", "before", "square"))
+    numbers = Numbers.of(("classifier", called, "test images"), said)
     return Panel("reference", title, reading, (drawing,), keys, numbers)
 
 

@@ -29,8 +29,8 @@ def membership_panel(audit: Audit) -> Panel:
     """Return the ROC curves of the membership attacks before and after."""
     title = "Can an outsider tell that the images were trained on?"
     reading = (
-        "Each curve shows how many forgotten images an attack finds (up) for how many unseen ones it accuses wrongly "
-        "(right); on the dotted diagonal it does no better than guessing, and far below it is a trace, too."
+        f"Each curve shows how many {audit.subject.words.rows} an attack finds (up) for how many unseen ones it "
+        "accuses wrongly (right); on the dotted diagonal it does no better than guessing, far below it is a trace, too."
     )
     rows = audit.table("membership")
     if not rows:
@@ -46,8 +46,8 @@ def relearning_panel(audit: Audit) -> Panel:
     """Return how fast the forgotten rows come back while the classifier is trained on other images."""
     title = "How soon does it come back?"
     reading = (
-        "Each line is the share of forgotten images answered with their label while the classifier is trained on other "
-        "images; an edited line that jumps up at once means that they were only hidden."
+        f"Each line is the share of {audit.subject.words.rows} answered with their label while the classifier is "
+        "trained on other images; an edited line that jumps up at once means that they were only hidden."
     )
     rows = audit.table("relearning")
     if not rows:
@@ -58,7 +58,7 @@ def relearning_panel(audit: Audit) -> Panel:
     drawing = draw_curves(
         curves,
         Axis("steps of training on other images", 0),
-        Axis("% of forgotten images answered with their label", 0, 100),
+        Axis(f"% of {audit.subject.words.rows} answered with their label", 0, 100),
         f"Relearning curves: {said}.",
     )
     numbers = Numbers.of(
@@ -94,7 +94,7 @@ def _draw_attack(audit: Audit, attack: str, rows: tuple[Row, ...]) -> Drawing:
     return draw_curves(
         [DIAGONAL, *(Curve(points, when) for when, points in curves.items() if points)],
         Axis("unseen images accused wrongly", 0, 1),
-        Axis("forgotten images found", 0, 1),
+        Axis(f"{audit.subject.words.rows} found", 0, 1),
         f"Curve of the attack by {said}.",
         said,
         CURVE_HEIGHT,
