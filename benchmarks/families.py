@@ -341,7 +341,7 @@ def build(network: Network) -> nn.Module:
 
 
 def calibrate(classifier: Classifier, x: torch.Tensor) -> None:
-    """Give BatchNorm the statistics of some images; with those of an untrained network answers hardly depend on it."""
+    """Give BatchNorm the statistics of some images; with untrained ones answers hardly depend on the image."""
     norms = [part for part in classifier.module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     for part in norms:
         part.train().momentum = 1.0
