@@ -11,7 +11,7 @@ from expunge.compute.bars import Bars, in_notebook
 from expunge.compute.runtime import SILENT, Runtime
 from expunge.methods.arguments import Where, read_goal, read_limits, read_strength, read_transforms
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
-from expunge.task.goals import Misclassify, Relabel
+from expunge.task.goals import Correct, Misclassify, Relabel
 from expunge.task.task import Limits, StopReason, Strength
 from expunge.task.transforms import TRANSFORMS
 

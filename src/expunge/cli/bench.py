@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from expunge.base.folders import locked_folder
+from expunge.base.folders import locked_folder, sweep_below
 from expunge.base.tensors import write_text
 from expunge.bench import make_cells, read_grid
 from expunge.bench.page import Report, export_csv, export_latex, write_results
@@ -74,6 +74,7 @@ def command(  # noqa: PLR0913 - one argument a flag
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
             with locked_folder(runs / name):
+                sweep_below(runs / name)
                 failures = run_missing(bare if again else cells, how)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
