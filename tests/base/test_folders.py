@@ -4,10 +4,11 @@ import sys
 import threading
 
 import pytest
+from filelock import FileLock
 
-from expunge.base.disk import replacing, sweep, write_bytes, write_text
+from expunge.base.disk import PARTIAL, replacing, sweep, write_bytes, write_text
 from expunge.base.errors import OutputError
-from expunge.base.folders import LOCK_FILE, locked_folder, output_folder
+from expunge.base.folders import LOCK_FILE, locked_folder, output_folder, sweep_below
 
 HOLD = """
 import sys
