@@ -367,7 +367,8 @@ def _values_of(kind, allowed):
         return st.sampled_from(kind)
     least = allowed.at_least if allowed.above is None else allowed.above
     if kind is int:
-        return st.integers(least if least is None else int(least), allowed.at_most).filter(allowed.__contains__)
+        most = 2**63 - 1 if allowed.at_most is None else int(allowed.at_most)
+        return st.integers(-most if least is None else int(least), most).filter(allowed.__contains__)
     if kind is float:
         return st.floats(
             least, allowed.at_most, allow_nan=False, allow_infinity=False, exclude_min=allowed.above is not None

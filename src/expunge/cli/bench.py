@@ -57,7 +57,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     exit code is 4 if a cell failed.
     """
     grid, name = read_grid(config), config.stem
-    if not (allow_code or smoke):
+    if not (allow_code or smoke or only_table):
         for values in (grid.job, *({"model": one.model} for one in grid.classifiers)):
             refuse_code(values, str(config))
     if smoke:

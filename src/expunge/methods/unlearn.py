@@ -107,7 +107,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         Interrupted: Ctrl-C while steps are taken; the error holds the best state as an edit.
     """
     chosen = _choose_method(method, settings)
-    wanted_strength, wanted_transforms = read_strength(strength), read_transforms(transforms)
+    wanted, wanted_strength, wanted_transforms = read_goal(goal), read_strength(strength), read_transforms(transforms)
     where, limits = Where(runtime, device, batch_size, progress), read_limits(limits, max_steps, max_seconds)
     needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
     if needs_retain and retain is None:
@@ -118,7 +118,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     task = Task.create(
         given.classifier,
         given.forget_set,
-        goal=read_goal(goal),
+        goal=wanted,
         seed=seed,
         limits=limits,
         minimum_right=minimum_right,
