@@ -139,6 +139,10 @@ def test_the_example_keeps_to_what_is_declared():
 
 def test_all_that_the_document_names_is_declared():
     prose = DOCUMENT.read_text("utf-8").partition("## Modules for extensions")[0]
-    named = set(re.findall(r"`(expunge\.[\w.]+)`", prose)) - {"expunge.methods", "expunge.data", "expunge.unlearn"}  # two are groups of entry points
+    named = set(re.findall(r"`(expunge\.[\w.]+)`", prose)) - {
+        "expunge.methods",
+        "expunge.data",
+        "expunge.unlearn",
+    }  # two are groups of entry points
     modules = declared()
     assert {name for name in named if name not in modules and name.rpartition(".")[0] not in modules} == set()
