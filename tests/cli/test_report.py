@@ -47,7 +47,7 @@ def test_compare_sets_audits_side_by_side(expunge, tmp_path):
     done = expunge("compare", *folders, "-o", str(tmp_path / "compare.html"))
     assert done.code == 0
     content = (tmp_path / "compare.html").read_text("utf-8")
-    assert "2 ways to forget, side by side" in content
+    assert "2 edits, side by side" in content
     assert "data:image" not in content
 
 
