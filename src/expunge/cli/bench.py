@@ -73,8 +73,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     if not only_table:
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
-            sweep_below(runs / name)
             failures = run_missing(bare if again else cells, how)
+            sweep_below(runs / name)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
             return EXIT_INTERRUPTED
