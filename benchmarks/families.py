@@ -291,13 +291,13 @@ def main(arguments: Sequence[str]) -> None:
             found = {**read_lines(), network.key: line}
             kept = [found[each.key] for each in NETWORKS if each.key in found]
             RESULTS.mkdir(parents=True, exist_ok=True)
-            write_text(RESULTS / "results.jsonl", "".join(json.dumps(each) + "\n" for each in kept))
+            write_text(RESULTS / "sweep.jsonl", "".join(json.dumps(each) + "\n" for each in kept))
             write_text(RESULTS / "README.md", make_page(kept))
 
 
 def read_lines() -> dict[str, dict[str, Any]]:
     """Return the results so far, by network."""
-    path = RESULTS / "results.jsonl"
+    path = RESULTS / "sweep.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return {line["network"]: line for line in map(json.loads, lines)}
 
@@ -341,7 +341,7 @@ def build(network: Network) -> nn.Module:
 
 
 def calibrate(classifier: Classifier, x: torch.Tensor) -> None:
-    """Give BatchNorm the statistics of some images; with those of an untrained network answers hardly depend on it."""
+    """Give BatchNorm the statistics of some images; with untrained ones answers hardly depend on the image."""
     norms = [part for part in classifier.module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     for part in norms:
         part.train().momentum = 1.0
@@ -413,7 +413,7 @@ def make_page(lines: Sequence[dict[str, Any]]) -> str:
             "",
             "Layers are edited by what flows through them (`flow`), by `torch.func` where they are not what they seem, "
             "or one image at a time; `unedited` layers have no part in the logits, or no gradient of their own. "
-            "Written by `python benchmarks/families.py`; [results.jsonl](results.jsonl) has all figures.",
+            "Written by `python benchmarks/families.py`; [sweep.jsonl](sweep.jsonl) has all figures.",
             "",
             "| family | network | million weights | exact | robust | layers edited by | gradients equal | seconds |",
             "|---|---|---|---|---|---|---|---|",

@@ -57,7 +57,7 @@ method = "l2ul"
 targets_per_row = 1
 steps = 1
 """
-DONE = (0, 3)
+DONE = (0, 3, 5)
 """Exit codes of commands that did their work."""
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
 

@@ -4,10 +4,11 @@ import sys
 import threading
 
 import pytest
+from filelock import FileLock
 
-from expunge.base.disk import replacing, sweep, write_bytes, write_text
+from expunge.base.disk import PARTIAL, replacing, sweep, write_bytes, write_text
 from expunge.base.errors import OutputError
-from expunge.base.folders import LOCK_FILE, locked_folder, output_folder
+from expunge.base.folders import LOCK_FILE, locked_folder, output_folder, sweep_below
 
 HOLD = """
 import sys
@@ -108,3 +109,15 @@ def test_new_files_follow_the_umask_and_secret_ones_are_the_owners_alone(tmp_pat
     finally:
         os.umask(old)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("plain", "secret")] == [0o640, 0o600]
+
+
+def test_what_killed_commands_left_in_folders_inside_is_removed(tmp_path):
+    for name in ("killed", "in use"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / LOCK_FILE).touch()
+        (tmp_path / name / f".half{PARTIAL}").touch()
+    held = FileLock(tmp_path / "in use" / LOCK_FILE)
+    with held:
+        sweep_below(tmp_path)
+    assert list((tmp_path / "killed").iterdir()) == []
+    assert len(list((tmp_path / "in use").iterdir())) >= 1

@@ -85,7 +85,7 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"methods": []}, "at least one"),
         ({"methods": [{**METHOD, "sets": {}}]}, r"`methods\[0\].sets`: expected one of label"),
         ({"methods": [{**METHOD, "method": "l2"}]}, "`method`: expected one of least-change"),
-        ({"methods": [{**METHOD, "settings": {"radius": 1}}]}, "`radius`: expected one of attack"),
+        ({"methods": [{**METHOD, "settings": {"radius": 1}}]}, "`settings.radius`: expected one of attack"),
         ({"methods": [{**METHOD, "counts": [32]}]}, "`methods: L2UL .stable.: counts`"),
         ({"methods": [{**METHOD, "seeds": {"32": [0]}}]}, "`methods: L2UL .stable.: counts`"),
         ({"methods": [{**METHOD, "seeds": {"all": [0]}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
@@ -105,7 +105,7 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"goals": ["forget"]}, "`goals`"),
         ({"reference": "retrain"}, r"`reference`: expected the label of a method: L2UL \(stable\), got retrain"),
         ({"reference": METHOD["label"], "stream": {"requests": 2}}, "`reference`: expected single requests"),
-        ({"methods": [{**METHOD, "recipe": "none.toml"}]}, r"\(stable\): recipe`: expected a recipe that can be read"),
+        ({"methods": [{**METHOD, "recipe": "none.toml"}]}, "none.toml`: expected a TOML file that can be read"),
     ],
 )
 def test_what_a_configuration_can_get_wrong(cells_of, changes, words):

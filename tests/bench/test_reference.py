@@ -48,6 +48,7 @@ def finish(cell, accuracies):
     cell.folder.mkdir(parents=True)
     before = {name: {"accuracy": each + cell.seed, "n": 5} for name, each in BEFORE.items()}
     result = {
+        "goal": "misclassify",
         "stop_reason": "completed",
         "goal_achieved": 1 - accuracies["forget"] / 100,
         "before": before,

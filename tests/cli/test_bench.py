@@ -45,7 +45,7 @@ def read_table(folder):
 
 def test_a_grid_is_run_once_and_makes_its_tables(grid, expunge):
     folder = grid(seeds=[0, 1], counts=[2, 4], methods=METHODS[:1])
-    said = expunge("bench", "grid.toml", "--csv", "grid.csv")
+    said = expunge("bench", "--allow-code", "grid.toml", "--csv", "grid.csv")
     assert said.code == 0, said.err
     assert "4/4 negative gradient, k = 4, seed 1: done" in said.err
     written = {path.name for path in (folder / "results" / "grid").iterdir()}
@@ -53,34 +53,36 @@ def test_a_grid_is_run_once_and_makes_its_tables(grid, expunge):
     assert "| 4 | negative gradient | 2 |" in said.out
     assert len(read_table(folder)) == 4
     before = (folder / "results" / "grid" / "README.md").read_text()
-    again = expunge("bench", "grid.toml")
+    again = expunge("bench", "--allow-code", "grid.toml")
     assert (again.code, again.err) == (0, "")
     assert (folder / "results" / "grid" / "README.md").read_text() == before
     (folder / "images.npz").unlink()
-    assert expunge("bench", "grid.toml", "--table").out == again.out
+    assert expunge("bench", "--allow-code", "grid.toml", "--table").out == again.out
 
 
 def test_what_is_stored_is_not_run_again(grid, expunge):
     folder = grid(methods=METHODS[:1])
-    first = expunge("bench", "grid.toml")
+    first = expunge("bench", "--allow-code", "grid.toml")
     shutil.rmtree(folder / "runs")
-    elsewhere = expunge("bench", "grid.toml")
+    elsewhere = expunge("bench", "--allow-code", "grid.toml")
     assert (elsewhere.code, elsewhere.out) == (0, first.out)
     assert "has the results of 1 of 1 cells; --again measures them anew" in elsewhere.err
     assert not (folder / "runs").exists()
     grid(methods=METHODS[:1], seeds=[0, 1])
-    more = expunge("bench", "grid.toml", "--csv", "grid.csv")
+    more = expunge("bench", "--allow-code", "grid.toml", "--csv", "grid.csv")
     assert more.code == 0, more.err
     assert [path.name for path in (folder / "runs" / "grid").iterdir()] == ["negative-gradient-k4-s1"]
     assert "1 of 2 cells are done already" in more.err
     assert len(read_table(folder)) == 2
-    assert expunge("bench", "grid.toml", "--again").code == 0
+    assert expunge("bench", "--allow-code", "grid.toml", "--again").code == 0
     assert len(list((folder / "runs" / "grid").iterdir())) == 2
 
 
 def test_tables_are_exported_on_demand_and_the_folder_of_pages_can_be_named(grid, expunge):
     folder = grid(methods=METHODS[:1])
-    said = expunge("bench", "grid.toml", "--results", "pages", "--csv", "grid.csv", "--latex", "grid.tex")
+    said = expunge(
+        "bench", "--allow-code", "grid.toml", "--results", "pages", "--csv", "grid.csv", "--latex", "grid.tex"
+    )
     assert said.code == 0, said.err
     assert (folder / "pages" / "grid" / "README.md").read_text() in said.out
     assert [line["method"] for line in read_table(folder)] == ["negative gradient"]
@@ -90,19 +92,19 @@ def test_tables_are_exported_on_demand_and_the_folder_of_pages_can_be_named(grid
 
 def test_measuring_anew_loses_nothing_that_is_stored(grid, expunge):
     folder = grid(methods=METHODS[:1], seeds=[0, 1])
-    assert expunge("bench", "grid.toml").code == 0
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
     before = (folder / "results" / "grid" / "results.jsonl").read_text()
     shutil.rmtree(folder / "runs" / "grid" / "negative-gradient-k4-s1")
-    assert expunge("bench", "grid.toml", "--again", "--table").code == 0
+    assert expunge("bench", "--allow-code", "grid.toml", "--again", "--table").code == 0
     assert (folder / "results" / "grid" / "results.jsonl").read_text() == before
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_table(grid, expunge):
     folder = grid(seeds=[0, 1, 2], methods=METHODS[:1])
-    assert expunge("bench", "grid.toml", "--csv", "grid.csv", "--runs", "whole").code == 0
+    assert expunge("bench", "--allow-code", "grid.toml", "--csv", "grid.csv", "--runs", "whole").code == 0
     whole = read_table(folder)
     (folder / "grid.csv").unlink()
-    start = [sys.executable, "-m", "expunge", "bench", "grid.toml", "--again", "--jobs", "2"]
+    start = [sys.executable, "-m", "expunge", "bench", "--allow-code", "grid.toml", "--again", "--jobs", "2"]
     process = subprocess.Popen(start, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     done = wait_for(lambda: list((folder / "runs").glob("grid/*/result.json")))
     children = find_children(process.pid)
@@ -111,7 +113,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_table(grid, expunge):
     kept = {path: path.stat().st_mtime_ns for path in done}
     assert 0 < len(list((folder / "runs").glob("grid/*/result.json"))) < 3
     wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
-    said = expunge("bench", "grid.toml", "--csv", "grid.csv", "--again")
+    said = expunge("bench", "--allow-code", "grid.toml", "--csv", "grid.csv", "--again")
     assert said.code == 0, said.err
     assert read_table(folder) == whole
     assert {path: path.stat().st_mtime_ns for path in done} == kept
@@ -126,13 +128,13 @@ def test_a_cell_that_fails_or_dies_does_not_stop_the_others(grid, expunge):
     classifiers = [{"label": label, "model": {"architecture": source}} for label, source in sources.items()]
     folder = grid(classifiers=classifiers, methods=METHODS[:1])
     (folder / "deadly_networks.py").write_text(deadly)
-    said = expunge("bench", "grid.toml", "--jobs", "2")
+    said = expunge("bench", "--allow-code", "grid.toml", "--jobs", "2")
     assert said.code == 4
     assert "failed: deadly, negative gradient, k = 4, seed 0: its process ended: killed by signal 9" in said.err
     assert "**Not complete**: 1 of 2 cells are missing, 1 of them failed." in said.out
     (folder / "deadly_networks.py").write_text("from tiny_networks import build")
     sys.modules.pop("deadly_networks", None)
-    again = expunge("bench", "grid.toml")
+    again = expunge("bench", "--allow-code", "grid.toml")
     assert again.code == 0, again.err
     assert "Not complete" not in again.out
 
@@ -142,7 +144,7 @@ def test_ctrl_c_leaves_no_half_result(grid, expunge):
     folder = grid(methods=slow)
     text = (folder / "grid.toml").read_text()
     (folder / "grid.toml").write_text(text.replace("max_steps = 400", "max_steps = 100000000"))
-    start = [sys.executable, "-c", HEEDS_CTRL_C, "bench", "grid.toml"]
+    start = [sys.executable, "-c", HEEDS_CTRL_C, "bench", "--allow-code", "grid.toml"]
     process = subprocess.Popen(start, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     cell = folder / "runs" / "grid" / "slow-k4-s0"
     wait_for((cell / "cell.json").exists)
@@ -155,7 +157,7 @@ def test_ctrl_c_leaves_no_half_result(grid, expunge):
 
 def test_an_error_in_one_cell_is_recorded(grid, expunge):
     folder = grid(methods=[{"label": "none wrong", "method": "l2ul", "goal": "correct"}, METHODS[0]])
-    said = expunge("bench", "grid.toml")
+    said = expunge("bench", "--allow-code", "grid.toml")
     assert said.code == 4
     failure = json.loads((folder / "runs" / "grid" / "none-wrong-k4-s0" / "failure.json").read_text())
     assert failure["cell"] == "none wrong, k = 4, seed 0"
@@ -175,7 +177,7 @@ def test_an_error_in_one_cell_is_recorded(grid, expunge):
 )
 def test_what_does_not_fit_is_told_before_anything_runs(grid, expunge, changes, words):
     folder = grid(**changes)
-    said = expunge("bench", "grid.toml")
+    said = expunge("bench", "--allow-code", "grid.toml")
     assert said.code == 2
     assert words in said.err
     assert not (folder / "runs").exists()
@@ -185,7 +187,7 @@ def test_a_data_set_with_other_class_names_than_classes_is_refused(grid, job, ex
     arrays = dict(np.load(job.folder / "images.npz"))
     np.savez(job.folder / "images.npz", **arrays, classes=np.array(["a", "b", "c", "d"]))
     grid()
-    said = expunge("bench", "grid.toml")
+    said = expunge("bench", "--allow-code", "grid.toml")
     assert said.code == 2
     assert "expected images of the classifier's 3 classes, got 4 classes" in said.err
 
@@ -193,20 +195,20 @@ def test_a_data_set_with_other_class_names_than_classes_is_refused(grid, job, ex
 @pytest.mark.parametrize(("flag", "value"), [("--jobs", "0"), ("--memory-gigabytes", "0")])
 def test_budgets_are_checked(grid, expunge, flag, value):
     grid()
-    said = expunge("bench", "grid.toml", flag, value)
+    said = expunge("bench", "--allow-code", "grid.toml", flag, value)
     assert said.code == 2
     assert flag.strip("-").replace("-", "_") in said.err
 
 
 def test_a_table_of_nothing_is_an_error(grid, expunge):
     grid()
-    assert "at least one cell that is done" in expunge("bench", "grid.toml", "--table").err
+    assert "at least one cell that is done" in expunge("bench", "--allow-code", "grid.toml", "--table").err
 
 
 @pytest.mark.parametrize("earlier", ["left", "repaired"])
 def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expunge, earlier):
     folder = grid(stream={"requests": 3, "earlier": earlier}, methods=METHODS[1:])
-    assert expunge("bench", "grid.toml", "--csv", "grid.csv").code == 0
+    assert expunge("bench", "--allow-code", "grid.toml", "--csv", "grid.csv").code == 0
     lines = read_table(folder)
     assert [line["request"] for line in lines] == ["1", "2", "3"]
     assert all(float(line["this request, %"]) == 100 for line in lines)
@@ -217,7 +219,7 @@ def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expu
     assert last["held"] == pytest.approx(sum(last["held_by_request"]) / 3)
     for gone in (cell / "result.json", cell / "request-3" / "request.json"):
         gone.unlink()
-    assert expunge("bench", "grid.toml", "--again").code == 0
+    assert expunge("bench", "--allow-code", "grid.toml", "--again").code == 0
     again = json.loads((cell / "result.json").read_text())
     assert [line["weights_sha256"] for line in again["requests"]] == [
         line["weights_sha256"] for line in result["requests"]
@@ -229,16 +231,18 @@ def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expu
 def test_a_ray_cluster_gives_the_same_table(grid, expunge):
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     folder = grid()
-    assert expunge("bench", "grid.toml", "--csv", "grid.csv", "--runs", "whole").code == 0
+    assert expunge("bench", "--allow-code", "grid.toml", "--csv", "grid.csv", "--runs", "whole").code == 0
     whole = read_table(folder)
-    said = expunge("bench", "grid.toml", "--csv", "grid.csv", "--again", "--ray", "local", "--jobs", "2")
+    said = expunge(
+        "bench", "--allow-code", "grid.toml", "--csv", "grid.csv", "--again", "--ray", "local", "--jobs", "2"
+    )
     assert said.code == 0, said.err
     assert read_table(folder) == whole
 
 
 def test_a_ray_cluster_that_is_not_there_is_named(grid, expunge):
     grid()
-    said = expunge("bench", "grid.toml", "--ray", "127.0.0.1:1")
+    said = expunge("bench", "--allow-code", "grid.toml", "--ray", "127.0.0.1:1")
     assert said.code == 2
     assert "HOST:PORT of a Ray cluster" in said.err
 

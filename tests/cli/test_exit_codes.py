@@ -43,7 +43,7 @@ FLAGS = {
 }
 OTHERS = {
     "no classifier is named": ["run", "--forget-random", "2", "--out", "out"],
-    "a cell of a grid fails": ["bench", "grid.toml"],
+    "a cell of a grid fails": ["bench", "grid.toml", "--allow-code"],
 }
 
 

@@ -83,7 +83,7 @@ def test_code_that_a_file_names_runs_only_with_allow_code(expunge, job):
     assert done.code == 2
     assert "expected a file that names no code, got tiny_networks:build, which would be run" in done.err
     assert "tiny_networks" not in sys.modules
-    assert expunge(*command, "--allow-code").code == 0
+    assert expunge(*command, "--allow-code").code in (0, 5), "the goal is reached, whatever is left of the classifier"
     assert "names no code" in expunge("audit", "out").err
     assert "--allow-code" in expunge("export", "out").err
     (job.folder / "grid.toml").write_text(
@@ -113,7 +113,7 @@ def test_code_that_ends_the_program_is_an_error(expunge, job, text, monkeypatch)
         (["--max-seconds", "1e999"], "a finite number"),
         (["--mean", "nan"], "finite numbers"),
         (["--resize", "1" + "0" * 12], "take smaller numbers"),
-        (["--nodes", "2"], "processes that torchrun has started"),
+        (["--nodes", "2"], "a start with torchrun on each machine"),
         (["--data", "npz:caf\udce9.npz"], "text in UTF-8"),
     ],
 )

@@ -36,9 +36,10 @@ def test_report_of_a_folder_without_an_audit(expunge, tmp_path):
 
 def test_report_where_nothing_can_be_written(expunge, tmp_path):
     folder = write_sample_audit(tmp_path / "audit")
-    done = expunge("report", str(folder), "-o", str(tmp_path / "missing" / "page.html"))
+    (tmp_path / "taken").write_text("a file")
+    done = expunge("report", str(folder), "-o", str(tmp_path / "taken" / "page.html"))
     assert done.code == 2
-    assert "a place that can be written to" in done.err
+    assert "a folder that can be made and written to" in done.err
 
 
 def test_compare_sets_audits_side_by_side(expunge, tmp_path):
@@ -46,7 +47,7 @@ def test_compare_sets_audits_side_by_side(expunge, tmp_path):
     done = expunge("compare", *folders, "-o", str(tmp_path / "compare.html"))
     assert done.code == 0
     content = (tmp_path / "compare.html").read_text("utf-8")
-    assert "2 ways to forget, side by side" in content
+    assert "2 edits, side by side" in content
     assert "data:image" not in content
 
 

@@ -59,10 +59,10 @@ def test_nothing_left_to_train_on(job, expunge):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--set", "epoch=3"], "`epoch`: expected one of epochs"),
+        (["--set", "epoch=3"], "`--set epoch`: expected one of epochs"),
         (["--set", "epochs"], "`--set`: expected NAME=VALUE, got epochs"),
         (["--num-classes", "2"], "the classifier's classes, got 2"),
-        (["--leave-out-rows", "3", "--leave-out-run", "x"], "`leave_out`: expected at most one"),
+        (["--leave-out-rows", "3", "--leave-out-run", "x"], "`--leave-out`: expected at most one"),
         (["--leave-out-rows", "60"], "`indices`: expected numbers in 0..59, got 60"),
         (["--leave-out-run", "nowhere"], "nowhere/predictions.csv"),
         (["--train-rows", "61"], "`count`: expected 1..60"),

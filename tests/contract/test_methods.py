@@ -26,13 +26,13 @@ from expunge.methods import METHODS
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.models.classifier import Classifier, Normalised
-from expunge.task.goals import GOALS
+from expunge.task.goals import GOALS, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 
 OTHERS = {}
 TWO_STEPS = Limits(steps=2)
 CASES = [(name, goal) for name, method in METHODS.items() for goal in method.goals]
-REFUSED = [(name, goal) for name, method in METHODS.items() for goal in GOALS if goal not in method.goals]
+REFUSED = [(name, goal) for name, method in METHODS.items() for goal in GOALS if pursued_as(goal) not in method.goals]
 DIVERGING = [(name, goal) for name, goal in CASES if ROWS[name].wild is not None]
 MODES = ("eval", "train", "mixed")
 each_case = pytest.mark.parametrize(("name", "goal"), CASES, ids=[f"{name}-{goal}" for name, goal in CASES])
@@ -239,7 +239,7 @@ def test_one_step(trained, few, name, goal):
 def test_no_time(trained, few, name, goal):
     edit = run(trained, few, name, goal, limits=Limits(seconds=1e-9))
     assert_honest(edit)
-    assert edit.steps == 1
+    assert edit.steps <= 1
     assert edit.stop_reason in (StopReason.TIME_LIMIT, StopReason.GOAL_REACHED, StopReason.COMPLETED)
 
 
@@ -367,7 +367,8 @@ def _values_of(kind, allowed):
         return st.sampled_from(kind)
     least = allowed.at_least if allowed.above is None else allowed.above
     if kind is int:
-        return st.integers(least if least is None else int(least), allowed.at_most).filter(allowed.__contains__)
+        most = 2**63 - 1 if allowed.at_most is None else int(allowed.at_most)
+        return st.integers(-most if least is None else int(least), most).filter(allowed.__contains__)
     if kind is float:
         return st.floats(
             least, allowed.at_most, allow_nan=False, allow_infinity=False, exclude_min=allowed.above is not None

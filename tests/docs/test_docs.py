@@ -219,7 +219,7 @@ def test_flags_and_settings_in_backticks_exist(page):
     known = all_flags() | OTHER_PROGRAMS | {"--help"}
     every = RECIPE.union(*SETTINGS.values())
     for span in spans(page):
-        for flag in re.findall(r"(?:^|(?<=\s))--[a-z][a-z-]*", span):
+        for flag in re.findall(r"(?:^|(?<=\s))--[a-z][a-z0-9-]*", span):
             assert flag in known, span
         for name in re.findall(r"--set ([a-z_.]+)=", span):
             assert name in every or any(user in span for user in WRITTEN_BY_USERS), span

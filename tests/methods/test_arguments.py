@@ -11,7 +11,7 @@ from expunge.compute.bars import Bars, in_notebook
 from expunge.compute.runtime import SILENT, Runtime
 from expunge.methods.arguments import Where, read_goal, read_limits, read_strength, read_transforms
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
-from expunge.task.goals import Misclassify, Relabel
+from expunge.task.goals import Correct, Misclassify, Relabel
 from expunge.task.task import Limits, StopReason, Strength
 from expunge.task.transforms import TRANSFORMS
 
@@ -31,9 +31,9 @@ class Unread:
         ({"device": "abacus"}, "`device`: expected a device that this machine has, got abacus"),
         ({"method": "amnesia"}, "`method`: expected one of"),
         ({"transforms": "mirored"}, "mirored"),
-        ({"ratte": 1}, "`ratte`: expected one of .*rate.*, got an unknown setting"),
-        ({"rate": "wide"}, "`rate`: expected a number, got 'wide'"),
-        ({"method": "l2ul", "attack__radius": -1}, "`radius`: expected above 0"),
+        ({"ratte": 1}, "`settings.ratte`: expected one of .*rate.*, got an unknown setting"),
+        ({"rate": "wide"}, "`settings.rate`: expected a number, got 'wide'"),
+        ({"method": "l2ul", "attack__radius": -1}, "`settings.attack.radius`: expected above 0"),
         (
             {"limits": Limits(steps=1), "max_steps": 1},
             "`limits`: expected limits=, or max_steps= and max_seconds=, got b",
@@ -74,7 +74,7 @@ def test_settings_over_a_method_of_ones_own(trained, rows):
 def test_mistakes_are_corrected(trained, rows):
     wrong = (rows.y + 1) % 5
     edit = unlearn(trained, (rows.x[:2], wrong[:2]), goal="correct", method="relabel-only")
-    assert edit.task.goal == Relabel()
+    assert edit.task.goal == Correct()
     assert torch.equal(edit.task.forget_set.y, rows.y[:2])
     assert torch.equal(edit.classifier(rows.x[:2]).argmax(dim=1), wrong[:2])
 

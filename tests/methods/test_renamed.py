@@ -15,9 +15,9 @@ def test_old_names_of_settings_are_read_with_a_warning():
         )
     said = {str(each.message).split(";")[0] for each in caught}
     assert said == {
-        "`probes` is called `surrogates` now",
-        "`exact.probe_batch` is called `exact.surrogate_batch` now",
-        "`robust.joined` is called `robust.spliced` now",
+        "`settings.probes` is called `settings.surrogates` now",
+        "`settings.exact.probe_batch` is called `settings.exact.surrogate_batch` now",
+        "`settings.robust.joined` is called `settings.robust.spliced` now",
     }
     new = {"surrogates": {"mixes": 5}, "exact": {"surrogate_batch": 7}, "robust": {"spliced": 0.1}}
     assert old == make_method("least-change", new)

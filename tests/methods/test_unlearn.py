@@ -66,7 +66,7 @@ def test_an_unknown_method_and_an_unknown_setting():
     with pytest.raises(SettingsError, match=r"`method`: expected one of .*l2ul, l2ul-faithful, .*, got amnesia"):
         make_method("amnesia")
     with pytest.raises(
-        SettingsError, match=r"`attack\.eps`: expected one of targets_per_row, radius, .*an unknown set"
+        SettingsError, match=r"`settings\.attack\.eps`: expected one of targets_per_row, radius, .*an unknown set"
     ):
         make_method("l2ul", {"attack": {"eps": 1}})
 

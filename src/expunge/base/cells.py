@@ -32,7 +32,7 @@ def unescape_cell(text: str) -> str:
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     r"""Return `rows` as CSV text, one line each; `csv.reader` gives every cell back, line breaks within it too.
 
-    >>> to_csv([["id", "label"], ["a\rb", 3]])
+    >>> csv_text([["id", "label"], ["a\rb", 3]])
     'id,label\n"a\rb",3\n'
     """
     lines = []

@@ -47,6 +47,13 @@ def locked_folder(folder: Path, *, wait_seconds: float = 0) -> Iterator[bool]:
         sync_folder(folder)
 
 
+def sweep_below(folder: Path) -> None:
+    """Remove what killed commands left in the folders inside `folder`; those that are in use are left alone."""
+    for path in list(folder.glob(f"*/{LOCK_FILE}")):
+        with suppress(OutputError), locked_folder(path.parent):
+            continue
+
+
 @contextmanager
 def output_folder(folder: Path, *, overwrite: bool, result: str, goes_on: str = "") -> Iterator[None]:
     """Lock `folder` for a command's result, and refuse one that holds anything else.

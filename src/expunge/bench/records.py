@@ -14,7 +14,7 @@ from scipy import stats
 from expunge.audit.metrics.retrained import gap, tug_of_war
 from expunge.bench.cells import Cell
 from expunge.jobs.job import GoalChoice
-from expunge.task.words import goal_words
+from expunge.task.words import MISCLASSIFY, goal_words
 
 Result = Mapping[str, Any]
 CONFIDENCE = 0.95
@@ -231,7 +231,7 @@ def _unedited(values: Result) -> Result:
     before = {name: {**part, "churn": 0.0} for name, part in values["before"].items()}
     audit = {name.replace("_before", "_after"): each for name, each in values["audit"].items() if "_before" in name}
     share = before["forget"]["accuracy"] / 100
-    met = share if goal_words(values["goal"]).wanted else 1 - share
+    met = share if goal_words(values.get("goal", MISCLASSIFY)).wanted else 1 - share
     cost = {"gradient_evaluations": 0, "seconds": 0.0}
     nothing = {"stop_reason": "-", "steps": 0, "goal_achieved": met, "cost": cost}
     return {**values, **nothing, "after": before, "audit": audit}

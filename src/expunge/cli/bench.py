@@ -1,12 +1,15 @@
 """`expunge bench`: a grid of edits, and the tables and plots made from it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from expunge.base.folders import locked_folder
+from expunge.base.folders import locked_folder, sweep_below
 from expunge.base.tensors import write_text
 from expunge.bench import make_cells, read_grid
+from expunge.bench.cells import Cell
+from expunge.bench.grid import Grid
 from expunge.bench.page import Report, export_csv, export_latex, write_results
 from expunge.bench.processes import Budget
 from expunge.bench.schedule import Execution, run_missing
@@ -57,9 +60,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     exit code is 4 if a cell failed.
     """
     grid, name = read_grid(config), config.stem
-    if not (allow_code or smoke):
-        for values in (grid.job, *({"model": one.model} for one in grid.classifiers)):
-            refuse_code(values, str(config))
+    if not (allow_code or smoke or only_table):
+        _refuse_code(grid, config)
     if smoke:
         name = f"{name}-smoke"
         grid, results = make_smoke(grid, runs / "smoke"), runs / "smoke" / "results"
@@ -73,8 +75,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     if not only_table:
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
-            with locked_folder(runs / name):
-                failures = run_missing(bare if again else cells, how)
+            failures = _run_missing(bare if again else cells, runs / name, how)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
             return EXIT_INTERRUPTED
@@ -85,6 +86,17 @@ def command(  # noqa: PLR0913 - one argument a flag
         say_lines(write_results(report, store / name))
         _export(report, csv_file, latex_file)
     return EXIT_CELLS_FAILED if failures else 0
+
+
+def _refuse_code(grid: Grid, config: Path) -> None:
+    for values in (grid.job, *({"model": one.model} for one in grid.classifiers)):
+        refuse_code(values, str(config))
+
+
+def _run_missing(cells: Sequence[Cell], folder: Path, how: Execution) -> dict[str, str]:
+    with locked_folder(folder):
+        sweep_below(folder)
+        return run_missing(cells, how)
 
 
 def _export(report: Report, csv_file: Path | None, latex_file: Path | None) -> None:

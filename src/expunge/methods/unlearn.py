@@ -107,18 +107,16 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         Interrupted: Ctrl-C while steps are taken; the error holds the best state as an edit.
     """
     chosen = _choose_method(method, settings)
-    wanted_strength, wanted_transforms = read_strength(strength), read_transforms(transforms)
+    wanted, wanted_strength, wanted_transforms = read_goal(goal), read_strength(strength), read_transforms(transforms)
     where, limits = Where(runtime, device, batch_size, progress), read_limits(limits, max_steps, max_seconds)
-    needs_retain = chosen.needs is Needs.FORGET_AND_RETAIN
-    if needs_retain and retain is None:
-        raise SettingsError("retain", f"the rest of the training data for the method {chosen.name}", "none")
+    needs_retain = _needs_retain(chosen, retain)
     given = read_inputs(model, forget, indices, new_labels)
     given = given.correcting() if goal == CORRECT else given
     place = where.runtime_for(given.classifier)
     task = Task.create(
         given.classifier,
         given.forget_set,
-        goal=read_goal(goal),
+        goal=wanted,
         seed=seed,
         limits=limits,
         minimum_right=minimum_right,
@@ -127,8 +125,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         transforms=wanted_transforms,
         at_once=place.sharing,
     )
-    if pursued_as(task.goal.name) not in chosen.goals:
-        raise SettingsError("goal", f"{' or '.join(chosen.goals)} with the method {chosen.name}", task.goal.name)
+    _check_goal(chosen, task.goal)
     with place.computing():
         edit = _run_in_time(chosen, task, fit_batch(place, given.classifier, given.forget_set.x))
     if edit.stop_reason is StopReason.INTERRUPTED and place.processes is ALONE:
@@ -152,6 +149,18 @@ def _run_in_time(method: Method, task: Task, runtime: Runtime) -> Edit:
         holds = achieved(task.goal, logits, task.labels.to(logits.device)).cpu()
         copy, settings = task.classifier.copy(), to_mapping(method)
         return Edit(task, copy, method.name, settings, StopReason.TIME_LIMIT, 0, (), context.cost(), holds)
+
+
+def _needs_retain(method: Method, retain: object) -> bool:
+    needed = method.needs is Needs.FORGET_AND_RETAIN
+    if needed and retain is None:
+        raise SettingsError("retain", f"the rest of the training data for the method {method.name}", "none")
+    return needed
+
+
+def _check_goal(method: Method, goal: Goal) -> None:
+    if pursued_as(goal.name) not in method.goals:
+        raise SettingsError("goal", f"{' or '.join(method.goals)} with the method {method.name}", goal.name)
 
 
 def _choose_method(method: str | Method, settings: Mapping[str, Any]) -> Method:

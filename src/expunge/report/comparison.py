@@ -8,6 +8,7 @@ from expunge.audit.record import HEADLINES, Audit, Direction, Figure, read_audit
 from expunge.base.errors import DataError
 from expunge.report.view import HEADLINE_WORDS, Group, find_audit, groups_of
 from expunge.report.words import say_figure, say_interval
+from expunge.task.words import OF_ANY_GOAL, GoalWords
 
 FEWEST, MOST = 2, 7
 SHAPES = ("circle", "square", "diamond")
@@ -67,11 +68,17 @@ def read_sides(folders: Sequence[Path], names: Sequence[str] = ()) -> tuple[Side
     )
 
 
+def words_of(sides: Sequence[Side]) -> GoalWords:
+    """Return the words of the goal that all audits have, or of any goal."""
+    found = [side.audit.subject.words for side in sides]
+    return found[0] if all(words == found[0] for words in found) else OF_ANY_GOAL
+
+
 def differences(sides: Sequence[Side]) -> tuple[str, ...]:
     """Return in which ways the audits don't answer the same question; none if they do."""
     asked: Mapping[str, Callable[[Audit], object]] = {
         "They started from different classifiers.": lambda audit: audit.subject.before["weights_sha256"],
-        "They were asked to forget different images.": lambda audit: audit.subject.forget_sha256,
+        "They were asked about different images.": lambda audit: audit.subject.forget_sha256,
         "They had different goals.": lambda audit: audit.subject.goal,
         "They were measured on different data.": lambda audit: (
             audit.subject.data,
@@ -102,7 +109,7 @@ def figure_groups(sides: Sequence[Side]) -> tuple[tuple[Group, tuple[Line, ...]]
         merged = {**side.audit.figures, **merged}
     return tuple(
         (group, tuple(_line(name, figure.title, sides) for name, figure in group.figures.items()))
-        for group in groups_of(merged)
+        for group in groups_of(merged, words_of(sides))
     )
 
 

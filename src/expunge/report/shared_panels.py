@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from expunge.audit.record import Audit
 from expunge.base.visible import visible
-from expunge.report.comparison import Side
+from expunge.report.comparison import Side, words_of
 from expunge.report.drawing.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
 from expunge.report.drawing.svg import Drawing
 from expunge.report.panels.inside import SLICES, draw_slice, style_areas, tsne_panel
@@ -68,13 +68,14 @@ def _dots_panel(
 
 
 def _copies_panel(sides: Sequence[Side]) -> Panel:
+    words = words_of(sides)
     panel = Panel(
         "copies",
         "Does it hold when the picture is changed a little?",
-        "Each mark is the share of fresh copies, changed as named, that stay forgotten; further right is better.",
+        f"Each mark is the share of fresh copies, changed as named, that {words.held}; further right is better.",
     )
     values = [{row["kind"]: 100 * float(row["held"]) for row in side.audit.table("copies")} for side in sides]
-    axis = Axis("percent of copies that stay forgotten", 0, 100)
+    axis = Axis(f"percent of copies that {words.held}", 0, 100)
     return _dots_panel(panel, sides, values, axis, list(dict.fromkeys(name for found in values for name in found)))
 
 
@@ -138,8 +139,8 @@ def _cka_panel(sides: Sequence[Side]) -> Panel:
     panel = Panel(
         "cka",
         "Which layers compute something else now?",
-        "From the first layer (top) to the last, on the forgotten images: 1 is the same as before, up to rotation and "
-        "scale.",
+        f"From the first layer (top) to the last, on the {words_of(sides).rows}: 1 is the same as before, up to "
+        "rotation and scale.",
     )
     values = [
         {
@@ -159,10 +160,10 @@ def _cka_panel(sides: Sequence[Side]) -> Panel:
 
 
 def _membership_panel(sides: Sequence[Side]) -> Panel:
-    title = "Can an outsider tell that the images were trained on?"
+    title, called = "Can an outsider tell that the images were trained on?", words_of(sides).rows
     reading = (
-        "Each curve shows how many forgotten images an attack on the edited classifier finds (up) for how many unseen "
-        "ones it accuses wrongly (right); the dotted diagonal is guessing, and far below it is a trace, too."
+        f"Each curve shows how many {called} an attack on the edited classifier finds (up) for how many unseen ones it "
+        "accuses wrongly (right); the dotted diagonal is guessing, and far below it is a trace, too."
     )
     tables = [side.audit.table("membership") for side in sides]
     attacks = list(dict.fromkeys(row["attack"] for table in tables for row in table))
@@ -176,7 +177,7 @@ def _membership_panel(sides: Sequence[Side]) -> Panel:
             draw_curves(
                 [DIAGONAL, *curves],
                 Axis("unseen images accused wrongly", 0, 1),
-                Axis("forgotten images found", 0, 1),
+                Axis(f"{called} found", 0, 1),
                 f"Curves of the attack by {ATTACKS.get(attack, attack)} after each edit.",
                 ATTACKS.get(attack, attack),
                 height=230.0,
@@ -187,10 +188,10 @@ def _membership_panel(sides: Sequence[Side]) -> Panel:
 
 
 def _relearning_panel(sides: Sequence[Side]) -> Panel:
-    title = "How soon does it come back?"
+    title, called = "How soon does it come back?", words_of(sides).rows
     reading = (
-        "Each line is the share of forgotten images answered with their label while the edited classifier is trained "
-        "on other images; lower for longer is better."
+        f"Each line is the share of {called} answered with their label while the edited classifier is trained on other "
+        "images; lower for longer is better."
     )
     points = [relearning_points(side.audit.table("relearning"), "edited") for side in sides]
     curves = [Curve(found, side.style) for found, side in zip(points, sides, strict=True) if found]
@@ -202,7 +203,7 @@ def _relearning_panel(sides: Sequence[Side]) -> Panel:
     drawing = draw_curves(
         curves,
         Axis("steps of training on other images", 0),
-        Axis("% of forgotten images answered with their label", 0, 100),
+        Axis(f"% of {called} answered with their label", 0, 100),
         f"Relearning curves: {said}.",
     )
     return Panel("relearning", title, reading, (drawing,), _keys(sides, "line"))

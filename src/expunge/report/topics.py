@@ -21,8 +21,8 @@ TOPICS = {
     ),
     "accuracy": Topic(
         "How often is it right?",
-        "Share of images whose label is predicted, before and after. Forget: the images to forget; retain: other "
-        "training images; test: images that were never trained on.",
+        "Share of images answered with their label, before and after: of the forgotten images, of other training "
+        "images and of test images, which were never trained on.",
     ),
     "churn": Topic(
         "How many other answers changed?",
@@ -35,7 +35,7 @@ TOPICS = {
     ),
     "neighbours": Topic(
         "Was there damage close by?",
-        "Changed answers on the images most like the forgotten ones, and on slightly noised ones, where an edit does "
+        "Changed answers on the images most like the forgotten images, and on slightly noised ones, where an edit does "
         "most harm.",
     ),
     "retrained": Topic(
@@ -61,11 +61,11 @@ TOPICS = {
     ),
     "ulira": Topic(
         "Can an outsider tell? The U-LiRA attack",
-        "Compares the answer on each image with those of many classifiers that trained on it and unlearned it, and of "
-        "others that never saw it and were not edited. It also finds what the edit changes for all images alike.",
+        "Compares the answer on each image with those of many classifiers that trained on it and were edited for it, "
+        "and of others that never saw it and were not edited. It also finds what changed for all images alike.",
     ),
     "ulira_edited": Topic(
-        "Can an outsider tell what was unlearned? U-LiRA among edited classifiers",
+        "Can an outsider tell what was edited? U-LiRA among edited classifiers",
         "The same, but those that never saw the image were edited too, on the other images. What the edit changes for "
         "all images alike is then no clue; what is found is left of the image itself.",
     ),
@@ -88,7 +88,7 @@ TOPICS = {
     "probe": Topic(
         "Do its inner features still tell?",
         "A simple classifier fitted on the inner features (a linear probe) of other images is asked for the forgotten "
-        "ones; high means that the features still hold the answer.",
+        "images; high means that the features still hold the answer.",
     ),
     "cka": Topic(
         "How much did its inner features change?",
@@ -113,7 +113,12 @@ def topic_of(name: str, words: GoalWords = WORDS[MISCLASSIFY]) -> Topic:
     topic = TOPICS.get(prefix, Topic(prefix, ""))
     question = words.question if prefix == "goal" else topic.question
     forgotten = WORDS[MISCLASSIFY]
-    for plain, own in ((forgotten.rows, words.rows), (forgotten.row, words.row)):
+    for plain, own in zip(*map(_replaced, (forgotten, words)), strict=True):
         topic = Topic(question.replace(plain, own), topic.explanation.replace(plain, own))
         question = topic.question
     return topic
+
+
+def _replaced(words: GoalWords) -> tuple[str, ...]:
+    """Return the words of a goal that stand in topics."""
+    return words.rows, words.row, words.returns

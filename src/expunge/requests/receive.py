@@ -116,6 +116,7 @@ def supply(ledger: Ledger, name: str, rows: ForgetSet) -> Request:
 def number_names(rows: ForgetSet) -> ForgetSet:
     """Return the rows with numbers, 1, 2, ..., in place of ids that look like names of files.
 
+    >>> import torch
     >>> rows = ForgetSet(("anna.png", "17"), torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
     >>> number_names(rows).ids
     ('1', '17')

@@ -99,6 +99,14 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     if outcome.failed:
         return outcome
     weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
+    figures = {
+        "start": start.value,
+        "drift": measure_drift(ledger, project.first, outcome.classifier, project.runtime).to_mapping(),
+        "repaired": list(outcome.repaired),
+        "checked": sum(len(rows) for rows in checked.values()),
+        "uncheckable": [request.name for request in earlier if request.images is None],
+        **{"steps": outcome.steps, "rounds": outcome.rounds, "seconds": round(outcome.seconds, 3)},
+    }
     entry = {
         "version": number,
         "parent": parent,
@@ -106,16 +114,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "result_sha256": sha256_tensors(weights),
         "patch": asdict(write_patch(ledger, number, make_patch(base, weights))),
         "requests": [request.name for request in requests],
-        "figures": {
-            "start": start.value,
-            "drift": measure_drift(ledger, project.first, outcome.classifier, project.runtime).to_mapping(),
-            "repaired": list(outcome.repaired),
-            "checked": sum(len(rows) for rows in checked.values()),
-            "uncheckable": [request.name for request in earlier if request.images is None],
-            "steps": outcome.steps,
-            "rounds": outcome.rounds,
-            "seconds": round(outcome.seconds, 3),
-        },
+        "figures": figures,
     }
     return NewVersion(weights, entry)
 

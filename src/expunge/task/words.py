@@ -23,6 +23,7 @@ class GoalWords:
         held: what changed copies do for which the goal holds.
         brittle: what it means if they don't.
         question: what the share for which the goal holds answers.
+        returns: what it means if training on other images brings the old answers back at once.
     """
 
     line: str
@@ -36,6 +37,7 @@ class GoalWords:
     held: str
     brittle: str
     question: str
+    returns: str
 
     @property
     def title(self) -> str:
@@ -56,6 +58,7 @@ WORDS = {
         held="stay forgotten",
         brittle="the images are hidden rather than forgotten",
         question="Were the images forgotten?",
+        returns="they were only hidden",
     ),
     RELABEL: GoalWords(
         line="relabel",
@@ -69,6 +72,7 @@ WORDS = {
         held="keep the new label",
         brittle="the new label holds for these very pixels rather than for the pictures",
         question="Do the images have their new labels?",
+        returns="the old labels were only covered",
     ),
     CORRECT: GoalWords(
         line="correct",
@@ -82,8 +86,25 @@ WORDS = {
         held="stay right",
         brittle="these very pixels were corrected rather than the pictures",
         question="Were the mistakes corrected?",
+        returns="the mistakes were only covered",
     ),
 }
+
+OF_ANY_GOAL = GoalWords(
+    line="asked about",
+    heading="Edited instances",
+    rows="images of the edits",
+    row="image of the edits",
+    asked="answer each of these images otherwise",
+    share="answered as before",
+    wanted=0.0,
+    met="every image is answered as was asked",
+    held="are answered as was asked",
+    brittle="the answers hold for these very pixels rather than for the pictures",
+    question="Were the goals reached?",
+    returns="the old answers were only covered",
+)
+"""The words of several edits with different goals."""
 
 
 def goal_words(goal: str, forgotten_class: str = "") -> GoalWords:
@@ -106,6 +127,7 @@ def goal_words(goal: str, forgotten_class: str = "") -> GoalWords:
         held="stay forgotten",
         brittle="the class is hidden rather than forgotten",
         question=f"Was the class {forgotten_class} forgotten?",
+        returns="the class was only hidden",
     )
 
 

@@ -47,7 +47,7 @@ def relearning_panel(audit: Audit) -> Panel:
     title = "How soon does it come back?"
     reading = (
         f"Each line is the share of {audit.subject.words.rows} answered with their label while the classifier is "
-        "trained on other images; an edited line that jumps up at once means that they were only hidden."
+        f"trained on other images; an edited line that jumps up at once means that {audit.subject.words.returns}."
     )
     rows = audit.table("relearning")
     if not rows:
