@@ -79,6 +79,7 @@ class Report:
         kept = {name: getattr(self, name) for name in ("checks", "timings", "left_out")}
         machine = {"device": name, "machine": platform.machine(), "torch": torch.__version__}
         took = {"seconds": round(time.perf_counter() - self.started, 1)}
+        (RUNS / "gpu").mkdir(parents=True, exist_ok=True)
         write_json(RUNS / "gpu" / f"{name.replace(' ', '-').replace(':', '-')}.json", {**machine, **took, **kept})
 
 
@@ -137,7 +138,11 @@ def check_edits(report: Report, classifier: Classifier) -> None:
     for method, strength in (("least-change", "exact"), ("least-change", "robust"), ("l2ul", "exact")):
         with report.part(f"{method}, {strength}", SOME_SECONDS) as goes:
             if goes:
-                edit = _edit(classifier, rows, Runtime(report.device), method=method, strength=strength)
+                limits = {"max_seconds": report.left / 3}
+                edit = _edit(classifier, rows, Runtime(report.device), method=method, strength=strength, **limits)
+                if edit.stop_reason is StopReason.TIME_LIMIT:
+                    report.left_out.append(f"{method}, {strength}: no time for more than {edit.steps} steps")
+                    continue
                 reached = edit.stop_reason is StopReason.GOAL_REACHED
                 report.check(f"{method}, {strength}: the goal is reached", reached, steps=edit.steps)
     with report.part("deterministic", SOME_SECONDS) as goes:
