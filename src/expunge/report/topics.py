@@ -61,8 +61,8 @@ TOPICS = {
     ),
     "ulira": Topic(
         "Can an outsider tell? The U-LiRA attack",
-        "Compares the answer on each image with those of many classifiers that trained on it and were edited for it, and "
-        "of others that never saw it and were not edited. It also finds what the edit changes for all images alike.",
+        "Compares the answer on each image with those of many classifiers that trained on it and were edited for it, "
+        "and of others that never saw it and were not edited. It also finds what the edit changes for all images alike.",
     ),
     "ulira_edited": Topic(
         "Can an outsider tell what was edited? U-LiRA among edited classifiers",
