@@ -5,6 +5,17 @@ import sys
 import pytest
 from table import all_attacks
 
+from expunge.requests import drift, snapshot, versions
+
+HASTENED = ((versions, "measure_robust_goal"), (drift, "LEAVES"), (snapshot, "FEWEST"))
+
+
+@pytest.fixture(autouse=True)
+def _as_they_were(monkeypatch):
+    """Put back, after each attack, what attacks make quicker."""
+    for module, name in HASTENED:
+        monkeypatch.setattr(module, name, getattr(module, name))
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGKILL there")
 @pytest.mark.parametrize("attack", all_attacks(), ids=lambda attack: attack.name)
