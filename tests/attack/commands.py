@@ -120,7 +120,7 @@ def start(folder: Path, arguments: list[str], fault: Fault = Fault()) -> int:
     torch.set_num_threads(1)
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
-    sys.modules["matplotlib"] = None  # type: ignore[assignment] - plots take long, and are written like all else
+    sys.modules.setdefault("matplotlib", None)  # type: ignore[arg-type] - plots take long, and are written like all else
     sys.argv = ["expunge", *arguments]
     code = 1
     try:

@@ -48,8 +48,8 @@ def locked_folder(folder: Path, *, wait_seconds: float = 0) -> Iterator[bool]:
 
 
 def sweep_below(folder: Path) -> None:
-    """Remove what killed commands left in the folders inside `folder`; those that are in use are left alone."""
-    for path in list(folder.glob(f"*/{LOCK_FILE}")):
+    """Remove what killed commands left in `folder` and the folders inside; those that are in use are left alone."""
+    for path in [*folder.glob(f"*/{LOCK_FILE}"), *folder.glob(LOCK_FILE)]:
         with suppress(OutputError), locked_folder(path.parent):
             continue
 

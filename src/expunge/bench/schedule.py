@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from expunge.base.folders import locked_folder
 from expunge.bench.cells import Cell
 from expunge.bench.check import check_cells, check_results
 from expunge.bench.forecast import Forecast
@@ -68,13 +69,14 @@ def run_missing(cells: Sequence[Cell], how: Execution) -> dict[str, str]:
     forecast, jobs = Forecast(cells), how.budget.jobs
     tally = _Tally(list(missing), len(cells), jobs, forecast, how.say)
     how.say(f"{len(cells) - len(missing)} of {len(cells)} cells are done already")
-    if how.ray is not None:
-        run_on_ray(missing, how.ray, how.budget.share, tally.count)
-    elif jobs > 1:
-        run_in_processes(missing, how.budget, forecast, tally.count)
-    else:
-        for cell in missing:
-            tally.count(cell, run_cell(cell, Share(), how.progress))
+    with locked_folder(missing[0].folder.parent):
+        if how.ray is not None:
+            run_on_ray(missing, how.ray, how.budget.share, tally.count)
+        elif jobs > 1:
+            run_in_processes(missing, how.budget, forecast, tally.count)
+        else:
+            for cell in missing:
+                tally.count(cell, run_cell(cell, Share(), how.progress))
     return tally.failures
 
 

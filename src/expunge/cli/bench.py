@@ -1,14 +1,12 @@
 """`expunge bench`: a grid of edits, and the tables and plots made from it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from expunge.base.folders import locked_folder, sweep_below
+from expunge.base.folders import sweep_below
 from expunge.base.tensors import write_text
 from expunge.bench import make_cells, read_grid
-from expunge.bench.cells import Cell
 from expunge.bench.grid import Grid
 from expunge.bench.page import Report, export_csv, export_latex, write_results
 from expunge.bench.processes import Budget
@@ -75,7 +73,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     if not only_table:
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
-            failures = _run_missing(bare if again else cells, runs / name, how)
+            failures = run_missing(bare if again else cells, how)
+            sweep_below(runs / name)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
             return EXIT_INTERRUPTED
@@ -91,12 +90,6 @@ def command(  # noqa: PLR0913 - one argument a flag
 def _refuse_code(grid: Grid, config: Path) -> None:
     for values in (grid.job, *({"model": one.model} for one in grid.classifiers)):
         refuse_code(values, str(config))
-
-
-def _run_missing(cells: Sequence[Cell], folder: Path, how: Execution) -> dict[str, str]:
-    with locked_folder(folder):
-        sweep_below(folder)
-        return run_missing(cells, how)
 
 
 def _export(report: Report, csv_file: Path | None, latex_file: Path | None) -> None:

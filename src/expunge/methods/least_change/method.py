@@ -56,7 +56,7 @@ class LeastChange(Settings):
     strength: ClassVar[Strength] = Strength.ROBUST
 
     effort: Effort = setting(
-        Effort.STANDARD, "quick, standard or thorough: how many surrogates are made and steps taken where none is said"
+        Effort.THOROUGH, "quick, standard or thorough: how many surrogates are made and steps taken where none is said"
     )
     surrogates: SurrogateMix = field(default_factory=SurrogateMix, metadata={"formerly": "probes"})
     exact: Exact = field(default_factory=Exact)
