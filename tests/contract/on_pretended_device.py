@@ -94,3 +94,19 @@ def test_where_one_image_does_not_fit_the_error_is_of_one_line(trained, rows):
     with pretend(largest_batch=0), pytest.raises(OutOfMemoryError) as error:
         compute_logits(trained.to(torch.device(NAME)), rows.x[:1], Sharing(1))
     assert str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(("strength", "most"), [(Strength.EXACT, 6), (Strength.ROBUST, 10)])
+def test_the_host_waits_seldom(trained, rows, retain, strength, most):
+    """Waits of two steps are those of an edit of five steps less those of one of three."""
+    waits = {}
+    for steps in (3, 3, 5):  # the first one fills the cache of inverted images
+        with pretend() as device:
+            far = trained.to(torch.device(NAME))
+            device.forget_counts()
+            method = make_method("least-change", ROWS["least-change"].quick)
+            unlearn(far, rows, method=method, strength=strength, limits=Limits(steps=steps))
+            waits[steps] = device.waits.copy()
+    of_two = waits[5] - waits[3]
+    assert of_two.total() <= 2 * most
+    assert sum(count for place, count in of_two.items() if place.startswith("methods/engine.py")) <= 2 * 1

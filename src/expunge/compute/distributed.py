@@ -39,13 +39,14 @@ class Group:
 
     def __init__(self, device: torch.device) -> None:
         self.rank, self.count, self.device = dist.get_rank(), dist.get_world_size(), device
+        self._place = device if device.type == "cuda" else torch.device("cpu")  # gloo adds up on the CPU
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all processes; those of one type go at once."""
+        """Replace each tensor, on whatever device, by its sum over all processes; those of one type go at once."""
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             chosen = [tensor for tensor in tensors if tensor.dtype == dtype]
             joined = torch.cat([tensor.reshape(-1) for tensor in chosen])
-            total = joined if self.device.type == "cuda" else joined.cpu()  # gloo adds up on the CPU
+            total = joined.to(self._place)
             with _loss_of_a_process():
                 dist.all_reduce(total)
             for tensor, part in zip(chosen, total.split([tensor.numel() for tensor in chosen]), strict=True):

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from expunge.base.errors import ExpungeWarning, ProcessError
@@ -99,17 +100,22 @@ class _Watch:
     def __init__(self, task: Task, working: Classifier, sharing: Sharing) -> None:
         self._task, self._working, self._sharing = task, working, sharing
         self._rows, self._labels = task.forget_set.x.to(working.device), task.labels.to(working.device)
-        self._achieved = torch.zeros(len(self._rows), dtype=torch.bool, device=working.device)
+        self._achieved = torch.zeros(len(self._rows), dtype=torch.bool)
         self._partial_looks = 0
 
     def look(self, *, at_all: bool) -> tuple[Tensor, bool] | None:
-        """Return which rows hold the goal, as last seen, and whether all were seen; None if an answer is not finite."""
+        """Return which rows hold the goal, as last seen, and whether all were seen.
+
+        None if a weight or an answer is not finite. A device is waited for once for each batch.
+        """
+        finite = _all_finite(*self._working.module.state_dict().values())
         order = self._achieved.int().argsort(stable=True)
         at_all = at_all or (self._partial_looks + 1) * ROWS_OF_A_LOOK >= len(order)
         for chosen in order.split(BATCH_OF_ALL if at_all else ROWS_OF_A_LOOK):
             logits = compute_logits(self._working, self._rows[chosen], self._sharing)
             flags = achieved(self._task.goal, logits, self._labels[chosen])
-            seen = self._sharing.processes.agree(torch.cat([torch.isfinite(logits).all().view(1), flags]))
+            sound = torch.isfinite(logits).all() & finite
+            seen = self._sharing.processes.agree(torch.cat([sound.view(1), flags])).cpu()
             if not bool(seen[0]):
                 return None
             self._achieved[chosen] = seen[1:]
@@ -191,7 +197,7 @@ class _Judge:
     def _look(self, *, only_rows: bool, at_all: bool) -> _Look | None:
         """Return what the rows answer, or None if a weight or an answer is not finite."""
         task, working = self._task, self._plan.working
-        seen = self._watch.look(at_all=at_all) if _all_finite(*working.module.state_dict().values()) else None
+        seen = self._watch.look(at_all=at_all)
         if seen is None:
             return None
         flags, complete = seen
@@ -210,7 +216,7 @@ class _Judge:
         )
         drawn = COPIES_OF_A_LOOK * len(flags)
         error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
-        share = float(self._sharing.processes.agree(torch.tensor(robust.share, device=flags.device)))
+        share = float(self._sharing.processes.agree(torch.tensor(robust.share)))
         return _Look(flags, share, share - error >= SHARE_OF_COPIES)
 
 
@@ -224,13 +230,13 @@ def _limit_met(task: Task, context: Context, steps: int, limit: int) -> StopReas
         return StopReason.STEP_LIMIT
     if task.limits.seconds is None:
         return None
-    over = torch.tensor(context.seconds >= task.limits.seconds, device=context.runtime.device)
+    over = torch.tensor(context.seconds >= task.limits.seconds)
     return StopReason.TIME_LIMIT if bool(context.runtime.processes.agree(over)) else None
 
 
-def _all_finite(*tensors: Tensor) -> bool:
+def _all_finite(*tensors: Tensor) -> Bool[Tensor, ""]:
     """Weights are looked at too: a ReLU can turn an infinite one into a finite answer."""
-    return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
+    return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()
 
 
 def _finite(losses: Mapping[str, float]) -> dict[str, float]:

@@ -173,7 +173,7 @@ def centred(logits: Tensor) -> Tensor:
 
 def norm(step: Iterable[Tensor]) -> float:
     """Return the length of a step."""
-    return math.sqrt(sum(float(part.square().sum()) for part in step))
+    return math.sqrt(sum(torch.stack([part.square().sum() for part in step]).tolist()))
 
 
 def remaining(count: int, steps: int) -> float:

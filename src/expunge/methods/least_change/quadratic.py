@@ -43,9 +43,10 @@ def solve_multipliers(
     >>> solve_multipliers(torch.eye(2), torch.tensor([2.0, -1.0]), ridge=0.0)
     tensor([2., 0.])
     """
-    if not bool(torch.isfinite(gram).all() and torch.isfinite(shortfall).all()):
+    both = torch.cat([gram, shortfall.unsqueeze(1)], dim=1).detach().cpu().double()
+    if not bool(torch.isfinite(both).all()):
         raise ExpungeError("constraints", "finite inner products and shortfalls", "NaN or infinity")
-    matrix, target = gram.detach().cpu().double(), shortfall.detach().cpu().double()
+    matrix, target = both[:, :-1], both[:, -1]
     matrix = matrix + ridge * matrix.diagonal().mean() * torch.eye(len(target), dtype=torch.float64)
     multipliers, solved = _exchange(matrix, target, target > 0, expired)
     if not solved:
