@@ -32,7 +32,8 @@ import torch
 from matplotlib import pyplot
 
 from expunge._version import __version__
-from expunge.audit.record import Audit, Figure, Level, read_audit
+from expunge.audit.audit_json import read_audit
+from expunge.audit.record import Audit, Figure, Level
 from expunge.base.disk import write_bytes, write_text
 from expunge.base.errors import DataError
 from expunge.bench.cells import find_data

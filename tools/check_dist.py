@@ -1,6 +1,6 @@
 """Build wheel and sdist, look into both, install each in an environment of its own, and run it there.
 
-python tools/check_dist.py [--python python3.13] [--index-url URL] [--keep DIR] [--install wheel]
+python tools/check_dist.py [--python python3.13] [--keep DIR] [--install wheel]
 """
 
 import argparse
@@ -46,8 +46,7 @@ def try_out(archive: Path, place: Path, options: argparse.Namespace) -> None:
     """Install an archive without extras, run demo, run, report and export, and the sdist's tests."""
     started = time.perf_counter()
     subprocess.run([options.python, "-m", "venv", place], check=True)  # noqa: S603
-    index = ["--index-url", options.index_url] if options.index_url else []
-    subprocess.run([place / "bin" / "pip", "install", "--quiet", *index, archive], check=True)  # noqa: S603
+    subprocess.run([place / "bin" / "pip", "install", "--quiet", archive], check=True)  # noqa: S603
     seconds, size = (
         time.perf_counter() - started,
         sum(path.stat().st_size for path in place.rglob("*") if path.is_file()),
@@ -58,7 +57,7 @@ def try_out(archive: Path, place: Path, options: argparse.Namespace) -> None:
         subprocess.run([expunge, *words.split()], check=True, cwd=place, stdout=subprocess.DEVNULL)  # noqa: S603
         print(f"  expunge {words.split()[0]}: right")
     if archive.name.endswith(".tar.gz"):
-        run_its_tests(archive, place, index)
+        run_its_tests(archive, place)
 
 
 COMMANDS = (
@@ -70,10 +69,10 @@ COMMANDS = (
 )
 
 
-def run_its_tests(sdist: Path, place: Path, index: list[str]) -> None:
+def run_its_tests(sdist: Path, place: Path) -> None:
     """Run a part of the tests that the sdist holds, with pytest and the extras of the command line."""
     tools = [f"{sdist}[requests,tune,bench]", "pytest", "hypothesis", "jsonschema"]
-    subprocess.run([place / "bin" / "pip", "install", "--quiet", *index, *tools], check=True)  # noqa: S603
+    subprocess.run([place / "bin" / "pip", "install", "--quiet", *tools], check=True)  # noqa: S603
     with tarfile.open(sdist) as archive:
         archive.extractall(place / "sdist", filter="data")
     root = next((place / "sdist").iterdir())
@@ -84,7 +83,6 @@ def main() -> None:
     """Do all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable, help="the interpreter to install for")
-    parser.add_argument("--index-url", help="of a package index with CPU-only torch")
     parser.add_argument("--keep", type=Path, help="leave wheel and sdist there")
     parser.add_argument("--install", choices=("both", "wheel", "sdist", "none"), default="both", help="what to try out")
     options = parser.parse_args()

@@ -14,11 +14,12 @@ from torch import nn
 
 import expunge.audit.record
 from expunge.audit import tables
+from expunge.audit.audit_json import read_audit
 from expunge.audit.collect import deep
 from expunge.audit.collect.features import gather_features, layer_similarity
 from expunge.audit.collect.relearning import relearn
 from expunge.audit.collect.slices import cut_slice
-from expunge.audit.record import Level, Subject, read_audit
+from expunge.audit.record import Level, Subject
 from expunge.audit.run import Answers, Comparison, Known, recompute_audit, run_audit
 from expunge.audit.store import files as places
 from expunge.base.errors import ClassifierError, DataError, ForgetSetError

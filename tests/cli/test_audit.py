@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from expunge.audit.record import read_audit
+from expunge.audit.audit_json import read_audit
 from expunge.data import DataRequest, forget_set, load_data
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Normalisation

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from small_job import write_job
 
-from expunge.audit.record import read_audit
+from expunge.audit.audit_json import read_audit
 from expunge.cli import main
 
 GOALS = ("misclassify", "relabel", "correct", "class")
@@ -109,6 +109,12 @@ def check_words(goal, text):
     assert found is None, f"{goal}: {found.group()} in {text[max(0, found.start() - 60) : found.end() + 60]!r}"
 
 
+def page_text(path):
+    """Return the text of a page, but for names of settings, and for what is said of any edit: what an audit does not show."""
+    shown = re.sub(r"<(style|script|pre)[^>]*>.*?</\1>", "", path.read_text("utf-8"), flags=re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", " ", shown)).split("do not show")[0]
+
+
 @pytest.mark.parametrize(
     ("goal", "said"),
     [
@@ -141,6 +147,10 @@ def test_a_right_outcome_is_called_so_on_every_surface(right, goal):
     assert all(figure.interval is None for figure in (*shares, got.audit.figures["goal.exact"])), "all were asked"
     assert MET[goal] in got.audit.verdict[0]
     check_words(goal, " ".join([*got.audit.verdict, *(figure.title for figure in got.audit.figures.values())]))
+    # the page
+    page = page_text(got.audit.folder / "report.html")
+    assert page.count(MET[goal]) >= 1
+    check_words(goal, page)
     # the model card
     assert MET[goal] in got.card
     check_words(goal, got.card)
@@ -154,6 +164,11 @@ def test_a_wrong_outcome_is_called_so_on_every_surface(wrong, goal):
         assert "The goal was not met: it holds for" in surface
         assert MET[goal] not in surface
         check_words(goal, surface)
+    assert {row["goal_met"] for row in got.rows} == {"no"}
+    page = page_text(got.audit.folder / "report.html")
+    assert "Not done" in page
+    assert MET[goal] not in page
+    check_words(goal, page)
 
 
 def test_tables_have_the_label_in_the_data_and_what_was_wanted(right, goal, world):
@@ -193,7 +208,7 @@ def test_the_test_images_of_a_forgotten_class_are_its_own_part(right, goal):
 def test_the_comparison_says_how_often_an_outsider_picks_them_out(right, wrong, goal):
     done = call("compare", f"{goal}-right", f"{goal}-wrong", "-o", "compare.html")
     assert done.code == 0, done.out
-    text = html.unescape(re.sub(r"<[^>]+>", " ", Path("compare.html").read_text("utf-8")))
+    text = page_text(Path("compare.html"))
     for got in (right, wrong):
         figure = got.audit.figures["outsider.after"]
         assert figure.value >= 50
@@ -201,8 +216,7 @@ def test_the_comparison_says_how_often_an_outsider_picks_them_out(right, wrong, 
         assert "chance 50%" in figure.measured_on
         assert figure.title in text
         check_words(goal, figure.title + figure.measured_on)
-    shown = re.sub(r"<(style|script)>.*?</\1>", "", Path("compare.html").read_text("utf-8"), flags=re.DOTALL)
-    check_words(goal, html.unescape(re.sub(r"<[^>]+>", " ", shown)).split("do not show")[0])
+    check_words(goal, text)
 
 
 def test_a_ruined_classifier_has_an_exit_code_of_its_own_whatever_was_measured(expunge, job):

@@ -476,7 +476,7 @@ def weights_in_half_precision(having):
 
 @way
 def a_whole_network(having):
-    with pytest.raises(ClassifierError, match=r"got pickled objects .*; load the model with the code that wrote the f"):
+    with pytest.raises(ClassifierError, match=r"got pickled objects .*; open the model in the program that wrote"):
         having.saved(having.network)
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 from sample_audit import OUTCOMES, figure, write_sample_audit
 
-from expunge.audit.record import Direction, read_audit
+from expunge.audit.audit_json import read_audit
+from expunge.audit.record import Direction
 from expunge.report import write_report
 from expunge.report.answers import Mark, first_screen, say_time
 from expunge.report.telling import WORDS

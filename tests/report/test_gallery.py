@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from expunge.audit.record import read_audit
+from expunge.audit.audit_json import read_audit
 from expunge.base.errors import DataError
 from expunge.report.panels import gallery
 from expunge.report.panels.gallery import read_rows

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from sample_audit import write_sample_audit
 
-from expunge.audit.record import read_audit
+from expunge.audit.audit_json import read_audit
 from expunge.report.panels.inside import cka_panel, layers_panel, slices_panel, tsne_panel
 from expunge.report.panels.outcome import OTHERS, classes_panel, copies_panel, cost_panel, pattern_panel
 from expunge.report.panels.reference import reference_panel

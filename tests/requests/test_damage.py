@@ -14,7 +14,8 @@ from expunge.compute.runtime import Runtime
 from expunge.requests import database
 from expunge.requests.apply import apply_waiting
 from expunge.requests.create import create_project
-from expunge.requests.project import Ledger, locked
+from expunge.requests.place import locked
+from expunge.requests.project import Ledger
 from expunge.requests.receive import receive
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo

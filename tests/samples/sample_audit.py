@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from expunge.audit.record import Audit, Direction, Figure, Subject, TableFile, to_json
+from expunge.audit.audit_json import to_json
+from expunge.audit.record import Audit, Direction, Figure, Subject, TableFile
 from expunge.task.outcome import Outcome
 
 HOSTILE = (

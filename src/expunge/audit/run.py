@@ -9,13 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge._version import __version__
+from expunge.audit.audit_json import read_audit
 from expunge.audit.collect.collected import Gathered, Retrained, Shadows
 from expunge.audit.collect.deep import Scene, look_closer
 from expunge.audit.figures.table import choose_headline, compute_figures
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.predicted import Part
 from expunge.audit.metrics.weights import Shift, weight_shift
-from expunge.audit.record import Audit, Level, Subject, read_audit
+from expunge.audit.record import Audit, Level, Subject
 from expunge.audit.store.archive import read_gathered, write_gathered
 from expunge.audit.store.files import clear_folder
 from expunge.audit.store.folder import write_audit, write_pictures, write_tables

@@ -4,20 +4,16 @@ A method's fields are declared with `setting`, which keeps default, range and me
 help, the tables and the checks all read them from there.
 """
 
-import json
-import types
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from math import isfinite
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from expunge.base.errors import ExpungeWarning, SettingsError, suggest
+from expunge.base.values import check_type, read_value
 
 T = TypeVar("T")
-LARGEST = 2**63
-"""The least whole number that doesn't fit into a tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,7 @@ def check_settings(settings: Any) -> None:  # noqa: ANN401 - any dataclass of se
     hints = get_type_hints(type(settings))
     for item in fields(settings):
         value = getattr(settings, item.name)
-        _check_type(item.name, value, hints[item.name])
+        check_type(item.name, value, hints[item.name])
         allowed: Range = item.metadata.get("range", Range())
         if isinstance(value, (int, float)) and value not in allowed:
             raise SettingsError(item.name, str(allowed), str(value))
@@ -162,7 +158,7 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
                 raise SettingsError(prefix + name, "a table of settings", repr(value))
             given[name] = from_mapping(type(default), {**to_mapping(default), **value}, f"{prefix}{name}.")
         else:
-            given[name] = _read(prefix + name, value, hints[name])
+            given[name] = read_value(prefix + name, value, hints[name])
     try:
         return kind(**given)
     except SettingsError as error:
@@ -223,79 +219,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, StrEnum):
         return value.value
     return list(value) if isinstance(value, tuple) else value
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def _check_type(name: str, value: Any, hint: Any) -> None:  # noqa: ANN401
-    for choice in _choices(hint):
-        plain = get_origin(choice) or choice
-        if plain is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if not (abs(value) < LARGEST if isinstance(value, int) else isfinite(value)):
-                raise SettingsError(name, "a finite number", _short(value))
-            return
-        if isinstance(value, plain) and not (plain is int and isinstance(value, bool)):
-            _check_plain(name, value)
-            return
-    raise SettingsError(name, _name_type(hint), repr(value))
-
-
-def _check_plain(name: str, value: Any) -> None:  # noqa: ANN401
-    """Refuse whole numbers that no tensor holds, and text that no file can."""
-    for item in value if isinstance(value, tuple) else (value,):
-        if isinstance(item, int) and abs(item) >= LARGEST:
-            raise SettingsError(name, "a whole number below 2 to the 63rd", _short(item))
-        if isinstance(item, float) and not isfinite(item):
-            raise SettingsError(name, "finite numbers", str(item))
-        if isinstance(item, str) and item != item.encode("utf-8", "replace").decode():
-            raise SettingsError(name, "text in UTF-8", repr(item))
-
-
-def _short(value: float) -> str:
-    return f"one of {value.bit_length()} bits" if isinstance(value, int) else str(value)
-
-
-def _read(name: str, value: Any, hint: Any) -> Any:  # noqa: ANN401
-    for choice in _choices(hint):
-        plain = get_origin(choice) or choice
-        if plain is type(None):
-            if value is None or value in ("none", ""):
-                return None
-        elif plain is tuple and isinstance(value, (str, list, tuple)):
-            items = value.split(",") if isinstance(value, str) else value
-            return tuple(_read(name, item, get_args(choice)[0]) for item in items)
-        elif isinstance(plain, type) and issubclass(plain, StrEnum):
-            if value in list(plain):
-                return plain(value)
-        elif plain in (int, float) and isinstance(value, str):
-            number = _number(value)
-            if number is not None and (plain is float or isinstance(number, int)):
-                return number
-        elif isinstance(value, plain) or (plain is float and isinstance(value, int)):
-            return value
-    raise SettingsError(name, _name_type(hint), repr(value))
-
-
-def _number(text: str) -> int | float | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            value = float(text)
-        except ValueError:
-            return None
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _name_type(hint: Any) -> str:  # noqa: ANN401
-    names = {int: "a whole number", float: "a number", str: "text", tuple: "a list", type(None): "none"}
-    words = []
-    for choice in _choices(hint):
-        plain = get_origin(choice) or choice
-        if isinstance(plain, type) and issubclass(plain, StrEnum):
-            words.append("one of " + ", ".join(plain))
-        else:
-            words.append(names.get(plain, getattr(plain, "__name__", str(plain))))
-    return " or ".join(words)

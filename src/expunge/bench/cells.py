@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from expunge.audit.record import AUDIT_FILE, AUDIT_FOLDER, read_audit
+from expunge.audit.audit_json import read_audit
+from expunge.audit.record import AUDIT_FILE, AUDIT_FOLDER
 from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, merge, to_mapping
 from expunge.bench.grid import ClassifierRow, Grid, MethodRow, StreamPart

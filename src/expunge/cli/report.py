@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from expunge.audit.record import read_audit
+from expunge.audit.audit_json import read_audit
 from expunge.base.folders import locked_folder
 from expunge.cli.say import say
 from expunge.report import (

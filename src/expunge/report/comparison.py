@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expunge.audit.record import HEADLINES, Audit, Direction, Figure, read_audit
+from expunge.audit.audit_json import read_audit
+from expunge.audit.record import HEADLINES, Audit, Direction, Figure
 from expunge.base.errors import DataError
 from expunge.report.view import HEADLINE_WORDS, Group, find_audit, groups_of
 from expunge.report.words import say_figure, say_interval

@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from expunge._version import __version__
-from expunge.audit.record import AUDIT_FILE, REPORT_FILE, Audit, read_audit
+from expunge.audit.audit_json import read_audit
+from expunge.audit.record import AUDIT_FILE, REPORT_FILE, Audit
 from expunge.base.disk import sha256_file, write_text
 from expunge.base.errors import DataError, ExpungeError
 from expunge.base.visible import visible

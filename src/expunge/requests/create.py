@@ -20,7 +20,7 @@ from expunge.requests.chain import make_entries
 from expunge.requests.database import PASSWORD_VARIABLE, SCHEMA_VERSION, Database, has_password
 from expunge.requests.head import HEAD_FILE, Head, Notes
 from expunge.requests.keys import make_key, read_key
-from expunge.requests.project import (
+from expunge.requests.place import (
     CURRENT_FILE,
     DEFAULT_DATABASE,
     IMAGES_FOLDER,
@@ -31,11 +31,11 @@ from expunge.requests.project import (
     SETTINGS_FILE,
     SQLITE_FILE,
     VERSIONS_FOLDER,
-    Ledger,
     explained,
     locate_database,
     locked,
 )
+from expunge.requests.project import Ledger
 from expunge.requests.sealed import FIRST, write_sealed
 from expunge.task.task import Strength
 

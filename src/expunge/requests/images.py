@@ -9,7 +9,8 @@ from expunge.base.disk import write_bytes
 from expunge.base.errors import LedgerError
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Bounds
-from expunge.requests.project import IMAGES_FOLDER, Ledger
+from expunge.requests.place import IMAGES_FOLDER
+from expunge.requests.project import Ledger
 from expunge.requests.state import Request, StoredFile
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from expunge.base.errors import ExpungeWarning
 from expunge.requests.database import SCHEMA_VERSION
 from expunge.requests.hashes import digests_of
-from expunge.requests.project import FIRST_FILE, Ledger
+from expunge.requests.place import FIRST_FILE
+from expunge.requests.project import Ledger
 from expunge.requests.purge import stored_file, unlink
 from expunge.requests.sealed import FIRST, owner_of_patch, read_stored, write_patch, write_sealed
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from expunge.base.disk import sha256_file, sync_folder
 from expunge.base.errors import LedgerError, OutputError
-from expunge.requests.project import CACHE_FOLDER, QUARANTINE_FOLDER, RESERVE_FILE, Ledger
+from expunge.requests.place import CACHE_FOLDER, QUARANTINE_FOLDER, RESERVE_FILE
+from expunge.requests.project import Ledger
 from expunge.requests.state import Request, State, StoredFile
 
 DONE = (State.VERIFIED, State.WITHDRAWN)

@@ -8,18 +8,18 @@ from pathlib import Path
 from expunge.base.disk import UNFINISHED
 from expunge.base.errors import LedgerError
 from expunge.requests.migrate import migrate
-from expunge.requests.project import (
+from expunge.requests.place import (
     CACHE_FOLDER,
     CURRENT_FILE,
     FIRST_FILE,
     IMAGES_FOLDER,
     QUARANTINE_FOLDER,
     VERSIONS_FOLDER,
-    Ledger,
     explained,
     locked,
     read_settings,
 )
+from expunge.requests.project import Ledger
 from expunge.requests.purge import files_below, unlink
 from expunge.requests.weights import rebuild, sha256_weights, write_current
 from expunge.surrogates.inverted import CACHE_VARIABLE

@@ -6,7 +6,8 @@ from pathlib import Path
 from expunge.base.disk import write_bytes
 from expunge.base.errors import LedgerError
 from expunge.requests.keys import Keys
-from expunge.requests.project import VERSIONS_FOLDER, Ledger
+from expunge.requests.place import VERSIONS_FOLDER
+from expunge.requests.project import Ledger
 from expunge.requests.state import StoredFile, Version
 
 FIRST = "first"

@@ -9,16 +9,16 @@ from pathlib import Path
 from expunge.base.disk import sha256_file
 from expunge.base.errors import LedgerError
 from expunge.requests.hashes import find_changed
-from expunge.requests.project import (
+from expunge.requests.place import (
     CURRENT_FILE,
     FIRST_FILE,
     IMAGES_FOLDER,
     QUARANTINE_FOLDER,
     VERSIONS_FOLDER,
-    Ledger,
     explained,
     looking,
 )
+from expunge.requests.project import Ledger
 from expunge.requests.purge import files_below
 from expunge.requests.sealed import FIRST
 from expunge.requests.snapshot import SNAPSHOT_FILE

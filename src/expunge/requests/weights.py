@@ -13,7 +13,8 @@ from expunge.base.tensors import sha256_tensors, write_tensors
 from expunge.models.classifier import Classifier, Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.requests.patches import apply_patch
-from expunge.requests.project import CURRENT_FILE, FIRST_FILE, Ledger
+from expunge.requests.place import CURRENT_FILE, FIRST_FILE
+from expunge.requests.project import Ledger
 from expunge.requests.sealed import FIRST, read_patch, read_stored
 from expunge.requests.state import Version
 

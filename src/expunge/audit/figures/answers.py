@@ -3,18 +3,15 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from expunge.audit.collect.collected import Gathered, need
 from expunge.audit.figures.definition import Definition, Judged
-from expunge.audit.metrics import answers, pattern, weights
-from expunge.audit.metrics.estimate import Estimate, NotDefinedError
-from expunge.audit.metrics.predicted import Labels
+from expunge.audit.metrics import answers, weights
+from expunge.audit.metrics.estimate import Estimate
 from expunge.audit.metrics.weights import Shift
 from expunge.audit.record import Direction
 from expunge.compute.context import Cost
 from expunge.task.outcome import Spread
-from expunge.task.words import CLASS_PART, MISCLASSIFY, part_words
+from expunge.task.words import CLASS_PART, part_words
 
 HELD_SHARE = 95.0
 WHEN = ("before", "after")
@@ -75,33 +72,6 @@ def _in_use(data: Gathered) -> Judged:
 def data_words(data: Gathered, part: str) -> str:
     """Return how many images of a part there are, and what they are called."""
     return f"{len(data.parts[part].ids):,} {part_words(part, data.goal, data.forgotten_class)}"
-
-
-def _left(data: Gathered) -> tuple[Labels, Labels, np.ndarray]:
-    """Return labels, new answers and former logits of the rows that left their label."""
-    if data.goal != MISCLASSIFY:
-        raise NotDefinedError("the goal names the new labels")
-    rows = data.forget
-    left = rows.predicted_after != rows.labels
-    if not left.any():
-        raise NotDefinedError("no row left its label")
-    return rows.labels[left], rows.predicted_after[left], rows.before[left]
-
-
-def _pattern_largest(data: Gathered) -> Judged:
-    labels, found, before = _left(data)
-    expected = answers.largest_share(pattern.runner_up(before, labels))
-    return Judged(answers.largest_share(found, census=True), expected.value, 20.0)
-
-
-def _pattern_runner_up(data: Gathered) -> Estimate:
-    labels, found, before = _left(data)
-    return pattern.runner_up_share(before, found, labels)
-
-
-def _pattern_distance(data: Gathered) -> float:
-    labels, found, before = _left(data)
-    return pattern.pattern_distance(before, found, labels)
 
 
 def _of_weights(figure: Callable[[tuple[Shift, ...]], float]) -> Callable[[Gathered], float]:
@@ -244,31 +214,6 @@ CHURN = {
     ),
 }
 
-PATTERN = {
-    "pattern.largest_share": Definition(
-        "{Rows} with the most frequent new answer",
-        "percent",
-        Direction.LOWER,
-        "rows that left their label, against what their second choices give",
-        _pattern_largest,
-    ),
-    "pattern.runner_up": Definition(
-        "{Rows} that took their second choice",
-        "percent",
-        Direction.NONE,
-        "rows that left their label",
-        _pattern_runner_up,
-    ),
-    "pattern.distance": Definition(
-        "Distance of new answers from second choices",
-        "share",
-        Direction.LOWER,
-        "rows that left their label; total variation over label and answer",
-        _pattern_distance,
-        0.0,
-        0.5,
-    ),
-}
 
 WEIGHTS = {
     "weights.l2": Definition(
@@ -306,4 +251,4 @@ COST = {
     ),
 }
 
-FIGURES = {**GOALS, **ACCURACIES, **CHURN, **PATTERN, **WEIGHTS, **COST}
+FIGURES = {**GOALS, **ACCURACIES, **CHURN, **WEIGHTS, **COST}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from expunge.audit.collect.collected import Gathered
-from expunge.audit.figures import answers, distance, membership, residual
+from expunge.audit.figures import answer_pattern, answers, distance, margins, membership, residual
 from expunge.audit.figures.definition import Definition, to_figure
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import HEADLINES, Figure
@@ -11,8 +11,10 @@ from expunge.task.words import CLASS_PART, part_words
 
 FIGURES: dict[str, Definition] = {
     **answers.FIGURES,
+    **answer_pattern.FIGURES,
     **distance.FIGURES,
     **membership.FIGURES,
+    **margins.FIGURES,
     **residual.FIGURES,
 }
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from expunge.audit.audit_json import to_json
 from expunge.audit.collect.collected import ONLY_FULL, Gathered
 from expunge.audit.metrics.estimate import NotDefinedError
-from expunge.audit.record import AUDIT_FILE, SLICES_FILE, Audit, TableFile, to_json
+from expunge.audit.record import AUDIT_FILE, SLICES_FILE, Audit, TableFile
 from expunge.audit.store.files import IMAGES_FOLDER
 from expunge.audit.tables import TABLES, Table, picture
 from expunge.base.cells import csv_text

@@ -13,7 +13,7 @@ from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
 from expunge.methods.unlearn import DEFAULT_METHOD
 from expunge.requests.create import DEFAULT_BUDGET, Plan, create_project
-from expunge.requests.project import DEFAULT_DATABASE, read_settings
+from expunge.requests.place import DEFAULT_DATABASE, read_settings
 from expunge.task.task import Strength
 
 

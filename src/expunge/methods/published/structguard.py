@@ -26,7 +26,8 @@ from expunge.methods.descent import present_rows
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.anchors import Structure, draw_anchors, draw_mix, misalign
-from expunge.methods.published.head import Head, find_head, forward_features
+from expunge.methods.published.head import find_head, forward_features
+from expunge.methods.published.projected import Projected
 from expunge.methods.published.projector import Projector, add_projector
 from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
@@ -137,7 +138,7 @@ class StructGuard(Settings):
         projector = Projector(head.width, length, channels_first=isinstance(head.module, nn.Conv2d), generator=draw)
         mix = None if length == head.width else draw_mix(head.width, length, draw).to(device)
         through = add_projector(working, head, projector.to(device))
-        parts = _Parts(
+        parts = Projected(
             working=working,
             head=head,
             projector=projector,
@@ -170,52 +171,12 @@ def elastic_net(weight: Tensor) -> Float[Tensor, ""]:
     return ELASTIC_MIX * weight.abs().sum() + (1 - ELASTIC_MIX) / 2 * weight.square().sum()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """What an edit trains, and what it is held to.
-
-    Args:
-        working: the classifier that is edited.
-        head: of `working`.
-        projector: stands before the head.
-        through: `working` with the projector in place; both share their weights.
-        original: the classifier before the edit, in eval mode.
-        structure: the anchors.
-    """
-
-    working: Classifier
-    head: Head
-    projector: Projector
-    through: Classifier
-    original: Classifier
-    structure: Structure
-
-    def place_before(self, original: Classifier, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
-        """Return where images lay before the edit; `original` is a copy of it, in the mode it is in."""
-        with torch.no_grad():
-            _, features = forward_features(original, original.module.get_submodule(self.head.name), x)
-        return self.structure.place_original(self.projector.order(features))
-
-    def place_now(self, projector: Projector, features: Tensor) -> Float[Tensor, "b classes"]:
-        """Return where features lie that `projector` projects."""
-        if self.structure.mix is None:
-            return self.structure.place(projector.order(projector(features)))
-        return self.structure.place(projector.embed(features))
-
-    def pass_through(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Float[Tensor, "b classes"]]:
-        """Return the logits of images through the projector, and where they lie."""
-        placed = self.through.module.get_submodule(self.head.name)
-        if self.structure.mix is None:
-            logits, projected = forward_features(self.through, placed.get_submodule("head"), x)
-            return logits, self.structure.place(self.projector.order(projected))
-        logits, features = forward_features(self.through, placed, x)
-        return logits, self.structure.place(self.projector.embed(features))
-
-
 class _Loop:
     """The steps of the released loop."""
 
-    def __init__(self, method: StructGuard, task: Task, context: Context, parts: _Parts, pool: AdversarialPool) -> None:
+    def __init__(
+        self, method: StructGuard, task: Task, context: Context, parts: Projected, pool: AdversarialPool
+    ) -> None:
         self.method, self.task, self.context, self.parts, self.pool = method, task, context, parts, pool
         device = context.runtime.device
         self.rows, self.labels = task.forget_set.to(device).x, task.labels.to(device)

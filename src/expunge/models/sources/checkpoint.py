@@ -19,8 +19,8 @@ WRAPPERS = ("", "state_dict", "model_state_dict", "model", "net", "network", "mo
 EXTRA_STATE = "_extra_state"
 DEPTH = 2
 CONVERSION = (
-    "load the model with the code that wrote the file, where you trust it (torch.load(FILE, weights_only=False)), and "
-    "save the weights with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+    "open the model in the program that wrote the file, and save its weights there with "
+    "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 )
 PLAIN_VALUES = (
     "argparse.Namespace",
