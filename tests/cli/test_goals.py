@@ -110,7 +110,7 @@ def check_words(goal, text):
 
 
 def page_text(path):
-    """Return the text of a page, but for names of settings, and for what is said of any edit: what an audit does not show."""
+    """Return what a page says, but for names of settings and what is said of any edit: what audits do not show."""
     shown = re.sub(r"<(style|script|pre)[^>]*>.*?</\1>", "", path.read_text("utf-8"), flags=re.DOTALL)
     return html.unescape(re.sub(r"<[^>]+>", " ", shown)).split("do not show")[0]
 

@@ -13,7 +13,7 @@ from expunge.cli.say import say
 from expunge.cli.tables import show_table
 from expunge.compute.bars import Bars
 from expunge.jobs.demo import COMPARISON, WAYS, WHY_HARD, Way, run_demo, write_digit_files
-from expunge.jobs.run import Outcome
+from expunge.jobs.run import JobResult
 from expunge.methods import METHODS
 
 COLUMNS = ("way", "method", "forgotten", "copies forgotten", "right before", "right after", "changed", "seconds")
@@ -55,7 +55,7 @@ def command(out: Path, method: str | None, seed: int, inputs: Path | None) -> in
     return next(filter(None, (exit_code(each.edit, each.result) for each in outcomes)), 0)
 
 
-def _show(ways: Sequence[Way], outcomes: Sequence[Outcome], out: Path) -> None:
+def _show(ways: Sequence[Way], outcomes: Sequence[JobResult], out: Path) -> None:
     show_table(COLUMNS, [_row(way, outcome) for way, outcome in zip(ways, outcomes, strict=True)], numbers=True)
     say(MEANING)
     say(WHY_HARD)
@@ -65,7 +65,7 @@ def _show(ways: Sequence[Way], outcomes: Sequence[Outcome], out: Path) -> None:
     say(f"next: expunge audit {folder}; expunge run --config {folder / 'job.toml'} --out again")
 
 
-def _row(way: Way, outcome: Outcome) -> tuple[str, ...]:
+def _row(way: Way, outcome: JobResult) -> tuple[str, ...]:
     result = outcome.result
     before, after = result["before"]["test"], result["after"]["test"]
     figures = (

@@ -19,7 +19,7 @@ from expunge.compute.runtime import SILENT, Progress
 from expunge.compute.seeds import seeded_generator
 from expunge.data.images import TensorImages
 from expunge.jobs.job import DEMO_NETWORK, AuditPart, DataPart, ForgetPart, Job, ModelPart
-from expunge.jobs.run import Outcome, run_job
+from expunge.jobs.run import JobResult, run_job
 from expunge.models.classifier import Bounds, Classifier
 from expunge.models.modes import BatchNormMode, editing
 from expunge.report import write_comparison
@@ -115,7 +115,7 @@ WAYS = (
 )
 
 
-def run_demo(out: Path, *, ways: Sequence[Way] = WAYS, seed: int, progress: Progress) -> tuple[Outcome, ...]:
+def run_demo(out: Path, *, ways: Sequence[Way] = WAYS, seed: int, progress: Progress) -> tuple[JobResult, ...]:
     """Train, forget the same 16 training images in each way, audit, and return what came of each, in their order.
 
     Classifier and images are in `out`/inputs, the edits in folders named after the ways; several of them are set side

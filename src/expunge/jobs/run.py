@@ -41,7 +41,7 @@ from expunge.task.transforms import Transform, find_transforms
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobResult:
     """A finished job: the edit, what was measured, the result as saved, notes on the data, and the audit, if any.
 
     Of several processes, all but the first have an empty result: they save nothing.
@@ -62,7 +62,7 @@ class _Seen:
     notes: tuple[str, ...]
 
 
-def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outcome:
+def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> JobResult:
     """Run `job` and save its result to `out`; files there are written only once the edit is there.
 
     The edit is saved before other images are measured on, and again with what was measured. Of those images, one that
@@ -86,7 +86,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> Outc
             parts = measured_parts(job, inputs.splits, retain, inputs.forgotten_class)
         if not runtime.leads:
             measured = {name: answer(name, images, edit, runtime).measured() for name, images in parts.items()}
-            return Outcome(edit, measured, {}, inputs.splits.notes())
+            return JobResult(edit, measured, {}, inputs.splits.notes())
         return _save_and_measure(_resolve(job, inputs, edit, runtime), inputs, edit, parts, out, runtime)
 
 
@@ -134,7 +134,7 @@ def _expecting(edit: Edit, parts: Mapping[str, Images], runtime: Runtime) -> Edi
 
 def _save_and_measure(
     job: Job, inputs: JobInputs, edit: Edit, parts: Mapping[str, Images], out: Path, runtime: Runtime
-) -> Outcome:
+) -> JobResult:
     """Save the edit of a job in which nothing is left open, then measure, and save what was measured."""
     edit = _expecting(edit, parts, runtime)
     robust = edit.measure_robust_goal(runtime.sharing)
@@ -156,7 +156,7 @@ def _save_and_measure(
     if parts:
         result = edit.save_measured(out, result, measured, job=job_values, preprocessing=preprocessing)
     notes = (*inputs.splits.notes(), *(note for each in answers.values() for note in each.notes))
-    outcome = Outcome(edit, measured, result, notes)
+    outcome = JobResult(edit, measured, result, notes)
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:
         return outcome
     seen = _Seen({name: answers[name] for name in measured}, robust, result, notes)
