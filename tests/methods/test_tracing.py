@@ -273,3 +273,13 @@ def test_a_layer_without_right_gradients_stays_as_it_is(monkeypatch):
     with pytest.warns(ExpungeWarning, match=r"1 layers stay as they are: no row gradients of network\.head"):
         layers = find_layers(classifier, x)
     assert [layer.name for layer in layers] == ["network.conv"]
+
+
+def test_a_layer_does_not_stay_as_it_is_because_memory_is_short(monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError("out of memory")
+
+    classifier, x = make(NETWORKS["called by keyword"][0])
+    monkeypatch.setattr("expunge.methods.tracing.differentiate_rows", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        find_layers(classifier, x)

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
+from expunge.compute.sharing import is_out_of_memory
 from expunge.methods.flows import Flow, recorded
 from expunge.methods.layers import Layer, Route, count_weights, find_candidates, is_made_anew
 from expunge.methods.single_rows import RowGradients, differentiate_rows
@@ -139,7 +140,9 @@ class _Check:
                 rest = [layer for layer in rest if not is_made_anew(layer)]
             try:
                 rows = differentiate_rows(self._classifier, rest, self._pair, self._weights, route)
-            except Exception:  # noqa: S112 - whatever a network's code raises where `torch.func` runs it
+            except Exception as error:  # whatever a network's code raises where `torch.func` runs it
+                if route is Route.ALONE and is_out_of_memory(error):
+                    raise  # else layers would stay as they are because memory was short
                 continue
             routes |= {layer: route for layer, each in zip(rest, rows, strict=True) if self._equal(layer, each)}
         return routes

@@ -112,7 +112,7 @@ def looking(folder: str | Path) -> Iterator[bool]:
         except Timeout:
             busy = True
         except OSError:
-            pass
+            pass  # a folder that can't be written to: nobody else writes either
     try:
         yield busy
     finally:

@@ -221,7 +221,7 @@ def _read_cache(path: Path, shape: tuple[int, ...]) -> UInt8[Tensor, "group c h 
     """Return the images in a file of the cache; None if there is none, or one that is damaged."""
     try:
         levels = load_file(path)["levels"]
-    except Exception:
+    except Exception:  # a damaged file raises errors of many kinds, and all it costs is time
         return None
     return levels if levels.shape == shape and levels.dtype == torch.uint8 else None
 
