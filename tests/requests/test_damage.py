@@ -134,7 +134,7 @@ def test_two_writers_are_kept_apart(two):
 
 def subprocess_writes(project):
     """Open for writing in another process and raise what it says."""
-    script = "import sys; from expunge.requests.project import locked\nwith locked(sys.argv[1], wait_seconds=0.1): pass"
+    script = "import sys; from expunge.requests.place import locked\nwith locked(sys.argv[1], wait_seconds=0.1): pass"
     done = subprocess.run([sys.executable, "-c", script, project], capture_output=True, text=True, check=False)
     if done.returncode:
         name, _, text = done.stderr.strip().splitlines()[-1].partition(": ")
