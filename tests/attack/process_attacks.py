@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from commands import HASTY, MODEL, become, is_whole, make_job, watch
 from table import Attack, Outcome
 from torch import Tensor
 
+from expunge.base.errors import ExpungeWarning
 from expunge.compute import distributed
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Context
@@ -58,7 +60,7 @@ class Ended:
 
     Args:
         seconds: from the kill, or else from the start, until both had ended.
-        counts: sums and calls, and how many calls there were when the edit was saved; of an undisturbed run.
+        counts: of an undisturbed run: sums and calls, and how many of each came before the edit was saved.
         killed: whether one was killed before both had ended.
         stepped: whether a step had been taken by then.
         said: what both printed.
@@ -99,7 +101,8 @@ def _arm(folder: Path, arguments: list[str], kill: Kill | None) -> None:
     def happen(name: str) -> None:
         counts[name] += 1
         if kill is None:
-            counts["saved"] = counts["saved"] or counts["touch"] * (folder / "out/result.json").exists()
+            if not (folder / "out/result.json").exists():
+                counts[f"{name} before"] = counts[name]
             _note(folder, "counts", json.dumps(counts))
         elif (kill.phase, kill.point) == (name, counts[name]):
             _kill(folder, kill)
@@ -112,6 +115,7 @@ def _arm(folder: Path, arguments: list[str], kill: Kill | None) -> None:
         happen("sum")
         add_up(self, tensors)
 
+    warnings.simplefilter("always", ExpungeWarning)  # what the command says
     sys.orig_argv = [sys.executable, "-m", "expunge", *arguments]  # the second process is started with these
     Context.tell, distributed.Group.sum = told, summed  # type: ignore[method-assign]
     watch(folder, lambda writes: happen("touch"))
@@ -151,20 +155,20 @@ def _find_fault(folder: Path, ended: Ended) -> str:
     return "" if any(words in ended.said for words in NOTHING_YET) else "nothing was saved, and nothing was said"
 
 
-def _draw(draw: random.Random, counts: dict[str, int], *, in_audit: bool) -> Kill:
-    """Return a random moment: of an audit, a call after the edit was saved; otherwise of any phase."""
-    rank, phase = draw.randrange(2), "touch" if in_audit else draw.choice(("join", "sum", "touch"))
+def _draw(draw: random.Random, counts: dict[str, int], *, measuring: bool) -> Kill:
+    """Return a random moment: of any phase, or from the saving of the edit on."""
+    rank, phase = draw.randrange(2), draw.choice(("sum", "touch") if measuring else ("join", "sum", "touch"))
     if phase == "join":
         return Kill(rank, phase, draw.uniform(0, SECONDS_TO_JOIN))
-    return Kill(rank, phase, draw.randint(counts["saved"] + 1 if in_audit else 1, counts[phase]))
+    return Kill(rank, phase, draw.randint(counts[f"{phase} before"] + 1 if measuring else 1, counts[phase]))
 
 
-def kill_one(folder: Path, tries: int, *, command: list[str], in_audit: bool = False) -> Outcome:
+def kill_one(folder: Path, tries: int, *, command: list[str], measuring: bool = False) -> Outcome:
     """Kill one of two processes at random moments of a command."""
     draw, said, lost, tracebacks, longest, notes = random.Random(0), 0, 0, 0, 0.0, list[str]()
     undisturbed = run_two(_prepared(folder, "whole"), command)
     for number in range(tries):
-        place, kill = _prepared(folder, f"try-{number}"), _draw(draw, undisturbed.counts, in_audit=in_audit)
+        place, kill = _prepared(folder, f"try-{number}"), _draw(draw, undisturbed.counts, measuring=measuring)
         ended = run_two(place, command, kill)
         wrong = _find_fault(place, ended) if ended.killed else "it had ended before"
         traceback = "Traceback" in ended.said
@@ -185,5 +189,7 @@ def _prepared(folder: Path, name: str) -> Path:
 
 ATTACKS = [
     Attack("SIGKILL of one of two: run", partial(kill_one, command=TWO), 20, 2),
-    Attack("SIGKILL of one of two: audit", partial(kill_one, command=[*TWO, "--audit", "quick"], in_audit=True), 20, 1),
+    Attack(
+        "SIGKILL of one of two: audit", partial(kill_one, command=[*TWO, "--audit", "quick"], measuring=True), 20, 1
+    ),
 ]
