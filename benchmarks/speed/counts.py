@@ -1,10 +1,11 @@
 """What a device is asked for in each step: kernels that it starts, and how often the host waits for it.
 
-    python benchmarks/speed/counts.py
+    python benchmarks/speed/counts.py [NAME]
 
 The device is not there: its tensors lie in the CPU's memory and obey a device's rules (tests/samples/pretended.py).
 ResNet-20, 32 x 32, 16 images to forget. What a longer run asks for beyond a shorter one belongs to its further steps;
-looks of the stop rule are counted apart. No data are needed. About a minute.
+looks of the stop rule are counted apart. No data are needed. NAME is that of the column, `now` if none is given; with
+the sources of another commit in PYTHONPATH, the script counts what that one did. About a minute.
 """
 
 import os
@@ -24,8 +25,9 @@ import torch
 from pretended import NAME, Device, pretend
 from setting import keep
 
-from expunge import Attack, Classifier, ForgetSet, Limits, Runtime, Strength, make_method, unlearn
+from expunge import Attack, Classifier, ForgetSet, Limits, Strength, make_method, unlearn
 from expunge.compute.context import Context
+from expunge.compute.runtime import Runtime
 from expunge.methods import engine
 from expunge.models.classifier import Normalised
 from expunge.models.sources.cifar_resnets import CifarResNet
@@ -144,12 +146,14 @@ def invert(steps: int) -> None:
         invert_classifier(classifier.frozen_copy(), 64, (3, 32, 32), Inversion(steps=steps), context)
 
 
-def measure() -> dict[str, Any]:
+def measure() -> dict[str, Counts]:
     """Return the counts of each loop by name."""
     edits = {name: count_edit(*edit) for name, edit in EDITS.items()}
-    return {"edits": edits, "surrogates": {"attack": count_steps(attack), "inversion": count_steps(invert)}}
+    looks = {"stop rule, one look": edits["least-change, exact"]["look"]}
+    surrogates = {"attack": count_steps(attack), "inversion": count_steps(invert)}
+    return {**{name: edit["step"] for name, edit in edits.items()}, **looks, **surrogates}
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    print(keep("counts", measure))
+    print(keep(f"counts/{sys.argv[1] if len(sys.argv) > 1 else 'now'}", measure))
