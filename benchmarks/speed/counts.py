@@ -94,7 +94,7 @@ def count_edit(method: str, strength: Strength, settings: dict[str, Any]) -> dic
                 method=make_method(method, settings),
                 strength=strength,
                 limits=Limits(steps=steps),
-                batch_size=64,
+                runtime=Runtime(classifier.device, batch_size=64),
             )
         assert made.steps == steps, made  # noqa: S101 - the counts would be of something else
 
