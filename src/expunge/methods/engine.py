@@ -236,7 +236,7 @@ def _limit_met(task: Task, context: Context, steps: int, limit: int) -> StopReas
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> Bool[Tensor, ""]:
-    """Return whether all numbers are finite, from one norm of all tensors together.
+    """Return whether all numbers are finite, from the largest of all tensors: squares could overflow.
 
     Weights are looked at too: a ReLU can turn an infinite one into a finite answer.
     """
