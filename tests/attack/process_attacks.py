@@ -188,8 +188,12 @@ def _prepared(folder: Path, name: str) -> Path:
 
 
 ATTACKS = [
-    Attack("SIGKILL of one of two: run", partial(kill_one, command=TWO), 20, 2),
+    Attack("SIGKILL of one of two: run", partial(kill_one, command=TWO), 20, 2, slow=True),
     Attack(
-        "SIGKILL of one of two: audit", partial(kill_one, command=[*TWO, "--audit", "quick"], measuring=True), 20, 1
+        "SIGKILL of one of two: audit",
+        partial(kill_one, command=[*TWO, "--audit", "quick"], measuring=True),
+        20,
+        1,
+        slow=True,
     ),
 ]
