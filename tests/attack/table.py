@@ -45,12 +45,14 @@ class Attack:
         make: takes an empty folder and how many tries to make.
         tries: in the long form.
         short: in the short form.
+        slow: whether the short form takes more than ten seconds.
     """
 
     name: str
     make: Callable[[Path, int], Outcome]
     tries: int
     short: int
+    slow: bool = False
 
 
 def all_attacks() -> list[Attack]:
