@@ -76,7 +76,7 @@ class History:
     cut: str | None = None
 
 
-def forget_next(  # noqa: PLR0913 - what is edited, on top of what, and how
+def forget_next(
     classifier: Classifier,
     new: Sequence[ForgetSet],
     back: Sequence[ForgetSet],
