@@ -5,8 +5,8 @@ import torch
 
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
+from expunge.methods import make_method
 from expunge.methods.continual import EditOptions, History, find_lost, forget_next, holds
-from expunge.methods.unlearn import make_method
 from expunge.models.tails import cut_at
 from expunge.surrogates.procedural import draw_leaves
 from expunge.task.evaluation import compute_logits
