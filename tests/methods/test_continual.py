@@ -66,7 +66,7 @@ def test_an_edit_charges_for_the_whole_change_since_the_first_classifier(trained
     moved = trained.copy()
     with torch.no_grad():
         for weight in moved.network[3].parameters():
-            weight += 0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+            weight.add_(0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
     others = draw_leaves(200, tuple(twelve.x.shape[1:]), trained.bounds, torch.Generator().manual_seed(2))
     settings = {**QUICK, "exact": {"steps": 40}}
 

@@ -6,6 +6,7 @@ damage doesn't add up, and keeps all earlier rows forgotten. With another method
 looks for them with `find_lost`, and gives them once more.
 """
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from expunge.compute.seeds import seeded_generator
 from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.methods.least_change.robust import Robust
+from expunge.methods.least_change.robust import LEAST_LAYERS, Robust
 from expunge.methods.protocol import Method, goes_on
 from expunge.methods.tracing import find_layers
 from expunge.methods.unlearn import unlearn
@@ -148,7 +149,7 @@ def goal_of(rows: ForgetSet) -> tuple[Goal, Int[Tensor, " k"]]:
 
 
 def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str | None:
-    """Return where to cut so that robust edits change only what lies after: before the last third of the layers.
+    """Return where to cut so that edits change only the last third of the layers; of few layers, the last half.
 
     Args:
         classifier: any version.
@@ -157,8 +158,9 @@ def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str 
     Returns:
         The name of a module, see `expunge.models.tails`; None where the classifier can't be cut.
     """
-    layers = Robust().deepest(find_layers(classifier, x.to(classifier.device)))
-    return find_cut(classifier, layers[0].module, x)
+    layers = find_layers(classifier, x.to(classifier.device))
+    count = max(math.ceil(Robust().depth * len(layers)), min(LEAST_LAYERS, len(layers) // 2))
+    return find_cut(classifier, layers[-count].module, x) if count < len(layers) else None
 
 
 def _go_on(classifier: Classifier, history: History, rows: ForgetSet, how: EditOptions, runtime: Runtime) -> Earlier:
@@ -183,7 +185,8 @@ def _go_on(classifier: Classifier, history: History, rows: ForgetSet, how: EditO
 
 def _find_common_cut(first: Classifier, newest: Classifier, x: Tensor) -> str | None:
     """Return the cut for robust edits if nothing before it has changed since the first classifier."""
-    cut = find_keeper_cut(first, x[:2])
+    layers = Robust().deepest(find_layers(first, x.to(first.device)))
+    cut = find_cut(first, layers[0].module, x[:2])
     if cut is None or not torch.equal(enter(first, cut, x[:2]), enter(newest, cut, x[:2])):
         return None
     return cut

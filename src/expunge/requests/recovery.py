@@ -60,7 +60,7 @@ def recover(ledger: Ledger) -> None:
     state = ledger.state
     _sweep(ledger)
     named = {version.patch.path for version in state.versions.values()}
-    named |= {request.images.path for request in state.requests.values() if request.images is not None}
+    named |= {file.path for request in state.requests.values() for file in (request.images, request.keeper) if file}
     named |= {state.first.path} if state.first is not None else set()
     for path in files_below(ledger.folder, VERSIONS_FOLDER, IMAGES_FOLDER, CACHE_FOLDER, FIRST_FILE):
         if path in state.purged:

@@ -77,7 +77,7 @@ class LeastChange(Settings):
         reference = first.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device).x
-        resolved = self._resolve(reference, rows)
+        resolved = self._resolve(reference, rows, going_on=task.earlier is not None and task.earlier.rows is not None)
         drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
@@ -94,14 +94,17 @@ class LeastChange(Settings):
         edited = edit.classifier.to(runtime.device)
         return replace(edit, expected=measure_expected_cost(reference, edited, unseen, context.sharing))
 
-    def _resolve(self, classifier: Classifier, rows: Float[Tensor, "k c h w"]) -> "LeastChange":
-        """Return these settings with the sizes that were left open."""
+    def _resolve(
+        self, classifier: Classifier, rows: Float[Tensor, "k c h w"], *, going_on: bool = False
+    ) -> "LeastChange":
+        """Return these settings with the sizes that were left open; what goes on from an edit takes few steps more."""
         pixels = rows.shape[2] * rows.shape[3]
+        effort = Effort.QUICK if going_on else self.effort
         return replace(
             self,
             surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
-            exact=self.exact.resolve(pixels, self.effort),
-            robust=self.robust.resolve(len(rows), pixels, self.effort),
+            exact=self.exact.resolve(pixels, effort),
+            robust=self.robust.resolve(len(rows), pixels, effort),
         )
 
     def _pose(
