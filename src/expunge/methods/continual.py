@@ -32,7 +32,7 @@ from expunge.task.earlier import Earlier
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Misclassify, Relabel, achieved
-from expunge.task.keepers import Keeper, make_keeper
+from expunge.task.keepers import COPIES, Keeper, make_keeper
 from expunge.task.task import Limits, StopReason, Strength
 
 CARRIED_ALONG = ".* rows are not predicted as labelled"
@@ -148,6 +148,11 @@ def goal_of(rows: ForgetSet) -> tuple[Goal, Int[Tensor, " k"]]:
     return (Misclassify(), rows.y) if rows.y_new is None else (Relabel(), rows.y_new)
 
 
+def copies_for(how: EditOptions) -> int:
+    """Return how many copies a keeper of an edit's rows has: none of an edit that is exact."""
+    return COPIES if (how.strength or how.method.strength) is Strength.ROBUST else 0
+
+
 def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str | None:
     """Return where to cut so that edits change only the last third of the layers; of few layers, the last half.
 
@@ -166,21 +171,29 @@ def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str 
 def _go_on(classifier: Classifier, history: History, rows: ForgetSet, how: EditOptions, runtime: Runtime) -> Earlier:
     """Return what an edit is to keep; of images, where all edits stay after the cut, what goes through it is enough."""
     first, cut = history.first.to(classifier.device), history.cut
-    if cut is None and (how.strength or how.method.strength) is Strength.ROBUST:
+    if cut is None and copies_for(how):
         cut = _find_common_cut(first, classifier, rows.x)
     relabel = rows.y_new is not None
     if cut is None:
         images = join(history.images, classifier, relabel=relabel) if history.images else None
         return Earlier(first, images)
     generator = seeded_generator(how.seed, "copies that are kept")
-    made = [make_keeper(classifier, cut, each, generator, at_once=runtime.sharing) for each in history.images]
+    copies = copies_for(how)
+    made = [
+        make_keeper(classifier, cut, each, generator, copies=copies, at_once=runtime.sharing) for each in history.images
+    ]
     keepers = [*history.keepers, *made]
     if not keepers:
         return Earlier(first, cut=cut)
     kept = join([each.rows for each in keepers], cut_at(classifier, cut, rows.x), relabel=relabel)
-    fewest = min(each.copies.shape[1] for each in keepers)
-    copies = torch.cat([each.copies[:, :fewest] for each in keepers]) if fewest else None
-    return Earlier(first, kept, cut, copies)
+    return Earlier(first, kept, cut, torch.cat([_copies_of(each) for each in keepers]) if copies else None)
+
+
+def _copies_of(keeper: Keeper) -> Tensor:
+    """Return a keeper's copies; of one that has none, since its rows were forgotten exactly, the rows themselves."""
+    if keeper.copies.shape[1]:
+        return keeper.copies
+    return keeper.rows.x.unsqueeze(1).expand(-1, COPIES, *keeper.rows.x.shape[1:])
 
 
 def _find_common_cut(first: Classifier, newest: Classifier, x: Tensor) -> str | None:

@@ -17,7 +17,8 @@ from expunge.models.classifier import Classifier
 from expunge.requests.place import IMAGES_FOLDER
 from expunge.requests.project import Ledger
 from expunge.requests.state import Request, StoredFile
-from expunge.task.keepers import Keeper, from_levels, make_keeper, to_levels
+from expunge.task.keepers import COPIES, Keeper, from_levels, make_keeper, to_levels
+from expunge.task.task import Strength
 
 SUFFIX = ".keeper.sealed"
 """In the folder of images: what is done to files there is done to keepers."""
@@ -53,7 +54,8 @@ def store_keeper(
         sharing: how many go through at a time.
     """
     generator = seeded_generator(request.how["seed"], f"keeper of {request.name}")
-    keeper = make_keeper(classifier, cut, rows, generator, at_once=sharing)
+    count = COPIES if Strength(request.how["strength"]) is Strength.ROBUST else 0
+    keeper = make_keeper(classifier, cut, rows, generator, copies=count, at_once=sharing)
     (x, x_scale), (copies, scale) = to_levels(keeper.rows.x), to_levels(keeper.copies.flatten(0, 1))
     tensors = {"x": x, "x_scale": x_scale, "copies": copies.view(keeper.copies.shape), "copies_scale": scale}
     sealed = ledger.keys.seal_file(save(tensors), request.name)
