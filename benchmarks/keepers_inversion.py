@@ -32,7 +32,7 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from expunge._version import __version__
-from expunge.base.tensors import write_text
+from expunge.base.disk import write_text
 from expunge.bench.cells import find_data
 from expunge.data import load_data
 from expunge.methods.continual import find_keeper_cut

@@ -33,7 +33,7 @@ import torch
 from matplotlib import pyplot
 
 from expunge._version import __version__
-from expunge.base.tensors import write_json, write_text
+from expunge.base.disk import write_json, write_text
 from expunge.bench.cells import find_data
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime

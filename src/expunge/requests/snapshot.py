@@ -84,6 +84,7 @@ def _lines(state: LedgerState, last: Entry) -> Iterator[str]:
             "created": state.created,
             "first": None if state.first is None else asdict(state.first),
             "shape": state.shape,
+            "cache": None if state.cache is None else asdict(state.cache),
             "versions": [asdict(version) for version in state.versions.values()],
             "purged": sorted(state.purged),
             "hows": hows,
@@ -105,6 +106,7 @@ def _state(head: dict[str, Any], lines: Sequence[bytes]) -> LedgerState:
     for name in PLAIN:
         setattr(state, name, head[name])
     state.shape = None if head["shape"] is None else tuple(head["shape"])
+    state.cache = _file(head.get("cache"))
     for values in head["versions"]:
         values |= {"patch": StoredFile(**values["patch"]), "requests": tuple(values["requests"])}
         state.versions[values["number"]] = Version(**values)

@@ -112,6 +112,7 @@ class LedgerState:
         newest: number of the newest version.
         purged: paths of the files that were deleted.
         shape: (c, h, w) of the images of all requests.
+        cache: surrogates that were made from the first classifier, sealed; None if there are none.
     """
 
     created: Body = field(default_factory=dict)
@@ -124,6 +125,7 @@ class LedgerState:
     newest: int = 0
     purged: set[str] = field(default_factory=set)
     shape: tuple[int, int, int] | None = None
+    cache: StoredFile | None = None
 
     @property
     def keeps(self) -> bool:
@@ -308,6 +310,12 @@ def _purged(state: LedgerState, entry: Entry, body: Body) -> None:
 def _rebased(state: LedgerState, entry: Entry, body: Body) -> None:
     """Begin anew from the newest weights: the way back to older ones is gone."""
     state.base, state.first, state.carried = state.newest, StoredFile(**body["first"]), body["carried"]
+    state.cache = None
+    state.purged |= {values["path"] for values in body["files"]}
+
+
+def _cached(state: LedgerState, entry: Entry, body: Body) -> None:
+    state.cache = StoredFile(**body["cache"])
     state.purged |= {values["path"] for values in body["files"]}
 
 
@@ -345,5 +353,6 @@ EVENTS: dict[str, Callable[[LedgerState, Entry, Body], None]] = {
     "withdrawn": _withdrawn,
     "purged": _purged,
     "rebased": _rebased,
+    "cached": _cached,
     "sealed": _sealed,
 }
