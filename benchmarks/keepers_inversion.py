@@ -5,7 +5,7 @@
 Whoever has a project's key and its classifier can look for a picture that goes through the cut as the forgotten one
 did. This does it by gradient descent on the pixels: Adam, from grey, on the relative squared distance of what goes
 through the cut, and a little roughness, whose weight is the one that is best for the attack. Cuts lie before the last
-7, 5, 3 and 1 of 20 layers; `requests init --keepers` cuts before the last 7. Pictures are of CIFAR-10, no persons.
+7, 5, 3 and 1 of 20 layers; `requests init --keepers` cuts before the last 5. Pictures are of CIFAR-10, no persons.
 
 - SSIM: structural similarity of the rebuilt picture and the picture, in grey, windows of 7 pixels (Wang et al. 2004).
 - Recognised: a ResNet-32 gives the rebuilt picture the picture's label.

@@ -22,7 +22,7 @@ from expunge.compute.seeds import seeded_generator
 from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.methods.least_change.robust import LEAST_LAYERS, Robust
+from expunge.methods.least_change.robust import Robust
 from expunge.methods.protocol import Method, goes_on
 from expunge.methods.tracing import find_layers
 from expunge.methods.unlearn import unlearn
@@ -37,6 +37,9 @@ from expunge.task.task import Limits, StopReason, Strength
 
 CARRIED_ALONG = ".* rows are not predicted as labelled"
 """The warning about rows that an earlier edit has changed already, which is nothing to complain of here."""
+
+KEPT_DEPTH, FEWEST_LAYERS = 0.25, 3
+"""Share of the layers that lie after the cut of keepers, the last ones, and how many at least."""
 
 Name = TypeVar("Name", str, int)
 
@@ -154,7 +157,10 @@ def copies_for(how: EditOptions) -> int:
 
 
 def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str | None:
-    """Return where to cut so that edits change only the last third of the layers; of few layers, the last half.
+    """Return where to cut so that edits change only the last quarter of the layers; of few layers, the last half.
+
+    What goes through a deeper cut gives less of the picture away, and edits after it do more damage
+    (benchmarks/results/keepers_inversion, docs/requests.md).
 
     Args:
         classifier: any version.
@@ -164,7 +170,7 @@ def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str 
         The name of a module, see `expunge.models.tails`; None where the classifier can't be cut.
     """
     layers = find_layers(classifier, x.to(classifier.device))
-    count = max(math.ceil(Robust().depth * len(layers)), min(LEAST_LAYERS, len(layers) // 2))
+    count = max(math.ceil(KEPT_DEPTH * len(layers)), min(FEWEST_LAYERS, len(layers) // 2))
     return find_cut(classifier, layers[-count].module, x) if count < len(layers) else None
 
 
