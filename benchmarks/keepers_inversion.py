@@ -48,8 +48,8 @@ from expunge.task.keepers import from_levels, to_levels
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "keepers_inversion"
 PICTURES, CANDIDATES, STEPS, RATE = 32, 1000, 300, 0.05
-ROUGHNESS = (0.003, 0.03)
-LAYERS = (7, 5, 3, 1)
+ROUGHNESS = (0.03, 0.1, 0.3, 1.0)
+LAYERS = (5, 7, 3, 1)
 SHOWN = 8
 ANOTHER = "another picture"
 
@@ -83,6 +83,7 @@ def main() -> None:
         rebuilt[f"last {count} layers"] = tried[best][:SHOWN]
         numbers = int(np.prod(enter(classifier, cut, x[:1]).shape[1:]))
         lines.append({**found[best], "layers": count, "numbers": numbers, "roughness": ROUGHNESS[best]})
+        lines[-1]["tried"] = [[weight, round(each["ssim"], 3)] for weight, each in zip(ROUGHNESS, found, strict=True)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     if rebuilt:
         draw(x[chosen][:SHOWN], rebuilt)
@@ -184,7 +185,7 @@ def draw(x: Float[Tensor, "n 3 h w"], rebuilt: dict[str, Tensor]) -> None:
 def make_page(lines: list[dict[str, float | int | str]], default: str | None) -> str:
     """Return the Markdown page."""
     rows = []
-    for line in lines:
+    for line in sorted(lines, key=lambda line: -int(line.get("layers", 0))):
         name = (
             ANOTHER
             if line["cut"] == ANOTHER
@@ -198,7 +199,7 @@ def make_page(lines: list[dict[str, float | int | str]], default: str | None) ->
         [
             "# What a picture can be rebuilt to from its keeper",
             "",
-            *(__doc__ or "").split("\n\n")[2:],
+            "\n\n".join((__doc__ or "").split("\n\n")[2:]),
             f"Means over {PICTURES} training pictures; {STEPS} steps of Adam at {RATE}.",
             "",
             "| layers after the cut | numbers in a keeper | SSIM | recognised, % | found, % | median place of "
