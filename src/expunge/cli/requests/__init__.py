@@ -20,6 +20,7 @@ REQUESTS = {
     "verify": ("expunge.cli.requests.read:verify", "Find any later change of entries, weights, patches and images."),
     "undo": ("expunge.cli.requests.change:undo_command", "Restore the weights before the newest version, bit for bit."),
     "withdraw": ("expunge.cli.requests.change:withdraw_command", "Take a request back; later ones are applied anew."),
+    "plan": ("expunge.cli.requests.plan", "Say what retraining would need, and which images are concerned."),
     "export": ("expunge.cli.requests.export", "Write the classifier for others, with what was unlearned."),
     "purge": ("expunge.cli.requests.change:purge_command", "Delete images that are no longer needed."),
 }

@@ -42,6 +42,11 @@ from expunge.task.task import Strength
 @click.option(
     "--database", default=DEFAULT_DATABASE, show_default=True, help="A SQLAlchemy URL; the password is set elsewhere."
 )
+@click.option(
+    "--keepers",
+    is_flag=True,
+    help="Keep something of each image, sealed, that lets it be held and checked after its picture is deleted.",
+)
 @click.option("--key", help="Key file, from the folder; better not in it.  [default: beside it, with its name]")
 def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's values
     """Make a project in FOLDER around a trained classifier.
@@ -65,6 +70,7 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
         budget=flags["budget"],
         database=flags["database"],
         key=flags["key"],
+        keepers=flags["keepers"],
     )
     ledger = create_project(folder, plan)
     key = (folder / read_settings(folder)["key"]).resolve()
