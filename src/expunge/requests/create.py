@@ -16,6 +16,7 @@ from expunge.base.settings import to_mapping
 from expunge.base.tensors import write_tensors
 from expunge.methods.unlearn import DEFAULT_METHOD, make_method
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
+from expunge.requests.approval import Approval
 from expunge.requests.chain import make_entries
 from expunge.requests.database import PASSWORD_VARIABLE, SCHEMA_VERSION, Database, has_password
 from expunge.requests.head import HEAD_FILE, Head, Notes
@@ -63,6 +64,7 @@ class Plan:
         database: a SQLAlchemy URL; relative SQLite files are in the project folder.
         key: where the key file is to be; relative paths are from the project folder. One that is there is used. None
             for a file beside the folder, with its name.
+        approval: who has to approve a request before it is applied.
     """
 
     model: ModelSource
@@ -75,6 +77,7 @@ class Plan:
     budget: float = DEFAULT_BUDGET
     database: str = DEFAULT_DATABASE
     key: str | None = None
+    approval: Approval = Approval.NONE
 
     def __post_init__(self) -> None:
         if not self.budget > 0:
@@ -185,4 +188,5 @@ def _created(plan: Plan, loaded: LoadedClassifier, settings: Mapping[str, Any]) 
             "strength": None if plan.strength is None else plan.strength.value,
         },
         "budget": plan.budget,
+        "approval": plan.approval.value,
     }

@@ -34,6 +34,7 @@ class RequestOptions:
         seed: source of all randomness.
         minimum_right: share of rows (0..1) that the newest classifier must predict as labelled.
         keep_until: keep the encrypted images until the end of this day; None deletes them after verification.
+        due: the day by which it is to be done.
     """
 
     reference: str = ""
@@ -44,6 +45,7 @@ class RequestOptions:
     seed: int = 0
     minimum_right: float = 0.5
     keep_until: date | None = None
+    due: date | None = None
 
     def __post_init__(self) -> None:
         if self.goal is not None and self.goal not in GOALS:
@@ -83,6 +85,7 @@ def receive(ledger: Ledger, rows: ForgetSet, options: RequestOptions) -> Request
         "how": how,
         "shape": list(rows.x.shape[1:]),
         "keep_until": None if options.keep_until is None else options.keep_until.isoformat(),
+        "due": None if options.due is None else options.due.isoformat(),
         "images": asdict(store_images(ledger, name, rows)),
         "fingerprints": digest_of(prints),
     }

@@ -86,6 +86,7 @@ def _lines(state: LedgerState, last: Entry) -> Iterator[str]:
             "versions": [asdict(version) for version in state.versions.values()],
             "purged": sorted(state.purged),
             "hows": hows,
+            "people": state.people,
             **{name: getattr(state, name) for name in PLAIN},
         }
     )
@@ -101,6 +102,7 @@ def _state(head: dict[str, Any], lines: Sequence[bytes]) -> LedgerState:
     for name in PLAIN:
         setattr(state, name, head[name])
     state.shape = None if head["shape"] is None else tuple(head["shape"])
+    state.people = head.get("people", {})
     for values in head["versions"]:
         values |= {"patch": StoredFile(**values["patch"]), "requests": tuple(values["requests"])}
         state.versions[values["number"]] = Version(**values)
