@@ -159,7 +159,13 @@ def write_page(rows: list[dict[str, Any]], times: dict[str, float]) -> None:
         f"{WITH_FEATURES} where the features of ResNet-20 have a cosine of {ALIKE_FEATURES} or more. In the last line, "
         f"{QUERIES} test images are looked for, which are no copies of training images (some do resemble one)."
     )
-    kinds = ["", "Copies are made so:", "", *(f"- {name}: {change.__doc__}" for name, change in KINDS.items()), ""]
+    kinds = [
+        "",
+        "Copies are made so:",
+        "",
+        *(f"- {name}: {(change.__doc__ or '').removeprefix('Return ')}" for name, change in KINDS.items()),
+        "",
+    ]
     speed = (
         f"{times['first']:g} seconds ({times['first, processor']:g} of processor time) for 16 pictures among all "
         f"50,000, the index included; {times['second']:g} ({times['second, processor']:g}) once it is there. "

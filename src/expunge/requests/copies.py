@@ -241,4 +241,4 @@ def _spread(count: int, wanted: int) -> list[int]:
     >>> _spread(10, 3), _spread(2, 3)
     ([0, 4, 9], [0, 1])
     """
-    return np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()
+    return [round(place) for place in np.linspace(0, count - 1, min(wanted, count)).tolist()]

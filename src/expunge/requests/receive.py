@@ -11,6 +11,7 @@ from expunge.base.errors import LedgerError, SettingsError
 from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
 from expunge.methods.unlearn import make_method
+from expunge.models.sources import LoadedClassifier
 from expunge.requests.fingerprints import fingerprint
 from expunge.requests.hashes import digest_of
 from expunge.requests.images import hash_images, store_images
@@ -128,6 +129,14 @@ def number_names(rows: ForgetSet) -> ForgetSet:
     free = (str(number) for number in count(1) if str(number) not in taken)
     ids = tuple(next(free) if _is_file_name(name) else name for name in rows.ids)
     return ForgetSet(ids, rows.x, rows.y, rows.y_new)
+
+
+def in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
+    """Return image files, which are decoded in colour, in grey where the classifier's first layer takes one channel."""
+    weight = next(first.classifier.network.parameters())
+    if weight.ndim == 4 and weight.shape[1] == 1:
+        return ForgetSet(rows.ids, rows.x.mean(dim=1, keepdim=True), rows.y, rows.y_new)
+    return rows
 
 
 def _is_file_name(name: str) -> bool:

@@ -202,7 +202,7 @@ def told(entry: Entry, request: str) -> Body:
     """Return what an entry says of one request."""
     body = entry.body
     if entry.kind == "purged":
-        file = next((file for file in body["files"] if owner_of(file["path"]) == request), {})
+        file: Body = next((file for file in body["files"] if owner_of(file["path"]) == request), {})
         return {**file, **_signature(body)}
     if entry.kind in ("applied", "undone"):
         return {"request": request, "version": body["version"], **_signature(body)}

@@ -24,7 +24,7 @@ from expunge.models.sources import LoadedClassifier
 from expunge.requests.copies import Near, find_near, open_index
 from expunge.requests.duplicates import Duplicate, find_duplicates
 from expunge.requests.project import Ledger
-from expunge.requests.receive import RequestOptions, number_names, receive, supply
+from expunge.requests.receive import RequestOptions, in_channels, number_names, receive, supply
 from expunge.requests.recovery import writing
 from expunge.requests.sheet import write_sheet
 from expunge.requests.weights import load_first
@@ -132,7 +132,7 @@ def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, 
         label = label_from_text(flags["label"], first.classifier.class_names, place="--label")
         ids = [path.name if flags["keep_names"] else str(number) for number, path in enumerate(paths, 1)]
         files = FileImages(ids, torch.full((len(paths),), label), paths, first.preprocessing)
-        return _in_channels(first, forget_set(files, range(len(paths))))
+        return in_channels(first, forget_set(files, range(len(paths))))
     train = _load(first, flags["data"], flags["table"])
     chosen = [name for name in ("forget", "rows", "ids", "every") if flags[name]]
     if len(chosen) != 1:
@@ -154,14 +154,6 @@ def _choose(first: LoadedClassifier, train: Images, flags: dict[str, Any]) -> tu
             raise DataError("--ids", f"ids of the data, such as {train.ids[0]}", ", ".join(unknown[:5]))
         return [row_of[name] for name in wanted], None
     return list(range(len(train.ids))), None
-
-
-def _in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
-    """Return image files, which are decoded in colour, in grey where the classifier's first layer takes one channel."""
-    weight = next(first.classifier.network.parameters())
-    if weight.ndim == 4 and weight.shape[1] == 1:
-        return ForgetSet(rows.ids, rows.x.mean(dim=1, keepdim=True), rows.y, rows.y_new)
-    return rows
 
 
 def _load(first: LoadedClassifier, source: str, table: Path | None) -> Images:
