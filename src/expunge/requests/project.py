@@ -150,14 +150,14 @@ class Ledger:
 
     def instances(self, request: Request) -> list[Instance]:
         """Return the instances of a request, from its first entry."""
-        (entry,) = self._find(request.history[:1])
+        (entry,) = self.entries_at(request.history[:1])
         return [Instance(*values) for values in entry.body["instances"]]
 
     def history(self, request: Request) -> list[tuple[str, str, Body]]:
         """Return time, kind and particulars of every entry that speaks of a request."""
-        return [(entry.time, entry.kind, told(entry, request.name)) for entry in self._find(request.history)]
+        return [(entry.time, entry.kind, told(entry, request.name)) for entry in self.entries_at(request.history)]
 
-    def _find(self, numbers: Sequence[int]) -> list[Entry]:
+    def entries_at(self, numbers: Sequence[int]) -> list[Entry]:
         """Return the entries of these numbers, checked.
 
         Raises:

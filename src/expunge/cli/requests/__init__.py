@@ -21,6 +21,9 @@ REQUESTS = {
     "undo": ("expunge.cli.requests.change:undo_command", "Restore the weights before the newest version, bit for bit."),
     "withdraw": ("expunge.cli.requests.change:withdraw_command", "Take a request back; later ones are applied anew."),
     "export": ("expunge.cli.requests.export", "Write the classifier for others, with what was unlearned."),
+    "serve": ("expunge.cli.requests.serve:serve_command", "Open a desk for colleagues: pages and a REST API."),
+    "invite": ("expunge.cli.requests.serve:invite_command", "Print a link that signs a person in at the desk."),
+    "dismiss": ("expunge.cli.requests.serve:dismiss_command", "Take a person's role at the desk."),
     "purge": ("expunge.cli.requests.change:purge_command", "Delete images that are no longer needed."),
 }
 project_option = click.option(

@@ -33,7 +33,7 @@ EXPORTS = "exports"
 WAIT_SECONDS = 600.0
 
 Result = dict[str, Any]
-"""`text`: sentences for people. `failed`: whether something did not come about. `links`: pages and files to go on to."""
+"""`text`: sentences for people. `failed`: whether something did not come about. `page`: where to go on."""
 
 
 @dataclass(frozen=True, slots=True)
