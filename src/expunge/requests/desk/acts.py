@@ -5,14 +5,13 @@ from typing import Any
 
 from expunge.base.errors import DataError, ExpungeError, LedgerError
 from expunge.requests.desk.decoding import Upload, decode_apart
-from expunge.requests.desk.drafts import Draft, new_draft, read_draft, remove_draft, write_draft
+from expunge.requests.desk.drafts import OPTIONS, Draft, new_draft, read_draft, remove_draft, write_draft
 from expunge.requests.desk.people import Role
 from expunge.requests.desk.store import Job
 from expunge.requests.desk.web import Refused, Visit
 from expunge.requests.state import FORGOTTEN, Request
 
 FORMATS = ("safetensors", "torch-export", "onnx", "hub")
-OPTIONS = ("reference", "due", "keep_until", "again")
 LONGEST_TEXT = 200
 STARTS = ("newest", "first")
 

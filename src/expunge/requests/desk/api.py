@@ -269,7 +269,7 @@ def _list(name: str) -> dict[str, Any]:
     return {"type": "array", "items": _ref(name)}
 
 
-NUMBER, WHOLE, ANY = {"type": "number"}, {"type": "integer"}, {}
+NUMBER, WHOLE = {"type": "number"}, {"type": "integer"}
 NONE_OR_TEXT = {"type": ["string", "null"]}
 REQUEST = {
     "name": TEXT,

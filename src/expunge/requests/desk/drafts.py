@@ -18,6 +18,7 @@ from expunge.requests.keys import Keys
 from expunge.requests.place import DESK_FOLDER
 
 FOLDER = "drafts"
+OPTIONS = ("reference", "due", "keep_until", "again")
 ID = re.compile(r"[0-9a-f]{16}")
 DAY = 86400.0
 
@@ -49,7 +50,8 @@ class Draft:
 
 def new_draft(by: str, pictures: Sequence[bytes], options: Mapping[str, str]) -> Draft:
     """Return a draft of pictures without labels."""
-    return Draft(secrets.token_hex(8), by, [""] * len(pictures), [""] * len(pictures), list(pictures), {}, {**options})
+    named = {name: options.get(name, "") for name in OPTIONS}
+    return Draft(secrets.token_hex(8), by, [""] * len(pictures), [""] * len(pictures), list(pictures), {}, named)
 
 
 def write_draft(folder: Path, keys: Keys, draft: Draft) -> None:

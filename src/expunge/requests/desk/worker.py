@@ -127,12 +127,21 @@ class Telling:
         while not self._over.wait(TELL_SECONDS):
             found = self.store.find_job(self.job.id)
             if found is not None and found.cancel:
-                signal.raise_signal(signal.SIGINT)
+                _interrupt_main_thread()
                 return
 
     def _tell(self) -> None:
         self.told = time.monotonic()
         self.store.tell(self.job.id, self.state)
+
+
+def _interrupt_main_thread() -> None:
+    """Do what Ctrl-C does; where the system can, a call that waits returns at once."""
+    thread = threading.main_thread().ident
+    if thread is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(thread, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
 
 
 def main(arguments: list[str]) -> None:
