@@ -87,6 +87,17 @@ def test_the_nearest_come_with_figures_and_the_same_picture_first(project, train
     assert not any(one.same for one in found[0][1:])
 
 
+def test_a_picture_that_is_there_many_times_is_found_each_time(project, rows_of):
+    rows = rows_of(3, seed=3)
+    again = torch.cat([rows.x, rows.x[:1].expand(30, -1, -1, -1)])
+    many = TensorImages([f"t{row}" for row in range(33)], torch.zeros(33, dtype=torch.int64), again)
+    with writing(project) as ledger:
+        [found] = find_near(
+            open_index(ledger, many, Runtime()), ledger, rows.rows([0]), load_first(ledger).classifier, Runtime()
+        )
+    assert {one.row for one in found if one.same} == {0, *range(3, 33)}
+
+
 def test_the_index_is_made_once_sealed_and_anew_when_a_picture_changes(project, training, monkeypatch):
     with writing(project) as ledger:
         first = open_index(ledger, training, Runtime())

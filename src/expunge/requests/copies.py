@@ -125,29 +125,36 @@ def find_near(
         rows: what is looked for.
         classifier: whose features are compared.
         runtime: device and batch size.
-        count: how many for each row.
+        count: how many for each row; those that are certain are never left out.
     """
-    contents = {bytes(value): place for place, value in reversed(list(enumerate(index.contents)))}
-    same = [contents.get(bytes.fromhex(text)) for text in hash_images(ledger, rows)]
     values, places = correlate(rows.x, index.outlines, SHORT_LIST)
     found = []
-    for row in range(len(rows)):
-        bits = _bits(index, rows.x[row : row + 1])
+    for row, content in enumerate(hash_images(ledger, rows)):
+        x = rows.x[row : row + 1]
+        same = (index.contents == np.frombuffer(bytes.fromhex(content), dtype=np.uint8)).all(axis=1)
+        bits = _bits(index, x)
+        nearest = [place for place in np.argsort(bits, kind="stable")[:SHORT_LIST] if bits[place] <= BITS]
         likeness = dict(zip(places[row].tolist(), values[row].tolist(), strict=True))
-        near = [int(place) for place in np.argsort(bits, kind="stable")[:SHORT_LIST] if bits[place] <= BITS]
-        near += [] if same[row] is None else [int(same[row] or 0)]
-        likeness |= _correlations(index, rows.x[row : row + 1], [place for place in near if place not in likeness])
-        found.append(_ordered(index, likeness, bits, same[row])[:SHORT_LIST])
-    return [part[:count] for part in _with_features(index, rows, found, classifier, runtime)]
+        others = {int(place) for place in (*nearest, *np.flatnonzero(same | (bits <= NEAR)))} - set(likeness)
+        likeness |= _correlations(index, x, sorted(others))
+        found.append(_first(_ordered(index, likeness, bits, same), SHORT_LIST))
+    return [_first(part, count) for part in _with_features(index, rows, found, classifier, runtime)]
 
 
-def _ordered(index: CopyIndex, likeness: dict[int, float], bits: NDArray[np.int64], same: int | None) -> list[Near]:
+def _first(near: Sequence[Near], count: int) -> list[Near]:
+    """Return so many, and all others that are certain."""
+    return [one for place, one in enumerate(near) if place < count or one.certain]
+
+
+def _ordered(
+    index: CopyIndex, likeness: dict[int, float], bits: NDArray[np.int64], same: NDArray[np.bool_]
+) -> list[Near]:
     near = [
         Near(
             row=place,
             id=index.images.ids[place],
             label=int(index.images.labels[place]),
-            same=same is not None and bytes(index.contents[place]) == bytes(index.contents[same]),
+            same=bool(same[place]),
             bits=int(bits[place]),
             correlation=round(value, 4),
             features=None,

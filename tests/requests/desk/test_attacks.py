@@ -120,7 +120,7 @@ def test_rows_that_somebody_wrote_into_the_desks_file_give_no_right(desk, visito
     with desk.store._connected() as connection:
         connection.execute("UPDATE invitations SET person = 'ben'")
     assert sign_in(desk.store, token) is None
-    job = desk.store.add_job("undo", "rita", {})
+    job = desk.store.add_job("undo", "rita", {"version": 1})
     with desk.store._connected() as connection:
         connection.execute("UPDATE jobs SET person = 'ben'")
     assert desk.store.find_job(job.id) is None
@@ -133,7 +133,8 @@ def test_nobody_approves_what_they_added(desk, visitor, pictures):
     assert "somebody else has to approve" in ben.get("/requests/R0001").text
     token = ben.client.get("/requests/R0001")
     assert token.status_code == 200
-    desk.store.add_job("approve", "ben", {"request": "R0001"})
+    seen = desk.ledger().state.find("R0001").history[-1]
+    desk.store.add_job("approve", "ben", {"request": "R0001", "seen": seen})
     desk.store.add_job("apply", "ben", {"requests": ["R0001"], "start": "newest"})
     jobs = desk.store.open_jobs()
     take_jobs(desk.folder, desk.store)

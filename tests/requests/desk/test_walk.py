@@ -198,6 +198,26 @@ def test_a_job_that_is_cancelled_leaves_everything_as_it_was(desk, anna, ben, pi
     assert desk.store.find_job(waiting.id).state is JobState.CANCELLED
 
 
+def test_an_old_copy_of_a_job_is_not_done_again(desk, anna, ben, pictures, monkeypatch):
+    anna.add(pictures(0), label="0", keep_until=FAR)
+    approved = ben.do("/requests/R0001", "/requests/R0001/approve")
+    ben.do("/", "/apply")
+    undone = ben.do("/", "/undo", version="1")
+    with desk.store._connected() as connection:
+        connection.execute(
+            "UPDATE jobs SET state = 'waiting', attempts = 0, entry = 0 WHERE kind IN ('approve', 'undo')"
+        )
+    take_jobs(desk.folder, desk.store)
+    found = [desk.store.find_job(job.id) for job in (approved, undone)]
+    assert [job.state for job in found] == [JobState.FAILED] * 2
+    assert all("look at it again" in job.error for job in found)
+    ben.send("/ledger", "/verify")
+    [waiting] = desk.store.open_jobs()
+    monkeypatch.setattr("expunge.requests.desk.worker.OLDEST_SECONDS", -1.0)
+    take_jobs(desk.folder, desk.store)
+    assert "more than a day" in desk.store.find_job(waiting.id).error
+
+
 def test_two_browsers_that_undo_the_same_version_undo_one(desk, anna, ben, visitor, pictures):
     carla = visitor("carla", "approver")
     for row in (0, 3):

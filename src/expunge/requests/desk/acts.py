@@ -88,8 +88,9 @@ def discard_draft(visit: Visit) -> None:
 
 
 def approve_request(visit: Visit) -> Job:
-    """Approve a request; what is not allowed is said by the job, which sees the newest state."""
-    return visit.desk.enqueue("approve", visit.person, request=find_request(visit).name)
+    """Approve a request as it is now; what is not allowed is said by the job, which sees the newest state."""
+    request = find_request(visit)
+    return visit.desk.enqueue("approve", visit.person, request=request.name, seen=request.history[-1])
 
 
 def apply_requests(visit: Visit) -> Job:
@@ -106,7 +107,7 @@ def undo_newest(visit: Visit) -> Job:
     newest = visit.desk.ledger().state.newest
     if visit.text("version") != str(newest):
         raise Refused(409, f"The newest version is {newest} now. Look at the page again.")
-    return visit.desk.enqueue("undo", visit.person)
+    return visit.desk.enqueue("undo", visit.person, version=newest)
 
 
 def withdraw_request(visit: Visit) -> Job:

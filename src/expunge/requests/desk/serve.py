@@ -12,7 +12,6 @@ from expunge.requests.desk.web import Desk
 with package_needed("uvicorn", "serve", LedgerError):
     import uvicorn
 
-DEFAULT_PORT = 8765
 REQUEST_LINE_BYTES = 16384
 
 

@@ -170,7 +170,8 @@ class Store:
             "INSERT INTO jobs"
             " (id, kind, person, arguments, created, code, state, entry, attempts, cancel, error, ended)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', 0)",
-            *(job.id, kind, person, text, job.created, self._code("job", job.id, kind, person, text), job.state.value),
+            *(job.id, kind, person, text, job.created),
+            *(self._code("job", job.id, kind, person, text, job.created), job.state.value),
         )
         return job
 
@@ -218,7 +219,7 @@ class Store:
         )
         with self._connected() as connection:
             rows = connection.execute(f"SELECT {columns} FROM jobs {rest}", values).fetchall()  # noqa: S608 - constants
-        sound = [row for row in rows if row[5] == self._code("job", *row[:4])]
+        sound = [row for row in rows if row[5] == self._code("job", *row[:5])]
         return [
             Job(
                 *(row[0], row[1], row[2], json.loads(row[3]), row[4], JobState(row[6]), row[7], row[8], bool(row[9])),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from expunge.base.errors import LedgerError
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.requests.apply import RETRIABLE, Report, apply_waiting
@@ -31,6 +32,7 @@ from expunge.task.evaluation import compute_logits
 
 EXPORTS = "exports"
 WAIT_SECONDS = 600.0
+LOOK = "look at it again"
 
 Result = dict[str, Any]
 """`text`: sentences for people. `failed`: whether something did not come about. `page`: where to go on."""
@@ -88,6 +90,8 @@ def _approve(work: Work) -> Result:
     name = str(work.job.arguments["request"])
     with work.writing() as ledger:
         if not work.done_before(ledger, "approved"):
+            if ledger.state.find(name).history[-1] != work.job.arguments["seen"]:
+                raise LedgerError(name, "the request as it was when it was approved", "one that changed since", LOOK)
             approve(ledger, name)
     return _said(f"{name} was approved.", request=name)
 
@@ -111,7 +115,11 @@ def _apply(work: Work) -> Result:
 def _undo(work: Work) -> Result:
     with work.writing() as ledger:
         earlier = work.done_before(ledger, "undone")
-        number = int(earlier[0].body["version"]) if earlier else undo(ledger).number
+        number = int(work.job.arguments["version"])
+        if not earlier and ledger.state.newest != number:
+            raise LedgerError("undo", f"version {number} as the newest", f"version {ledger.state.newest}", LOOK)
+        if not earlier:
+            undo(ledger)
         names = list(ledger.state.versions[number].requests)
     return _said(f"Version {number} was undone; {', '.join(names)} wait again.", requests=names)
 

@@ -31,6 +31,8 @@ from expunge.requests.project import Ledger
 PAUSE_SECONDS = 0.2
 TELL_SECONDS = 0.3
 MOST_ATTEMPTS = 3
+OLDEST_SECONDS = 86400.0
+"""Jobs that are older are not begun: somebody may have put back an old copy of the desk's file."""
 
 
 def work_until_idle(folder: Path, *, idle: float = IDLE_SECONDS, device: str = "auto") -> None:
@@ -52,6 +54,9 @@ def take_jobs(folder: Path, store: Store, *, device: str = "cpu") -> int:
     for job in jobs:
         if job.attempts >= MOST_ATTEMPTS:
             reason = f"its process died {job.attempts} times; see {DESK_FOLDER}/worker.log"
+            store.update_job(replace(job, state=JobState.FAILED, error=reason, ended=time.time()))
+        elif time.time() - job.created > OLDEST_SECONDS:
+            reason = "it waited for more than a day; ask for it again"
             store.update_job(replace(job, state=JobState.FAILED, error=reason, ended=time.time()))
         else:
             _take(folder, store, job, device)
