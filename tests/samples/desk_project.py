@@ -1,7 +1,6 @@
 """A project for the desk, and a server with its worker, in processes of their own, as people start them."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -9,10 +8,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import expunge
+from expunge.requests.desk.people import ROLES, give_role, invite
+from expunge.requests.desk.store import Store
+from expunge.requests.project import Ledger
+from expunge.requests.recovery import writing
 
 SOURCE = Path(expunge.__file__).parents[1]
 NETWORK = """
@@ -48,7 +51,6 @@ class DeskServer:
     inputs: Path
     port: int = 0
     process: subprocess.Popen | None = None
-    stopped: list = field(default_factory=list)
 
     @property
     def address(self):
@@ -61,11 +63,6 @@ class DeskServer:
     def environment(self):
         paths = os.pathsep.join(map(str, (SOURCE, self.inputs)))
         return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-
-    def run(self, *words):
-        """Run a command of `expunge requests` and return what it prints."""
-        command = [sys.executable, "-m", "expunge", "requests", *words, "--project", str(self.folder)]
-        return subprocess.run(command, env=self.environment(), check=True, capture_output=True, text=True).stdout
 
     def start(self):
         """Start the server and wait until it answers."""
@@ -113,9 +110,11 @@ class DeskServer:
 
     def invite(self, name, role):
         """Return a link that signs somebody in."""
-        link = self.run("invite", name, "--role", role, "--port", str(self.port)).strip()
-        assert re.fullmatch(rf"{self.address}/login\?token=[\w-]+", link)
-        return link
+        if Ledger.open(self.folder).state.people.get(name) != role:
+            with writing(self.folder, wait_seconds=100) as ledger:
+                give_role(ledger, name, ROLES[role])
+        store = Store.open(self.folder, Ledger.open(self.folder).keys)
+        return f"{self.address}/login?token={invite(store, name, hours=1)}"
 
     def stop(self):
         """End server and worker."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from expunge.cli.requests import device_option, port_option, project_option
+from expunge.requests.desk.app import LOOPBACK
 from expunge.requests.desk.serve import serve
 
 
@@ -28,6 +29,8 @@ def command(host: str, port: int, names: tuple[str, ...], against: str | None, p
     What takes long is done by one worker process, which goes on when the server stops.
     """
     click.echo(f"http://{host}:{port}; Ctrl-C ends it")
+    if host not in LOOPBACK:
+        click.echo("note: other machines reach this address, and the connection is not encrypted", err=True)
     source = _absolute(against)
     serve(project.resolve(), host=host, port=port, names=[*names, host], against=source, device=device)
 
