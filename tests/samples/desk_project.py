@@ -97,7 +97,7 @@ class DeskServer:
                 words = place.read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"expunge.requests.desk.worker" in words and str(self.folder).encode() in words:
+            if b"expunge.requests.desk.work" in words and str(self.folder).encode() in words:
                 found.append(int(place.parent.name))
         return found
 

@@ -19,6 +19,7 @@ from expunge.requests.create import create_project
 from expunge.requests.desk.app import make_app
 from expunge.requests.desk.people import ROLES, give_role, invite
 from expunge.requests.desk.web import Desk
+from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs
 from expunge.requests.recovery import writing
 
@@ -54,7 +55,7 @@ class Visitor:
         """Send a form, do the job that it asks for, and return the job."""
         answer = self.send(page, action, **fields)
         assert answer.status_code == 303, answer.text
-        take_jobs(self.desk.folder, self.desk.store)
+        take_jobs(self.desk.folder, self.desk.store, do)
         found = re.search(r"job=([0-9a-f]+)", answer.headers["location"])
         return self.desk.store.find_job(found[1]) if found else answer.headers["location"]
 
@@ -65,7 +66,7 @@ class Visitor:
         fields = {"label": label, **{"due": "2999-01-01", **options}}
         answer = self.send("/new", "/drafts", files=files, **fields)
         assert answer.status_code == 303, answer.text
-        take_jobs(self.desk.folder, self.desk.store)
+        take_jobs(self.desk.folder, self.desk.store, do)
         place = answer.headers["location"].partition("?")[0]
         return self.do(place, f"{place}/request", include=list(include))
 

@@ -22,6 +22,7 @@ from expunge.requests.desk.limits import MOST_BYTES
 from expunge.requests.desk.people import invite, sign_in
 from expunge.requests.desk.store import JobState
 from expunge.requests.desk.web import Desk
+from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs
 from expunge.requests.recovery import writing
 
@@ -137,7 +138,7 @@ def test_nobody_approves_what_they_added(desk, visitor, pictures):
     desk.store.add_job("approve", "ben", {"request": "R0001", "seen": seen})
     desk.store.add_job("apply", "ben", {"requests": ["R0001"], "start": "newest"})
     jobs = desk.store.open_jobs()
-    take_jobs(desk.folder, desk.store)
+    take_jobs(desk.folder, desk.store, do)
     states = [desk.store.find_job(job.id) for job in jobs]
     assert [job.state for job in states] == [JobState.FAILED] * 2
     assert "did not add it" in states[0].error

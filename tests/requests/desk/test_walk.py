@@ -7,6 +7,7 @@ from io import BytesIO
 import pytest
 
 from expunge.requests.desk.store import JobState
+from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs
 from expunge.requests.project import Ledger
 from expunge.requests.state import State
@@ -66,7 +67,7 @@ def test_copies_are_shown_and_only_ticked_ones_are_added(desk, anna, pictures):
     answer = anna.send("/new", "/drafts", files=[("pictures", ("a.png", pictures(4), "image/png"))], label="1")
     place = answer.headers["location"].partition("?")[0]
     assert "looked through for copies" in anna.get(place).text
-    take_jobs(desk.folder, desk.store)
+    take_jobs(desk.folder, desk.store, do)
     page = anna.get(place).text
     assert "the same pixels" in page
     assert page.count('name="include"') == 5
@@ -156,11 +157,11 @@ def test_a_job_that_was_killed_is_done_once(desk, anna, ben, pictures, monkeypat
     monkeypatch.setattr(worker.Store, "update_job", lambda *_: (_ for _ in ()).throw(SystemExit("killed")))
     ben.send("/", "/undo", version="1")
     with pytest.raises(SystemExit):
-        take_jobs(desk.folder, desk.store)
+        take_jobs(desk.folder, desk.store, do)
     monkeypatch.setattr(worker.Store, "update_job", real)
     [job] = desk.store.open_jobs()
     assert (job.state, job.attempts) == (JobState.RUNNING, 1)
-    take_jobs(desk.folder, desk.store)
+    take_jobs(desk.folder, desk.store, do)
     assert desk.store.find_job(job.id).state is JobState.DONE
     assert [entry.kind for entry in desk.ledger().entries].count("undone") == 1
 
@@ -170,7 +171,7 @@ def test_a_job_whose_process_dies_each_time_fails(desk, ben):
     [job] = desk.store.open_jobs()
     for _ in range(3):
         job = desk.store.begin_job(job, 1)
-    take_jobs(desk.folder, desk.store)
+    take_jobs(desk.folder, desk.store, do)
     assert "died 3 times" in desk.store.find_job(job.id).error
 
 
@@ -207,14 +208,14 @@ def test_an_old_copy_of_a_job_is_not_done_again(desk, anna, ben, pictures, monke
         connection.execute(
             "UPDATE jobs SET state = 'waiting', attempts = 0, entry = 0 WHERE kind IN ('approve', 'undo')"
         )
-    take_jobs(desk.folder, desk.store)
+    take_jobs(desk.folder, desk.store, do)
     found = [desk.store.find_job(job.id) for job in (approved, undone)]
     assert [job.state for job in found] == [JobState.FAILED] * 2
     assert all("look at it again" in job.error for job in found)
     ben.send("/ledger", "/verify")
     [waiting] = desk.store.open_jobs()
     monkeypatch.setattr("expunge.requests.desk.worker.OLDEST_SECONDS", -1.0)
-    take_jobs(desk.folder, desk.store)
+    take_jobs(desk.folder, desk.store, do)
     assert "more than a day" in desk.store.find_job(waiting.id).error
 
 
@@ -259,13 +260,13 @@ def test_the_api_does_what_the_pages_do_and_is_described(desk, visitor, ben, pic
     begun = client.post("/api/v1/drafts", files=files, data={"label": "0", "due": "2999-01-01"}, headers=headers)
     assert begun.status_code == 201
     draft = check("Draft", begun.json())
-    take_jobs(desk.folder, desk.store)
+    take_jobs(desk.folder, desk.store, do)
     found = check("Draft", client.get(f"/api/v1/drafts/{draft['id']}", headers=headers).json())
     assert found["near"][0][0]["same"]
     row = found["near"][0][0]["row"]
     sent = client.post(f"/api/v1/drafts/{draft['id']}/request", json={"include": [f"0-{row}"]}, headers=headers)
     assert sent.status_code == 202
-    take_jobs(desk.folder, desk.store)
+    take_jobs(desk.folder, desk.store, do)
     job = check("Job", client.get(f"/api/v1/jobs/{sent.json()['id']}", headers=headers).json())
     assert job["requests"] == ["R0001"]
     check("RequestInFull", client.get("/api/v1/requests/R0001", headers=headers).json())

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from expunge.base.disk import PRIVATE
 from expunge.requests.place import DESK_FOLDER
 
-MODULE = "expunge.requests.desk.worker"
+MODULE = "expunge.requests.desk.work"
 WORKER_LOCK = "worker.lock"
 LOG_FILE = "worker.log"
 IDLE_SECONDS = 300.0

@@ -1,7 +1,13 @@
-"""What the worker does, one function for each kind of job. Each can be begun again after its process was killed."""
+"""The worker process, `python -m expunge.requests.desk.work PROJECT`: one function for each kind of job.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+It belongs to the project, not to the server: it goes on when the server stops, and a new server finds it at work. The
+system lifts its lock when it dies; the next worker begins the job anew that was not finished.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,20 +15,18 @@ from typing import Any
 import torch
 
 from expunge.base.errors import LedgerError
-from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.requests.apply import RETRIABLE, Report, apply_waiting
 from expunge.requests.approval import approve
-from expunge.requests.chain import Entry
 from expunge.requests.desk.answers import Answer, write_answers
 from expunge.requests.desk.intake import search_copies, take_in
-from expunge.requests.desk.store import Job
+from expunge.requests.desk.process import IDLE_SECONDS
+from expunge.requests.desk.worker import Result, Work, work_until_idle
 from expunge.requests.export import export_newest
 from expunge.requests.images import load_rows
 from expunge.requests.place import DESK_FOLDER
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due, purge_fingerprints, purge_images
-from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
 from expunge.requests.state import State
 from expunge.requests.verify import verify_folder
@@ -31,34 +35,7 @@ from expunge.requests.weights import load_first, read_current, with_weights
 from expunge.task.evaluation import compute_logits
 
 EXPORTS = "exports"
-WAIT_SECONDS = 600.0
 LOOK = "look at it again"
-
-Result = dict[str, Any]
-"""`text`: sentences for people. `failed`: whether something did not come about. `page`: where to go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One job with what it needs."""
-
-    folder: Path
-    job: Job
-    runtime: Runtime
-
-    @contextmanager
-    def writing(self) -> Iterator[Ledger]:
-        """Open the project for writing, signed with the person and the job."""
-        with writing(self.folder, wait_seconds=WAIT_SECONDS) as ledger:
-            ledger.signature = {"actor": self.job.person, "act": self.job.id}
-            yield ledger
-
-    def done_before(self, ledger: Ledger, kind: str) -> list[Entry]:
-        """Return entries of a kind that an earlier attempt at this job made."""
-        if self.job.attempts < 2:
-            return []
-        entries = ledger.database.stream(self.job.entry)
-        return [entry for entry in entries if entry.kind == kind and entry.body.get("act") == self.job.id]
 
 
 def do(work: Work) -> Result:
@@ -229,3 +206,16 @@ def _reported(report: Report) -> Result:
 
 def _said(*sentences: str, **about: Any) -> Result:  # noqa: ANN401 - names of requests, a draft
     return {"text": list(sentences), "failed": False, **about}
+
+
+def main(arguments: list[str]) -> None:
+    """Work for the project of the first argument; the others are seconds to wait for jobs, and a device."""
+    folder = Path(arguments[0])
+    idle = float(arguments[1]) if len(arguments) > 1 else IDLE_SECONDS
+    os.umask(0o077)
+    with suppress(KeyboardInterrupt):
+        work_until_idle(folder, do, idle=idle, device=arguments[2] if len(arguments) > 2 else "auto")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

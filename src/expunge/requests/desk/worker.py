@@ -1,41 +1,72 @@
-"""The one worker process: `python -m expunge.requests.desk.worker PROJECT`. It takes jobs until none is left for long.
+"""The loop of the one worker process: it takes jobs until none has come for long; `work` says how each is done.
 
 It belongs to the project, not to the server: it goes on when the server stops, and a new server finds it at work. The
 system lifts its lock when it dies; the next worker begins the job anew that was not finished.
 """
 
-import os
 import signal
-import sys
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from expunge.base.errors import ExpungeError
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.runtime import Advance, Runtime
+from expunge.requests.chain import Entry
 from expunge.requests.desk.drafts import sweep_drafts
 from expunge.requests.desk.process import IDLE_SECONDS, WORKER_LOCK
 from expunge.requests.desk.store import Job, JobState, Store
-from expunge.requests.desk.work import Work, do
 from expunge.requests.place import DESK_FOLDER
 from expunge.requests.project import Ledger
+from expunge.requests.recovery import writing
 
 PAUSE_SECONDS = 0.2
 TELL_SECONDS = 0.3
 MOST_ATTEMPTS = 3
+WAIT_SECONDS = 600.0
 OLDEST_SECONDS = 86400.0
 """Jobs that are older are not begun: somebody may have put back an old copy of the desk's file."""
 
 
-def work_until_idle(folder: Path, *, idle: float = IDLE_SECONDS, device: str = "auto") -> None:
+Result = dict[str, Any]
+"""`text`: sentences for people. `failed`: whether something did not come about. `page`: where to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One job with what it needs."""
+
+    folder: Path
+    job: Job
+    runtime: Runtime
+
+    @contextmanager
+    def writing(self) -> Iterator[Ledger]:
+        """Open the project for writing, signed with the person and the job."""
+        with writing(self.folder, wait_seconds=WAIT_SECONDS) as ledger:
+            ledger.signature = {"actor": self.job.person, "act": self.job.id}
+            yield ledger
+
+    def done_before(self, ledger: Ledger, kind: str) -> list[Entry]:
+        """Return entries of a kind that an earlier attempt at this job made."""
+        if self.job.attempts < 2:
+            return []
+        entries = ledger.database.stream(self.job.entry)
+        return [entry for entry in entries if entry.kind == kind and entry.body.get("act") == self.job.id]
+
+
+Do = Callable[[Work], Result]
+
+
+def work_until_idle(folder: Path, do: Do, *, idle: float = IDLE_SECONDS, device: str = "auto") -> None:
     """Take jobs, one after another, until none has come for `idle` seconds; return at once if another worker does."""
     lock = FileLock(folder / DESK_FOLDER / WORKER_LOCK)
     with suppress(Timeout), lock.acquire(timeout=0):
@@ -43,12 +74,12 @@ def work_until_idle(folder: Path, *, idle: float = IDLE_SECONDS, device: str = "
         sweep_drafts(folder)
         last = time.monotonic()
         while time.monotonic() - last <= idle:
-            if take_jobs(folder, store, device=device):
+            if take_jobs(folder, store, do, device=device):
                 last = time.monotonic()
             time.sleep(PAUSE_SECONDS)
 
 
-def take_jobs(folder: Path, store: Store, *, device: str = "cpu") -> int:
+def take_jobs(folder: Path, store: Store, do: Do, *, device: str = "cpu") -> int:
     """Do the jobs that are there, those among them that an earlier worker left unfinished, and return how many."""
     jobs = store.open_jobs()
     for job in jobs:
@@ -59,11 +90,11 @@ def take_jobs(folder: Path, store: Store, *, device: str = "cpu") -> int:
             reason = "it waited for more than a day; ask for it again"
             store.update_job(replace(job, state=JobState.FAILED, error=reason, ended=time.time()))
         else:
-            _take(folder, store, job, device)
+            _take(folder, store, job, do, device)
     return len(jobs)
 
 
-def _take(folder: Path, store: Store, job: Job, device: str) -> None:
+def _take(folder: Path, store: Store, job: Job, do: Do, device: str) -> None:
     """Do one job, and write what it came to."""
     result = None
     try:
@@ -147,16 +178,3 @@ def _interrupt_main_thread() -> None:
         signal.pthread_kill(thread, signal.SIGINT)
     else:
         signal.raise_signal(signal.SIGINT)
-
-
-def main(arguments: list[str]) -> None:
-    """Work for the project of the first argument; the others are seconds to wait for jobs, and a device."""
-    folder = Path(arguments[0])
-    idle = float(arguments[1]) if len(arguments) > 1 else IDLE_SECONDS
-    os.umask(0o077)
-    with suppress(KeyboardInterrupt):
-        work_until_idle(folder, idle=idle, device=arguments[2] if len(arguments) > 2 else "auto")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
