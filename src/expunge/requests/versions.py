@@ -103,6 +103,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     if outcome.failed:
         return outcome
     weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
+    figures = {"start": start.value, **_figures_of(project, outcome, earlier)}
     entry = {
         "version": number,
         "parent": parent,
@@ -110,7 +111,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "result_sha256": sha256_tensors(weights),
         "patch": asdict(write_patch(ledger, number, make_patch(base, weights))),
         "requests": [request.name for request in requests],
-        "figures": {"start": start.value, **_figures_of(project, outcome, earlier)},
+        "figures": figures,
     }
     return NewVersion(weights, entry)
 
