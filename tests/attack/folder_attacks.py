@@ -41,15 +41,20 @@ def _hidden(place: Path) -> str:
     return f"hidden files {left}" if left else ""
 
 
-def _kill(begun: Path, command: list[str], check: Check, again: list[str] | None = None) -> Try:
-    """Kill `command` at random calls; then the same command (or `again`, where it was done) must go on to the end."""
+def _kill(begun: Path, command: list[str], check: Check, result: str = "") -> Try:
+    """Kill `command` at random calls; then the same command must go on to the end.
+
+    Where `result` is a whole result, the command is told to overwrite it. A finished edit is whole before other images
+    are measured on, and no command throws it away unasked.
+    """
     calls = count_calls(_fresh(begun, begun.parent / "counted"), command)
 
     def attempt(place: Path, draw: random.Random, number: int) -> Tried:
         place, point = _fresh(begun, place), draw.randint(1, calls)
         killed = call(place, command, Fault("kill", point))
-        done_already = check(place) == ""
-        ended = call(place, command if again is None or not done_already else again)
+        path = place / result
+        done = result != "" and is_whole(path.parent, path.name)
+        ended = call(place, [*command, "--overwrite"] if done else command)
         wrong = check(place) if ended.code in DONE else "the next command did not go on"
         return _tried(f"killed at call {point} of {calls} (exit {killed.code})", ended, wrong or _hidden(place))
 
@@ -84,7 +89,7 @@ def _check_bench(place: Path) -> str:
 def kill_run(folder: Path) -> Try:
     """Kill `expunge run`, half of the times while it replaces an older result."""
     out = [*RUN, "--out", "edited"]
-    anew = _kill(_prepared(folder / "anew"), out, _check_run, [*out, "--overwrite"])
+    anew = _kill(_prepared(folder / "anew"), out, _check_run, "edited/result.json")
     over = _kill(_prepared(folder / "over", out), [*out, "--seed", "1", "--overwrite"], _check_run)
     return lambda place, draw, number: (over if number % 2 else anew)(place, draw, number)
 
@@ -97,7 +102,7 @@ def kill_audit(folder: Path) -> Try:
 def kill_train(folder: Path) -> Try:
     """Kill `expunge train`."""
     out = [*TRAIN, "--out", "trained"]
-    return _kill(_prepared(folder), out, _check_train, [*out, "--overwrite"])
+    return _kill(_prepared(folder), out, _check_train, "trained/train.json")
 
 
 def kill_bench(folder: Path) -> Try:
