@@ -334,11 +334,12 @@ def toml(folder: Path) -> Try:
     return _reading(make, read_either)
 
 
+TOGETHER = 20
 ATTACKS = [
-    Attack("hostile or damaged: checkpoints", checkpoints, 300, 48),
-    Attack("hostile or damaged: safetensors", safetensors, 300, 48),
-    Attack("hostile or damaged: npz", npz, 300, 48),
-    Attack("hostile or damaged: images", images, 300, 60),
-    Attack("hostile or damaged: CSV", tables, 300, 60),
-    Attack("hostile or damaged: TOML", toml, 300, 60),
+    Attack("hostile or damaged: checkpoints", checkpoints, 300, 48, TOGETHER),
+    Attack("hostile or damaged: safetensors", safetensors, 300, 48, TOGETHER),
+    Attack("hostile or damaged: npz", npz, 300, 48, TOGETHER),
+    Attack("hostile or damaged: images", images, 300, 60, TOGETHER),
+    Attack("hostile or damaged: CSV", tables, 300, 60, TOGETHER),
+    Attack("hostile or damaged: TOML", toml, 300, 60, TOGETHER),
 ]

@@ -162,10 +162,11 @@ def latex(folder: Path) -> Try:
     return _attack(wrong)
 
 
+TOGETHER = 20
 ATTACKS = [
-    Attack("injections: page", page, 80, 3),
-    Attack("injections: SVG", svg, 60, 2),
-    Attack("injections: terminal", terminal, 80, 40),
-    Attack("injections: CSV", tables, 90, 90),
-    Attack("injections: LaTeX and Markdown", latex, 90, 90),
+    Attack("injections: page", page, 80, 3, TOGETHER),
+    Attack("injections: SVG", svg, 60, 2, TOGETHER),
+    Attack("injections: terminal", terminal, 80, 40, TOGETHER),
+    Attack("injections: CSV", tables, 90, 90, TOGETHER),
+    Attack("injections: LaTeX and Markdown", latex, 90, 90, TOGETHER),
 ]

@@ -44,12 +44,14 @@ class Attack:
         begin: takes an empty folder, prepares there what all tries share, and returns what makes one.
         tries: in the long form.
         short: in the short form.
+        together: how many tries a child makes in the long form; more than one where a try leaves nothing behind.
     """
 
     name: str
     begin: Callable[[Path], Try]
     tries: int
     short: int
+    together: int = 1
 
 
 def all_attacks() -> list[Attack]:

@@ -38,18 +38,22 @@ def make_tries(attack: Attack, folder: Path, numbers: Sequence[int]) -> Iterator
 def make_tries_at_once(
     attack: Attack, folder: Path, numbers: Sequence[int], processes: int
 ) -> Iterator[tuple[int, Tried]]:
-    """Make tries of these numbers, each in a child: whatever becomes of it, the others are as they were."""
+    """Make tries of these numbers in children: whatever becomes of one, the others are as they were."""
     if not numbers:
         return
-    attempt, waiting, running = _begin(attack, folder), list(numbers), dict[int, int]()
+    attempt, waiting, running = _begin(attack, folder), list(numbers), dict[int, list[int]]()
     while waiting or running:
         while waiting and len(running) < processes:
-            number = waiting.pop(0)
-            running[_start(attack, attempt, folder, number)] = number
+            taken, waiting = waiting[: attack.together], waiting[attack.together :]
+            running[_start(attack, attempt, folder, taken)] = taken
         child, status = os.waitpid(-1, 0)
-        if child in running:
-            number = running.pop(child)
-            yield number, _read(folder / f"{number}.json", os.waitstatus_to_exitcode(status))
+        taken = running.pop(child, [])
+        made = _read(folder / f"{child}.jsonl")
+        yield from made.items()
+        missing = [number for number in taken if number not in made]
+        if missing:
+            yield missing[0], Tried(broken=f"ended with {os.waitstatus_to_exitcode(status)}")
+            waiting = missing[1:] + waiting
 
 
 def _begin(attack: Attack, folder: Path) -> Try:
@@ -67,23 +71,24 @@ def _make(attack: Attack, attempt: Try, folder: Path, number: int) -> Tried:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _start(attack: Attack, attempt: Try, folder: Path, number: int) -> int:
+def _start(attack: Attack, attempt: Try, folder: Path, numbers: Sequence[int]) -> int:
     child = os.fork()
     if child:
         return child
-    signal.alarm(LONGEST)
-    try:
-        tried = _make(attack, attempt, folder, number)
-    except BaseException:
-        tried = Tried(broken=traceback.format_exc())
-    (folder / f"{number}.json").write_text(json.dumps(asdict(tried)))
+    with (folder / f"{os.getpid()}.jsonl").open("w") as stream:
+        for number in numbers:
+            signal.alarm(LONGEST)
+            try:
+                tried = _make(attack, attempt, folder, number)
+            except BaseException:
+                tried = Tried(broken=traceback.format_exc())
+            stream.write(json.dumps({"number": number, **asdict(tried)}) + "\n")
+            stream.flush()
     os._exit(0)
 
 
-def _read(path: Path, code: int) -> Tried:
-    """Return what a child wrote; one that wrote nothing crashed, or hung."""
-    if not path.exists():
-        return Tried(broken=f"ended with {code} in {path.stem}")
-    tried = Tried(**json.loads(path.read_text()))
-    path.unlink()
-    return tried
+def _read(path: Path) -> dict[int, Tried]:
+    """Return what a child wrote, by number; a try that it wrote nothing of crashed, or hung."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return {found.pop("number"): Tried(**found) for found in map(json.loads, lines)}
