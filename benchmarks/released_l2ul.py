@@ -81,7 +81,8 @@ def measure(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator
             continue
         started = time.perf_counter()
         rows = draw_rows(splits, options.rows, seed)
-        edit = unlearn(loaded.classifier, rows, method=method, seed=seed, runtime=Runtime(progress=Bars()))
+        runtime = Runtime.on(progress=Bars())
+        edit = unlearn(loaded.classifier.to(runtime.device), rows, method=method, seed=seed, runtime=runtime)
         yield {
             **asked,
             "test": predict(edit.classifier, splits.test).accuracy,

@@ -1,6 +1,7 @@
 """Imports run one way, and docs/architecture.md draws the same layers as pyproject.toml and the folders."""
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(expunge.__file__).parent
 DOCUMENT = ROOT / "docs" / "architecture.md"
 MOST_NAMES = 14
+AT_MOST = {"files under 40 lines": 22, "longest chain of imports": 22, "functions over 40 lines": 1}
 NOT_A_ROOM = {"_version", "__init__", "__main__"}
 
 
@@ -64,3 +66,8 @@ def test_the_document_names_only_modules_that_are_there():
     named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", DOCUMENT.read_text("utf-8")))
     missing = {name for name in named if not (PACKAGE / name).exists() and not list(PACKAGE.glob(f"*/{name}"))}
     assert not missing
+
+
+def test_the_figures_of_the_layout_do_not_grow():
+    figures = runpy.run_path(str(ROOT / "benchmarks" / "layout.py"))["measure"](PACKAGE)
+    assert {name: figures[name] for name, most in AT_MOST.items() if figures[name] > most} == {}

@@ -5,8 +5,8 @@ from .base.errors import ExpungeWarning as ExpungeWarning
 from .compute.runtime import Runtime as Runtime
 from .data.forget import ForgetSet as ForgetSet
 from .methods import METHODS as METHODS
+from .methods import make_method as make_method
 from .methods.unlearn import Interrupted as Interrupted
-from .methods.unlearn import make_method as make_method
 from .methods.unlearn import unlearn as unlearn
 from .models.classifier import Bounds as Bounds
 from .models.classifier import Classifier as Classifier

@@ -2,6 +2,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import save
 from torch import nn
@@ -11,9 +12,11 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Bounds, Classifier
+from expunge.surrogates import inverted
 from expunge.surrogates.adversarial import order_in_rounds
+from expunge.surrogates.cache import CACHE_VARIABLE
 from expunge.surrogates.folder import load_surrogate_folder
-from expunge.surrogates.inverted import CACHE_VARIABLE, GROUP, Inversion, has_batchnorm, invert_classifier
+from expunge.surrogates.inverted import GROUP, Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mix import SurrogateMix, draw_surrogates
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import draw_leaves
@@ -138,6 +141,39 @@ def test_inverted_images_do_not_depend_on_the_batch_size(trained, cache, monkeyp
     monkeypatch.setenv(CACHE_VARIABLE, str(cache / "other"))
     found = invert_classifier(frozen, 5, SHAPE, inversion, Context(Runtime(batch_size=batch_size)))
     assert float((found - expected).abs().mean()) < 1e-4
+
+
+@pytest.mark.parametrize("batch_size", [48, 256])
+def test_groups_that_are_inverted_together_are_those_inverted_alone(trained, cache, monkeypatch, batch_size):
+    frozen, inversion = trained.frozen_copy(), Inversion(steps=10)
+    expected = invert_classifier(frozen, 3 * GROUP, SHAPE, inversion, context())
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache / "other"))
+    monkeypatch.setattr(inverted, "_groups_at_once", lambda context: 2)
+    found = invert_classifier(frozen, 3 * GROUP, SHAPE, inversion, Context(Runtime(batch_size=batch_size)))
+    assert float((found - expected).abs().mean()) < 1e-4
+    assert len(list((cache / "other").rglob("*.safetensors"))) == 3
+
+
+def test_who_waits_for_another_that_inverts_is_told_of_the_time_and_finds_its_images(trained, cache):
+    class Waiting(Progress):
+        @contextmanager
+        def phase(self, name, total=None):
+            def advance(count):
+                if not count and other.is_locked:
+                    told.append(count)
+                    other.release()
+
+            yield advance
+
+    frozen, told = trained.frozen_copy(), []
+    made = invert_classifier(frozen, 3, SHAPE, FEW, context())
+    [lock] = cache.rglob("lock")
+    other = FileLock(lock)
+    other.acquire()
+    later = Context(Runtime(progress=Waiting()))
+    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, later), made)
+    assert told == [0]
+    assert later.cost().gradient_evaluations == 0
 
 
 def test_where_memory_ends_images_are_inverted_in_smaller_batches(trained, cache, monkeypatch):

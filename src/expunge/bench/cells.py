@@ -15,9 +15,8 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, merge, to_mapping
 from expunge.bench.grid import ClassifierRow, Grid, MethodRow, StreamPart
 from expunge.jobs.job import DataPart, ForgetPart, GoalChoice, Job, ModelPart
-from expunge.methods import METHODS
+from expunge.methods import METHODS, make_method
 from expunge.methods.protocol import revision_of
-from expunge.methods.unlearn import make_method
 from expunge.task.task import StopReason
 
 DATA_VARIABLE = "EXPUNGE_DATA"

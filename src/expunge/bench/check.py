@@ -10,8 +10,8 @@ from expunge.base.settings import to_mapping
 from expunge.bench.cells import Cell
 from expunge.compute.runtime import Runtime
 from expunge.jobs.inputs import load_sources
+from expunge.methods import make_method
 from expunge.methods.protocol import Needs
-from expunge.methods.unlearn import make_method
 
 
 def check_cells(cells: Sequence[Cell]) -> None:

@@ -10,8 +10,8 @@ from expunge.base.errors import SettingsError
 from expunge.base.settings import check_settings, from_mapping, merge, nest, setting
 from expunge.base.toml import read_toml
 from expunge.jobs.job import GoalChoice
+from expunge.methods import make_method
 from expunge.methods.protocol import Needs
-from expunge.methods.unlearn import make_method
 from expunge.task.goals import pursued_as
 from expunge.task.task import Strength
 

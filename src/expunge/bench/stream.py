@@ -19,8 +19,8 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.jobs.inputs import load_sources, measured_parts, rows_but
 from expunge.jobs.job import GoalChoice, Job, make_runtime
+from expunge.methods import make_method
 from expunge.methods.continual import EditOptions, find_lost, forget_next, holds, join
-from expunge.methods.unlearn import make_method
 from expunge.models.classifier import Classifier
 from expunge.models.sources.weights import fill, read_weights
 from expunge.task.edit import Edit

@@ -1,12 +1,13 @@
 """`expunge bench`: a grid of edits, and the tables and plots made from it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from expunge.base.folders import sweep_below
 from expunge.base.tensors import write_text
-from expunge.bench import make_cells, read_grid
+from expunge.bench import Cell, make_cells, read_grid
 from expunge.bench.grid import Grid
 from expunge.bench.page import Report, export_csv, export_latex, write_results
 from expunge.bench.processes import Budget
@@ -66,9 +67,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     store = config.parent / "results" if results is None else results
     bare = make_cells(grid, name=name, runs=runs)
     cells = with_stored(bare, store, name)
-    stored = sum(cell.is_only_stored for cell in cells)
-    if stored and not (only_table or again):
-        _say(f"{store} has the results of {stored} of {len(cells)} cells; --again measures them anew")
+    if not (only_table or again):
+        _say_stored(cells, store)
     failures: dict[str, str] = {}
     if not only_table:
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
@@ -81,9 +81,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     for cell, reason in failures.items():
         _say(f"failed: {cell}: {reason}")
     if any(cell.result() is not None for cell in cells) or only_table:
-        report = Report(grid, config, cells)
-        say_lines(write_results(report, store / name))
-        _export(report, csv_file, latex_file)
+        _write(Report(grid, config, cells), store / name, csv_file, latex_file)
     return EXIT_CELLS_FAILED if failures else 0
 
 
@@ -92,7 +90,14 @@ def _refuse_code(grid: Grid, config: Path) -> None:
         refuse_code(values, str(config))
 
 
-def _export(report: Report, csv_file: Path | None, latex_file: Path | None) -> None:
+def _say_stored(cells: Sequence[Cell], store: Path) -> None:
+    stored = sum(cell.is_only_stored for cell in cells)
+    if stored:
+        _say(f"{store} has the results of {stored} of {len(cells)} cells; --again measures them anew")
+
+
+def _write(report: Report, folder: Path, csv_file: Path | None, latex_file: Path | None) -> None:
+    say_lines(write_results(report, folder))
     for path, export in ((csv_file, export_csv), (latex_file, export_latex)):
         if path is not None:
             write_text(path, export(report))

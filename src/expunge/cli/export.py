@@ -8,7 +8,7 @@ from expunge.base.folders import output_folder
 from expunge.cli import options
 from expunge.cli.say import say
 from expunge.models.export import FORMATS, Exported
-from expunge.models.sources.own_code import make_network
+from expunge.models.sources.load import make_network
 from expunge.task.card import CARD_FILE
 from expunge.task.saved import read_edit
 

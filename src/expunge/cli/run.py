@@ -19,7 +19,7 @@ from expunge.compute.bars import Bars
 from expunge.jobs.job import Job, refuse_code
 from expunge.jobs.run import is_unmeasured, run_job
 from expunge.methods import METHODS
-from expunge.methods.unlearn import DEFAULT_METHOD
+from expunge.methods.table import DEFAULT_METHOD
 
 AUDIT_HELP = "Look closer: quick at answers and weights, full at all that the data allow.  [default: none]"
 EXAMPLE = """\b

@@ -35,7 +35,8 @@ from expunge.jobs.job import Job, ModelPart, make_runtime
 from expunge.jobs.measure import readable
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
-from expunge.methods.unlearn import make_method, unlearn
+from expunge.methods import make_method
+from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import LoadedClassifier, load_classifier

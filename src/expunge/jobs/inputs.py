@@ -1,10 +1,10 @@
-"""What a job works on: the classifier, the images, the forget set, and the images to measure on."""
+"""What a job works on: the classifier, the images, the forget set, the images to measure on, and how they are used."""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 
@@ -198,3 +198,29 @@ def whole_parts(job: Job, inputs: JobInputs) -> tuple[str, ...]:
 
 def _sample(rows: Sequence[int], count: int, seed: int) -> list[int]:
     return [rows[number] for number in draw_numbers(count, len(rows), seeded_generator(seed, "measured rows"))]
+
+
+def fill_model(part: ModelPart, loaded: LoadedClassifier) -> ModelPart:
+    """Return the part with the mean and std that the loaded classifier has."""
+    return replace(part, mean=loaded.normalisation.mean, std=loaded.normalisation.std)
+
+
+def fill_data(part: DataPart, loaded: LoadedClassifier) -> DataPart:
+    """Return the part with the sizes that images were given, as far as a job can say them: a side, and a square."""
+    used = data_request(part, loaded).preprocessing
+    crop = used.crop[0] if used.crop is not None and used.crop[0] == used.crop[1] else None
+    return replace(part, resize=used.resize if isinstance(used.resize, int) else None, crop=crop)
+
+
+def chosen_settings(job: Job, inputs: JobInputs) -> dict[str, Any]:
+    """Return what images and classifier were used with, whoever chose it, as plain values."""
+    used, own = data_request(job.data, inputs.loaded).preprocessing, inputs.loaded.normalisation
+    sizes: dict[str, int | tuple[int, int] | None] = {"resize": used.resize, "crop": used.crop}
+    return {
+        "shape": list(inputs.forget_set.x.shape[1:]),
+        **{name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()},
+        "interpolation": used.interpolation.value,
+        "mean": list(own.mean),
+        "std": list(own.std),
+        "num_classes": inputs.loaded.classifier.num_classes,
+    }

@@ -11,8 +11,8 @@ from expunge.base.settings import check_settings, setting
 from expunge.compute.exactness import Float32
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.sources.table import names_own_function
-from expunge.methods.unlearn import DEFAULT_METHOD
-from expunge.models.sources.own_code import names_code
+from expunge.methods.table import DEFAULT_METHOD
+from expunge.models.sources.load import names_code
 from expunge.task.task import Strength
 from expunge.task.transforms import TRANSFORMS
 

@@ -15,10 +15,12 @@ from expunge.base.settings import to_mapping
 from expunge.compute.callbacks import find_logger
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.images import Images
-from expunge.jobs.chosen import chosen_settings, fill_data, fill_model
 from expunge.jobs.inputs import (
     JobInputs,
+    chosen_settings,
     data_request,
+    fill_data,
+    fill_model,
     forgotten_class,
     load_inputs,
     measured_parts,
@@ -28,8 +30,9 @@ from expunge.jobs.inputs import (
 )
 from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.jobs.measure import Answers, answer
+from expunge.methods import make_method
 from expunge.methods.protocol import Method
-from expunge.methods.unlearn import Interrupted, make_method, unlearn
+from expunge.methods.unlearn import Interrupted, unlearn
 from expunge.models.folding import choose_layout
 from expunge.surrogates.unseen import draw_unseen
 from expunge.task.edit import About, Edit, Measured

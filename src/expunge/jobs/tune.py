@@ -25,8 +25,9 @@ from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import load_images, model_source
 from expunge.jobs.job import DataPart, ModelPart, make_runtime
 from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
+from expunge.methods import make_method
 from expunge.methods.protocol import Aim, Method
-from expunge.methods.unlearn import make_method, unlearn
+from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.sources import load_classifier
 from expunge.task.edit import Edit

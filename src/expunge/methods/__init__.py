@@ -1,5 +1,10 @@
 """The methods, one a file, and the one table of them that everything else reads; other packages may add to it."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from expunge.base.errors import SettingsError, suggest
+from expunge.base.settings import from_mapping
 from expunge.methods.l2ul.released import L2ULFaithful
 from expunge.methods.l2ul.stable import L2UL
 from expunge.methods.least_change.method import LeastChange
@@ -57,3 +62,17 @@ OWN: tuple[type[Method], ...] = (
     AmunRetain,
 )
 METHODS = MethodTable(OWN, formerly={"correct": "relabel-only"})
+
+
+def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
+    """Return the method of that name with `settings` (nested values) over its defaults.
+
+    Raises:
+        SettingsError: the method or a setting is unknown, or a value doesn't fit.
+
+    >>> make_method("l2ul", {"attack": {"radius": 2}}).attack.radius
+    2
+    """
+    if name not in METHODS:
+        raise SettingsError("method", f"one of {', '.join(METHODS)}", name, suggest(name, METHODS))
+    return from_mapping(METHODS[name], settings or {}, "settings.")

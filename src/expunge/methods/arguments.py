@@ -53,8 +53,12 @@ def read_inputs(
     forget: Any,  # noqa: ANN401 - what people have
     indices: Any,  # noqa: ANN401
     new_labels: Any,  # noqa: ANN401
+    *,
+    correcting: bool = False,
 ) -> Given:
     """Return the classifier and the forget set that `unlearn` was given; see there.
+
+    If `correcting`, the rows are labelled as `Given.correcting` says.
 
     Raises:
         ExpungeError: either isn't what it should be.
@@ -69,7 +73,8 @@ def read_inputs(
     if rows.x.is_inference() or rows.y.is_inference():  # a copy can have a part in a gradient
         rows = rows.rows(range(len(rows)))
     own = None if normalisation is None else Normalisation(*normalisation)
-    return Given(classifier_of(known or model, rows.x, None if known is model else own), rows, reading)
+    given = Given(classifier_of(known or model, rows.x, None if known is model else own), rows, reading)
+    return given.correcting() if correcting else given
 
 
 def read_goal(goal: str | Goal | None) -> Goal | None:

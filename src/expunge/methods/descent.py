@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import count, cycle
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,9 @@ from expunge.task.task import Strength, Task
 from expunge.task.transforms import draw_copies
 from expunge.training.recipe import Algorithm, Training, make_optimiser
 from expunge.training.step import Pass, Terms, take_step
+
+FIRST_RATE = 1 / 50
+"""Of the full step size, in the first step of a warm-up."""
 
 PartLoss = Callable[[Float[Tensor, "m classes"], slice], Tensor]
 """Logits of a part of a pass, and which part it is -> what it adds to a term of the loss, weighted, as a scalar."""
@@ -43,11 +46,22 @@ class Descent(Settings):
     batchnorm: BatchNormMode = setting(BatchNormMode.FROZEN, "BatchNorm (and dropout) during the edit")
     forget_batch: int = setting(32, "forget rows in a step (n_f)", at_least=1)
     passes: int = setting(1000, "passes over the forget set at most", at_least=1)
+    warmup: int = setting(0, "steps in which the step size rises from a fiftieth, by the same factor each", at_least=0)
     precision: Precision = setting(Precision.FLOAT32, "in what numbers layers compute: float32, bfloat16, auto")
 
     def count_steps(self, rows: int) -> int:
         """Return how many steps `passes` over that many rows are."""
         return self.passes * -(-rows // self.forget_batch)
+
+    def rate(self, step: int) -> float:
+        """Return the size of a step, which counts from 0.
+
+        >>> [round(Descent(learning_rate=1.0, warmup=2).rate(step), 2) for step in range(4)]
+        [0.02, 0.14, 1.0, 1.0]
+        """
+        return (
+            self.learning_rate * FIRST_RATE ** max(0.0, 1 - step / self.warmup) if self.warmup else self.learning_rate
+        )
 
     def forward(self, working: Classifier, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         """Return the logits of one pass of an edit, with its BatchNorm mode and its numbers.
@@ -74,10 +88,12 @@ class Descent(Settings):
 
         With frozen BatchNorm, processes divide the images. In training mode each of them takes all.
         """
-        optimiser, among = self._make_optimiser(working), self.choose_among(context)
+        optimiser, among, numbers = self._make_optimiser(working), self.choose_among(context), count()
 
         def step() -> Mapping[str, float]:
-            objective = draw()
+            objective, rate = draw(), self.rate(next(numbers))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
             return take_step(
                 optimiser, working.module, objective.passes, context.sharing, among, lambda: objective.others
             )

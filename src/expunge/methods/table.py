@@ -13,6 +13,7 @@ from expunge.base.errors import ExpungeWarning, SettingsError
 from expunge.methods.protocol import Method
 
 GROUP = "expunge.methods"
+DEFAULT_METHOD = "least-change"
 DECLARATIONS = ("name", "summary", "source", "aim", "needs", "goals", "strength", "run")
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.base.errors import SettingsError, suggest
+from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, merge, nest, to_mapping
 from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.time_limit import TimedProgress, TimeUp
-from expunge.methods import METHODS
+from expunge.methods import make_method
 from expunge.methods.arguments import (
     Where,
     read_goal,
@@ -24,6 +24,7 @@ from expunge.methods.arguments import (
     read_transforms,
 )
 from expunge.methods.protocol import Method, Needs
+from expunge.methods.table import DEFAULT_METHOD
 from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
 from expunge.models.modes import in_ordinary_modes
@@ -33,8 +34,6 @@ from expunge.task.goals import Goal, achieved, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 from expunge.task.transforms import Transform
 from expunge.task.words import CORRECT
-
-DEFAULT_METHOD = "least-change"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -106,12 +105,10 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
             data that it needs and lacks, or a memory budget too small for one image.
         Interrupted: Ctrl-C while steps are taken; the error holds the best state as an edit.
     """
-    chosen = _choose_method(method, settings)
+    chosen = _choose_method(method, settings, retain)
     wanted, wanted_strength, wanted_transforms = read_goal(goal), read_strength(strength), read_transforms(transforms)
     where, limits = Where(runtime, device, batch_size, progress), read_limits(limits, max_steps, max_seconds)
-    needs_retain = _needs_retain(chosen, retain)
-    given = read_inputs(model, forget, indices, new_labels)
-    given = given.correcting() if goal == CORRECT else given
+    given = read_inputs(model, forget, indices, new_labels, correcting=goal == CORRECT)
     place = where.runtime_for(given.classifier)
     task = Task.create(
         given.classifier,
@@ -121,14 +118,24 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         limits=limits,
         minimum_right=minimum_right,
         strength=wanted_strength or chosen.strength,
-        retain=given.rest_of(retain, forget) if needs_retain else None,
+        retain=given.rest_of(retain, forget) if chosen.needs is Needs.FORGET_AND_RETAIN else None,
         transforms=wanted_transforms,
         at_once=place.sharing,
     )
-    _check_goal(chosen, task.goal)
-    with place.computing():
-        edit = _run_in_time(chosen, task, fit_batch(place, given.classifier, given.forget_set.x))
-    if edit.stop_reason is StopReason.INTERRUPTED and place.processes is ALONE:
+    return _carry_out(chosen, task, place)
+
+
+def _carry_out(method: Method, task: Task, runtime: Runtime) -> Edit:
+    """Return the method's edit of the task, with as many images at once as fit into memory.
+
+    Raises:
+        SettingsError: the method can't pursue the goal, or not even one image fits.
+        Interrupted: Ctrl-C; of several processes, the others are still at work on the edit, and it is returned.
+    """
+    _check_goal(method, task.goal)
+    with runtime.computing():
+        edit = _run_in_time(method, task, fit_batch(runtime, task.classifier, task.forget_set.x))
+    if edit.stop_reason is StopReason.INTERRUPTED and runtime.processes is ALONE:
         raise Interrupted(edit)
     return edit
 
@@ -151,35 +158,22 @@ def _run_in_time(method: Method, task: Task, runtime: Runtime) -> Edit:
         return Edit(task, copy, method.name, settings, StopReason.TIME_LIMIT, 0, (), context.cost(), holds)
 
 
-def _needs_retain(method: Method, retain: object) -> bool:
-    needed = method.needs is Needs.FORGET_AND_RETAIN
-    if needed and retain is None:
-        raise SettingsError("retain", f"the rest of the training data for the method {method.name}", "none")
-    return needed
-
-
 def _check_goal(method: Method, goal: Goal) -> None:
     if pursued_as(goal.name) not in method.goals:
         raise SettingsError("goal", f"{' or '.join(method.goals)} with the method {method.name}", goal.name)
 
 
-def _choose_method(method: str | Method, settings: Mapping[str, Any]) -> Method:
-    """Return the method of that name, or the one given, with `settings` over its own."""
-    nested = nest({name.replace("__", "."): value for name, value in settings.items()})
-    if isinstance(method, str):
-        return make_method(method, nested)
-    return from_mapping(type(method), merge(to_mapping(method), nested)) if nested else method
-
-
-def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
-    """Return the method of that name with `settings` (nested values) over its defaults.
+def _choose_method(method: str | Method, settings: Mapping[str, Any], retain: object) -> Method:
+    """Return the method of that name, or the one given, with `settings` over its own.
 
     Raises:
-        SettingsError: the method or a setting is unknown, or a value doesn't fit.
-
-    >>> make_method("l2ul", {"attack": {"radius": 2}}).attack.radius
-    2
+        SettingsError: an unknown method or setting, or no retain data for a method that needs them.
     """
-    if name not in METHODS:
-        raise SettingsError("method", f"one of {', '.join(METHODS)}", name, suggest(name, METHODS))
-    return from_mapping(METHODS[name], settings or {}, "settings.")
+    nested = nest({name.replace("__", "."): value for name, value in settings.items()})
+    if isinstance(method, str):
+        chosen = make_method(method, nested)
+    else:
+        chosen = from_mapping(type(method), merge(to_mapping(method), nested)) if nested else method
+    if chosen.needs is Needs.FORGET_AND_RETAIN and retain is None:
+        raise SettingsError("retain", f"the rest of the training data for the method {chosen.name}", "none")
+    return chosen

@@ -15,9 +15,10 @@ from expunge.base.errors import ExpungeError, OutputError, package_needed, sugge
 from expunge.base.tensors import write_tensors
 from expunge.compute.seeds import seeded_generator
 from expunge.models.classifier import Classifier
-from expunge.models.description import WEIGHTS_FILE, Description, read_classifier, write_description
+from expunge.models.description import WEIGHTS_FILE, Description, write_description
 from expunge.models.libraries import CONFIG_FILE, library_of, write_library_files
 from expunge.models.modes import evaluating
+from expunge.models.sources.saved import read_classifier
 
 TOLERANCE = 1e-4
 """Largest difference of a logit, as a share of the largest logit, that is put down to rounding."""

@@ -54,6 +54,12 @@ TOPICS = {
         "scores higher than an unseen one: 0.5 is a coin toss, and well below 0.5 is a trace, too. These attacks are "
         "weak.",
     ),
+    "fingerprint": Topic(
+        "Can an outsider find them by a fingerprint of the edit?",
+        "Two attacks look for the shape that the edit gave to the answers, and know no label: one knows by how much "
+        "the answer of a typical forgotten image leads the next answer, the other has learned from four fifths of the "
+        "forgotten images what the rest look like. 0.5 is a coin toss.",
+    ),
     "rmia": Topic(
         "Can an outsider tell? The RMIA attack",
         "Compares each image with others, helped by classifiers the attacker trained (shadow models). TPR: share of "

@@ -6,8 +6,8 @@ from typing import Any
 
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
+from expunge.methods import make_method
 from expunge.methods.continual import EditOptions, find_lost, forget_next
-from expunge.methods.unlearn import make_method
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.task import StopReason, Strength

@@ -14,7 +14,8 @@ from expunge.base.disk import UNFINISHED, write_bytes, write_text
 from expunge.base.errors import OutputError, SettingsError
 from expunge.base.settings import to_mapping
 from expunge.base.tensors import write_tensors
-from expunge.methods.unlearn import DEFAULT_METHOD, make_method
+from expunge.methods import make_method
+from expunge.methods.table import DEFAULT_METHOD
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.requests.chain import make_entries
 from expunge.requests.database import PASSWORD_VARIABLE, SCHEMA_VERSION, Database, has_password

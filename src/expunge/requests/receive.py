@@ -10,7 +10,7 @@ from typing import Any
 from expunge.base.errors import LedgerError, SettingsError
 from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
-from expunge.methods.unlearn import make_method
+from expunge.methods import make_method
 from expunge.requests.fingerprints import fingerprint
 from expunge.requests.hashes import digest_of
 from expunge.requests.images import hash_images, store_images

@@ -22,7 +22,7 @@ from expunge.requests.place import (
 from expunge.requests.project import Ledger
 from expunge.requests.purge import files_below, unlink
 from expunge.requests.weights import rebuild, sha256_weights, write_current
-from expunge.surrogates.inverted import CACHE_VARIABLE
+from expunge.surrogates.cache import CACHE_VARIABLE
 
 WAIT_SECONDS = 10.0
 

@@ -3,34 +3,30 @@
 Yin et al. 2020, "Dreaming to Distill" (arXiv 1912.08795). Made once for a classifier and kept in a cache.
 """
 
-import hashlib
-import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 from typing import cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
-from platformdirs import user_cache_path
-from safetensors.torch import load_file
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from expunge.base.errors import ExpungeWarning, OutputError
+from expunge.base.errors import ExpungeWarning
 from expunge.base.settings import Settings, setting
-from expunge.base.tensors import write_tensors
 from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Advance
 from expunge.compute.seeds import seeded_generator
+from expunge.compute.sharing import Work
 from expunge.models.classifier import Classifier
 from expunge.models.modes import hooked
+from expunge.surrogates.cache import GroupCache
 from expunge.surrogates.procedural import draw_leaves
 
-CACHE_VARIABLE = "EXPUNGE_CACHE"
 GROUP = 64
 NO_STATISTICS = "the classifier has no BatchNorm statistics to invert: dead leaves take the place of inverted images"
 
@@ -81,36 +77,52 @@ def invert_classifier(
         return leaves.to(classifier.device)
     groups, bounds = -(-count // GROUP), classifier.bounds
     key = f"{classifier.sha256()}:{bounds}:{inversion}:{shape}:{GROUP}"
-    folder = _cache_folder() / "inverted" / hashlib.sha256(key.encode()).hexdigest()
-    parts = []
-    with context.phase("invert", total=groups * inversion.steps) as advance:
-        for number in range(groups):
-            path = folder / f"{number:04d}.safetensors"
-            levels = _read_cache(path, (GROUP, *shape))
-            if levels is None:
-                images = _Group(classifier, number, shape, inversion, context).descend(advance)
-                levels = bounds.to_levels(images).cpu()
-                _write_cache(path, levels)
-            else:
-                advance(inversion.steps)
-            parts.append(levels)
-    images = bounds.from_levels(torch.cat(parts)[:count]).to(classifier.device)
-    return context.sharing.processes.agree(images)
+    cache = GroupCache.of(key, (GROUP, *shape))
+    with context.phase("invert", total=groups * inversion.steps) as advance, cache.locked(advance):
+        parts = {number: levels for number in range(groups) if (levels := cache.read(number)) is not None}
+        advance(len(parts) * inversion.steps)
+        missing = [number for number in range(groups) if number not in parts]
+        for numbers in _cut(missing, _groups_at_once(context)):
+            images = _Groups(classifier, numbers, shape, inversion, context).descend(advance)
+            for number, levels in zip(numbers, bounds.to_levels(images).cpu().split(GROUP), strict=True):
+                cache.write(number, levels)
+                parts[number] = levels
+    images = torch.cat([parts[number] for number in range(groups)])[:count]
+    return context.sharing.processes.agree(bounds.from_levels(images).to(classifier.device))
 
 
-class _Group:
-    """Images that match the statistics of BatchNorm together, however many of them go through at a time."""
+def _groups_at_once(context: Context) -> int:
+    """Return how many groups go through together: one on a CPU, whose cache it fills; what a GPU's batch holds."""
+    return 1 if context.runtime.device.type == "cpu" else max(1, context.sharing.batch_size // GROUP)
+
+
+def _cut(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))
+
+
+class _Groups:
+    """Groups of images; those of one group match the statistics of BatchNorm together.
+
+    However many images go through at a time, the gradient is the same, and no group has a part in another's.
+    """
 
     def __init__(
-        self, classifier: Classifier, number: int, shape: tuple[int, int, int], inversion: Inversion, context: Context
+        self,
+        classifier: Classifier,
+        numbers: Sequence[int],
+        shape: tuple[int, int, int],
+        inversion: Inversion,
+        context: Context,
     ) -> None:
         self._classifier, self._inversion, self._context = classifier, inversion, context
-        self._generator = seeded_generator(number, "inverted images")
-        self._layers = _find_batchnorms(classifier)
-        self.pixels = draw_leaves(GROUP, shape, classifier.bounds, self._generator).to(classifier.device)
-        self._labels = (number * GROUP + torch.arange(GROUP, device=self.pixels.device)) % classifier.num_classes
+        self._generators = [seeded_generator(number, "inverted images") for number in numbers]
+        self._layers, device = _find_batchnorms(classifier), classifier.device
+        leaves = [draw_leaves(GROUP, shape, classifier.bounds, generator) for generator in self._generators]
+        self.pixels = torch.cat(leaves).to(device)
+        first = torch.tensor(numbers, device=device) * GROUP
+        self._labels = (first[:, None] + torch.arange(GROUP, device=device)).flatten() % classifier.num_classes
 
-    def descend(self, advance: Advance) -> Float[Tensor, "group c h w"]:
+    def descend(self, advance: Advance) -> Float[Tensor, "n c h w"]:
         """Return the images after all steps."""
         bounds, inversion = self._classifier.bounds, self._inversion
         optimiser = torch.optim.Adam([self.pixels], lr=inversion.rate * bounds.width, betas=(0.9, 0.99))
@@ -119,65 +131,79 @@ class _Group:
             self.pixels.grad = self._differentiate()
             optimiser.step()
             self.pixels.copy_(bounds.clip(self.pixels))
-            advance(1)
+            advance(len(self._generators))
         return self.pixels
 
-    def _differentiate(self) -> Float[Tensor, "group c h w"]:
-        """Return the gradient of the group's loss by its pixels.
+    def _differentiate(self) -> Float[Tensor, "n c h w"]:
+        """Return the gradient of the groups' losses by their pixels.
 
-        The distance of the statistics is a function of sums over the group. Its slopes by these sums are all that the
+        The distance of the statistics is a function of sums over a group. Its slopes by these sums are all that the
         images of one part must know of the others; where memory allows, there is one part, and one pass.
         """
-        jitter, slopes = _draw_jitter(self._generator), list[Tensor]()
+        jitters, slopes = [_draw_jitter(generator) for generator in self._generators], list[Tensor]()
+
+        def move(part: slice, x: Tensor) -> Tensor:
+            cuts = [min(max(0, end * GROUP - part.start), len(x)) for end in range(len(jitters) + 1)]
+            pieces = [jitter(x[start:stop]) for jitter, (start, stop) in zip(jitters, pairwise(cuts), strict=True)]
+            return torch.cat(pieces)
+
+        def sum_part(part: slice) -> list[Tensor]:
+            return self._forward(move(part, self.pixels[part]), part)[1]
 
         def pull(part: slice) -> list[Tensor]:
             own = self.pixels[part].clone().requires_grad_(True)
-            moved = jitter(own)
-            logits, sums = self._forward(moved)
+            moved = move(part, own)
+            logits, sums = self._forward(moved, part)
             if not slopes:
-                whole = len(own) == GROUP
-                slopes.extend(self._slopes(sums if whole else self._sum_all(jitter)))
+                slopes.extend(self._slopes(sums if len(own) == len(self.pixels) else self._sum_all(sum_part)))
             loss = self._inversion.class_weight * F.cross_entropy(logits, self._labels[part], reduction="sum")
             loss = loss + self._inversion.smoothness / self._classifier.bounds.width * len(own) * _roughness(moved)
             matched = torch.stack([(slope * sum_).sum() for slope, sum_ in zip(slopes, sums, strict=True)])
             self._context.add_gradients(len(own))
             return list(torch.autograd.grad(loss + GROUP * matched.sum(), own))
 
-        [gradient] = self._context.sharing.map_concat(GROUP, pull, among=ALONE)
+        [gradient] = self._context.sharing.map_concat(len(self.pixels), pull, among=ALONE)
         return gradient
 
-    def _sum_all(self, jitter: Jitter) -> list[Tensor]:
+    def _sum_all(self, sum_part: Work) -> list[Tensor]:
         with torch.no_grad():
-            return self._context.sharing.map_sum(
-                GROUP, lambda part: self._forward(jitter(self.pixels[part]))[1], among=ALONE
-            )
+            return self._context.sharing.map_sum(len(self.pixels), sum_part, among=ALONE)
 
-    def _forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits, and for each layer the sums over images of how far what enters it is from its mean.
+    def _forward(self, x: Tensor, part: slice) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits, and for each layer the sums over each group's images of how far they enter from its mean.
 
-        A row of sums is of that distance, a second one of its square, a share of an image's positions each.
+        One row of sums, (groups, c), is of that distance, a second one of its square, meaned over an image's positions.
         """
+        left = len(self.pixels) - part.start - len(x)
+
+        def sum_groups(values: Float[Tensor, "b c"]) -> Float[Tensor, "groups c"]:
+            whole = F.pad(values, (0, 0, part.start, left))
+            return whole.view(-1, GROUP, values.shape[1]).sum(1)
+
         with _entering(self._layers) as entered:
             logits = self._classifier(x)
         self._layers, sums = list(entered), list[Tensor]()
         for layer, inputs in entered.items():
             offset = inputs - cast(Tensor, layer.running_mean).view(1, -1, 1, 1)
-            sums.append(torch.stack([offset.mean((2, 3)).sum(0), offset.square().mean((2, 3)).sum(0)]))
+            means = offset.mean((2, 3)), offset.square().mean((2, 3))
+            sums.append(torch.stack([sum_groups(each) for each in means]))
         return logits, sums
 
     def _slopes(self, sums: list[Tensor]) -> list[Tensor]:
-        """Return the derivative, by the sums over the group, of how far its statistics are from the layers' own."""
+        """Return the derivative, by the sums over each group, of how far its statistics are from the layers' own."""
         leaves = [each.detach().requires_grad_(True) for each in sums]
         with torch.enable_grad():
             distance = torch.stack([_distance(*pair) for pair in zip(self._layers, leaves, strict=True)]).sum()
         return list(torch.autograd.grad(distance, leaves))
 
 
-def _distance(layer: nn.BatchNorm2d, sums: Float[Tensor, "2 c"]) -> Float[Tensor, ""]:
+def _distance(layer: nn.BatchNorm2d, sums: Float[Tensor, "2 groups c"]) -> Float[Tensor, ""]:
+    """Return how far each group's statistics are from the layer's own, summed over the groups."""
     offset, square = (sums / GROUP).unbind()
     wanted = cast(Tensor, layer.running_var).clamp_min(1e-6)
     variance = (square - offset.square()).clamp_min(1e-6)
-    distance: Tensor = (offset.square() / wanted).mean() + (variance.log() - wanted.log()).square().mean()
+    far = offset.square() / wanted + (variance.log() - wanted.log()).square()
+    distance: Tensor = far.mean(-1).sum()
     return distance
 
 
@@ -210,25 +236,3 @@ def _entering(layers: list[nn.BatchNorm2d]) -> Iterator[dict[nn.BatchNorm2d, Ten
 
     with hooked((layer, keep) for layer in layers):
         yield entered
-
-
-def _cache_folder() -> Path:
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else user_cache_path("expunge")
-
-
-def _read_cache(path: Path, shape: tuple[int, ...]) -> UInt8[Tensor, "group c h w"] | None:
-    """Return the images in a file of the cache; None if there is none, or one that is damaged."""
-    try:
-        levels = load_file(path)["levels"]
-    except Exception:  # a damaged file raises errors of many kinds, and all it costs is time
-        return None
-    return levels if levels.shape == shape and levels.dtype == torch.uint8 else None
-
-
-def _write_cache(path: Path, levels: UInt8[Tensor, "group c h w"]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, {"levels": levels}, {})
-    except (OSError, OutputError):
-        return  # a cache that can't be written costs time, nothing else

@@ -36,8 +36,14 @@ from expunge.task.evaluation import (
 from expunge.task.expected import ExpectedCost
 from expunge.task.goals import true_labels
 from expunge.task.outcome import Health, choose_part, judge, say_health, say_outcome
-from expunge.task.publish import push_to_hub, write_companions
-from expunge.task.saved import RESULT_FILE, SavedEdit, earlier_library_files, read_edit
+from expunge.task.saved import (
+    RESULT_FILE,
+    SavedEdit,
+    earlier_library_files,
+    push_to_hub,
+    read_edit,
+    write_companions,
+)
 from expunge.task.showing import show_edit
 from expunge.task.task import StopReason, Strength, Task
 from expunge.task.words import RELABEL, goal_words, part_words

@@ -54,54 +54,70 @@ def take_step(
         total.add(*differentiate_pass(each, weights, module, sharing, among))
     terms = {} if others is None else others()
     if terms:
-        total.add({name: term.item() for name, term in terms.items()}, _differentiate(terms.values(), weights))
+        values = {name: term.detach() for name, term in terms.items()}
+        total.add(values, _differentiate(terms.values(), weights))
     for weight, gradient in zip(weights, total.gradients, strict=True):
         weight.grad = gradient
     optimiser.step()
-    return total.values
+    return total.read_values()
 
 
 def differentiate_pass(
     one: Pass, weights: Sequence[Tensor], module: nn.Module, sharing: Sharing, among: Processes = ALONE
-) -> tuple[dict[str, float], list[Tensor | None]]:
+) -> tuple[Terms, list[Tensor | None]]:
     """Return the values of a pass's terms, and the gradient of their sum by each weight; None where none has a part.
 
-    See `take_step` for what becomes of parts.
+    See `take_step` for what becomes of parts. A device is waited for only where several processes divide the images.
     """
-    names: list[str] = []
+    names, used_here = list[str](), [False] * len(weights)
 
     def differentiate(part: slice) -> list[Tensor]:
         with statistics_kept_on_failure(module):
             terms = one.terms(part)
             gradients = _differentiate(terms.values(), weights)
         names[:] = terms
-        values = torch.stack([term.detach() for term in terms.values()])
-        used = torch.tensor([float(gradient is not None) for gradient in gradients], device=values.device)
+        used_here[:] = [old or new is not None for old, new in zip(used_here, gradients, strict=True)]
         filled = (
             torch.zeros_like(weight) if gradient is None else gradient
             for weight, gradient in zip(weights, gradients, strict=True)
         )
-        return [values, used, *filled]
+        return [torch.stack([term.detach() for term in terms.values()]), *filled]
 
-    values, used, *gradients = sharing.map_sum(one.images, differentiate, among=among)
-    found = [gradient if is_used else None for gradient, is_used in zip(gradients, used.tolist(), strict=True)]
-    return dict(zip(names, values.tolist(), strict=True)), found
+    values, *gradients = sharing.map_sum(one.images, differentiate, among=among)
+    used = _used_anywhere(used_here, values.device, among)
+    found = [gradient if is_used else None for gradient, is_used in zip(gradients, used, strict=True)]
+    return dict(zip(names, values.unbind(), strict=True)), found
+
+
+def _used_anywhere(used_here: list[bool], device: torch.device, among: Processes) -> list[bool]:
+    """Return for each weight whether a term of any process depends on it."""
+    if among.count == 1:
+        return used_here
+    flags = torch.tensor(used_here, dtype=torch.float32, device=device)
+    among.sum([flags])
+    return flags.bool().tolist()
 
 
 class _Total:
     """What the passes of a step add up to; a weight that no term depends on has no gradient, so it stays as it is."""
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
-        self.values = dict[str, float]()
+        self._values = dict[str, Tensor]()
         self.gradients: list[Tensor | None] = [None] * len(weights)
 
-    def add(self, values: Mapping[str, float], gradients: Sequence[Tensor | None]) -> None:
+    def add(self, values: Terms, gradients: Sequence[Tensor | None]) -> None:
         for name, value in values.items():
-            self.values[name] = self.values.get(name, 0.0) + value
+            self._values[name] = self._values[name] + value if name in self._values else value
         for number, gradient in enumerate(gradients):
             if gradient is not None:
                 so_far = self.gradients[number]
                 self.gradients[number] = gradient if so_far is None else so_far + gradient
+
+    def read_values(self) -> dict[str, float]:
+        """Return each term; a device is waited for once."""
+        if not self._values:
+            return {}
+        return dict(zip(self._values, torch.stack(list(self._values.values())).tolist(), strict=True))
 
 
 def _differentiate(terms: Iterable[Tensor], weights: Sequence[Tensor]) -> Sequence[Tensor | None]:

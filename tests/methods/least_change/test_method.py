@@ -15,7 +15,8 @@ from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
 from expunge.methods.published.negative_gradient import NegativeGradient
-from expunge.surrogates.inverted import CACHE_VARIABLE, Inversion
+from expunge.surrogates.cache import CACHE_VARIABLE
+from expunge.surrogates.inverted import Inversion
 from expunge.surrogates.mix import Effort, SurrogateMix
 from expunge.task.evaluation import compute_logits
 from expunge.task.expected import measure_expected_cost

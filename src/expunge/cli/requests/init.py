@@ -11,7 +11,7 @@ from expunge.data.sources.own import is_function
 from expunge.jobs.inputs import model_source
 from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
-from expunge.methods.unlearn import DEFAULT_METHOD
+from expunge.methods.table import DEFAULT_METHOD
 from expunge.requests.create import DEFAULT_BUDGET, Plan, create_project
 from expunge.requests.place import DEFAULT_DATABASE, read_settings
 from expunge.task.task import Strength

@@ -41,12 +41,12 @@ class L2UL(Settings):
     Differs from the paper: BatchNorm is frozen, rows that have crossed are no longer pushed, adversarial examples
     are held to the classifier's own logits instead of a hard label, the attack starts uniformly in a smaller ball,
     takes longer steps and ends where the target leads, targets never equal the label, importance is the mean of
-    per-row gradients and weighs a tenth, Adam takes the steps, there is no weight decay, and half as many adversarial
-    examples go into a step.
+    per-row gradients and weighs a tenth, Adam takes the steps, which grow to their full
+    size over the first 40, there is no weight decay, and half as many adversarial examples go into a step.
     """
 
     name: ClassVar[str] = "l2ul"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     summary: ClassVar[str] = "adversarial examples (ADV) and weight importance (IMP) as regularisers, stable variant"
     source: ClassVar[str] = "Cha et al., AAAI 2024, arXiv 2301.11578"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY
@@ -61,7 +61,7 @@ class L2UL(Settings):
     importance_weight: float = setting(0.1, "weight of L_IMP (lambda); 0 leaves IMP out", at_least=0, spread=100)
     margin: float = setting(0.5, "logits by which the hinge wants a row over its boundary", at_least=0, spread=4)
     growth: float = setting(1.01, "factor by which the weight of the unlearning loss grows each step", at_least=1)
-    descent: Descent = field(default_factory=lambda: Descent(algorithm=Algorithm.ADAM, learning_rate=5e-4))
+    descent: Descent = field(default_factory=lambda: Descent(algorithm=Algorithm.ADAM, learning_rate=5e-4, warmup=40))
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""

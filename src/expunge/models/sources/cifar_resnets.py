@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from expunge.base.errors import ClassifierError, suggest
 from expunge.models.sources.small_images import SMALL_IMAGE_NETWORKS
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
-from expunge.models.sources.weights import fill, last_length, weights_for
+from expunge.models.sources.weights import fill, last_length
 
 DEFAULT_CLASSES = 10
 
@@ -93,7 +93,7 @@ def load_cifar_resnet(architecture: Architecture, source: ModelSource) -> FoundM
         num_classes = source.num_classes or DEFAULT_CLASSES
         return FoundModel(build(num_classes), num_classes)
     draft = build(source.num_classes or DEFAULT_CLASSES)
-    weights = weights_for(draft, source)
+    weights = source.read_weights(draft)
     num_classes = source.num_classes or last_length(draft, weights)
     network = build(num_classes)
     fill(network, weights, place=str(source.weights))

@@ -16,7 +16,7 @@ from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, 
 from expunge.models.sources.timm_models import load_timm
 from expunge.models.sources.torchvision_models import load_torchvision
 from expunge.models.sources.transformers_models import load_transformers
-from expunge.models.sources.weights import fill, last_length, weights_for
+from expunge.models.sources.weights import fill, last_length
 
 SOURCES: dict[str, Callable[[Architecture, ModelSource], FoundModel]] = {
     "timm": load_timm,
@@ -24,6 +24,9 @@ SOURCES: dict[str, Callable[[Architecture, ModelSource], FoundModel]] = {
     "transformers": load_transformers,
     "cifar": load_cifar_resnet,
 }
+OTHERWISE = ", or timm:, torchvision:, transformers: or cifar: with a name"
+OWN = "expunge."
+"""Modules of this package begin with this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,7 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
     if not prefix or not colon or not rest:
         known = ", ".join(f"{name}:NAME" for name in SOURCES)
         raise ClassifierError("architecture", f"{known} or package.module:function", repr(source.architecture))
-    if prefix in SOURCES:
-        found = SOURCES[prefix](parse_architecture(rest), source)
-    else:
-        found = _load_from_function(prefix, rest, source)
+    found = SOURCES[prefix](parse_architecture(rest), source) if prefix in SOURCES else _load_from_function(source)
     normalisation = _normalisation(found, source)
     classifier = Classifier.wrap(
         found.network.float().eval(),
@@ -90,31 +90,53 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
     return LoadedClassifier(classifier, found.preprocessing, source.architecture, classifier.sha256(), normalisation)
 
 
-def _load_from_function(module: str, function: str, source: ModelSource) -> FoundModel:
-    """Return the network that `module.function()` returns, with the weights of `source` if it names a file.
-
-    The module is imported from the current folder or from Python's path. Importing it runs it, as `python -m` does.
+def _load_from_function(source: ModelSource) -> FoundModel:
+    """Return the network that the function of `source` returns, with its weights if it names a file.
 
     Raises:
-        ClassifierError: the module or the function is not there or fails, what it returns is no `nn.Module`,
-            "pretrained" is asked for, or the weights do not fit.
+        ClassifierError: "pretrained" is asked for, the weights do not fit, or see `make_network`.
     """
     if source.weights == PRETRAINED:
         raise ClassifierError("weights", "a file, or none where the function loads its own", PRETRAINED)
-    others = ", or timm:, torchvision:, transformers: or cifar: with a name"
+    network = make_network(source.architecture, otherwise=OTHERWISE)
+    if source.weights is not None:
+        fill(network, source.read_weights(network), place=str(source.weights))
+    return FoundModel(network, source.num_classes or last_length(network))
+
+
+def make_network(name: str, *, otherwise: str = "") -> nn.Module:
+    """Return the network that the function package.module:function returns.
+
+    The module is imported from the current folder or from Python's path. Importing it runs it, as `python -m` does.
+
+    Args:
+        name: of the function.
+        otherwise: what else the name could have been, for the error's text.
+
+    Raises:
+        ClassifierError: there is no such function, it fails, or it returns something else.
+    """
     with current_folder_first():
-        make = find_function(f"{module}:{function}", ClassifierError, otherwise=others, known=SOURCES)
+        make = find_function(name, ClassifierError, otherwise=otherwise, known=SOURCES)
         try:
             network = make()
         except (Exception, SystemExit) as error:
-            raise ClassifierError(
-                source.architecture, "a function that works without arguments", f"{type(error).__name__}: {error}"
-            ) from error
+            reason = f"{type(error).__name__}: {error}"
+            raise ClassifierError(name, "a function that works without arguments", reason) from error
     if not isinstance(network, nn.Module):
-        raise ClassifierError(source.architecture, "a function that returns an nn.Module", type(network).__name__)
-    if source.weights is not None:
-        fill(network, weights_for(network, source), place=str(source.weights))
-    return FoundModel(network, source.num_classes or last_length(network))
+        raise ClassifierError(name, "a function that returns an nn.Module", type(network).__name__)
+    return network
+
+
+def names_code(architecture: object) -> bool:
+    """Return whether loading this architecture runs a function of somebody's code.
+
+    >>> names_code("nets:build"), names_code("timm:resnet18")
+    (True, False)
+    """
+    if not isinstance(architecture, str) or ":" not in architecture:
+        return False
+    return architecture.partition(":")[0] not in SOURCES and not architecture.startswith(OWN)
 
 
 def _normalisation(found: FoundModel, source: ModelSource) -> Normalisation:

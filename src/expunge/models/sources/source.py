@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Preprocessing
 from expunge.models.known import Known
 from expunge.models.pixels import Normalisation
+from expunge.models.sources.checkpoint import read_weights
+from expunge.models.sources.names import align
 
 PRETRAINED: Literal["pretrained"] = "pretrained"
 OTHER_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
@@ -50,6 +52,16 @@ class ModelSource:
     def __post_init__(self) -> None:
         if self.num_classes is not None and self.num_classes < 2:
             raise ClassifierError("num_classes", "at least 2", str(self.num_classes))
+
+    def read_weights(self, network: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors in the file of weights under the names that `network` gives them; see `align`.
+
+        Raises:
+            ClassifierError: see `checkpoint.read_weights`.
+        """
+        path = self.weights
+        assert isinstance(path, Path)  # noqa: S101 - the caller saw to it
+        return align(read_weights(path, self.weights_key), network.state_dict().keys(), place=str(path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from expunge.base.errors import ClassifierError
 from expunge.models.known import known_of_timm
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
-from expunge.models.sources.weights import fill, last_length, length_of, weights_for
+from expunge.models.sources.weights import fill, last_length, length_of
 
 
 def load_timm(architecture: Architecture, source: ModelSource) -> FoundModel:
@@ -42,7 +42,7 @@ def _network(timm: Any, architecture: Architecture, source: ModelSource) -> Any:
     if source.weights is None:
         warn_random(source.architecture)
         return network
-    weights = weights_for(network, source)
+    weights = source.read_weights(network)
     num_classes = _classes_in(network, weights) if source.num_classes is None else source.num_classes
     if num_classes != network.num_classes:
         options["num_classes"] = num_classes

@@ -10,7 +10,7 @@ from expunge.base.errors import ClassifierError
 from expunge.models.known import known_of_torchvision
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
-from expunge.models.sources.weights import fill, last_length, weights_for
+from expunge.models.sources.weights import fill, last_length
 
 
 def load_torchvision(architecture: Architecture, source: ModelSource) -> FoundModel:
@@ -47,7 +47,7 @@ def _network(models: Any, architecture: Architecture, source: ModelSource) -> nn
     if source.weights is None:
         warn_random(source.architecture)
         return network
-    weights = weights_for(network, source)
+    weights = source.read_weights(network)
     num_classes = source.num_classes or last_length(network, weights)
     if num_classes != last_length(network):
         network = models.get_model(architecture.name, weights=None, **{**options, "num_classes": num_classes})

@@ -10,7 +10,7 @@ from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.models.known import known_of_transformers, why_unusable
 from expunge.models.sources.extras import explained_download, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
-from expunge.models.sources.weights import fill, last_length, weights_for
+from expunge.models.sources.weights import fill, last_length
 
 
 def load_transformers(architecture: Architecture, source: ModelSource) -> FoundModel:
@@ -68,7 +68,7 @@ def _filled(transformers: Any, architecture: Architecture, source: ModelSource) 
     with explained_download(source.architecture):
         config = transformers.AutoConfig.from_pretrained(architecture.name, trust_remote_code=False)
         network = transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
-    weights = weights_for(network, source)
+    weights = source.read_weights(network)
     num_classes = source.num_classes or last_length(network, weights)
     if num_classes != config.num_labels:
         config.num_labels = num_classes

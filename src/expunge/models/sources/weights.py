@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +11,9 @@ from expunge.models.heads import last_length, length_of
 from expunge.models.sources.checkpoint import read_weights
 from expunge.models.sources.names import BATCH_COUNTER, align
 from expunge.models.sources.plain import check_plain
-from expunge.models.sources.source import ModelSource
 from expunge.models.wrappers import HALVES
 
-__all__ = ["fill", "last_length", "length_of", "read_weights", "weights_for"]
-
-
-def weights_for(network: nn.Module, source: ModelSource) -> dict[str, Tensor]:
-    """Return the tensors in the file of `source` under the names that `network` gives them; see `align`.
-
-    Raises:
-        ClassifierError: see `read_weights`.
-    """
-    path = source.weights
-    assert isinstance(path, Path)  # noqa: S101 - the caller saw to it
-    return align(read_weights(path, source.weights_key), network.state_dict().keys(), place=str(path))
+__all__ = ["fill", "last_length", "length_of", "read_weights"]
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> None:

@@ -233,8 +233,8 @@ def test_files_of_the_users_own_stay(tmp_path):
 SAVE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import test_publish
-test_publish.make_edit(test_publish.timm_network()).save(sys.argv[2])
+import test_saved
+test_saved.make_edit(test_saved.timm_network()).save(sys.argv[2])
 """
 
 
