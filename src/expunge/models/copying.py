@@ -1,7 +1,8 @@
-"""Deep copies of networks that keep tensors which are no weights."""
+"""Deep copies of networks that keep tensors which are no weights, and weights put into a network by name."""
 
 import copy
 import pickle
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
@@ -33,6 +34,21 @@ def copy_module(module: nn.Module, memo: Mapping[int, object] | None = None) -> 
     except (TypeError, RuntimeError, NotImplementedError, pickle.PicklingError) as error:
         hint = "keep locks, files and the like out of the network, or give it a __deepcopy__"
         raise ClassifierError("model", "a network that can be copied", f"{error}".split("\n")[0], hint) from error
+
+
+def put_weights(module: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """Copy weights and buffers into a network, by name.
+
+    Torch keeps the versions of layers beside a state, which plain tensors lack; torchvision's MNASNet asks for its own.
+
+    Args:
+        module: any network.
+        weights: of the present version of its layers.
+        strict: whether every name of the network must be there, and no other.
+    """
+    state = OrderedDict(weights)
+    state._metadata = module.state_dict()._metadata  # type: ignore[attr-defined]
+    module.load_state_dict(state, strict=strict)
 
 
 def _tensors_in(value: object) -> Iterator[Tensor]:

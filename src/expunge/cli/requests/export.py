@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from expunge.base.disk import prepare_output_folder
 from expunge.base.errors import LedgerError
+from expunge.base.folders import output_folder
 from expunge.cli.export import describe
 from expunge.cli.requests import project_option
 from expunge.models.description import Description
 from expunge.models.export import FORMATS, export_classifier
-from expunge.requests.card import write_card
+from expunge.requests.card import CARD_FILE, write_card
 from expunge.requests.project import Ledger
 from expunge.requests.weights import load_first, read_current, with_weights
 
@@ -32,12 +32,13 @@ def command(project: Path, out: Path, formats: tuple[str, ...], shape: str | Non
     size = _shape(shape) if shape is not None else ledger.state.shape
     if size is None:
         raise LedgerError("--shape", "the shape C,H,W of an image", "none, and no request to tell it")
-    prepare_output_folder(out, overwrite=overwrite)
     description = Description(size, loaded.preprocessing, loaded.architecture)
-    exported = export_classifier(classifier, description, out, formats or list(FORMATS))
+    with output_folder(out, overwrite=overwrite, result=CARD_FILE):
+        exported = export_classifier(classifier, description, out, formats or list(FORMATS))
+        card = write_card(ledger, exported, out)
     for one in exported:
         click.echo(describe(one))
-    click.echo(str(write_card(ledger, exported, out)))
+    click.echo(str(card))
 
 
 def _shape(text: str) -> tuple[int, int, int]:
