@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimiser of each child would import it, for seconds
 from safetensors.torch import save_file
 
 import expunge.audit.run
@@ -34,7 +35,18 @@ def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 3))
 """
 MODEL = ["--model", "attacked_nets:build", "--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz"]
-HASTY = ["--method", "l2ul", "--set", "attack.targets_per_row=1", "--set", "attack.steps=1", "--device", "cpu"]
+HASTY = [
+    "--method",
+    "l2ul",
+    "--set",
+    "attack.targets_per_row=1",
+    "--set",
+    "attack.steps=1",
+    "--set",
+    "descent.learning_rate=0.03",
+    "--device",
+    "cpu",
+]
 RUN = ["run", *MODEL, "--weights", "weights.safetensors", *HASTY, "--forget-random", "3"]
 TRAIN = ["train", *MODEL, "--set", "epochs=2", "--device", "cpu"]
 AUDIT = ["audit", "edited", "--level", "quick", "--allow-code"]

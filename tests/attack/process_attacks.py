@@ -1,10 +1,10 @@
 """Attacks on two processes that work on one edit: one is killed, and the other saves what there is and ends soon."""
 
 import json
+import math
 import os
 import random
 import select
-import shutil
 import signal
 import sys
 import threading
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from commands import HASTY, MODEL, become, is_whole, make_job, watch
-from table import Attack, Outcome
+from table import Attack, Tried, Try
 from torch import Tensor
 
 from expunge.base.errors import ExpungeWarning
@@ -163,26 +163,27 @@ def _draw(draw: random.Random, counts: dict[str, int], *, measuring: bool) -> Ki
     return Kill(rank, phase, draw.randint(counts[f"{phase} before"] + 1 if measuring else 1, counts[phase]))
 
 
-def kill_one(folder: Path, tries: int, *, command: list[str], measuring: bool = False) -> Outcome:
-    """Kill one of two processes at random moments of a command."""
-    draw, said, lost, tracebacks, longest, notes = random.Random(0), 0, 0, 0, 0.0, list[str]()
-    undisturbed = run_two(_prepared(folder, "whole"), command)
-    for number in range(tries):
-        place, kill = _prepared(folder, f"try-{number}"), _draw(draw, undisturbed.counts, measuring=measuring)
-        ended = run_two(place, command, kill)
-        wrong = _find_fault(place, ended) if ended.killed else "it had ended before"
-        traceback = "Traceback" in ended.said
-        said += any(words in ended.said for words in SAID)
-        lost, tracebacks, longest = lost + bool(wrong), tracebacks + traceback, max(longest, ended.seconds)
-        if wrong or traceback:
-            notes.append(f"{kill}: {wrong}; {ended}")
-        shutil.rmtree(place.parent)
-    return Outcome(tries, said, lost, tracebacks, (*notes, f"from the kill to the end: {longest:.1f} s at most"))
+def kill_one(folder: Path, *, command: list[str], measuring: bool = False) -> Try:
+    """Kill one of two processes at a random moment of a command."""
+    undisturbed = run_two(_prepared(folder), command)
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        work, kill = _prepared(place), _draw(draw, undisturbed.counts, measuring=measuring)
+        ended = run_two(work, command, kill)
+        wrong = _find_fault(work, ended) if ended.killed else "it had ended before"
+        return Tried(
+            found=any(words in ended.said for words in SAID),
+            lost=f"{kill}: {wrong}; {ended}" if wrong else "",
+            broken=ended.said if "Traceback" in ended.said else "",
+            note=f"from the kill to the end: within {10 * math.ceil(ended.seconds / 10)} s",
+        )
+
+    return attempt
 
 
-def _prepared(folder: Path, name: str) -> Path:
-    place = folder / name / "work"
-    place.mkdir(parents=True)
+def _prepared(folder: Path) -> Path:
+    place = folder / "work"
+    place.mkdir()
     make_job(place)
     return place
 

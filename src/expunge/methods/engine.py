@@ -20,6 +20,7 @@ from expunge.compute.devices import seeded
 from expunge.compute.sharing import Sharing
 from expunge.compute.time_limit import TimeUp
 from expunge.models.classifier import Classifier
+from expunge.models.copying import put_weights
 from expunge.task.edit import Edit
 from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits, measure_robust_goal
 from expunge.task.goals import achieved
@@ -165,7 +166,7 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
         reason = StopReason.INTERRUPTED
     if best.reached and reason in (StopReason.STEP_LIMIT, StopReason.TIME_LIMIT):
         reason = StopReason.GOAL_REACHED
-    plan.working.module.load_state_dict(best.state)
+    put_weights(plan.working.module, best.state)
     edited = _on_device_of(plan.working, task.classifier)
     return Edit(
         task, edited, plan.method, plan.settings, reason, steps, tuple(trace), context.cost(), best.achieved.cpu()

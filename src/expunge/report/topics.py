@@ -86,6 +86,13 @@ TOPICS = {
         "the image. Above 1 the edited one recognises more of them than those do: something of the image is left "
         "around it; far below 1 it was pushed away.",
     ),
+    "patch": Topic(
+        "What does the change of the weights give away?",
+        "Somebody who has both versions of the classifier and a heap of images asks of each how strongly the change of "
+        "a layer answers to it, and names the highest. Where the first layer is fully connected, the change holds a "
+        "picture that can be rebuilt without any images. Nothing is read from the answers here, which tell more: an "
+        "image whose answer changed stands out. So keep old versions and the patch as safe as the images.",
+    ),
     "relearning": Topic(
         "How soon does it come back?",
         "Steps of further training on other images until the forgotten images are answered as before; a quick return "

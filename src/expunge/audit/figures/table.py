@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 
 from expunge.audit.collect.collected import Gathered
-from expunge.audit.figures import answer_pattern, answers, distance, fingerprint, margins, membership, residual
+from expunge.audit.figures import (
+    answer_pattern,
+    answers,
+    distance,
+    fingerprint,
+    given_away,
+    margins,
+    membership,
+    residual,
+)
 from expunge.audit.figures.definition import Definition, to_figure
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import HEADLINES, Figure
@@ -17,6 +26,7 @@ FIGURES: dict[str, Definition] = {
     **fingerprint.FIGURES,
     **margins.FIGURES,
     **residual.FIGURES,
+    **given_away.FIGURES,
 }
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
