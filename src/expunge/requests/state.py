@@ -63,10 +63,10 @@ class Request:
         fingerprints: SHA-256 of its sealed perceptual hashes in order; None where there are none.
         figures: of its verification.
         history: numbers of the entries that speak of it.
-        keeper: what is kept in place of its images, sealed; None where nothing is.
         due: the day by which it is to be done; None if nobody said.
         by: who added it; empty if nobody said.
         approved: who approved it since it last began to wait.
+        keeper: what is kept in place of its images, sealed; None where nothing is.
     """
 
     name: str
@@ -83,10 +83,10 @@ class Request:
     fingerprints: str | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     history: list[int] = field(default_factory=list)
-    keeper: StoredFile | None = None
     due: str | None = None
     by: str = ""
     approved: list[str] = field(default_factory=list)
+    keeper: StoredFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

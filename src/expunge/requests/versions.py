@@ -87,23 +87,18 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     Raises:
         LedgerError: the edit is to start from the first classifier, and an earlier request has no images.
     """
-    ledger = project.ledger
-    checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
-    history = _read_history(project, earlier, checked)
-    new = {request.name: load_rows(ledger, request) for request in requests}
-    if start is Start.FIRST:
-        require_first(ledger)
-        _require_images(earlier)
-        first = project.first.classifier.to(project.runtime.device)
-        alone = History(first, cut=history.cut) if history.cut else None
-        outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime, alone)
-        outcome.failed = _blame_new(outcome.failed, new)
-    else:
-        outcome = forget_more(project.classifier(base), new, checked, requests[0].how, project.runtime, history)
+    ledger, outcome = project.ledger, _forget(project, base, requests, earlier, start)
     if outcome.failed:
         return outcome
     weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
-    figures = {"start": start.value, **_figures_of(project, outcome, earlier)}
+    figures = {
+        "start": start.value,
+        "drift": measure_drift(ledger, project.first, outcome.classifier, project.runtime).to_mapping(),
+        "repaired": list(outcome.repaired),
+        "checked": sum(request.rows for request in earlier if _is_there(request)),
+        "uncheckable": [request.name for request in earlier if not _is_there(request)],
+        **{"steps": outcome.steps, "rounds": outcome.rounds, "seconds": round(outcome.seconds, 3)},
+    }
     entry = {
         "version": number,
         "parent": parent,
@@ -116,15 +111,27 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     return NewVersion(weights, entry)
 
 
-def _figures_of(project: OpenProject, made: ContinualEdit, earlier: Sequence[Request]) -> dict[str, Any]:
-    """Return what an entry tells of its edit: drift, what was repaired and checked, and the cost."""
-    return {
-        "drift": measure_drift(project.ledger, project.first, made.classifier, project.runtime).to_mapping(),
-        "repaired": list(made.repaired),
-        "checked": sum(request.rows for request in earlier if _is_there(request)),
-        "uncheckable": [request.name for request in earlier if not _is_there(request)],
-        **{"steps": made.steps, "rounds": made.rounds, "seconds": round(made.seconds, 3)},
-    }
+def _forget(
+    project: OpenProject,
+    base: Mapping[str, Tensor],
+    requests: Sequence[Request],
+    earlier: Sequence[Request],
+    start: Start,
+) -> ContinualEdit:
+    """Return the edit that forgets `requests` and keeps what `earlier` ones forgot; see `make_version`."""
+    ledger = project.ledger
+    checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
+    history = _read_history(project, earlier, checked)
+    new = {request.name: load_rows(ledger, request) for request in requests}
+    if start is not Start.FIRST:
+        return forget_more(project.classifier(base), new, checked, requests[0].how, project.runtime, history)
+    require_first(ledger)
+    _require_images(earlier)
+    first = project.first.classifier.to(project.runtime.device)
+    alone = History(first, cut=history.cut) if history.cut else None
+    outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime, alone)
+    outcome.failed = _blame_new(outcome.failed, new)
+    return outcome
 
 
 def _read_history(project: OpenProject, earlier: Sequence[Request], images: Mapping[str, ForgetSet]) -> History:
