@@ -45,6 +45,7 @@ class Attack:
         tries: in the long form.
         short: in the short form.
         together: how many tries a child makes in the long form; more than one where a try leaves nothing behind.
+        slow: whether the short form takes more than ten seconds.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Attack:
     tries: int
     short: int
     together: int = 1
+    slow: bool = False
 
 
 def all_attacks() -> list[Attack]:

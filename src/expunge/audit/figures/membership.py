@@ -91,9 +91,7 @@ def _outsider(when: str) -> Callable[[Gathered], Judged]:
     candidate, since it judges the method on other classifiers.
     """
     attacks = {title.lower().removeprefix("membership by "): _simple(score, when) for score, title in TITLES.items()}
-    attacks |= {
-        title[0].lower() + title[1:]: partial(attack, when=when) for title, attack in fingerprint.ATTACKS.values()
-    }
+    attacks |= fingerprint.attacks(when)
     attacks["RMIA"] = lambda data: auc.area(*_rmia_groups(data, when), generator(data, f"rmia {when}"))
 
     def compute(data: Gathered) -> Judged:
