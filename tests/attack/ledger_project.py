@@ -94,7 +94,7 @@ def make_project(folder: Path) -> Path:
     return place
 
 
-KEEPING = RequestOptions(keep_until=date(2999, 12, 31), reference="letter 1")
+KEEPING = RequestOptions(keep_until=date(2999, 12, 31), reference="letter 1", minimum_right=0.0)
 
 
 def add(place: Path) -> None:
