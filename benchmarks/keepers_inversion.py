@@ -83,9 +83,10 @@ def main() -> None:
         rebuilt[f"last {count} layers"] = tried[best][:SHOWN]
         numbers = int(np.prod(enter(classifier, cut, x[:1]).shape[1:]))
         lines.append({**found[best], "layers": count, "numbers": numbers, "roughness": ROUGHNESS[best]})
-        lines[-1]["tried"] = [[weight, round(each["ssim"], 3)] for weight, each in zip(ROUGHNESS, found, strict=True)]
+        lines[-1]["tried"] = [
+            [weight, round(float(each["ssim"]), 3)] for weight, each in zip(ROUGHNESS, found, strict=True)
+        ]
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-    if rebuilt:
         draw(x[chosen][:SHOWN], rebuilt)
     write_text(RESULTS / "README.md", make_page(lines, find_keeper_cut(classifier, x[:2])))
 
