@@ -201,7 +201,10 @@ def _with_recipe(row: MethodRow, folder: Path) -> MethodRow:
     recipe = read_toml(folder / row.recipe)
     if recipe.get("method") != row.method:
         raise SettingsError(f"methods: {row.label}: recipe", f"a recipe of {row.method}", str(recipe.get("method")))
-    return replace(row, settings=merge(recipe.get("settings", {}), row.settings))
+    settings = recipe.get("settings", {})
+    if not isinstance(settings, Mapping):
+        raise SettingsError(f"{row.recipe}: settings", "a table [settings]", type(settings).__name__)
+    return replace(row, settings=merge(settings, row.settings))
 
 
 def _tables(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -222,7 +225,9 @@ def _sweep(row: MethodRow) -> Iterator[MethodRow]:
             yield replace(row, label=f"{row.label}, {name} {value}", settings=settings, sweep={})
 
 
-def _refuse_cell_keys(job: Mapping[str, Any]) -> None:
+def _refuse_cell_keys(job: object) -> None:
+    if not isinstance(job, Mapping):
+        raise SettingsError("job", "a table [job]", type(job).__name__)
     given = [name for name in ("forget", "method", "settings", "seed") if name in job]
     if given:
         raise SettingsError(f"job.{given[0]}", "counts, methods and seeds of the grid", "one for all cells")

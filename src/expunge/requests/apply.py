@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from expunge.base.errors import LedgerError
 from expunge.compute.runtime import Runtime
+from expunge.requests.approval import is_approved
 from expunge.requests.cache import pack_cache, unpack_cache
 from expunge.requests.images import images_are_gone
 from expunge.requests.project import Ledger
@@ -86,11 +87,13 @@ def apply_waiting(
 
 def _choose(ledger: Ledger, names: Sequence[str]) -> list[Request]:
     if not names:
-        return ledger.state.in_state(State.VALIDATED)
+        return [request for request in ledger.state.in_state(State.VALIDATED) if is_approved(ledger.state, request)]
     chosen = [ledger.state.find(name) for name in dict.fromkeys(names)]
     for request in chosen:
         if request.state not in RETRIABLE:
             raise LedgerError(request.name, "a request that waits or has failed", request.state.value)
+        if not is_approved(ledger.state, request):
+            raise LedgerError(request.name, "a request that was approved", "one that waits for it", "approve it first")
         if request.images is None:
             raise images_are_gone(request)
     return chosen

@@ -18,6 +18,7 @@ from expunge.methods import make_method
 from expunge.methods.protocol import Method, goes_on
 from expunge.methods.table import DEFAULT_METHOD
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
+from expunge.requests.approval import Approval
 from expunge.requests.chain import make_entries
 from expunge.requests.database import PASSWORD_VARIABLE, SCHEMA_VERSION, Database, has_password
 from expunge.requests.head import HEAD_FILE, Head, Notes
@@ -66,6 +67,7 @@ class Plan:
         keepers: whether something of each row is kept in place of its image, so that it can be held and checked.
         key: where the key file is to be; relative paths are from the project folder. One that is there is used. None
             for a file beside the folder, with its name.
+        approval: who has to approve a request before it is applied.
     """
 
     model: ModelSource
@@ -79,6 +81,7 @@ class Plan:
     database: str = DEFAULT_DATABASE
     key: str | None = None
     keepers: bool = False
+    approval: Approval = Approval.NONE
 
     def __post_init__(self) -> None:
         if not self.budget > 0:
@@ -192,6 +195,7 @@ def _created(plan: Plan, loaded: LoadedClassifier, settings: Mapping[str, Any]) 
         },
         "budget": plan.budget,
         **({"keepers": True} if plan.keepers else {}),
+        "approval": plan.approval.value,
     }
 
 

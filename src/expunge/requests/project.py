@@ -1,8 +1,8 @@
 """An open project: its entries, checked, and what they add up to; see `place` for its folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from expunge.base.disk import write_bytes
@@ -29,6 +29,7 @@ class Ledger:
         last: the newest entry.
         state: what the entries add up to.
         covered: number of the entry that the snapshot reaches to; 0 if there is none.
+        signature: what every entry made from now on says beside its particulars: who did it.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Ledger:
     last: Entry
     state: LedgerState
     covered: int = 0
+    signature: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: str | Path) -> "Ledger":
@@ -111,7 +113,8 @@ class Ledger:
         Raises:
             LedgerError, OutputError: the database can't be written to; nothing is changed.
         """
-        made = make_entries(self.keys.chain, self.last, events)
+        signed = [(kind, {**body, **self.signature}) for kind, body in events]
+        made = make_entries(self.keys.chain, self.last, signed)
         self.database.append(made, fingerprints, drop)
         self.last = made[-1]
         replay(made, self.state)
@@ -147,14 +150,14 @@ class Ledger:
 
     def instances(self, request: Request) -> list[Instance]:
         """Return the instances of a request, from its first entry."""
-        (entry,) = self._find(request.history[:1])
+        (entry,) = self.entries_at(request.history[:1])
         return [Instance(*values) for values in entry.body["instances"]]
 
     def history(self, request: Request) -> list[tuple[str, str, Body]]:
         """Return time, kind and particulars of every entry that speaks of a request."""
-        return [(entry.time, entry.kind, told(entry, request.name)) for entry in self._find(request.history)]
+        return [(entry.time, entry.kind, told(entry, request.name)) for entry in self.entries_at(request.history)]
 
-    def _find(self, numbers: Sequence[int]) -> list[Entry]:
+    def entries_at(self, numbers: Sequence[int]) -> list[Entry]:
         """Return the entries of these numbers, checked.
 
         Raises:

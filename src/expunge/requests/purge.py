@@ -7,7 +7,7 @@ from pathlib import Path
 
 from expunge.base.disk import sha256_file, sync_folder
 from expunge.base.errors import LedgerError, OutputError
-from expunge.requests.place import CACHE_FOLDER, QUARANTINE_FOLDER, RESERVE_FILE
+from expunge.requests.place import CACHE_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, RESERVE_FILE
 from expunge.requests.project import Ledger
 from expunge.requests.state import Request, State, StoredFile
 
@@ -52,10 +52,14 @@ def purge_images(ledger: Ledger, requests: Sequence[Request]) -> list[StoredFile
 
 
 def purge_fingerprints(ledger: Ledger, requests: Sequence[Request]) -> int:
-    """Delete the perceptual hashes of these requests, so that near duplicates of them are no longer found."""
+    """Delete the perceptual hashes of these requests, so that near duplicates of them are no longer found.
+
+    What is known of the training images, among which those of the requests may be, goes as well.
+    """
     present = sorted(request.name for request in requests if request.fingerprints is not None)
     if present:
         ledger.append([("purged", {"files": [], "fingerprints": present})], drop=present)
+    unlink(ledger.folder, list(files_below(ledger.folder, INDEX_FOLDER)))
     return len(present)
 
 

@@ -91,6 +91,7 @@ def _lines(state: LedgerState, last: Entry) -> Iterator[str]:
             "keepers": {
                 name: asdict(request.keeper) for name, request in state.requests.items() if request.keeper is not None
             },
+            "people": state.people,
             **{name: getattr(state, name) for name in PLAIN},
         }
     )
@@ -107,6 +108,7 @@ def _state(head: dict[str, Any], lines: Sequence[bytes]) -> LedgerState:
         setattr(state, name, head[name])
     state.shape = None if head["shape"] is None else tuple(head["shape"])
     state.cache = _file(head.get("cache"))
+    state.people = head.get("people", {})
     for values in head["versions"]:
         values |= {"patch": StoredFile(**values["patch"]), "requests": tuple(values["requests"])}
         state.versions[values["number"]] = Version(**values)

@@ -63,6 +63,9 @@ class Request:
         fingerprints: SHA-256 of its sealed perceptual hashes in order; None where there are none.
         figures: of its verification.
         history: numbers of the entries that speak of it.
+        due: the day by which it is to be done; None if nobody said.
+        by: who added it; empty if nobody said.
+        approved: who approved it since it last began to wait.
         keeper: what is kept in place of its images, sealed; None where nothing is.
     """
 
@@ -80,6 +83,9 @@ class Request:
     fingerprints: str | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     history: list[int] = field(default_factory=list)
+    due: str | None = None
+    by: str = ""
+    approved: list[str] = field(default_factory=list)
     keeper: StoredFile | None = None
 
 
@@ -113,6 +119,7 @@ class LedgerState:
         purged: paths of the files that were deleted.
         shape: (c, h, w) of the images of all requests.
         cache: surrogates that were made from the first classifier, sealed; None if there are none.
+        people: who may work at the desk: role by name.
     """
 
     created: Body = field(default_factory=dict)
@@ -126,6 +133,7 @@ class LedgerState:
     purged: set[str] = field(default_factory=set)
     shape: tuple[int, int, int] | None = None
     cache: StoredFile | None = None
+    people: dict[str, str] = field(default_factory=dict)
 
     @property
     def keeps(self) -> bool:
@@ -203,10 +211,15 @@ def told(entry: Entry, request: str) -> Body:
     """Return what an entry says of one request."""
     body = entry.body
     if entry.kind == "purged":
-        return next((file for file in body["files"] if owner_of(file["path"]) == request), {})
+        file: Body = next((file for file in body["files"] if owner_of(file["path"]) == request), {})
+        return {**file, **_signature(body)}
     if entry.kind in ("applied", "undone"):
-        return {"request": request, "version": body["version"]}
+        return {"request": request, "version": body["version"], **_signature(body)}
     return body
+
+
+def _signature(body: Body) -> Body:
+    return {"actor": body["actor"]} if "actor" in body else {}
 
 
 def _created(state: LedgerState, entry: Entry, body: Body) -> None:
@@ -223,6 +236,7 @@ def _received(state: LedgerState, entry: Entry, body: Body) -> None:
         name, body["reference"], len(instances), contents, body["goal"], how, body["keep_until"], entry.time
     )
     state.requests[name].fingerprints = body.get("fingerprints")
+    state.requests[name].due, state.requests[name].by = body.get("due"), body.get("actor", "")
     channels, height, width = body["shape"]
     state.shape = channels, height, width
     _keep_images(state, body)
@@ -272,6 +286,25 @@ def _verified(state: LedgerState, entry: Entry, body: Body) -> None:
     _note(state, entry, body["request"], State.VERIFIED)
 
 
+def _approved(state: LedgerState, entry: Entry, body: Body) -> None:
+    state.requests[body["request"]].approved.append(body["actor"])
+    _note(state, entry, body["request"], None)
+
+
+def _invited(state: LedgerState, entry: Entry, body: Body) -> None:
+    state.people[body["person"]] = body["role"]
+
+
+def _dismissed(state: LedgerState, entry: Entry, body: Body) -> None:
+    state.people.pop(body["person"], None)
+
+
+def _noted(state: LedgerState, entry: Entry, body: Body) -> None:
+    """Change nothing: somebody did what leaves requests and weights as they are."""
+    if body.get("request") in state.requests:
+        _note(state, entry, body["request"], None)
+
+
 def _failed(state: LedgerState, entry: Entry, body: Body) -> None:
     _note(state, entry, body["request"], State.FAILED)
 
@@ -282,7 +315,7 @@ def _undone(state: LedgerState, entry: Entry, body: Body) -> None:
     state.newest = version.parent
     for name in version.requests:
         if state.requests[name].state in FORGOTTEN:
-            state.requests[name].version = None
+            state.requests[name].version, state.requests[name].approved = None, []
             _note(state, entry, name, State.VALIDATED)
 
 
@@ -355,4 +388,8 @@ EVENTS: dict[str, Callable[[LedgerState, Entry, Body], None]] = {
     "rebased": _rebased,
     "cached": _cached,
     "sealed": _sealed,
+    "approved": _approved,
+    "invited": _invited,
+    "dismissed": _dismissed,
+    "noted": _noted,
 }

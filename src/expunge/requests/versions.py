@@ -87,19 +87,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     Raises:
         LedgerError: the edit is to start from the first classifier, and an earlier request has no images.
     """
-    ledger = project.ledger
-    checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
-    history = _read_history(project, earlier, checked)
-    new = {request.name: load_rows(ledger, request) for request in requests}
-    if start is Start.FIRST:
-        require_first(ledger)
-        _require_images(earlier)
-        first = project.first.classifier.to(project.runtime.device)
-        alone = History(first, cut=history.cut) if history.cut else None
-        outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime, alone)
-        outcome.failed = _blame_new(outcome.failed, new)
-    else:
-        outcome = forget_more(project.classifier(base), new, checked, requests[0].how, project.runtime, history)
+    ledger, outcome = project.ledger, _forget(project, base, requests, earlier, start)
     if outcome.failed:
         return outcome
     weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
@@ -121,6 +109,29 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "figures": figures,
     }
     return NewVersion(weights, entry)
+
+
+def _forget(
+    project: OpenProject,
+    base: Mapping[str, Tensor],
+    requests: Sequence[Request],
+    earlier: Sequence[Request],
+    start: Start,
+) -> ContinualEdit:
+    """Return the edit that forgets `requests` and keeps what `earlier` ones forgot; see `make_version`."""
+    ledger = project.ledger
+    checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
+    history = _read_history(project, earlier, checked)
+    new = {request.name: load_rows(ledger, request) for request in requests}
+    if start is not Start.FIRST:
+        return forget_more(project.classifier(base), new, checked, requests[0].how, project.runtime, history)
+    require_first(ledger)
+    _require_images(earlier)
+    first = project.first.classifier.to(project.runtime.device)
+    alone = History(first, cut=history.cut) if history.cut else None
+    outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime, alone)
+    outcome.failed = _blame_new(outcome.failed, new)
+    return outcome
 
 
 def _read_history(project: OpenProject, earlier: Sequence[Request], images: Mapping[str, ForgetSet]) -> History:

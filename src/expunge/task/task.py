@@ -15,7 +15,7 @@ from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier, check_logits
-from expunge.models.steadiness import check_steadiness
+from expunge.models.steadiness import check_copy, check_steadiness
 from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Misclassify, Relabel, check_labels
@@ -180,6 +180,7 @@ def _compute_first_logits(classifier: Classifier, forget_set: ForgetSet, at_once
         raise ForgetSetError("x", "images that the classifier takes", f"{shape} ({error})") from error
     check_logits(logits, classifier.num_classes)
     check_steadiness(classifier, forget_set.x)
+    check_copy(classifier, forget_set.x)
     return logits
 
 

@@ -12,6 +12,7 @@ from expunge.jobs.inputs import model_source
 from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
 from expunge.methods.table import DEFAULT_METHOD
+from expunge.requests.approval import Approval
 from expunge.requests.create import DEFAULT_BUDGET, Plan, create_project
 from expunge.requests.place import DEFAULT_DATABASE, read_settings
 from expunge.task.task import Strength
@@ -47,6 +48,13 @@ from expunge.task.task import Strength
     is_flag=True,
     help="Keep something of each image, sealed, that lets it be held and checked after its picture is deleted.",
 )
+@click.option(
+    "--approval",
+    type=click.Choice([approval.value for approval in Approval]),
+    default=Approval.NONE.value,
+    show_default=True,
+    help="Who approves a request, at the desk, before it is applied: nobody; one person; or one who did not add it.",
+)
 @click.option("--key", help="Key file, from the folder; better not in it.  [default: beside it, with its name]")
 def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's values
     """Make a project in FOLDER around a trained classifier.
@@ -71,6 +79,7 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
         database=flags["database"],
         key=flags["key"],
         keepers=flags["keepers"],
+        approval=Approval(flags["approval"]),
     )
     ledger = create_project(folder, plan)
     key = (folder / read_settings(folder)["key"]).resolve()
