@@ -87,7 +87,6 @@ def main() -> None:
             [weight, round(float(each["ssim"]), 3)] for weight, each in zip(ROUGHNESS, found, strict=True)
         ]
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-    if rebuilt:
         draw(x[chosen][:SHOWN], rebuilt)
     write_text(RESULTS / "README.md", make_page(lines, find_keeper_cut(classifier, x[:2])))
 

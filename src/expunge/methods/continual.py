@@ -159,8 +159,8 @@ def copies_for(how: EditOptions) -> int:
 def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str | None:
     """Return where to cut so that edits change only the last quarter of the layers; of few layers, the last half.
 
-    What goes through a deeper cut gives less of the picture away, and edits after it do more damage
-    (benchmarks/results/keepers_inversion, docs/requests.md).
+    What goes through a deeper cut gives less of the picture away, and edits after it do more damage. A blurred picture
+    can be rebuilt from what goes through this one (benchmarks/results/keepers_inversion).
 
     Args:
         classifier: any version.
