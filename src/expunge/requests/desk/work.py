@@ -51,7 +51,7 @@ def do(work: Work) -> Result:
 def _search(work: Work) -> Result:
     ledger, draft = Ledger.open(work.folder), str(work.job.arguments["draft"])
     count = search_copies(ledger, draft, str(work.job.arguments["against"]), work.runtime)
-    return _said(f"Looked for copies of {count} pictures.", draft=draft)
+    return _said(f"Looked for copies of {count} picture{'s' * (count != 1)}.", draft=draft)
 
 
 def _receive(work: Work) -> Result:
