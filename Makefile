@@ -43,7 +43,7 @@ check-processors: $(INSTALLED)
 	$(BIN)/python tests/check_processors.py
 
 attack: $(INSTALLED)
-	$(BIN)/python tests/attack/table.py
+	$(BIN)/python tests/attack
 
 gpu: $(INSTALLED)
 	$(BIN)/python benchmarks/speed/gpu.py

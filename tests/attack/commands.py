@@ -9,12 +9,15 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimiser of each child would import it, for seconds
 from safetensors.torch import save_file
 
 import expunge.audit.run
@@ -32,7 +35,18 @@ def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 3))
 """
 MODEL = ["--model", "attacked_nets:build", "--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz"]
-HASTY = ["--method", "l2ul", "--set", "attack.targets_per_row=1", "--set", "attack.steps=1", "--device", "cpu"]
+HASTY = [
+    "--method",
+    "l2ul",
+    "--set",
+    "attack.targets_per_row=1",
+    "--set",
+    "attack.steps=1",
+    "--set",
+    "descent.learning_rate=0.03",
+    "--device",
+    "cpu",
+]
 RUN = ["run", *MODEL, "--weights", "weights.safetensors", *HASTY, "--forget-random", "3"]
 TRAIN = ["train", *MODEL, "--set", "epochs=2", "--device", "cpu"]
 AUDIT = ["audit", "edited", "--level", "quick", "--allow-code"]
@@ -110,10 +124,15 @@ def make_job(folder: Path) -> None:
 def start(folder: Path, arguments: list[str], fault: Fault = Fault()) -> int:
     """Start `expunge` with these arguments in a child that works in `folder`, and return its process."""
     child = os.fork()
-    if child:
-        return child
+    if not child:
+        output = os.open(folder.parent / f"said-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        become(folder, arguments, output, lambda: _arm(folder, fault))
+    return child
+
+
+def become(folder: Path, arguments: list[str], output: int, arm: Callable[[], None]) -> NoReturn:
+    """Be `expunge` with these arguments, in a child that has just been made; what it says goes to `output`."""
     os.chdir(folder)
-    output = os.open(folder.parent / f"said-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
@@ -124,7 +143,7 @@ def start(folder: Path, arguments: list[str], fault: Fault = Fault()) -> int:
     sys.argv = ["expunge", *arguments]
     code = 1
     try:
-        _arm(folder, fault)
+        arm()
         main()
     except SystemExit as stop:
         code = int(stop.code or 0)
@@ -156,15 +175,14 @@ def count_calls(folder: Path, arguments: list[str]) -> int:
     return call(folder, arguments, Fault("count")).calls
 
 
-def _arm(folder: Path, fault: Fault) -> None:  # noqa: C901 - one place for all that can go wrong
+def _arm(folder: Path, fault: Fault) -> None:
     """Make the fault happen; every opening, renaming, removing and syncing below `folder` counts as a call."""
     if fault.kind == "none":
         return
     if fault.kind == "size":
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault.point, fault.point))
         return
-    place, counts = str(folder), folder.parent / f"calls-{os.getpid()}"
-    counter = os.open(counts, os.O_WRONLY | os.O_CREAT)
+    counter = os.open(folder.parent / f"calls-{os.getpid()}", os.O_WRONLY | os.O_CREAT)
     seen = 0
 
     def touch(writes: bool) -> None:
@@ -179,6 +197,13 @@ def _arm(folder: Path, fault: Fault) -> None:  # noqa: C901 - one place for all 
         elif fault.kind == "full" and seen >= fault.point and writes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    watch(folder, touch)
+
+
+def watch(folder: Path, touch: Callable[[bool], None]) -> None:
+    """Tell `touch` of every call that touches `folder`, and whether it writes."""
+    place, real = str(folder), os.fsync
+
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
@@ -188,10 +213,8 @@ def _arm(folder: Path, fault: Fault) -> None:  # noqa: C901 - one place for all 
         elif event in CHANGES:
             touch(event == "os.mkdir")
 
-    real = os.fsync
-
     def sync(descriptor: int) -> None:
-        touch(writes=True)
+        touch(True)
         real(descriptor)
 
     os.fsync = sync

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save as save_safetensors
-from table import Attack, Outcome
+from table import Attack, Tried, Try
 from torch import nn
 
 from expunge.base.errors import ExpungeError
@@ -46,26 +46,27 @@ def _network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
 
 
-def _try(
-    folder: Path, tries: int, make: Callable[[random.Random, int], Path], read: Callable[[Path], object]
-) -> Outcome:
+Make = Callable[[Path, random.Random, int], Path]
+"""Writes a file to a folder."""
+
+
+def _reading(make: Make, read: Callable[[Path], object]) -> Try:
     """Read files that `make` writes; what is no error of the package's counts as a traceback."""
-    draw, found, tracebacks, notes = random.Random(2), 0, 0, []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for number in range(tries):
-            path = make(draw, number)
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        path, found, broken = make(place, draw, number), False, ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             try:
                 read(path)
             except ExpungeError as error:
-                found += 1
-                if "\n" in str(error):
-                    notes.append(f"{path.name} {number}: more than one line: {error}")
+                found = True
+                broken = f"more than one line: {error}" if "\n" in str(error) else ""
             except BaseException as error:
-                tracebacks += 1
-                notes.append(f"{path.name} {number}: {type(error).__name__}: {error}")
-    executed = int((folder / MARK).exists())
-    return Outcome(tries, found, executed, tracebacks, tuple(notes))
+                broken = f"{type(error).__name__}: {error}"
+        return Tried(found, MARK if (place / MARK).exists() else "", broken)
+
+    return attempt
 
 
 def _damage(content: bytes, draw: random.Random) -> bytes:
@@ -109,20 +110,20 @@ def _odd_tensors() -> list[object]:
     ]
 
 
-def checkpoints(folder: Path, tries: int) -> Outcome:
+def checkpoints(folder: Path) -> Try:
     """Read checkpoints that run code when unpickled, hold odd tensors, or are damaged."""
     with warnings.catch_warnings():
         odd = _odd_tensors()
 
-    def make(draw: random.Random, number: int) -> Path:
-        path, state = folder / "weights.pt", _network().state_dict()
+    def make(place: Path, draw: random.Random, number: int) -> Path:
+        path, state = place / "weights.pt", _network().state_dict()
         kind = number % 4
         if kind == 0:
             content: object = draw.choice(
                 [
-                    _Hostile(folder / MARK),
-                    {"state_dict": state, "extra": _Hostile(folder / MARK)},
-                    [_Hostile(folder / MARK)],
+                    _Hostile(place / MARK),
+                    {"state_dict": state, "extra": _Hostile(place / MARK)},
+                    [_Hostile(place / MARK)],
                 ]
             )
             if draw.random() < 0.5:
@@ -138,14 +139,14 @@ def checkpoints(folder: Path, tries: int) -> Outcome:
             path.write_bytes(_damage(stream.getvalue(), draw))
         return path
 
-    return _try(folder, tries, make, lambda path: fill(_network(), read_weights(path), place="weights.pt"))
+    return _reading(make, lambda path: fill(_network(), read_weights(path), place="weights.pt"))
 
 
-def safetensors(folder: Path, tries: int) -> Outcome:
+def safetensors(folder: Path) -> Try:
     """Read safetensors files whose header lies, or that are damaged."""
 
-    def make(draw: random.Random, number: int) -> Path:
-        path, content = folder / "weights.safetensors", save_safetensors(dict(_network().state_dict()))
+    def make(place: Path, draw: random.Random, number: int) -> Path:
+        path, content = place / "weights.safetensors", save_safetensors(dict(_network().state_dict()))
         if number % 3:
             path.write_bytes(_damage(content, draw))
             return path
@@ -158,10 +159,10 @@ def safetensors(folder: Path, tries: int) -> Outcome:
         path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
         return path
 
-    return _try(folder, tries, make, lambda path: fill(_network(), read_weights(path), place="weights"))
+    return _reading(make, lambda path: fill(_network(), read_weights(path), place="weights"))
 
 
-def npz(folder: Path, tries: int) -> Outcome:
+def npz(folder: Path) -> Try:
     """Read archives whose headers lie, that hold pickles or absurd labels, or are damaged."""
     x, y = np.zeros((4, 6, 5, 3), dtype=np.uint8), np.arange(4) % 3
 
@@ -172,8 +173,8 @@ def npz(folder: Path, tries: int) -> Outcome:
         stream.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(100))
         return stream.getvalue()
 
-    def make(draw: random.Random, number: int) -> Path:
-        path, stream = folder / "images.npz", io.BytesIO()
+    def make(place: Path, draw: random.Random, number: int) -> Path:
+        path, stream = place / "images.npz", io.BytesIO()
         kind = number % 4
         if kind == 0:
             shapes = ["(2**62,)", "(10**9, 10**9, 3)", "(-1, 4)", "()", "(4, 6, 5, 3)", "['a']", "(" * 90]
@@ -194,7 +195,7 @@ def npz(folder: Path, tries: int) -> Outcome:
             np.savez(stream, x=x, y=draw.choice(odd))  # type: ignore[arg-type]
         elif kind == 2:
             hostile = np.empty(4, dtype=object)
-            hostile[:] = _Hostile(folder / MARK)
+            hostile[:] = _Hostile(place / MARK)
             np.savez(stream, allow_pickle=True, x=x, y=y, classes=hostile)
         else:
             (np.savez_compressed if number % 8 == 3 else np.savez)(stream, x=x, y=y)
@@ -203,10 +204,10 @@ def npz(folder: Path, tries: int) -> Outcome:
         path.write_bytes(stream.getvalue())
         return path
 
-    return _try(folder, tries, make, lambda path: load_data(f"npz:{path}", DataRequest(num_classes=3)).train.load([0]))
+    return _reading(make, lambda path: load_data(f"npz:{path}", DataRequest(num_classes=3)).train.load([0]))
 
 
-def images(folder: Path, tries: int) -> Outcome:
+def images(folder: Path) -> Try:
     """Read images that are damaged, of another format than they say, or of absurd sizes."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8))
     formats = ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]
@@ -215,23 +216,23 @@ def images(folder: Path, tries: int) -> Outcome:
         stream = io.BytesIO()
         picture.save(stream, name)
         contents[name] = stream.getvalue()
-    postscript = f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n(touch {folder / MARK}) (w) file\nshowpage\n"
+    postscript = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n(MARK) (w) file\nshowpage\n"
     svg = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>"
     others = [postscript.encode(), svg, b"", b"%PDF-1.4\n", contents["ICO"], contents["PCX"], contents["TGA"]]
     bomb = b"P6\n60000 60000\n255\n"
 
-    def make(draw: random.Random, number: int) -> Path:
-        path = folder / f"image{draw.choice(['.png', '.jpg', '.gif', '.tif'])}"
+    def make(place: Path, draw: random.Random, number: int) -> Path:
+        path = place / f"image{draw.choice(['.png', '.jpg', '.gif', '.tif'])}"
         if number % 5 == 0:
-            path.write_bytes(draw.choice([*others, bomb]))
+            path.write_bytes(draw.choice([*others, bomb]).replace(b"MARK", os.fsencode(place / MARK)))
         else:
             path.write_bytes(_damage(contents[draw.choice(formats)], draw))
         return path
 
-    return _try(folder, tries, make, lambda path: FileImages(["a"], LABELS, [path]).load([0]))
+    return _reading(make, lambda path: FileImages(["a"], LABELS, [path]).load([0]))
 
 
-def tables(folder: Path, tries: int) -> Outcome:
+def tables(folder: Path) -> Try:
     """Read tables with absurd labels, paths, quotes and bytes."""
     (folder / "a").mkdir()
     Image.new("RGB", (5, 6)).save(folder / "a/0.png")
@@ -253,8 +254,8 @@ def tables(folder: Path, tries: int) -> Outcome:
     ]
     texts += ["a/0.png", "a/../a/0.png", "nan", "None", "", " ", "\ud800", "\u202e", "a\nb", "٣"]
 
-    def make(draw: random.Random, number: int) -> Path:
-        path = folder / "table.csv"
+    def make(place: Path, draw: random.Random, number: int) -> Path:
+        path = place / "table.csv"
         cells = [["path", "label", "new_label"], ["a/0.png", "0", "1"]]
         cells += [[draw.choice(texts) for _ in range(3)] for _ in range(draw.randrange(3))]
         row, column = draw.randrange(len(cells)), draw.randrange(3)
@@ -267,10 +268,10 @@ def tables(folder: Path, tries: int) -> Outcome:
         splits = load_data(f"folder:{folder}", DataRequest(num_classes=3))
         rows_from_table(path, splits.train)
 
-    return _try(folder, tries, make, read)
+    return _reading(make, read)
 
 
-def toml(folder: Path, tries: int) -> Outcome:
+def toml(folder: Path) -> Try:
     """Read jobs and grids that are nested deep, hold absurd numbers, or name code."""
     values = [
         "1e999",
@@ -313,8 +314,8 @@ def toml(folder: Path, tries: int) -> Outcome:
     ]
     grid = ["title", "counts", "seeds", "job", "methods", "classifiers", "stream", "notes", "reference", "job.model"]
 
-    def make(draw: random.Random, number: int) -> Path:
-        path = folder / "job.toml"
+    def make(place: Path, draw: random.Random, number: int) -> Path:
+        path = place / "job.toml"
         chosen = grid if number % 2 else names
         lines = [f"{draw.choice(chosen)} = {draw.choice(values)}" for _ in range(draw.randrange(1, 4))]
         content = "\n".join(lines).encode()
@@ -330,14 +331,15 @@ def toml(folder: Path, tries: int) -> Outcome:
     def read_either(path: Path) -> None:
         read_grid(path) if b"counts" in path.read_bytes() else read(path)
 
-    return _try(folder, tries, make, read_either)
+    return _reading(make, read_either)
 
 
+TOGETHER = 20
 ATTACKS = [
-    Attack("hostile or damaged: checkpoints", checkpoints, 300, 48),
-    Attack("hostile or damaged: safetensors", safetensors, 300, 48),
-    Attack("hostile or damaged: npz", npz, 300, 48),
-    Attack("hostile or damaged: images", images, 300, 60),
-    Attack("hostile or damaged: CSV", tables, 300, 60),
-    Attack("hostile or damaged: TOML", toml, 300, 60),
+    Attack("hostile or damaged: checkpoints", checkpoints, 300, 48, TOGETHER),
+    Attack("hostile or damaged: safetensors", safetensors, 300, 48, TOGETHER),
+    Attack("hostile or damaged: npz", npz, 300, 48, TOGETHER),
+    Attack("hostile or damaged: images", images, 300, 60, TOGETHER),
+    Attack("hostile or damaged: CSV", tables, 300, 60, TOGETHER),
+    Attack("hostile or damaged: TOML", toml, 300, 60, TOGETHER),
 ]

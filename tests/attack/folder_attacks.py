@@ -9,7 +9,7 @@ from pathlib import Path
 from commands import AUDIT, BENCH, DONE, RUN, TRAIN, Ended, Fault, call, count_calls, hidden_in, is_whole, make_job
 from commands import start as start_command
 from commands import wait as wait_for
-from table import Attack, Outcome
+from table import Attack, Tried, Try
 
 Check = Callable[[Path], str]
 """What is wrong with a folder; nothing if it is whole."""
@@ -18,7 +18,7 @@ Check = Callable[[Path], str]
 def _prepared(folder: Path, *first: list[str]) -> Path:
     """Return a folder with the small job in it, in which these commands have run."""
     place = folder / "work"
-    place.mkdir()
+    place.mkdir(parents=True)
     make_job(place)
     for command in first:
         ended = call(place, command)
@@ -26,48 +26,39 @@ def _prepared(folder: Path, *first: list[str]) -> Path:
     return place
 
 
-def _fresh(begun: Path, number: int) -> Path:
-    place = begun.parent / f"try-{number}"
-    shutil.copytree(begun, place)
-    return place
+def _fresh(begun: Path, place: Path) -> Path:
+    """Return a copy in `place` of the folder that was prepared."""
+    return shutil.copytree(begun, place / begun.name)
 
 
-class _Count:
-    """Adds up what came of the tries."""
-
-    def __init__(self) -> None:
-        self.tries = self.found = self.lost = self.tracebacks = 0
-        self.notes: list[str] = []
-
-    def add(self, what: str, ended: Ended, wrong: str) -> None:
-        self.tries += 1
-        self.found += ended.code == 2
-        self.tracebacks += ended.traceback
-        self.lost += bool(wrong)
-        if ended.traceback or wrong:
-            self.notes.append(f"{what}: {wrong}; exit {ended.code}; {ended.said[-1500:]}")
-
-    def outcome(self) -> Outcome:
-        return Outcome(self.tries, self.found, self.lost, self.tracebacks, tuple(self.notes))
+def _tried(what: str, ended: Ended, wrong: str) -> Tried:
+    said = f"{what}: exit {ended.code}; {ended.said[-1500:]}"
+    return Tried(ended.code == 2, f"{wrong}: {said}" if wrong else "", said if ended.traceback else "")
 
 
-def _kill(
-    folder: Path, tries: int, begun: Path, command: list[str], check: Check, again: list[str] | None = None
-) -> Outcome:
-    """Kill `command` at random calls; then the same command (or `again`, where it was done) must go on to the end."""
-    calls, draw, count = count_calls(_fresh(begun, -1), command), random.Random(0), _Count()
-    for number in range(tries):
-        place = _fresh(begun, number)
-        point = draw.randint(1, calls)
+def _hidden(place: Path) -> str:
+    left = hidden_in(place)
+    return f"hidden files {left}" if left else ""
+
+
+def _kill(begun: Path, command: list[str], check: Check, result: str = "") -> Try:
+    """Kill `command` at random calls; then the same command must go on to the end.
+
+    Where `result` is a whole result, the command is told to overwrite it. A finished edit is whole before other images
+    are measured on, and no command throws it away unasked.
+    """
+    calls = count_calls(_fresh(begun, begun.parent / "counted"), command)
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        place, point = _fresh(begun, place), draw.randint(1, calls)
         killed = call(place, command, Fault("kill", point))
-        done_already = check(place) == ""
-        ended = call(place, command if again is None or not done_already else again)
+        path = place / result
+        done = result != "" and is_whole(path.parent, path.name)
+        ended = call(place, [*command, "--overwrite"] if done else command)
         wrong = check(place) if ended.code in DONE else "the next command did not go on"
-        left = hidden_in(place)
-        wrong = wrong or (f"hidden files {left}" if left else "")
-        count.add(f"killed at call {point} of {calls} (exit {killed.code})", ended, wrong)
-        shutil.rmtree(place)
-    return count.outcome()
+        return _tried(f"killed at call {point} of {calls} (exit {killed.code})", ended, wrong or _hidden(place))
+
+    return attempt
 
 
 def _check_run(place: Path) -> str:
@@ -79,8 +70,7 @@ def _check_run(place: Path) -> str:
 def _check_train(place: Path) -> str:
     if not is_whole(place / "trained", "train.json"):
         return "no whole result"
-    left = {path.name for path in (place / "trained").iterdir()} - {"model.safetensors", "train.json"}
-    return f"left behind {left}" if left else ""
+    return "left behind a checkpoint" if (place / "trained/checkpoint.safetensors").exists() else ""
 
 
 def _check_audit(place: Path) -> str:
@@ -96,67 +86,57 @@ def _check_bench(place: Path) -> str:
     return "" if len(cells) == 2 and all("test" in cell["result"]["after"] for cell in cells) else "cells are missing"
 
 
-def kill_run(folder: Path, tries: int) -> Outcome:
+def kill_run(folder: Path) -> Try:
     """Kill `expunge run`, half of the times while it replaces an older result."""
     out = [*RUN, "--out", "edited"]
-    first = _kill(folder, tries // 2, _prepared(folder), out, _check_run, [*out, "--overwrite"])
-    other = folder / "other"
-    other.mkdir()
-    replacing = [*out, "--seed", "1", "--overwrite"]
-    second = _kill(other, tries - tries // 2, _prepared(other, out), replacing, _check_run)
-    return Outcome(
-        first.tries + second.tries,
-        first.found + second.found,
-        first.lost + second.lost,
-        first.tracebacks + second.tracebacks,
-        (*first.notes, *second.notes),
-    )
+    anew = _kill(_prepared(folder / "anew"), out, _check_run, "edited/result.json")
+    over = _kill(_prepared(folder / "over", out), [*out, "--seed", "1", "--overwrite"], _check_run)
+    return lambda place, draw, number: (over if number % 2 else anew)(place, draw, number)
 
 
-def kill_audit(folder: Path, tries: int) -> Outcome:
+def kill_audit(folder: Path) -> Try:
     """Kill `expunge audit`."""
-    return _kill(folder, tries, _prepared(folder, [*RUN, "--out", "edited"]), AUDIT, _check_audit)
+    return _kill(_prepared(folder, [*RUN, "--out", "edited"]), AUDIT, _check_audit)
 
 
-def kill_train(folder: Path, tries: int) -> Outcome:
+def kill_train(folder: Path) -> Try:
     """Kill `expunge train`."""
     out = [*TRAIN, "--out", "trained"]
-    return _kill(folder, tries, _prepared(folder), out, _check_train, [*out, "--overwrite"])
+    return _kill(_prepared(folder), out, _check_train, "trained/train.json")
 
 
-def kill_bench(folder: Path, tries: int) -> Outcome:
+def kill_bench(folder: Path) -> Try:
     """Kill `expunge bench`."""
-    return _kill(folder, tries, _prepared(folder), BENCH, _check_bench)
+    return _kill(_prepared(folder), BENCH, _check_bench)
 
 
-def _fail(tries: int, begun: Path, command: list[str], check: Check) -> Outcome:
+def _fail(begun: Path, command: list[str], check: Check) -> Try:
     """Let the disk fail at random calls while `command` replaces a result: there must be a whole one afterwards."""
-    calls, draw, count = count_calls(_fresh(begun, -1), command), random.Random(1), _Count()
-    for number in range(tries):
-        place = _fresh(begun, number)
-        kind = ("error", "full", "size")[number % 3]
+    calls = count_calls(_fresh(begun, begun.parent / "counted"), command)
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        place, kind = _fresh(begun, place), ("error", "full", "size")[number % 3]
         fault = Fault(kind, draw.randint(200, 4000) if kind == "size" else draw.randint(1, calls))
         ended = call(place, command, fault)
         wrong = check(place)
         again = call(place, command)
         wrong = wrong or ("" if again.code in DONE else "the next command did not go on")
-        left = hidden_in(place)
-        count.add(f"{fault}", ended, wrong or (f"hidden files {left}" if left else ""))
-        shutil.rmtree(place)
-    return count.outcome()
+        return _tried(f"{fault}", ended, wrong or _hidden(place))
+
+    return attempt
 
 
-def fail_run(folder: Path, tries: int) -> Outcome:
+def fail_run(folder: Path) -> Try:
     """Let the disk fail under `expunge run --overwrite`."""
     out = [*RUN, "--out", "edited"]
 
     def check(place: Path) -> str:
         return "" if is_whole(place / "edited") else "neither the old nor the new result is whole"
 
-    return _fail(tries, _prepared(folder, out), [*out, "--seed", "1", "--overwrite"], check)
+    return _fail(_prepared(folder, out), [*out, "--seed", "1", "--overwrite"], check)
 
 
-def fail_train(folder: Path, tries: int) -> Outcome:
+def fail_train(folder: Path) -> Try:
     """Let the disk fail under `expunge train --overwrite`."""
     out = [*TRAIN, "--out", "trained"]
 
@@ -164,28 +144,28 @@ def fail_train(folder: Path, tries: int) -> Outcome:
         whole = is_whole(place / "trained", "train.json") or (place / "trained/checkpoint.safetensors").exists()
         return "" if whole else "neither the old nor the new result is whole"
 
-    return _fail(tries, _prepared(folder, out), [*out, "--seed", "1", "--overwrite"], check)
+    return _fail(_prepared(folder, out), [*out, "--seed", "1", "--overwrite"], check)
 
 
-def two_writers(folder: Path, tries: int) -> Outcome:
+def two_writers(folder: Path) -> Try:
     """Start the same command twice at once, with another seed: one is refused, or comes after the other."""
-    begun, count = _prepared(folder), _Count()
-    for number in range(tries):
-        place = _fresh(begun, number)
+    begun = _prepared(folder)
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        place, overwrite = _fresh(begun, place), ["--overwrite"] * (number % 4 > 1)
         command, result = (RUN, "result.json") if number % 2 else (TRAIN, "train.json")
-        both = [
-            [*command, "--out", "out", "--seed", str(seed), *(["--overwrite"] * (number % 4 > 1))] for seed in (0, 1)
-        ]
+        both = [[*command, "--out", "out", "--seed", str(seed), *overwrite] for seed in (0, 1)]
         children = [start_command(place, each) for each in both]
         ended = [wait_for(place, child) for child in children]
         codes = [each.code for each in ended]
         wrong = "" if any(code in DONE for code in codes) else f"neither came to its end: {codes}"
         wrong = wrong or ("" if is_whole(place / "out", result) else "files of two results")
-        if not wrong and all(code in DONE for code in codes) and number % 4 < 2:
+        if not wrong and all(code in DONE for code in codes) and not overwrite:
             wrong = "one result replaced the other"
-        count.add(f"{command[0]} twice", max(ended, key=lambda each: each.traceback), wrong)
-        shutil.rmtree(place)
-    return count.outcome()
+        said = max(ended, key=lambda each: (each.traceback, each.code == 2))
+        return _tried(f"{command[0]} twice", said, wrong or _hidden(place))
+
+    return attempt
 
 
 ATTACKS = [

@@ -6,14 +6,13 @@ import io
 import random
 import re
 import sys
-import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 from sample_audit import CLASSES, write_sample_audit
-from table import Attack, Outcome
+from table import Attack, Tried, Try
 
 from expunge.base.cells import MARKED_STARTS, csv_text, escape_cell, unescape_cell
 from expunge.bench.tables import LATEX, escape_latex, escape_markdown
@@ -35,18 +34,16 @@ def _draw(draw: random.Random) -> str:
     return "".join(draw.choices(PARTS, k=draw.randint(1, 3)))
 
 
-def _attack(tries: int, wrong: Callable[[random.Random], str]) -> Outcome:
+def _attack(wrong: Callable[[Path, random.Random], str]) -> Try:
     """Make `wrong` say what a hostile text achieved; nothing is what is wanted."""
-    draw, notes, tracebacks = random.Random(3), [], 0
-    for number in range(tries):
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
         try:
-            said = wrong(draw)
+            return Tried(lost=wrong(place, draw))
         except Exception as error:
-            tracebacks += 1
-            said = f"{type(error).__name__}: {error}"
-        if said:
-            notes.append(f"{number}: {said}")
-    return Outcome(tries, 0, len(notes) - tracebacks, tracebacks, tuple(notes))
+            return Tried(broken=f"{type(error).__name__}: {error}")
+
+    return attempt
 
 
 class _Elements(HTMLParser):
@@ -73,13 +70,12 @@ def _hostile_audit(folder: Path, draw: random.Random) -> Path:
     return write_sample_audit(folder / "audit", ids=ids, classes=classes, method=_draw(draw))
 
 
-def page(folder: Path, tries: int) -> Outcome:
+def page(folder: Path) -> Try:
     """Put hostile ids, class names and methods into the page of an audit: no element may be theirs."""
     known = _elements(write_report(write_sample_audit(folder / "plain")).read_text())
 
-    def wrong(draw: random.Random) -> str:
-        with tempfile.TemporaryDirectory() as place:
-            content = write_report(_hostile_audit(Path(place), draw)).read_text("utf-8")
+    def wrong(place: Path, draw: random.Random) -> str:
+        content = write_report(_hostile_audit(place, draw)).read_text("utf-8")
         names = {name for _, attributes in _elements(content) for name in attributes}
         new = {tag for tag, _ in _elements(content)} - {tag for tag, _ in known}
         handlers = sorted(name for name in names if name.startswith("on"))
@@ -88,26 +84,25 @@ def page(folder: Path, tries: int) -> Outcome:
             f"elements {new}" if new else f"handlers {handlers}" if handlers else f"control {seen[0]!r}" if seen else ""
         )
 
-    return _attack(tries, wrong)
+    return _attack(wrong)
 
 
-def svg(folder: Path, tries: int) -> Outcome:
+def svg(folder: Path) -> Try:
     """Put them into drawings: each must be XML without scripts, handlers and links."""
 
-    def wrong(draw: random.Random) -> str:
-        with tempfile.TemporaryDirectory() as place:
-            files = write_report_drawings(_hostile_audit(Path(place), draw), Path(place) / "drawings")
-            trees = [ET.fromstring(path.read_bytes()) for path in files]  # noqa: S314 - our own
+    def wrong(place: Path, draw: random.Random) -> str:
+        files = write_report_drawings(_hostile_audit(place, draw), place / "drawings")
+        trees = [ET.fromstring(path.read_bytes()) for path in files]  # noqa: S314 - our own
         for element in (each for tree in trees for each in tree.iter()):
             name = element.tag.rpartition("}")[2]
             if name in ("script", "foreignObject", "image", "a") or any(key.startswith("on") for key in element.attrib):
                 return f"element {name} {element.attrib}"
         return ""
 
-    return _attack(tries, wrong)
+    return _attack(wrong)
 
 
-def terminal(folder: Path, tries: int) -> Outcome:
+def terminal(folder: Path) -> Try:
     """Put them where commands print them: the terminal must get no control characters."""
     commands = [
         lambda text: ["report", text],
@@ -118,7 +113,7 @@ def terminal(folder: Path, tries: int) -> Outcome:
         lambda text: ["run", "--forget-indices", text, "--seed", text, "--out", str(folder / "out")],
     ]
 
-    def wrong(draw: random.Random) -> str:
+    def wrong(place: Path, draw: random.Random) -> str:
         text, out = _draw(draw).replace("\x00", ""), io.StringIO()
         before = sys.argv
         sys.argv = ["expunge", *draw.choice(commands)(text)]
@@ -130,15 +125,15 @@ def terminal(folder: Path, tries: int) -> Outcome:
         seen = CONTROL.search(out.getvalue().replace("\n", ""))
         return f"{sys.argv} gave {seen[0]!r} in {out.getvalue()!r}" if seen else ""
 
-    return _attack(tries, wrong)
+    return _attack(wrong)
 
 
-def tables(folder: Path, tries: int) -> Outcome:
+def tables(folder: Path) -> Try:
     """Put them into CSV: no cell may begin a formula, and each must come back."""
 
-    def wrong(draw: random.Random) -> str:
+    def wrong(place: Path, draw: random.Random) -> str:
         cells = [_draw(draw) for _ in range(4)]
-        path = folder / "table.csv"
+        path = place / "table.csv"
         path.write_bytes(csv_text([map(escape_cell, cells), ["end"]]).encode("utf-8", "surrogatepass"))
         read = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))
         if len(read) != 2 or [unescape_cell(cell) for cell in read[0]] != cells:
@@ -146,14 +141,14 @@ def tables(folder: Path, tries: int) -> Outcome:
         formulas = [cell for cell in read[0] if cell.startswith(MARKED_STARTS[:-1])]
         return f"formulas {formulas}" if formulas else ""
 
-    return _attack(tries, wrong)
+    return _attack(wrong)
 
 
-def latex(folder: Path, tries: int) -> Outcome:
+def latex(folder: Path) -> Try:
     """Put them into LaTeX and Markdown: nothing in them may be a command."""
     escapes = sorted(LATEX.values(), key=len, reverse=True)
 
-    def wrong(draw: random.Random) -> str:
+    def wrong(place: Path, draw: random.Random) -> str:
         text = _draw(draw)
         left = escape_latex(text)
         for escaped in escapes:
@@ -164,13 +159,14 @@ def latex(folder: Path, tries: int) -> Outcome:
         markup = re.search(r"(?<!\\)[|`\[\]]|[<>\n]", escape_markdown(text).replace("\\\\", ""))
         return f"{text!r} became {escape_markdown(text)!r}" if markup else ""
 
-    return _attack(tries, wrong)
+    return _attack(wrong)
 
 
+TOGETHER = 20
 ATTACKS = [
-    Attack("injections: page", page, 80, 3),
-    Attack("injections: SVG", svg, 60, 2),
-    Attack("injections: terminal", terminal, 80, 40),
-    Attack("injections: CSV", tables, 90, 90),
-    Attack("injections: LaTeX and Markdown", latex, 90, 90),
+    Attack("injections: page", page, 80, 3, TOGETHER),
+    Attack("injections: SVG", svg, 60, 2, TOGETHER),
+    Attack("injections: terminal", terminal, 80, 40, TOGETHER),
+    Attack("injections: CSV", tables, 90, 90, TOGETHER),
+    Attack("injections: LaTeX and Markdown", latex, 90, 90, TOGETHER),
 ]

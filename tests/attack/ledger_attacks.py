@@ -3,11 +3,9 @@
 import errno
 import os
 import random
-import shutil
 import sqlite3
 import time
 import warnings
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from ledger_project import (
     wait,
 )
 from sqlalchemy import event
-from table import Attack, Outcome
+from table import Attack, Tried, Try
 
 from expunge.base.disk import UNFINISHED
 from expunge.base.errors import ExpungeError, ExpungeWarning
@@ -46,25 +44,24 @@ SYSTEM_CALLS = ("open", "replace", "fsync", "unlink", "mkdir")
 FAULTS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
 
 
-def kill_requests(folder: Path, tries: int) -> Outcome:
+def kill_requests(folder: Path) -> Try:
     """Kill commands of a project, at a line or after a while; then read it, verify it, and go on with it."""
     hasten()
     template, log = make_project(folder), folder / "log"
-    draw, notes = random.Random(0), []
     lines = {one: count_lines(partial(one, copy(template, folder / "trial")), log) for one in COMMANDS}
-    found = killed = 0
-    for number in range(tries):
-        command, place = COMMANDS[number % len(COMMANDS)], copy(template, folder / "trial")
-        begun = len(Ledger.open(place).entries)
+    entries = len(Ledger.open(template).entries)
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        command, log, trial = COMMANDS[number % len(COMMANDS)], place / "log", copy(template, place / "trial")
         if number % 4:
-            code = wait(fork(kill_at_line(partial(command, place), draw.randint(1, lines[command])), log))
+            code = wait(fork(kill_at_line(partial(command, trial), draw.randint(1, lines[command])), log))
         else:
-            code = kill_after(partial(command, place), draw.uniform(0, 0.3), log)
-        killed += code < 0
-        if wait(fork(partial(check_after, place, begun), log)) != 0:
-            notes.append(f"{command.__name__} {number}: {read(log)}")
-        found += 1
-    return Outcome(tries, found, len(notes), 0, (*notes, f"{killed} of {tries} were killed in time"))
+            code = kill_after(partial(command, trial), draw.uniform(0, 0.3), log)
+        went_on = wait(fork(partial(check_after, trial, entries), log)) == 0
+        lost = "" if went_on else f"{command.__name__}: {read(log)}"
+        return Tried(True, lost, note="killed in time" if code < 0 else "")
+
+    return attempt
 
 
 def check_after(place: Path, entries: int) -> None:
@@ -89,21 +86,20 @@ def assert_whole(ledger: Ledger) -> None:
         load_rows(ledger, request)
 
 
-def kill_init(folder: Path, tries: int) -> Outcome:
+def kill_init(folder: Path) -> Try:
     """Kill `init`; then make the project again: nothing of the first try is left, and its key is used."""
     hasten()
-    plan, log, draw = make_plan(folder / "inputs"), folder / "log", random.Random(0)
-    trial = folder / "trial"
-    place, notes = trial / "project", []
-    shutil.rmtree(trial, ignore_errors=True)
-    lines = count_lines(partial(create_project, place, plan), log)
-    for number in range(tries):
-        shutil.rmtree(trial)
-        trial.mkdir()
-        wait(fork(kill_at_line(partial(create_project, place, plan), draw.randint(1, lines)), log))
-        if wait(fork(partial(check_made, place, plan), log)) != 0:
-            notes.append(f"{number}: {read(log)}")
-    return Outcome(tries, tries, len(notes), 0, tuple(notes))
+    plan = make_plan(folder / "inputs")
+    lines = count_lines(partial(create_project, folder / "trial" / "project", plan), folder / "log")
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        project, log = place / "trial" / "project", place / "log"
+        project.parent.mkdir()
+        wait(fork(kill_at_line(partial(create_project, project, plan), draw.randint(1, lines)), log))
+        made = wait(fork(partial(check_made, project, plan), log)) == 0
+        return Tried(True, "" if made else read(log))
+
+    return attempt
 
 
 def check_made(place: Path, plan: object) -> None:
@@ -120,24 +116,22 @@ def check_made(place: Path, plan: object) -> None:
     assert hidden == [], hidden
 
 
-def fail_disks(folder: Path, tries: int) -> Outcome:
+def fail_disks(folder: Path) -> Try:
     """Let one call to the disk or the database fail while a command runs; then go on when the disk works again."""
     hasten()
-    template, log = make_project(folder), folder / "log"
-    draw, notes, found, tracebacks = random.Random(1), [], 0, 0
-    for number in range(tries):
-        command, place = COMMANDS[number % len(COMMANDS)], copy(template, folder / "trial")
-        begun = len(Ledger.open(place).entries)
-        call = draw.choice((*SYSTEM_CALLS, "database"))
-        fault, after = draw.choice(FAULTS), draw.randrange(12)
-        code = wait(fork(partial(run_failing, partial(command, place), call, fault, after), log))
-        found += code == REFUSED
-        if code not in (0, REFUSED):
-            tracebacks += 1
-            notes.append(f"{command.__name__}, {call} {after}, {errno.errorcode[fault]}: {read(log)}")
-        if wait(fork(partial(check_after, place, begun), log)) != 0:
-            notes.append(f"{command.__name__}, {call} {after}, {errno.errorcode[fault]}, afterwards: {read(log)}")
-    return Outcome(tries, found, len(notes) - tracebacks, tracebacks, tuple(notes))
+    template = make_project(folder)
+    entries = len(Ledger.open(template).entries)
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        command, log, trial = COMMANDS[number % len(COMMANDS)], place / "log", copy(template, place / "trial")
+        call, fault, after = draw.choice((*SYSTEM_CALLS, "database")), draw.choice(FAULTS), draw.randrange(12)
+        code = wait(fork(partial(run_failing, partial(command, trial), call, fault, after), log))
+        what = f"{command.__name__}, {call} {after}, {errno.errorcode[fault]}"
+        broken = "" if code in (0, REFUSED) else f"{what}: {read(log)}"
+        went_on = wait(fork(partial(check_after, trial, entries), log)) == 0
+        return Tried(code == REFUSED, "" if went_on else f"{what}, afterwards: {read(log)}", broken)
+
+    return attempt
 
 
 def run_failing(action: object, call: str, fault: int, after: int) -> None:
@@ -178,31 +172,22 @@ def run_failing(action: object, call: str, fault: int, after: int) -> None:
         action()
 
 
-def change_projects(folder: Path, tries: int) -> Outcome:
+def change_projects(folder: Path) -> Try:
     """Change a project without its key; then list, show, verify and write to it."""
     hasten()
     victim = Victim.make(make_project(folder), folder / "ages")
-    draw, found, lost, tracebacks, notes, unsaid = random.Random(2), 0, 0, 0, [], Counter()
     names = list(CHANGES)
-    for number in range(tries):
-        name = names[number % len(names)]
-        place = copy(victim.newest, folder / "trial")
-        CHANGES[name](place, victim, draw)
-        said, broken = watch(place)
-        truth = is_true(place, victim)
-        found += said
-        if broken:
-            tracebacks += 1
-            notes.append(f"{name} {number}: {broken}")
-        if not said and truth:
-            unsaid[name] += 1
-        if not said and not truth:
-            lost += 1
-            notes.append(f"{name} {number}: passed")
-        if not victim.has_all_files(place):
-            lost += 1
-            notes.append(f"{name} {number}: files were deleted")
-    return Outcome(tries, found, lost, tracebacks, (*notes, f"true all the same: {dict(unsaid)}"))
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        name, trial = names[number % len(names)], copy(victim.newest, place / "trial")
+        CHANGES[name](trial, victim, draw)
+        said, broken = watch(trial)
+        truth = is_true(trial, victim)
+        lost = "passed" if not said and not truth else "" if victim.has_all_files(trial) else "files were deleted"
+        note = f"{name}, true all the same" if truth and not said else ""
+        return Tried(said, f"{name}: {lost}" if lost else "", f"{name}: {broken}" if broken else "", note)
+
+    return attempt
 
 
 def watch(place: Path) -> tuple[bool, str]:
@@ -249,28 +234,26 @@ def is_true(place: Path, victim: Victim) -> bool:
         return True  # nothing is shown
 
 
-def two_writers(folder: Path, tries: int) -> Outcome:
+def two_writers(folder: Path) -> Try:
     """Let two commands work on a project at once, and a reader beside them."""
     hasten()
-    template, log = make_project(folder), folder / "log"
-    draw, notes, found, tracebacks = random.Random(3), [], 0, 0
-    for number in range(tries):
-        place = copy(template, folder / "trial")
-        begun = len(Ledger.open(place).state.requests)
+    template = make_project(folder)
+    begun = len(Ledger.open(template).state.requests)
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        log, trial = place / "log", copy(template, place / "trial")
         commands = [add, draw.choice((add, apply)), verify_alone]
         children = []
         for command in commands:
-            children.append(fork(partial(command, place), log))
+            children.append(fork(partial(command, trial), log))
             time.sleep(draw.uniform(0, 0.05))
         codes = [wait(child) for child in children]
-        found += codes.count(REFUSED)
-        if any(code not in (0, REFUSED) for code in codes):
-            tracebacks += 1
-            notes.append(f"{number}: {read(log)}")
+        broken = read(log) if any(code not in (0, REFUSED) for code in codes) else ""
         added = sum(code == 0 and command is add for code, command in zip(codes, commands, strict=True))
-        if len(Ledger.open(place).state.requests) != begun + added or verify(place):
-            notes.append(f"{number}: {added} added, but not there")
-    return Outcome(tries, found, len(notes) - tracebacks, tracebacks, tuple(notes))
+        there = len(Ledger.open(trial).state.requests) == begun + added and not verify(trial)
+        return Tried(REFUSED in codes, "" if there else f"{added} added, but not there", broken)
+
+    return attempt
 
 
 def verify_alone(place: Path) -> None:
@@ -289,5 +272,5 @@ ATTACKS = [
     Attack("SIGKILL: init", kill_init, 100, 5),
     Attack("disk errors: requests", fail_disks, 250, 10),
     Attack("manipulations of a project", change_projects, 300, 50),
-    Attack("two writers: projects", two_writers, 20, 2),
+    Attack("two writers: projects", two_writers, 40, 2),
 ]

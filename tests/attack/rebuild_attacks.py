@@ -5,7 +5,7 @@ first right singular vector of newest minus first weights is the picture, up to 
 training pictures, and asks which of them it is. Run as a script, this prints the table of docs/requests.md.
 """
 
-import shutil
+import random
 import sys
 import tempfile
 from contextlib import suppress
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from ledger_project import hasten, put_on_path
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
-from table import Attack, Outcome
+from table import Attack, Tried, Try
 from torch import nn
 
 from expunge.compute.runtime import Runtime
@@ -122,18 +122,18 @@ def measure(folder: Path, tries: int) -> list[tuple[str, bool, float, int]]:
     return found
 
 
-def rebuild(folder: Path, tries: int) -> Outcome:
+def rebuild(folder: Path) -> Try:
     """Look for older weights, or a patch, that can be read without the key."""
     hasten()
-    plan, right = make_plan(folder)
-    place, read = folder / "sealed" / "project", []
-    for number in range(tries):
-        method = list(METHODS)[number % len(METHODS)]
-        shutil.rmtree(place.parent, ignore_errors=True)
-        forget(plan, place, method, right[83 * number % len(right)])
-        if find_older(place) is not None:
-            read.append(f"{method} {number}: older weights or a patch can be read")
-    return Outcome(tries, tries - len(read), len(read), 0, tuple(read))
+    plan, right = make_plan(folder / "inputs")
+
+    def attempt(place: Path, draw: random.Random, number: int) -> Tried:
+        method, project = list(METHODS)[number % len(METHODS)], place / "sealed" / "project"
+        forget(plan, project, method, right[83 * number % len(right)])
+        readable = find_older(project) is not None
+        return Tried(not readable, f"{method}: older weights or a patch can be read" if readable else "")
+
+    return attempt
 
 
 ATTACKS = [Attack("older weights without the key", rebuild, 12, 3)]

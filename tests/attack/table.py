@@ -1,14 +1,11 @@
-"""Attacks on what the package keeps, with fixed seeds: `make attack` runs all of them and prints one table.
+"""Attacks on what the package keeps, with fixed seeds.
 
-Every module of this folder named `*_attacks` takes part with its list `ATTACKS`. `make test` runs each attack in its
-short form.
+Every module of this folder named `*_attacks` takes part with its list `ATTACKS`. `make attack` makes all tries and
+prints one table; `make test` makes the first few of each attack.
 """
 
 import importlib
-import sys
-import tempfile
-import time
-import warnings
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +15,24 @@ MODULES = sorted(path.stem for path in FOUND if path.stem != "test_attacks")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an attack.
+class Tried:
+    """What came of one try.
 
     Args:
-        tries: how often it was made.
-        found: how often the package said so, in words.
-        lost: what was lost, mixed or taken for true without a word.
-        tracebacks: commands that ended in one.
-        notes: what happened to the lost ones and in the tracebacks, for whoever mends it.
+        found: whether the package said so, in words.
+        lost: what was lost, mixed or taken for true without a word; empty if nothing was.
+        broken: the traceback, or words that nobody can act on; empty if there were none.
+        note: what else is counted.
     """
 
-    tries: int
-    found: int
-    lost: int
-    tracebacks: int
-    notes: tuple[str, ...] = ()
+    found: bool = False
+    lost: str = ""
+    broken: str = ""
+    note: str = ""
+
+
+Try = Callable[[Path, random.Random, int], Tried]
+"""Makes one try in an empty folder of its own, with its own randomness and number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,42 +41,21 @@ class Attack:
 
     Args:
         name: as the table has it.
-        make: takes an empty folder and how many tries to make.
+        begin: takes an empty folder, prepares there what all tries share, and returns what makes one.
         tries: in the long form.
         short: in the short form.
+        slow: whether the short form takes more than ten seconds.
+        together: how many tries a child makes in the long form; more than one where a try leaves nothing behind.
     """
 
     name: str
-    make: Callable[[Path, int], Outcome]
+    begin: Callable[[Path], Try]
     tries: int
     short: int
+    slow: bool = False
+    together: int = 1
 
 
 def all_attacks() -> list[Attack]:
     """Return the attacks of all modules."""
     return [attack for name in MODULES for attack in importlib.import_module(name).ATTACKS]
-
-
-def main(names: list[str]) -> int:
-    """Run the attacks whose names hold one of these words, or all; print the table; return 1 if anything was lost."""
-    failed = False
-    warnings.simplefilter("ignore")
-    print("| attack | tries | found | lost | tracebacks | seconds |\n|---|---|---|---|---|---|")
-    for attack in all_attacks():
-        if names and not any(name in attack.name for name in names):
-            continue
-        started = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            one = attack.make(Path(folder), attack.tries)
-        seconds = time.perf_counter() - started
-        cells = (attack.name, one.tries, one.found, one.lost, one.tracebacks, f"{seconds:.0f}")
-        print(f"| {' | '.join(map(str, cells))} |", flush=True)
-        for note in one.notes:
-            print(f"  {note}", file=sys.stderr, flush=True)
-        failed = failed or one.lost > 0 or one.tracebacks > 0
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[1] / "samples"))
-    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ import pytest
 
 from expunge.audit.collect.collected import Embedding
 from expunge.audit.collect.features import LayerSimilarity
+from expunge.audit.collect.given_away import GivenAway
 from expunge.audit.figures.table import compute_figures
 from expunge.audit.metrics.weights import Shift
 from expunge.audit.record import Slice
@@ -27,6 +28,7 @@ def complete(world, cases):
         layers=(LayerSimilarity("0", "forget", 0.1 + 0.2), LayerSimilarity("1", "test", None)),
         embeddings={"forget": Embedding(np.arange(9), *world.rng.normal(size=(2, 9, 2)))},
         slices=(Slice(3, ("a", "b", "c"), np.eye(3, 2), (-1.0, 2.0, -1.0, 2.0), grid, grid.T),),
+        given_away=GivenAway(("0", "2"), *(world.rng.random((2, n)) for n in (3, 9)), *map(world.rng.random, (3, 9))),
         reasons={"features": "none"},
     )
     return replace(data, deep=deep, shifts=(Shift("0.weight", 4, 1 / 3, 2.0, 3),), pictures=True)
@@ -54,6 +56,13 @@ def test_everything_comes_back(complete, tmp_path, left_out):
     found = read_gathered(tmp_path)
     assert same(found, data)
     assert compute_figures(found) == compute_figures(data)
+
+
+def test_a_change_without_pictures(complete, tmp_path):
+    asked = replace(complete.deep.given_away, pictures=None, other_pictures=None)
+    data = replace(complete, deep=replace(complete.deep, given_away=asked))
+    write_gathered(tmp_path, data)
+    assert same(read_gathered(tmp_path), data)
 
 
 def test_shadow_classifiers_that_did_not_unlearn(complete, tmp_path):

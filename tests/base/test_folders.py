@@ -2,13 +2,15 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from filelock import FileLock
 
+from expunge.base import folders
 from expunge.base.disk import PARTIAL, replacing, sweep, write_bytes, write_text
 from expunge.base.errors import OutputError
-from expunge.base.folders import LOCK_FILE, locked_folder, output_folder, sweep_below
+from expunge.base.folders import LOCK_FILE, abandoned_folder, locked_folder, output_folder, sweep_below
 
 HOLD = """
 import sys
@@ -36,6 +38,26 @@ def test_another_process_is_refused_until_the_first_has_ended(tmp_path):
     assert names_in(tmp_path) == [LOCK_FILE]
     with locked_folder(tmp_path) as was_killed:
         assert was_killed
+    assert names_in(tmp_path) == []
+
+
+def test_a_folder_is_taken_over_only_from_a_killed_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "SECONDS_TO_LIFT", 0.3)
+    with abandoned_folder(tmp_path / "none") as abandoned:
+        assert not abandoned
+    assert not (tmp_path / "none").exists()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with abandoned_folder(tmp_path) as abandoned:
+            assert not abandoned
+        other.kill()
+        other.wait()
+    with abandoned_folder(tmp_path) as abandoned:
+        assert abandoned
+        with pytest.raises(OutputError, match="one in use"), ThreadPoolExecutor(1) as thread:
+            thread.submit(locked_folder(tmp_path).__enter__).result()
     assert names_in(tmp_path) == []
 
 

@@ -90,6 +90,7 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"methods": [{**METHOD, "seeds": {"32": [0]}}]}, "`methods: L2UL .stable.: counts`"),
         ({"methods": [{**METHOD, "seeds": {"all": [0]}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
         ({"methods": [{**METHOD, "seeds": {"16": 0}}]}, r"`methods\[0\].seeds`: expected a list or none, got 0"),
+        ({"methods": [{**METHOD, "earlier": "kept"}]}, "earlier`: expected a method that goes on from earlier edits"),
         ({"methods": [{**METHOD, "seeds": {}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
         (
             {"methods": [{**METHOD, "seeds": {"16": [0]}, "counts": [16]}]},
@@ -98,6 +99,7 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"methods": [{**METHOD, "method": "scrub", "goal": "relabel"}]}, "expected goal misclassify, got relabel"),
         ({"methods": [{**METHOD, "method": "scrub"}], "retain_data": False}, "needs only classifier and forget set"),
         ({"job": {**JOB, "sed": 1}}, "`job.sed`: expected one of model"),
+        ({"job": 3}, r"`job`: expected a table \[job\], got int"),
         ({"job": {**JOB, "seed": 1}}, "`job.seed`: expected counts, methods and seeds of the grid"),
         ({"job": {**JOB, "data": {"sorce": "x"}}}, "`job.data.sorce`"),
         ({"stream": {"request": 8}}, "`stream.request`"),
@@ -121,6 +123,9 @@ def test_settings_of_a_recipe_lie_below_those_of_the_row(cells_of, tmp_path):
     assert settings == {"margin": 2.0, "descent": {"learning_rate": 0.5, "momentum": 0.8}}
     with pytest.raises(ExpungeError, match="expected a recipe of scrub, got l2ul"):
         cells_of(methods=[{"label": "scrub", "method": "scrub", "recipe": "found.toml"}])
+    (tmp_path / "found.toml").write_text(tomli_w.dumps({"method": "l2ul", "settings": 3}))
+    with pytest.raises(ExpungeError, match=r"settings`: expected a table \[settings\], got int"):
+        cells_of(methods=[row])
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path):

@@ -13,6 +13,7 @@ from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import TensorImages
 from expunge.methods import METHODS
+from expunge.methods.engine import _all_finite
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import GOALS
@@ -110,3 +111,12 @@ def test_the_host_waits_seldom(trained, rows, retain, strength, most):
     of_two = waits[5] - waits[3]
     assert of_two.total() <= 2 * most
     assert sum(count for place, count in of_two.items() if place.startswith("methods/engine.py")) <= 2 * 1
+
+
+def test_all_weights_are_looked_at_at_once(trained):
+    with pretend() as device:
+        weights = trained.to(torch.device(NAME)).module.state_dict()
+        device.forget_counts()
+        assert _all_finite(weights.values()).device.type == NAME
+        assert device.kernels < len(weights)
+        assert not device.waits

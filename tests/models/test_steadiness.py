@@ -7,7 +7,7 @@ from expunge.base.errors import ClassifierError
 from expunge.data.forget import ForgetSet
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
-from expunge.models.steadiness import check_steadiness
+from expunge.models.steadiness import check_copy, check_steadiness
 
 X = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -63,3 +63,24 @@ def test_an_edit_is_refused_before_it_begins():
     labels = classifier(X).argmax(dim=1)
     with pytest.raises(ClassifierError, match="the others in its batch"):
         unlearn(classifier, ForgetSet.numbered(X, labels), minimum_right=0)
+
+
+def test_a_copy_computes_with_its_own_weights():
+    check_copy(make(), X)
+    replaced = make()
+    forward = replaced.network.forward
+
+    def doubled(x):
+        return 2 * forward(x)
+
+    replaced.network.forward = doubled
+    with pytest.raises(ClassifierError, match="define forward in the class"):
+        check_copy(replaced, X)
+    with pytest.raises(ClassifierError, match="define forward in the class"):
+        unlearn(replaced, ForgetSet.numbered(X, torch.tensor([0, 1, 2])), method="l2ul", minimum_right=0)
+
+
+def test_frozen_weights_are_no_matter_of_copies():
+    frozen = make()
+    frozen.module.requires_grad_(False)
+    check_copy(frozen, X)

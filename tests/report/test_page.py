@@ -157,6 +157,13 @@ def test_a_damaged_audit(audit):
         write_report(audit)
 
 
+def test_a_row_that_is_cut_off(audit):
+    path = audit / "rows.csv"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"rows\.csv.*not as many cells in row \d+ as there are columns"):
+        write_report(audit)
+
+
 def test_a_table_that_is_gone(audit):
     (audit / "copies.csv").unlink()
     with pytest.raises(DataError, match=r"copies\.csv"):

@@ -1,6 +1,5 @@
 """A made-up audit in files, for tests of the pages: no classifier behind it, every kind of figure in it."""
 
-import csv
 import io
 import json
 from dataclasses import replace
@@ -11,6 +10,7 @@ from PIL import Image
 
 from expunge.audit.audit_json import to_json
 from expunge.audit.record import Audit, Direction, Figure, Subject, TableFile
+from expunge.base.cells import csv_text
 from expunge.task.outcome import Outcome
 
 HOSTILE = (
@@ -221,9 +221,7 @@ def make_tables(ids, classes, missed):
 
 def write_table(path, columns, rows):
     """Write a CSV table."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
-    path.write_text(stream.getvalue(), "utf-8")
+    path.write_bytes(csv_text([columns, *rows]).encode())
 
 
 def write_slices(path, ids, classes):

@@ -235,7 +235,11 @@ def read_rows(path: Path) -> tuple[Mapping[str, str], ...]:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")  # reading as text would change line breaks within cells
-        return tuple(csv.DictReader(io.StringIO(text, newline="")))
+        rows = tuple(csv.DictReader(io.StringIO(text, newline="")))
+        for number, row in enumerate(rows, start=1):
+            if None in row or None in row.values():
+                raise csv.Error(f"not as many cells in row {number} as there are columns")
+        return rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(str(path), "a table of the audit", f"{error}", "make the audit anew") from error
 

@@ -1,7 +1,8 @@
 """Output folders: one command at a time writes to one, and what a killed command left there is removed."""
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,6 +12,7 @@ from expunge.base.errors import OutputError
 
 LOCK_FILE = ".expunge.lock"
 """Is there while a command writes to a folder, and after one was killed; the system lifts the lock itself."""
+SECONDS_TO_LIFT = 5
 
 
 @contextmanager
@@ -45,6 +47,25 @@ def locked_folder(folder: Path, *, wait_seconds: float = 0) -> Iterator[bool]:
             path.unlink(missing_ok=True)
         lock.release()
         sync_folder(folder)
+
+
+@contextmanager
+def abandoned_folder(folder: Path) -> Iterator[bool]:
+    """Lock `folder` if the command that wrote to it was killed just now; give whether it was.
+
+    The system may take a moment to lift the lock of a killed command.
+    """
+    with ExitStack() as stack:
+        yield _take_over(stack, folder, time.monotonic() + SECONDS_TO_LIFT)
+
+
+def _take_over(stack: ExitStack, folder: Path, end: float) -> bool:
+    while (folder / LOCK_FILE).exists() and time.monotonic() < end:
+        try:
+            return stack.enter_context(locked_folder(folder))
+        except OutputError:
+            time.sleep(0.1)
+    return False
 
 
 def sweep_below(folder: Path) -> None:

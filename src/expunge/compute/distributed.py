@@ -82,18 +82,16 @@ def start_processes(kind: str, devices: int, nodes: int) -> Group:
     wanted = f"{devices} of {kind} on {nodes} machines"
     if kind != "cpu" and devices > count_devices(kind):
         raise SettingsError("devices", wanted, f"{count_devices(kind)} on this machine")
-    if local_rank() is None:
-        if nodes > 1:
-            raise SettingsError(
-                "nodes", "1, or a start with torchrun on each machine", f"{nodes}", f"torchrun --nnodes {nodes} ..."
-            )
-        _start_others(devices)
-    device = torch.device(kind, local_rank() or 0) if kind == "cuda" else torch.device(kind)
-    if kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // devices))
-    os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a wait that takes too long raises, and does not abort
+    if local_rank() is None and nodes > 1:
+        raise SettingsError(
+            "nodes", "1, or a start with torchrun on each machine", f"{nodes}", f"torchrun --nnodes {nodes} ..."
+        )
     try:
-        meeting = _meet() if PLACE in os.environ else None
+        meeting = _meet(devices)
+        device = torch.device(kind, local_rank() or 0) if kind == "cuda" else torch.device(kind)
+        if kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, torch.get_num_threads() // devices))
+        os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a wait that takes too long raises, and does not abort
         rank, count = (-1, -1) if meeting is None else (local_rank() or 0, devices)  # -1: as torchrun says
         backend = "nccl" if kind == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=PATIENCE, store=meeting, rank=rank, world_size=count)
@@ -103,31 +101,50 @@ def start_processes(kind: str, devices: int, nodes: int) -> Group:
     return Group(device)
 
 
-def _start_others(devices: int) -> None:
-    """Run this command again for each of the other processes, which end with this one."""
-    with socket.socket() as free:
-        free.bind((HERE, 0))
-        common = {PLACE: str(free.getsockname()[1]), WORLD: str(devices), LOCAL_WORLD: str(devices)}
+def _meet(devices: int) -> TCPStore | None:
+    """Start the other processes, or find the first, and wait for all; return what they tell each other by.
+
+    None where torchrun has started them, which brings them together itself.
+
+    Raises:
+        RuntimeError: one has ended before it came.
+    """
+    if local_rank() is None:
+        store = _start_others(devices)
+    elif PLACE in os.environ:
+        store = _find_first(int(os.environ[PLACE]), devices)
+    else:
+        return None
+    store.add("here", 1)
+    while store.add("here", 0) < devices:
+        if any(process.poll() is not None for process in _started):
+            raise RuntimeError("one of the processes ended before it had begun")
+        time.sleep(0.05)
+    return store
+
+
+def _find_first(port: int, devices: int) -> TCPStore:
+    """Return where all meet, which the first process has opened before it started any other.
+
+    Raises:
+        RuntimeError: it is gone.
+    """
+    try:
+        socket.create_connection((HERE, port)).close()  # a store would try it again and again
+    except OSError as error:
+        raise RuntimeError("the first process ended before this one had begun") from error
+    return TCPStore(HERE, port, devices, timeout=PATIENCE, wait_for_workers=False)
+
+
+def _start_others(devices: int) -> TCPStore:
+    """Run this command again for each of the other processes, which end with this one; return where all meet."""
+    store = TCPStore(HERE, 0, devices, is_master=True, timeout=PATIENCE, wait_for_workers=False)
+    common = {PLACE: str(store.port), WORLD: str(devices), LOCAL_WORLD: str(devices)}
     for number in range(1, devices):
         own = {**os.environ, **common, RANK: str(number), LOCAL_RANK: str(number)}
         _started.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=own))  # noqa: S603 - this command
     os.environ.update(common, **{RANK: "0", LOCAL_RANK: "0"})
     atexit.register(_end)
-
-
-def _meet() -> TCPStore:
-    """Wait until all processes of this machine are there, and return what they tell each other by.
-
-    Raises:
-        RuntimeError: one has ended before it came.
-    """
-    count, leads = int(os.environ[WORLD]), local_rank() == 0
-    store = TCPStore(HERE, int(os.environ[PLACE]), count, leads, timeout=PATIENCE, wait_for_workers=False)
-    store.add("here", 1)
-    while store.add("here", 0) < count:
-        if any(process.poll() is not None for process in _started):
-            raise RuntimeError("one of the processes ended before it had begun")
-        time.sleep(0.05)
     return store
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from expunge.audit.record import Level
@@ -47,6 +45,9 @@ class Digits:
 
 def load_digit_images() -> Digits:
     """Return scikit-learn's digits, split by class with a fixed seed; pixels within 0..1, shape (n, 1, 8, 8)."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - the network needs none, and it takes seconds
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
     bunch = load_digits()
     x, y = bunch.images[:, None].astype("float32") / BRIGHTEST, bunch.target.astype("int64")
     rows = train_test_split(range(len(y)), test_size=0.25, random_state=0, stratify=y)

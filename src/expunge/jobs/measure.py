@@ -42,12 +42,17 @@ class Answers:
 def answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> Answers:
     """Return what the classifiers before and after `edit` answer on `images`, called `name`.
 
+    Raises:
+        ProcessError: another process is gone, and this one isn't the first.
+
     Warns:
-        ExpungeWarning: another process is gone; this one asks them all.
+        ExpungeWarning: another process is gone; this one, which is the first, asks them all.
     """
     try:
         return _answer(name, images, edit, runtime)
     except ProcessError as error:
+        if not runtime.leads:
+            raise
         warnings.warn(f"{error}; going on alone", ExpungeWarning, stacklevel=2)
         return _answer(name, images, edit, replace(runtime, processes=ALONE))
 

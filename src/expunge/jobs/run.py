@@ -1,6 +1,7 @@
 """The job of `expunge run`, from files to files: load, select, unlearn, save, measure."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -10,9 +11,11 @@ from typing import Any
 
 from expunge.audit.record import AUDIT_FOLDER, Audit, Level
 from expunge.audit.store.files import clear_folder
-from expunge.base.folders import locked_folder, output_folder
+from expunge.base.errors import ExpungeWarning, ProcessError
+from expunge.base.folders import abandoned_folder, locked_folder, output_folder
 from expunge.base.settings import to_mapping
 from expunge.compute.callbacks import find_logger
+from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.images import Images
 from expunge.jobs.inputs import (
@@ -47,7 +50,7 @@ from expunge.task.transforms import Transform, find_transforms
 class JobResult:
     """A finished job: the edit, what was measured, the result as saved, notes on the data, and the audit, if any.
 
-    Of several processes, all but the first have an empty result: they save nothing.
+    Of several processes, all but the first have an empty result: they save nothing, unless the first was killed.
     """
 
     edit: Edit
@@ -87,10 +90,8 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> JobR
         parts = {}
         if edit.stop_reason is not StopReason.INTERRUPTED:
             parts = measured_parts(job, inputs.splits, retain, inputs.forgotten_class)
-        if not runtime.leads:
-            measured = {name: answer(name, images, edit, runtime).measured() for name, images in parts.items()}
-            return JobResult(edit, measured, {}, inputs.splits.notes())
-        return _save_and_measure(_resolve(job, inputs, edit, runtime), inputs, edit, parts, out, runtime)
+        work = _save_and_measure if runtime.leads else _follow
+        return work(_resolve(job, inputs, edit, runtime), inputs, edit, parts, out, runtime)
 
 
 def is_unmeasured(out: Path) -> bool:
@@ -164,6 +165,23 @@ def _save_and_measure(
         return outcome
     seen = _Seen({name: answers[name] for name in measured}, robust, result, notes)
     return replace(outcome, audit=_audit(job, inputs, edit, seen, out / AUDIT_FOLDER, runtime))
+
+
+def _follow(
+    job: Job, inputs: JobInputs, edit: Edit, parts: Mapping[str, Images], out: Path, runtime: Runtime
+) -> JobResult:
+    """Take part in the first process's measuring; if that process was killed, save and measure in its place."""
+    lost = edit.stop_reason is StopReason.INTERRUPTED
+    try:
+        for name, images in parts.items():
+            answer(name, images, edit, runtime)
+    except ProcessError:
+        lost = True
+    with abandoned_folder(out) if lost else nullcontext(False) as abandoned:
+        if not abandoned:
+            return JobResult(edit, {}, {}, inputs.splits.notes())
+        warnings.warn(f"the first process was killed; this one saves to {out}", ExpungeWarning, stacklevel=2)
+        return _save_and_measure(job, inputs, edit, parts, out, replace(runtime, processes=ALONE, scratch=out))
 
 
 def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, runtime: Runtime) -> Audit:

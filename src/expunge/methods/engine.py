@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import isfinite
@@ -20,6 +20,7 @@ from expunge.compute.devices import seeded
 from expunge.compute.sharing import Sharing
 from expunge.compute.time_limit import TimeUp
 from expunge.models.classifier import Classifier
+from expunge.models.copying import put_weights
 from expunge.task.edit import Edit
 from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits, measure_robust_goal
 from expunge.task.goals import achieved
@@ -109,7 +110,7 @@ class _Watch:
 
         None if a weight or an answer is not finite. A device is waited for once for each batch.
         """
-        finite = _all_finite(*self._working.module.state_dict().values())
+        finite = _all_finite(self._working.module.state_dict().values())
         order = self._achieved.int().argsort(stable=True)
         at_all = at_all or (self._partial_looks + 1) * ROWS_OF_A_LOOK >= len(order)
         for chosen in order.split(BATCH_OF_ALL if at_all else ROWS_OF_A_LOOK):
@@ -165,7 +166,7 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
         reason = StopReason.INTERRUPTED
     if best.reached and reason in (StopReason.STEP_LIMIT, StopReason.TIME_LIMIT):
         reason = StopReason.GOAL_REACHED
-    plan.working.module.load_state_dict(best.state)
+    put_weights(plan.working.module, best.state)
     edited = _on_device_of(plan.working, task.classifier)
     return Edit(
         task, edited, plan.method, plan.settings, reason, steps, tuple(trace), context.cost(), best.achieved.cpu()
@@ -202,7 +203,7 @@ class _Judge:
         if seen is None:
             return None
         flags, complete = seen
-        holds = complete and bool(flags.all())
+        holds = complete and bool(flags.all()) and (only_rows or self._earlier_hold())
         if task.strength is Strength.EXACT or only_rows or not holds:
             return _Look(flags, 0.0, task.strength is Strength.EXACT and holds, complete)
         robust = measure_robust_goal(
@@ -220,6 +221,15 @@ class _Judge:
         share = float(self._sharing.processes.agree(torch.tensor(robust.share)))
         return _Look(flags, share, share - error >= SHARE_OF_COPIES)
 
+    def _earlier_hold(self) -> bool:
+        """Return whether the rows of earlier edits are still forgotten."""
+        task = self._task
+        if task.earlier is None:
+            return True
+        robust = task.strength is Strength.ROBUST
+        held = task.earlier.holds(self._plan.working, task.forget_set.x, task.goal, self._sharing, robust=robust)
+        return bool(self._sharing.processes.agree(torch.tensor(held)))
+
 
 def seeded_layers(task: Task, context: Context) -> AbstractContextManager[None]:
     """Seed for the block what dropout layers draw from."""
@@ -235,10 +245,13 @@ def _limit_met(task: Task, context: Context, steps: int, limit: int) -> StopReas
     return StopReason.TIME_LIMIT if bool(context.runtime.processes.agree(over)) else None
 
 
-def _all_finite(*tensors: Tensor) -> Bool[Tensor, ""]:
-    """Weights are looked at too: a ReLU can turn an infinite one into a finite answer. Their norm is a few kernels."""
-    numbers = [tensor for tensor in tensors if tensor.is_floating_point()]
-    return torch.isfinite(get_total_norm(numbers))
+def _all_finite(tensors: Iterable[Tensor]) -> Bool[Tensor, ""]:
+    """Return whether all numbers are finite, from the largest of all tensors: squares could overflow.
+
+    Weights are looked at too: a ReLU can turn an infinite one into a finite answer.
+    """
+    numbers = [each for each in tensors if each.is_floating_point() and each.numel()]
+    return torch.isfinite(get_total_norm(numbers, math.inf))
 
 
 def _finite(losses: Mapping[str, float]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from expunge.models.known import Known, read_timm, read_torchvision, read_transf
 from expunge.models.modes import gradients_in_order
 from expunge.models.normalised import Normalised
 from expunge.models.pixels import Bounds, Normalisation
+from expunge.models.soundness import check_sound
 from expunge.models.wrappers import own_network
 
 __all__ = ["Bounds", "Classifier", "Normalisation", "Normalised", "check_logits"]
@@ -40,7 +41,7 @@ class Classifier:
     pictures and files go through before they are pixels; tensors don't.
 
     Raises:
-        ClassifierError: fewer than two classes, a wrong number of class names, or weights that are not finite.
+        ClassifierError: fewer than two classes, a wrong number of class names, or what `check_sound` finds wrong.
 
     >>> classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), num_classes=3, mean=0.5, std=0.5)
     >>> classifier
@@ -61,11 +62,7 @@ class Classifier:
             raise ClassifierError("num_classes", "at least 2", str(self.num_classes))
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ClassifierError("class_names", f"{self.num_classes} names", str(len(self.class_names)))
-        if not any(True for _ in self.module.parameters()):
-            raise ClassifierError("classifier", "a module with weights to edit", "one without parameters")
-        for name, tensor in self.module.state_dict().items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise ClassifierError(name, "finite weights", "NaN or infinity", "the checkpoint is damaged")
+        check_sound(self.module)
 
     @classmethod
     def wrap(  # noqa: PLR0913 - what a network doesn't say of itself

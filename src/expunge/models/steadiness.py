@@ -1,4 +1,4 @@
-"""Whether a classifier's answer to an image depends on that image alone."""
+"""Whether a classifier's answer depends on one image alone, and a copy's answer on the copy's own weights."""
 
 import torch
 from jaxtyping import Float
@@ -46,4 +46,24 @@ def check_steadiness(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Non
             "an answer to an image that does not depend on the others in its batch",
             "one that does in eval mode",
             "give BatchNorm running statistics: track_running_stats=True in training",
+        )
+
+
+def check_copy(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> None:
+    """Ask a copy for one image: an edit works on a copy, which must compute with weights of its own.
+
+    Raises:
+        ClassifierError: it computes with the weights of the first, as a `forward` that was replaced by a function does.
+    """
+    twin = classifier.copy()
+    weights = [weight for weight in twin.module.parameters() if weight.requires_grad]
+    with torch.enable_grad(), generators_kept(classifier.device), evaluating(twin.module):
+        total = twin(x[:1].to(twin.device)).sum()
+    reached = total.requires_grad and torch.autograd.grad(total, weights, allow_unused=True)
+    if weights and (not reached or all(gradient is None for gradient in reached)):
+        raise ClassifierError(
+            "model",
+            "a network whose copy computes with the copy's weights",
+            "one that goes on computing with its own",
+            "define forward in the class, not by a function that holds the network",
         )

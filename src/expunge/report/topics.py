@@ -54,6 +54,12 @@ TOPICS = {
         "scores higher than an unseen one: 0.5 is a coin toss, and well below 0.5 is a trace, too. These attacks are "
         "weak.",
     ),
+    "fingerprint": Topic(
+        "Can an outsider find them by a fingerprint of the edit?",
+        "Two attacks look for the shape that the edit gave to the answers, and know no label: one knows by how much "
+        "the answer of a typical forgotten image leads the next answer, the other has learned from four fifths of the "
+        "forgotten images what the rest look like. 0.5 is a coin toss.",
+    ),
     "rmia": Topic(
         "Can an outsider tell? The RMIA attack",
         "Compares each image with others, helped by classifiers the attacker trained (shadow models). TPR: share of "
@@ -79,6 +85,13 @@ TOPICS = {
         "Copies of each image with a little noise are answered by the edited classifier and by those that never saw "
         "the image. Above 1 the edited one recognises more of them than those do: something of the image is left "
         "around it; far below 1 it was pushed away.",
+    ),
+    "patch": Topic(
+        "What does the change of the weights give away?",
+        "Somebody who has both versions of the classifier and a heap of images asks of each how strongly the change of "
+        "a layer answers to it, and names the highest. Where the first layer is fully connected, the change holds a "
+        "picture that can be rebuilt without any images. Nothing is read from the answers here, which tell more: an "
+        "image whose answer changed stands out. So keep old versions and the patch as safe as the images.",
     ),
     "relearning": Topic(
         "How soon does it come back?",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from expunge.base.errors import LedgerError
 from expunge.compute.runtime import Runtime
 from expunge.requests.approval import is_approved
+from expunge.requests.cache import pack_cache, unpack_cache
 from expunge.requests.images import images_are_gone
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due
@@ -63,6 +64,7 @@ def apply_waiting(
     ready = [request for request in waiting if request.images is not None]
     lacking = tuple(request.name for request in waiting if request.images is None)
     project = OpenProject.open(ledger, runtime)
+    unpack_cache(ledger)
     verify_applied(project)
     versions: list[Version] = []
     failed: dict[str, str] = {}
@@ -72,6 +74,7 @@ def apply_waiting(
             made, reasons = _apply_group(project, group[place : place + size], start)
             failed |= reasons
             versions += made
+    pack_cache(ledger)
     deleted = purge_due(ledger)
     return Report(
         tuple(versions),

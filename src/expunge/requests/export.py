@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from expunge.base.disk import prepare_output_folder
 from expunge.base.errors import LedgerError
+from expunge.base.folders import output_folder
 from expunge.models.description import Description
 from expunge.models.export import Exported, export_classifier
-from expunge.requests.card import write_card
+from expunge.requests.card import CARD_FILE, write_card
 from expunge.requests.project import Ledger
 from expunge.requests.weights import load_first, read_current, with_weights
 
@@ -39,7 +39,7 @@ def export_newest(
     size = shape or ledger.state.shape
     if size is None:
         raise LedgerError("--shape", "the shape C,H,W of an image", "none, and no request to tell it")
-    prepare_output_folder(out, overwrite=overwrite)
     description = Description(size, loaded.preprocessing, loaded.architecture)
-    exported = list(export_classifier(classifier, description, out, formats))
-    return exported, write_card(ledger, exported, out)
+    with output_folder(out, overwrite=overwrite, result=CARD_FILE):
+        exported = list(export_classifier(classifier, description, out, formats))
+        return exported, write_card(ledger, exported, out)

@@ -21,6 +21,16 @@ def purge_due(ledger: Ledger) -> list[StoredFile]:
 
     The cache stays only where the images of every request do.
     """
+    useless = [request.keeper for request in ledger.state.in_state(State.WITHDRAWN) if request.keeper is not None]
+    return remove_files(ledger, useless) + _purge_due_images(ledger)
+
+
+def purge_keepers(ledger: Ledger, requests: Sequence[Request]) -> list[StoredFile]:
+    """Delete what is kept in place of these requests' images; later edits can bring them back unseen then."""
+    return remove_files(ledger, [request.keeper for request in requests if request.keeper is not None])
+
+
+def _purge_due_images(ledger: Ledger) -> list[StoredFile]:
     today = max(datetime.now(UTC).date(), date.fromisoformat(ledger.last.time[:10]))  # the clock may be set back
     done = ledger.state.in_state(*DONE)
     if all(request.images is not None and _is_kept(request, today) for request in done):

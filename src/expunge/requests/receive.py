@@ -12,6 +12,7 @@ from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
 from expunge.methods import make_method
 from expunge.models.sources import LoadedClassifier
+from expunge.requests.create import require_goes_on
 from expunge.requests.fingerprints import fingerprint
 from expunge.requests.hashes import digest_of
 from expunge.requests.images import hash_images, store_images
@@ -155,6 +156,8 @@ def _resolve(ledger: Ledger, options: RequestOptions) -> dict[str, Any]:
     name = options.method or default["method"]
     settings = options.settings or (default["settings"] if name == default["method"] else {})
     method = make_method(name, settings)
+    if ledger.state.keeps:
+        require_goes_on(method)
     strength = options.strength or (Strength(default["strength"]) if default["strength"] else method.strength)
     return {
         "method": name,

@@ -63,6 +63,7 @@ class Request:
         fingerprints: SHA-256 of its sealed perceptual hashes in order; None where there are none.
         figures: of its verification.
         history: numbers of the entries that speak of it.
+        keeper: what is kept in place of its images, sealed; None where nothing is.
         due: the day by which it is to be done; None if nobody said.
         by: who added it; empty if nobody said.
         approved: who approved it since it last began to wait.
@@ -82,6 +83,7 @@ class Request:
     fingerprints: str | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     history: list[int] = field(default_factory=list)
+    keeper: StoredFile | None = None
     due: str | None = None
     by: str = ""
     approved: list[str] = field(default_factory=list)
@@ -116,6 +118,7 @@ class LedgerState:
         newest: number of the newest version.
         purged: paths of the files that were deleted.
         shape: (c, h, w) of the images of all requests.
+        cache: surrogates that were made from the first classifier, sealed; None if there are none.
         people: who may work at the desk: role by name.
     """
 
@@ -129,7 +132,13 @@ class LedgerState:
     newest: int = 0
     purged: set[str] = field(default_factory=set)
     shape: tuple[int, int, int] | None = None
+    cache: StoredFile | None = None
     people: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def keeps(self) -> bool:
+        """Return whether the project makes keepers of what it forgets."""
+        return bool(self.created.get("keepers", False))
 
     @property
     def weights_sha256(self) -> str:
@@ -267,6 +276,11 @@ def _applied(state: LedgerState, entry: Entry, body: Body) -> None:
         _note(state, entry, name, State.APPLIED)
 
 
+def _kept(state: LedgerState, entry: Entry, body: Body) -> None:
+    state.requests[body["request"]].keeper = StoredFile(**body["keeper"])
+    _note(state, entry, body["request"], None)
+
+
 def _verified(state: LedgerState, entry: Entry, body: Body) -> None:
     state.requests[body["request"]].figures = body["figures"]
     _note(state, entry, body["request"], State.VERIFIED)
@@ -321,11 +335,20 @@ def _purged(state: LedgerState, entry: Entry, body: Body) -> None:
         if request is not None and request.images is not None and request.images.path == path:
             request.images = None
             request.history.append(entry.number)
+        if request is not None and request.keeper is not None and request.keeper.path == path:
+            request.keeper = None
+            request.history.append(entry.number)
 
 
 def _rebased(state: LedgerState, entry: Entry, body: Body) -> None:
     """Begin anew from the newest weights: the way back to older ones is gone."""
     state.base, state.first, state.carried = state.newest, StoredFile(**body["first"]), body["carried"]
+    state.cache = None
+    state.purged |= {values["path"] for values in body["files"]}
+
+
+def _cached(state: LedgerState, entry: Entry, body: Body) -> None:
+    state.cache = StoredFile(**body["cache"])
     state.purged |= {values["path"] for values in body["files"]}
 
 
@@ -356,12 +379,14 @@ EVENTS: dict[str, Callable[[LedgerState, Entry, Body], None]] = {
     "validated": _validated,
     "supplied": _supplied,
     "applied": _applied,
+    "kept": _kept,
     "verified": _verified,
     "failed": _failed,
     "undone": _undone,
     "withdrawn": _withdrawn,
     "purged": _purged,
     "rebased": _rebased,
+    "cached": _cached,
     "sealed": _sealed,
     "approved": _approved,
     "invited": _invited,

@@ -11,6 +11,7 @@ from torch import Tensor
 from expunge.base.errors import LedgerError
 from expunge.base.tensors import sha256_tensors, write_tensors
 from expunge.models.classifier import Classifier, Normalisation
+from expunge.models.copying import put_weights
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.requests.patches import apply_patch
 from expunge.requests.place import CURRENT_FILE, FIRST_FILE
@@ -123,7 +124,7 @@ def write_current(ledger: Ledger, weights: Mapping[str, Tensor]) -> None:
 def with_weights(classifier: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
     """Return a copy of the classifier with other weights."""
     twin = classifier.copy()
-    twin.network.load_state_dict(dict(weights))
+    put_weights(twin.network, weights)
     twin.module.eval()
     return twin
 

@@ -13,6 +13,7 @@ from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
 from expunge.data.images import Images, load_ahead
 from expunge.models.classifier import Classifier
+from expunge.models.copying import put_weights
 from expunge.models.modes import BatchNormMode, editing
 from expunge.training.augmentation import augment
 from expunge.training.recipe import Training, make_optimiser, set_rate
@@ -171,7 +172,7 @@ class Trainer:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go back to a state that `state` returned; the passes that follow are the same, bit for bit."""
-        self.working.network.load_state_dict(_below(WEIGHTS, tensors))
+        put_weights(self.working.network, _below(WEIGHTS, tensors))
         memory = dict[int, dict[str, Any]]()
         for name, tensor in _below(OPTIMISER, tensors).items():
             number, _, what = name.partition(".")

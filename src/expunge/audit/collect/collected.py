@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from expunge.audit.collect.features import LayerSimilarity
+from expunge.audit.collect.given_away import GivenAway
 from expunge.audit.collect.relearning import Relearning
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.predicted import Labels, Logits, Part
@@ -124,6 +125,7 @@ class Deep:
         relearning: one curve a classifier.
         embeddings: by part.
         slices: through decision boundaries.
+        given_away: how the change of the weights answers to images.
         reasons: why a piece of that name is missing.
     """
 
@@ -134,6 +136,7 @@ class Deep:
     relearning: Sequence[Relearning] = ()
     embeddings: Mapping[str, Embedding] = field(default_factory=dict)
     slices: Sequence[Slice] = ()
+    given_away: GivenAway | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from expunge.audit.collect.collected import Deep, Embedding, FeaturePart, Noised, Perturbed
 from expunge.audit.collect.features import LayerSimilarity, gather_features, layer_similarity
+from expunge.audit.collect.given_away import GivenAway, ask_change
 from expunge.audit.collect.relearning import Relearning, relearn
 from expunge.audit.collect.slices import cut_slice
 from expunge.audit.metrics import geometry
@@ -31,6 +32,7 @@ PERTURBED_DEVIATION = 0.03
 """Standard deviation of the noise as a share of the range of pixels, the largest of arXiv 2601.22359."""
 LAYER_ROWS = 256
 EMBEDDED_ROWS = 300
+NAMED_ROWS, CANDIDATES = 256, 1000
 SLICES = 6
 
 
@@ -105,6 +107,7 @@ def look_closer(scene: Scene) -> Deep:
         relearning=attempt("relearning", lambda: _relearning(scene), ()),
         embeddings=attempt("tsne", lambda: _embeddings(scene, need_features()), no_embeddings),
         slices=attempt("slices", lambda: _slices(scene, need_features()), ()),
+        given_away=attempt("given_away", lambda: _given_away(scene), None),
         reasons=reasons,
     )
 
@@ -119,6 +122,18 @@ def _features(scene: Scene) -> dict[str, FeaturePart]:
         each = [gather_features(one, chosen, scene.runtime, f"features, {name}") for one in classifiers]
         found[name] = FeaturePart(np.array(rows), each[0], each[1], each[2] if len(each) > 2 else None)
     return found
+
+
+def _given_away(scene: Scene) -> GivenAway | None:
+    """Return what the change of the weights says of forgotten images, and of others: retain images if there are any."""
+
+    def draw(part: str, wanted: int) -> Images:
+        images = scene.part(part)
+        return Subset(images, choose_rows(len(images.labels), wanted, scene.seed, f"candidates of {part}"))
+
+    others = "retain" if "retain" in scene.images else scene.other
+    forgotten, candidates = draw("forget", NAMED_ROWS), draw(others, CANDIDATES)
+    return ask_change(scene.before, scene.after, forgotten, candidates, scene.runtime)
 
 
 def _noised(scene: Scene) -> Noised:

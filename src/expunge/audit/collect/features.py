@@ -45,8 +45,8 @@ def gather_features(classifier: Classifier, images: Images, runtime: Runtime, na
     Raises:
         NotDefinedError: the classifier calls no such layer.
     """
-    _, last = _called_layers(classifier, images.load([0]))[-1]
-    [found] = _record(classifier, {last: lambda inputs, _: _without_positions(last, inputs)}, images, runtime, name)
+    _, last = called_layers(classifier, images.load([0]))[-1]
+    [found] = record(classifier, {last: lambda inputs, _: _without_positions(last, inputs)}, images, runtime, name)
     return found
 
 
@@ -58,8 +58,8 @@ def layer_similarity(
     Outputs of convolutions are averaged to 2 x 2 positions, those of other layers over all positions, which bounds the
     memory and hardly changes the figure.
     """
-    names = dict(_called_layers(before, images.load([0])))
-    shared = [name for name, _ in _called_layers(after, images.load([0])) if name in names]
+    names = dict(called_layers(before, images.load([0])))
+    shared = [name for name, _ in called_layers(after, images.load([0])) if name in names]
     if not shared:
         return ()
     old, new = (_gather_outputs(each, shared, images, runtime, f"layers, {part}") for each in (before, after))
@@ -78,14 +78,14 @@ def _gather_outputs(
 ) -> Mapping[str, np.ndarray]:
     modules = dict(classifier.network.named_modules())
     kept = {modules[name]: partial(_keep_output, modules[name]) for name in names}
-    return dict(zip(names, _record(classifier, kept, images, runtime, phase), strict=True))
+    return dict(zip(names, record(classifier, kept, images, runtime, phase), strict=True))
 
 
 def _keep_output(module: nn.Module, _: Tensor, output: Tensor) -> Tensor:
     return _few_positions(module, output)
 
 
-def _called_layers(classifier: Classifier, x: Tensor) -> list[tuple[str, nn.Module]]:
+def called_layers(classifier: Classifier, x: Tensor) -> list[tuple[str, nn.Module]]:
     """Return the layers in the order of their last call; a layer that is called twice in a pass is left out."""
     found = {
         name: module
@@ -106,7 +106,7 @@ def _called_layers(classifier: Classifier, x: Tensor) -> list[tuple[str, nn.Modu
     return [(name, found[name]) for name in once]
 
 
-def _record(
+def record(
     classifier: Classifier, kept: Mapping[nn.Module, Keep], images: Images, runtime: Runtime, phase: str
 ) -> list[np.ndarray]:
     """Return what is kept of each module's input and output for all images; each module is called once in a pass."""
@@ -114,10 +114,10 @@ def _record(
     def pass_through(x: Tensor, part: slice) -> list[Tensor]:
         found: dict[nn.Module, Tensor] = {}
 
-        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             found[module] = kept[module](inputs[0].detach(), output.detach()).float().cpu()
 
-        with hooked((module, record) for module in kept):
+        with hooked((module, hook) for module in kept):
             classifier(x[part].to(classifier.device))
         return [found[module] for module in kept]
 

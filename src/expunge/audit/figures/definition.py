@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from expunge.audit.collect.collected import Gathered
-from expunge.audit.metrics.estimate import Estimate
+from expunge.audit.metrics.estimate import Estimate, NotDefinedError
+from expunge.audit.metrics.predicted import Part
 from expunge.audit.record import Direction, Figure
 
 
@@ -84,6 +85,22 @@ def misses(estimate: Estimate, direction: Direction, target: float, tolerance: f
 def generator(data: Gathered, purpose: str) -> np.random.Generator:
     """Return a generator that depends on the seed and on what it is for."""
     return np.random.default_rng([data.seed, *purpose.encode()])
+
+
+def logits_of(part: Part, when: str) -> np.ndarray:
+    """Return the logits of a part, (n, classes), before or after the edit."""
+    return part.before if when == "before" else part.after
+
+
+def require_answers(data: Gathered, when: str) -> None:
+    """Check that the classifier tells anything apart: attacks on one that doesn't find nothing, whatever it saw.
+
+    Raises:
+        NotDefinedError: it gives every image the same answer.
+    """
+    answers = np.concatenate([logits_of(part, when).argmax(axis=1) for part in data.parts.values()])
+    if len(np.unique(answers)) < 2:
+        raise NotDefinedError("the classifier gives every image the same answer")
 
 
 def _short(value: float) -> float:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from expunge.audit.collect.collected import Gathered, need
-from expunge.audit.figures.definition import Definition, Judged, generator
+from expunge.audit.figures import fingerprint
+from expunge.audit.figures.definition import Definition, Judged, generator, logits_of, require_answers
 from expunge.audit.metrics import auc, membership, shadows
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
-from expunge.audit.metrics.predicted import Part
 from expunge.audit.record import Direction
 
 WHEN = ("before", "after")
@@ -31,9 +31,9 @@ def simple_scores(data: Gathered, score: str, when: str) -> tuple[np.ndarray, np
         NotDefinedError: there are no unseen images, or the classifier gives all rows one answer.
     """
     forget, test = data.forget, data.unseen
-    _require_answers(data, when)
+    require_answers(data, when)
     function = membership.SCORES[score]
-    return function(_logits(forget, when), forget.labels), function(_logits(test, when), test.labels)
+    return function(logits_of(forget, when), forget.labels), function(logits_of(test, when), test.labels)
 
 
 def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
@@ -43,18 +43,18 @@ def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
         NotDefinedError: there are no shadow classifiers, or too few test rows.
     """
     pool, test = data.need_shadows(), data.unseen
-    _require_answers(data, when)
+    require_answers(data, when)
     rows = generator(data, "rmia population").permutation(len(pool.test_rows))
     if len(rows) < 2:
         raise NotDefinedError("it takes at least two test rows")
     population, others = rows[: len(rows) // 2], rows[len(rows) // 2 :]
     unseen = np.ones((len(pool.test), len(rows)), dtype=bool)
-    logits, labels = _logits(test, when)[pool.test_rows], test.labels[pool.test_rows]
+    logits, labels = logits_of(test, when)[pool.test_rows], test.labels[pool.test_rows]
     ratios = shadows.likelihood_ratio(
         logits[population], labels[population], pool.test[:, population], unseen[:, population]
     )
     return shadows.Scores(
-        shadows.rmia_scores(_logits(data.forget, when), data.forget.labels, pool.forget, ~pool.seen, ratios),
+        shadows.rmia_scores(logits_of(data.forget, when), data.forget.labels, pool.forget, ~pool.seen, ratios),
         shadows.rmia_scores(logits[others], labels[others], pool.test[:, others], unseen[:, others], ratios),
     )
 
@@ -91,6 +91,7 @@ def _outsider(when: str) -> Callable[[Gathered], Judged]:
     candidate, since it judges the method on other classifiers.
     """
     attacks = {title.lower().removeprefix("membership by "): _simple(score, when) for score, title in TITLES.items()}
+    attacks |= fingerprint.attacks(when)
     attacks["RMIA"] = lambda data: auc.area(*_rmia_groups(data, when), generator(data, f"rmia {when}"))
 
     def compute(data: Gathered) -> Judged:
@@ -123,10 +124,10 @@ def _in_percent(area: Estimate) -> Estimate:
 def _svc(when: str) -> Callable[[Gathered], Judged]:
     def compute(data: Gathered) -> Judged:
         forget, retain, test = data.forget, data.part("retain"), data.unseen
-        _require_answers(data, when)
+        require_answers(data, when)
         rng = generator(data, f"svc {when}")
         asked_about, members, others = (
-            membership.label_probability(_logits(part, when), part.labels) for part in (forget, retain, test)
+            membership.label_probability(logits_of(part, when), part.labels) for part in (forget, retain, test)
         )
         unseen = rng.permutation(others)
         fitted, asked = unseen[: len(unseen) // 2], unseen[len(unseen) // 2 :]
@@ -160,17 +161,6 @@ def _summarise(scores: shadows.Scores, figure: str, rng: np.random.Generator) ->
     if figure == "tpr":
         return auc.tpr_at(scores.positive, scores.negative)
     return auc.best_accuracy(scores.positive, scores.negative)
-
-
-def _require_answers(data: Gathered, when: str) -> None:
-    """Check that the classifier tells anything apart: attacks on one that doesn't find nothing, whatever it saw."""
-    answers = np.concatenate([_logits(part, when).argmax(axis=1) for part in data.parts.values()])
-    if len(np.unique(answers)) < 2:
-        raise NotDefinedError("the classifier gives every image the same answer")
-
-
-def _logits(part: Part, when: str) -> np.ndarray:
-    return part.before if when == "before" else part.after
 
 
 SIMPLE = {

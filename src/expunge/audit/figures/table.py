@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 
 from expunge.audit.collect.collected import Gathered
-from expunge.audit.figures import answer_pattern, answers, distance, margins, membership, residual
+from expunge.audit.figures import (
+    answer_pattern,
+    answers,
+    distance,
+    fingerprint,
+    given_away,
+    margins,
+    membership,
+    residual,
+)
 from expunge.audit.figures.definition import Definition, to_figure
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import HEADLINES, Figure
@@ -14,8 +23,10 @@ FIGURES: dict[str, Definition] = {
     **answer_pattern.FIGURES,
     **distance.FIGURES,
     **membership.FIGURES,
+    **fingerprint.FIGURES,
     **margins.FIGURES,
     **residual.FIGURES,
+    **given_away.FIGURES,
 }
 
 CANDIDATES: dict[str, tuple[str, ...]] = {

@@ -20,6 +20,7 @@ from expunge.audit.collect.collected import (
     Shadows,
 )
 from expunge.audit.collect.features import LayerSimilarity
+from expunge.audit.collect.given_away import GivenAway
 from expunge.audit.collect.relearning import Relearning
 from expunge.audit.metrics.predicted import Part
 from expunge.audit.metrics.weights import Shift
@@ -35,6 +36,7 @@ from expunge.task.words import CLASS_PART
 
 PARTS = ("forget", "retain", "test", CLASS_PART)
 SHADOW_ARRAYS = ("seen", "forget", "test_rows", "test", "unlearned_forget", "unlearned_test")
+GIVEN_AWAY = ("forget", "others", "pictures", "other_pictures")
 EMBEDDED = ("rows", "before", "after")
 Arrays = Mapping[str, np.ndarray]
 
@@ -159,6 +161,10 @@ def _pack_features(deep: Deep) -> dict[str, np.ndarray]:
     if deep.perturbed is not None:
         arrays |= {f"perturbed.{name}": getattr(deep.perturbed, name) for name in ("rows", "before", "after")}
         arrays |= {f"perturbed.retrained{number}": each for number, each in enumerate(deep.perturbed.retrained, 1)}
+    if deep.given_away is not None:
+        asked = {name: getattr(deep.given_away, name) for name in GIVEN_AWAY}
+        arrays["given_away.layers"] = np.array(deep.given_away.layers)
+        arrays |= {f"given_away.{name}": array for name, array in asked.items() if array is not None}
     return arrays
 
 
@@ -193,8 +199,16 @@ def _unpack_deep(folder: Path, content: Mapping[str, Any]) -> Deep:
         ),
         embeddings=embeddings,
         slices=slices,
+        given_away=_unpack_given_away(arrays),
         reasons=content["reasons"],
     )
+
+
+def _unpack_given_away(arrays: Arrays) -> GivenAway | None:
+    if "given_away.layers" not in arrays:
+        return None
+    layers = tuple(map(str, arrays["given_away.layers"]))
+    return GivenAway(layers, *(arrays.get(f"given_away.{name}") for name in GIVEN_AWAY))  # type: ignore[arg-type]
 
 
 def _unpack_perturbed(arrays: Arrays) -> Perturbed | None:

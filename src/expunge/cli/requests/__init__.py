@@ -21,6 +21,7 @@ REQUESTS = {
     "verify": ("expunge.cli.requests.read:verify", "Find any later change of entries, weights, patches and images."),
     "undo": ("expunge.cli.requests.change:undo_command", "Restore the weights before the newest version, bit for bit."),
     "withdraw": ("expunge.cli.requests.change:withdraw_command", "Take a request back; later ones are applied anew."),
+    "plan": ("expunge.cli.requests.plan", "Say what retraining would need, and which images are concerned."),
     "export": ("expunge.cli.requests.export", "Write the classifier for others, with what was unlearned."),
     "serve": ("expunge.cli.requests.serve", "Open a desk for colleagues: pages and a REST API."),
     "invite": ("expunge.cli.requests.people:invite_command", "Print a link that signs a person in at the desk."),

@@ -44,6 +44,11 @@ from expunge.task.task import Strength
     "--database", default=DEFAULT_DATABASE, show_default=True, help="A SQLAlchemy URL; the password is set elsewhere."
 )
 @click.option(
+    "--keepers",
+    is_flag=True,
+    help="Keep something of each image, sealed, that lets it be held and checked after its picture is deleted.",
+)
+@click.option(
     "--approval",
     type=click.Choice([approval.value for approval in Approval]),
     default=Approval.NONE.value,
@@ -73,6 +78,7 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
         budget=flags["budget"],
         database=flags["database"],
         key=flags["key"],
+        keepers=flags["keepers"],
         approval=Approval(flags["approval"]),
     )
     ledger = create_project(folder, plan)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
+from expunge.models.copying import put_weights
 from expunge.models.heads import last_length, length_of
 from expunge.models.sources.checkpoint import read_weights
 from expunge.models.sources.names import BATCH_COUNTER, align
@@ -55,4 +56,4 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
     if halves and any(tensor.dtype == torch.float32 for tensor in own.values()):
         names = " and ".join(halves).replace("torch.", "")
         warnings.warn(f"{place} is in {names}: it is edited and saved as float32", ExpungeWarning, stacklevel=2)
-    network.load_state_dict(dict(weights), strict=False)
+    put_weights(network, weights, strict=False)
