@@ -44,16 +44,16 @@ class Attack:
         begin: takes an empty folder, prepares there what all tries share, and returns what makes one.
         tries: in the long form.
         short: in the short form.
-        slow: whether the short form takes more than ten seconds.
         together: how many tries a child makes in the long form; more than one where a try leaves nothing behind.
+        slow: whether the short form takes more than ten seconds.
     """
 
     name: str
     begin: Callable[[Path], Try]
     tries: int
     short: int
-    slow: bool = False
     together: int = 1
+    slow: bool = False
 
 
 def all_attacks() -> list[Attack]:

@@ -110,6 +110,14 @@ def test_an_occupied_folder_is_refused_unless_told_or_left_by_a_killed_command(t
         output_folder(tmp_path, overwrite=False, result="result.json").__enter__()
 
 
+def test_a_folder_is_made_with_its_parents_and_a_file_in_its_place_is_refused(tmp_path):
+    with output_folder(tmp_path / "a" / "b", overwrite=False, result="result.json"):
+        assert names_in(tmp_path / "a") == ["b"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="expected a folder that can be made and written to"):
+        output_folder(tmp_path / "file", overwrite=True, result="result.json").__enter__()
+
+
 def test_files_take_their_places_together_or_not_at_all(tmp_path):
     for name in ("a", "last", "gone"):
         (tmp_path / name).write_text("old")

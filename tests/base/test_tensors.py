@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 
 from expunge.base.errors import OutputError
 from expunge.base.tensors import (
-    prepare_output_folder,
     sha256_file,
     sha256_tensors,
     write_bytes,
@@ -233,23 +232,3 @@ def test_the_hash_of_tensors_sees_names_types_shapes_and_bytes_but_not_order():
         {"a": one},
     )
     assert base not in map(sha256_tensors, others)
-
-
-def test_an_output_folder_is_made_with_its_parents(tmp_path):
-    prepare_output_folder(tmp_path / "a" / "b", overwrite=False)
-    prepare_output_folder(tmp_path / "a" / "b", overwrite=False)
-    assert names_in(tmp_path / "a") == ["b"]
-
-
-def test_an_occupied_folder_is_refused_unless_told(tmp_path):
-    (tmp_path / "kept.txt").write_text("")
-    with pytest.raises(OutputError, match=r"expected an empty output folder, got one with files in it; .*--overwrite"):
-        prepare_output_folder(tmp_path, overwrite=False)
-    prepare_output_folder(tmp_path, overwrite=True)
-    assert names_in(tmp_path) == ["kept.txt"]
-
-
-def test_a_file_in_the_folders_place_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="expected a folder that can be made and written to"):
-        prepare_output_folder(tmp_path / "file", overwrite=True)

@@ -9,6 +9,7 @@ from torch import nn
 
 from expunge.base.errors import ClassifierError
 from expunge.models.classifier import Bounds, Classifier, Normalisation, Normalised, check_logits
+from expunge.models.copying import put_weights
 
 
 def tiny(classes=3):
@@ -201,3 +202,23 @@ def test_the_gradient_of_one_image_is_the_same_alone_as_in_a_batch():
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
     assert not any(part._forward_hooks for part in classifier.module.modules())
+
+
+class Versioned(nn.Linear):
+    """A layer that asks for its version, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *others):
+        if local_metadata.get("version") != 2:
+            raise ValueError("version should be set to 2")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+
+
+def test_plain_tensors_are_put_into_layers_that_ask_for_their_version():
+    network = nn.Sequential(nn.Flatten(), Versioned(4, 3))
+    weights = {name: tensor + 1 for name, tensor in network.state_dict().items()}
+    put_weights(network, weights)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+    with pytest.raises(RuntimeError, match="Missing key"):
+        put_weights(network, {"1.bias": weights["1.bias"]})

@@ -143,19 +143,6 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def prepare_output_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make `folder`, and refuse one that holds anything unless `overwrite` is set; see `base.folders` for a lock, too.
-
-    Raises:
-        OutputError: it exists and is not an empty folder, or it cannot be made.
-    """
-    make_folder(folder)
-    if not overwrite and is_occupied(folder):
-        raise OutputError(
-            str(folder), "an empty output folder", "one with files in it", "choose another, or say --overwrite"
-        )
-
-
 @contextmanager
 def leaving_nothing(folder: Path) -> Iterator[None]:
     """Remove `folder` and its parents again if the block fails, made them, and left nothing in them."""

@@ -9,10 +9,9 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from expunge.base.disk import prepare_output_folder, sha256_file, write_bytes, write_json, write_text
+from expunge.base.disk import sha256_file, write_bytes, write_json, write_text
 
 __all__ = [
-    "prepare_output_folder",
     "sha256_file",
     "sha256_tensors",
     "write_bytes",

@@ -164,6 +164,17 @@ def test_a_form_of_another_site_is_refused(desk, visitor):
     assert len(desk.store.open_jobs()) == 1
 
 
+def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_only(desk, visitor):
+    with writing(desk.folder) as ledger:
+        people.give_role(ledger, "anna", people.Role.READER)
+    client, token = visitor().client, invite(desk.store, "anna", hours=1)
+    headers = {"origin": "https://testserver"}
+    answer = client.post("/login", data={"token": token}, headers=headers, follow_redirects=False)
+    assert answer.status_code == 303
+    assert "Secure" in answer.headers["set-cookie"]
+    assert "SameSite=strict" in answer.headers["set-cookie"]
+
+
 def test_a_form_that_is_sent_again_is_refused(desk, visitor):
     ben = visitor("ben", "approver")
     token = ben.token("/ledger", "/verify")

@@ -193,7 +193,7 @@ def _login(desk: Desk) -> Endpoint:
         except Refused as refused:
             return pages.message(refused.status, refused.message, signed_in=False)
         answer = RedirectResponse("/", 303)
-        secure = request.url.scheme == "https"
+        secure = request.headers.get("origin", "").startswith("https:")
         answer.set_cookie(
             desk.cookie, session, max_age=int(LONGEST_SESSION), httponly=True, samesite="strict", secure=secure
         )

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from expunge._version import __version__
+from expunge.base.errors import LedgerError
 from expunge.base.visible import visible
 from expunge.requests.desk import acts
 from expunge.requests.desk.people import Role
@@ -153,7 +154,10 @@ def exported(visit: Visit) -> Response:
 
 def picture(visit: Visit) -> Response:
     """Send a picture of a request."""
-    return png(picture_of(visit.desk.ledger(), acts.find_request(visit), int(visit.path["number"])))
+    try:
+        return png(picture_of(visit.desk.ledger(), acts.find_request(visit), int(visit.path["number"])))
+    except LedgerError as error:
+        raise Refused(404, "There is no such picture, or it was deleted.") from error
 
 
 def draft_picture(visit: Visit) -> Response:

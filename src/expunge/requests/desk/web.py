@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from expunge.base.disk import sha256_file
 from expunge.base.errors import LedgerError, package_needed
@@ -166,14 +167,14 @@ def check_form(desk: Desk, session: str, path: str, token: str) -> None:
 
 
 def check_origin(request: Request) -> None:
-    """Refuse what a page of another origin makes the browser send.
+    """Refuse what a page of another origin makes the browser send; behind a proxy the scheme may be another.
 
     Raises:
         Refused: it comes from elsewhere.
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
-    own = f"{request.url.scheme}://{request.headers.get('host', '')}"
-    if site not in ("same-origin", "none") or origin not in (None, own):
+    is_own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if site not in ("same-origin", "none") or not is_own:
         raise Refused(403, "This form comes from another site.")
 
 

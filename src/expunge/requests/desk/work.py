@@ -51,7 +51,7 @@ def do(work: Work) -> Result:
 def _search(work: Work) -> Result:
     ledger, draft = Ledger.open(work.folder), str(work.job.arguments["draft"])
     count = search_copies(ledger, draft, str(work.job.arguments["against"]), work.runtime)
-    return _said(f"Looked for copies of {count} pictures.", draft=draft)
+    return _said(f"Looked for copies of {count} picture{'s' * (count != 1)}.", draft=draft)
 
 
 def _receive(work: Work) -> Result:
@@ -132,7 +132,7 @@ def _verify(work: Work) -> Result:
     else:
         head = found.head
     text = f"{found.entries} entries and {found.files} files checked, {len(wrong)} problems; head {head}"
-    return {**_said(text, *wrong), "failed": bool(wrong), "page": "ledger"}
+    return {**_said(text, *wrong), "failed": bool(wrong)}
 
 
 def _export(work: Work) -> Result:
@@ -141,7 +141,7 @@ def _export(work: Work) -> Result:
         exported, card = export_newest(ledger, out, work.job.arguments["formats"], overwrite=True)
         names = [one.path.name for one in exported] + [card.name]
         ledger.append([("noted", {"what": "exported", "files": names, "weights_sha256": ledger.state.weights_sha256})])
-    return {**_said(f"Wrote {', '.join(names)}."), "page": "exports"}
+    return _said(f"Wrote {', '.join(names)}.")
 
 
 KINDS: Mapping[str, Callable[[Work], Result]] = {

@@ -37,7 +37,7 @@ OLDEST_SECONDS = 86400.0
 
 
 Result = dict[str, Any]
-"""`text`: sentences for people. `failed`: whether something did not come about. `page`: where to go on."""
+"""`text`: sentences for people. `failed`: whether something did not come about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,11 @@ class Telling:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Interrupt the block, as Ctrl-C would, when somebody cancels the job."""
+        """Interrupt the block, as Ctrl-C would, when somebody cancels the job.
+
+        A process that was started in the background ignores Ctrl-C, and so do those that it starts; here it counts.
+        """
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         watch = threading.Thread(target=self._watch, daemon=True)
         watch.start()
         try:
@@ -158,6 +162,7 @@ class Telling:
         finally:
             self._over.set()
             watch.join()
+            signal.signal(signal.SIGINT, before)
 
     def _watch(self) -> None:
         while not self._over.wait(TELL_SECONDS):
