@@ -57,7 +57,7 @@ def make_setting() -> tuple[Classifier, ForgetSet]:
     x = torch.rand(ROWS, 3, 32, 32, generator=generator)
     with torch.no_grad():
         labels = classifier(x).argmax(dim=1)
-    return classifier.to(torch.device(NAME)), ForgetSet([str(row) for row in range(ROWS)], x, labels)
+    return classifier.to(torch.device(NAME)), ForgetSet(tuple(map(str, range(ROWS))), x, labels)
 
 
 def ask(device: Device) -> Counts:

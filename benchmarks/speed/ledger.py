@@ -2,9 +2,9 @@
 
     python benchmarks/speed/ledger.py [REQUESTS] [ROUNDS]
 
-The requests are copies of one. Each command is a process of its own; the smallest of the rounds is printed, in seconds of
-the processor, with the most memory that it held, and beside that what was its own rather than files of libraries. Three
-minutes for 100,000 requests.
+The requests are copies of one. Each command is a process of its own; the smallest of the rounds is printed, in seconds
+of the processor, with the most memory that it held, and beside that what was its own rather than files of libraries.
+Three minutes for 100,000 requests.
 """
 
 import os

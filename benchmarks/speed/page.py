@@ -212,9 +212,9 @@ said.
 
 ## If a process is killed
 
-`make attack` starts `expunge run --devices 2` and kills either of the two processes at random moments, here on two cores
-that other work kept busy. An edit that had taken a step was saved as a whole each time. Where nothing was said, it was
-saved already, and the process that was left had nothing to do in the other's place.
+`make attack` starts `expunge run --devices 2` and kills either of the two processes at random moments, here on two
+cores that other work kept busy. An edit that had taken a step was saved as a whole each time. Where nothing was said,
+it was saved already, and the process that was left had nothing to do in the other's place.
 
 | moments | tries | said in words | lost | tracebacks | seconds from the kill to the end, at most |
 | --- | --- | --- | --- | --- | --- |

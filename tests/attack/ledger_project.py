@@ -100,7 +100,7 @@ KEEPING = RequestOptions(keep_until=date(2999, 12, 31), reference="letter 1")
 def add(place: Path) -> None:
     """Add a request."""
     with writing(place) as ledger:
-        receive(ledger, draw_rows().rows([3]), KEEPING)
+        receive(ledger, draw_rows().rows([4]), KEEPING)
 
 
 def apply(place: Path) -> None:

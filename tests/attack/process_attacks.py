@@ -1,6 +1,7 @@
 """Attacks on two processes that work on one edit: one is killed, and the other saves what there is and ends soon."""
 
 import json
+import math
 import os
 import random
 import select
@@ -163,15 +164,19 @@ def _draw(draw: random.Random, counts: dict[str, int], *, measuring: bool) -> Ki
 
 
 def kill_one(folder: Path, *, command: list[str], measuring: bool = False) -> Try:
-    """Kill one of two processes at random moments of a command."""
-    counts = run_two(_prepared(folder), command).counts
+    """Kill one of two processes at a random moment of a command."""
+    undisturbed = run_two(_prepared(folder), command)
 
     def attempt(place: Path, draw: random.Random, number: int) -> Tried:
-        work, kill = _prepared(place), _draw(draw, counts, measuring=measuring)
+        work, kill = _prepared(place), _draw(draw, undisturbed.counts, measuring=measuring)
         ended = run_two(work, command, kill)
         wrong = _find_fault(work, ended) if ended.killed else "it had ended before"
-        what, found = f"{kill}: {wrong}; {ended}", any(words in ended.said for words in SAID)
-        return Tried(found, what if wrong else "", what if "Traceback" in ended.said else "")
+        return Tried(
+            found=any(words in ended.said for words in SAID),
+            lost=f"{kill}: {wrong}; {ended}" if wrong else "",
+            broken=ended.said if "Traceback" in ended.said else "",
+            note=f"from the kill to the end: within {10 * math.ceil(ended.seconds / 10)} s",
+        )
 
     return attempt
 

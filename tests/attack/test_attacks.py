@@ -20,8 +20,7 @@ def _as_they_were(monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork and no SIGKILL there")
 @pytest.mark.parametrize(
-    "attack",
-    [pytest.param(each, id=each.name, marks=[pytest.mark.slow] * each.slow) for each in all_attacks()],
+    "attack", [pytest.param(each, id=each.name, marks=[pytest.mark.slow] * each.slow) for each in all_attacks()]
 )
 def test_nothing_is_lost_and_everything_is_said_in_words(attack):
     with fast_folder() as folder:

@@ -90,6 +90,7 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"methods": [{**METHOD, "seeds": {"32": [0]}}]}, "`methods: L2UL .stable.: counts`"),
         ({"methods": [{**METHOD, "seeds": {"all": [0]}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
         ({"methods": [{**METHOD, "seeds": {"16": 0}}]}, r"`methods\[0\].seeds`: expected a list or none, got 0"),
+        ({"methods": [{**METHOD, "earlier": "kept"}]}, "earlier`: expected a method that goes on from earlier edits"),
         ({"methods": [{**METHOD, "seeds": {}}]}, r"`methods\[0\].seeds`: expected a table from counts"),
         (
             {"methods": [{**METHOD, "seeds": {"16": [0]}, "counts": [16]}]},

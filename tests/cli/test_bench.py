@@ -228,6 +228,17 @@ def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expu
     assert (folder / "results" / "grid" / "stream.svg").exists()
 
 
+@pytest.mark.parametrize("earlier", ["held", "kept"])
+def test_a_stream_that_holds_earlier_rows_has_all_of_them_forgotten_at_the_end(grid, expunge, earlier):
+    settings = {"surrogates": {"inverted": 0, "procedural": 60, "mixes": 60}, "exact": {"steps": 6}}
+    row = {"label": "least change", "method": "least-change", "strength": "exact", "settings": settings}
+    folder = grid(stream={"requests": 3}, methods=[{**row, "earlier": earlier}])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    result = json.loads((folder / "runs" / "grid" / "least-change-3x4-s0" / "result.json").read_text())
+    assert result["earlier"] == earlier
+    assert [line["held"] for line in result["requests"]] == [1.0, 1.0, 1.0]
+
+
 def test_a_ray_cluster_gives_the_same_table(grid, expunge):
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     folder = grid()

@@ -17,7 +17,7 @@ from expunge.methods.continual import find_lost, holds, join
 from expunge.requests.apply import apply_waiting
 from expunge.requests.continual import forget_more
 from expunge.requests.create import create_project
-from expunge.requests.duplicates import HERE, TRAINING, find_duplicates
+from expunge.requests.duplicates import HERE, find_duplicates
 from expunge.requests.images import load_rows
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due, purge_fingerprints, purge_images
@@ -346,28 +346,19 @@ def test_caches_stay_while_all_images_do(project, rows_of, options):
         assert [file.path for file in purge_due(ledger)] == ["cache/surrogates.safetensors"]
 
 
-def test_duplicates_are_found_in_the_request_in_earlier_ones_and_in_training_data(project, rows_of, options):
-    from expunge.data.images import TensorImages  # noqa: PLC0415
-
+def test_duplicates_are_found_in_the_request_and_in_earlier_ones(project, rows_of, options):
     rows = rows_of(6, seed=0)
     noise = torch.randint(-1, 2, rows.x[:1].shape, generator=torch.Generator().manual_seed(0)) / 255
     near = (rows.x[:1] + noise).clamp(0, 1)
     with writing(project) as ledger:
         add(ledger, rows.rows([0, 1]), options.keeping)
         request = ForgetSet(("same", "again", "near"), torch.cat([rows.x[1:2], rows.x[1:2], near]), rows.y[[1, 1, 0]])
-        training = TensorImages(["t0", "t1", "near"], rows.y[:3], torch.cat([rows.x[:2], near]))
-        found = {
-            (match.id, match.place, match.other, match.bits is None)
-            for match in find_duplicates(ledger, request, training)
-        }
+        found = {(match.id, match.place, match.other, match.bits is None) for match in find_duplicates(ledger, request)}
         assert {
             ("again", HERE, "same", True),
             ("same", "R0001", "row-1", True),
             ("near", "R0001", "row-0", False),
-            ("near", TRAINING, "t0", False),
-            ("again", TRAINING, "t1", True),
         } <= found
-        assert not any(place == TRAINING and other == "near" for _, place, other, _ in found)
         assert purge_fingerprints(ledger, [ledger.state.find("R0001")]) == 1
         left = {(match.id, match.place) for match in find_duplicates(ledger, request)}
         assert ("near", "R0001") not in left

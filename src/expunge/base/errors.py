@@ -22,6 +22,9 @@ class ExpungeError(ValueError):
         super().__init__(f"`{name}`: expected {expected}, got {got}" + (f"; {hint}" if hint else ""))
         self.name, self._rule = name, (expected, got, hint)
 
+    def __reduce__(self) -> tuple[type["ExpungeError"], tuple[str, ...]]:
+        return type(self), (self.name, *self._rule)
+
     def renamed(self, name: str) -> "ExpungeError":
         """Return the same error under the name that the user knows it by, such as a flag."""
         return type(self)(name, *self._rule)

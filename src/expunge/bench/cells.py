@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +154,9 @@ def _each_cell(grid: Grid, folders: Mapping[str, str], folder: Path) -> Iterator
                         values = _values(grid, one, row, goal) | _drawn(grid, count, seed)
                         job = from_mapping(Job, _fill(values, folders), "job.")
                         own = folder / _folder_name((one.label, row.label, named), grid, count, seed)
-                        key = make_key(from_mapping(Job, values, "job."), grid.stream)
-                        yield Cell(one.label, named, row.label, count, seed, job, grid.stream, own, key)
+                        stream = replace(grid.stream, earlier=row.earlier or grid.stream.earlier)
+                        key = make_key(from_mapping(Job, values, "job."), stream)
+                        yield Cell(one.label, named, row.label, count, seed, job, stream, own, key)
 
 
 def make_key(job: Job, stream: StreamPart) -> str:

@@ -11,7 +11,7 @@ from expunge.base.settings import check_settings, from_mapping, merge, nest, set
 from expunge.base.toml import read_toml
 from expunge.jobs.job import GoalChoice
 from expunge.methods import make_method
-from expunge.methods.protocol import Needs
+from expunge.methods.protocol import Needs, goes_on
 from expunge.task.goals import pursued_as
 from expunge.task.task import Strength
 
@@ -23,6 +23,10 @@ class Earlier(StrEnum):
     """Nothing, as in the paper."""
     REPAIRED = "repaired"
     """Those that came back are forgotten again together with the new rows."""
+    HELD = "held"
+    """All stay forgotten, by their images; for a method that goes on from earlier edits."""
+    KEPT = "kept"
+    """All stay forgotten, by keepers in place of their images; likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class MethodRow:
     sweep: Mapping[str, Any] = field(default_factory=dict)
     goal: GoalChoice | None = setting(None, "in place of the job's")
     strength: Strength | None = setting(None, "in place of the job's")
+    earlier: Earlier | None = setting(None, "in place of the stream's")
     counts: tuple[int, ...] | None = setting(None, "in place of all counts")
     seeds: tuple[int, ...] | None = setting(None, "in place of all seeds")
 
@@ -125,6 +130,10 @@ class Grid:
                 f"methods: {row.label}", "a method that needs only classifier and forget set", method.name,
                 "this grid says retain_data = false",
             )  # fmt: skip
+        earlier = row.earlier or self.stream.earlier
+        if earlier in (Earlier.HELD, Earlier.KEPT) and not goes_on(method):
+            wanted = "a method that goes on from earlier edits, such as least-change"
+            raise SettingsError(f"methods: {row.label}: earlier", wanted, method.name, "say left or repaired")
         for goal in self.goals_of(row):
             if goal is not GoalChoice.AUTO and pursued_as(goal.value) not in method.goals:
                 raise SettingsError(f"methods: {row.label}", f"goal {' or '.join(method.goals)}", goal.value)

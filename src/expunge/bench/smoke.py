@@ -72,7 +72,7 @@ def _small_rows(rows: tuple[MethodRow, ...]) -> tuple[MethodRow, ...]:
         labelled.setdefault(row.label, row)
     alike: dict[tuple[object, ...], MethodRow] = {}
     for row in labelled.values():
-        alike.setdefault((row.method, row.goal, row.strength, _names(row.settings)), row)
+        alike.setdefault((row.method, row.goal, row.strength, row.earlier, _names(row.settings)), row)
     return tuple(replace(row, settings=_small_settings(row), counts=None, seeds=None) for row in alike.values())
 
 

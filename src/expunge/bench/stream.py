@@ -20,11 +20,21 @@ from expunge.data.images import Images
 from expunge.jobs.inputs import load_sources, measured_parts, rows_but
 from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.methods import make_method
-from expunge.methods.continual import EditOptions, find_lost, forget_next, holds, join
+from expunge.methods.continual import (
+    EditOptions,
+    History,
+    copies_for,
+    find_keeper_cut,
+    find_lost,
+    forget_next,
+    holds,
+    join,
+)
 from expunge.models.classifier import Classifier
 from expunge.models.sources.weights import fill, read_weights
 from expunge.task.edit import Edit
 from expunge.task.evaluation import Predictions, churn, predict
+from expunge.task.keepers import make_keeper
 from expunge.task.task import Limits
 
 STREAM_SCHEMA_VERSION = 1
@@ -104,7 +114,26 @@ def _forget(prepared: _Stream, working: Classifier, number: int) -> Edit:
         retain=rows_but(prepared.splits.train, _asked_so_far(prepared, number)),
     )
     back = _came_back(prepared, working, number) if prepared.stream.earlier is Earlier.REPAIRED else []
-    return forget_next(working, [prepared.requests[number]], back, how, prepared.runtime)
+    history = _read_history(prepared, how, number)
+    return forget_next(working, [prepared.requests[number]], back, how, prepared.runtime, history)
+
+
+def _read_history(prepared: _Stream, how: EditOptions, number: int) -> History | None:
+    """Return what is left of earlier requests to the edit of one; a keeper is the same whenever it is made."""
+    first, earlier, done = prepared.first, prepared.stream.earlier, prepared.requests[:number]
+    if earlier is Earlier.HELD:
+        return History(first, images=done)
+    if earlier is not Earlier.KEPT:
+        return None
+    cut = find_keeper_cut(first, prepared.requests[0].x[:2])
+    if cut is None:
+        raise SettingsError("earlier", "a classifier that can be cut before its last layers", "another", "say held")
+    generators = [seeded_generator(prepared.job.seed, f"keeper of request {each}") for each in range(number)]
+    keepers = [
+        make_keeper(first, cut, rows, generator, copies=copies_for(how), at_once=prepared.runtime.sharing)
+        for rows, generator in zip(done, generators, strict=True)
+    ]
+    return History(first, keepers=keepers, cut=cut)
 
 
 def _came_back(prepared: _Stream, working: Classifier, number: int) -> list[ForgetSet]:

@@ -1,33 +1,45 @@
-"""One edit in a row of them: it forgets new images, and earlier ones that came back, on the newest classifier.
+"""One edit in a row of them: it forgets new images on the newest classifier, and keeps what earlier edits forgot.
 
-Streams of requests in `expunge.bench` and the ledger in `expunge.requests` both edit with `forget_next`; what they do
-about earlier rows, and when they look for them, is theirs.
+Streams of requests in `expunge.bench` and the ledger in `expunge.requests` both edit with `forget_next`. A method that
+goes on from earlier edits is given their `History`: it charges for the whole change since the first classifier, so that
+damage doesn't add up, and keeps all earlier rows forgotten. With another method earlier rows may come back; who edits
+looks for them with `find_lost`, and gives them once more.
 """
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.base.errors import ExpungeWarning
 from expunge.compute.runtime import Runtime
+from expunge.compute.seeds import seeded_generator
 from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.methods.protocol import Method
+from expunge.methods.least_change.robust import Robust
+from expunge.methods.protocol import Method, goes_on
+from expunge.methods.tracing import find_layers
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
+from expunge.models.tails import cut_at, enter, find_cut
+from expunge.task.earlier import Earlier
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Misclassify, Relabel, achieved
+from expunge.task.keepers import COPIES, Keeper, make_keeper
 from expunge.task.task import Limits, StopReason, Strength
 
 CARRIED_ALONG = ".* rows are not predicted as labelled"
 """The warning about rows that an earlier edit has changed already, which is nothing to complain of here."""
+
+KEPT_DEPTH, FEWEST_LAYERS = 0.25, 3
+"""Share of the layers that lie after the cut of keepers, the last ones, and how many at least."""
 
 Name = TypeVar("Name", str, int)
 
@@ -51,8 +63,30 @@ class EditOptions:
     retain: Images | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What earlier edits leave to the next one.
+
+    Args:
+        first: the classifier before the first edit.
+        images: rows that are to stay forgotten, by their images.
+        keepers: rows that are to stay forgotten, by what was kept in place of their images.
+        cut: the module before which no weight may change, for keepers' sake; None where none are wanted.
+    """
+
+    first: Classifier
+    images: Sequence[ForgetSet] = ()
+    keepers: Sequence[Keeper] = ()
+    cut: str | None = None
+
+
 def forget_next(
-    classifier: Classifier, new: Sequence[ForgetSet], back: Sequence[ForgetSet], how: EditOptions, runtime: Runtime
+    classifier: Classifier,
+    new: Sequence[ForgetSet],
+    back: Sequence[ForgetSet],
+    how: EditOptions,
+    runtime: Runtime,
+    history: History | None = None,
 ) -> Edit:
     """Return the edit of `classifier`, which stays as it is, that forgets `new`, and `back` once more.
 
@@ -65,15 +99,20 @@ def forget_next(
         back: rows of earlier requests for which the goal no longer holds.
         how: method, seed, strength, limits and retain data.
         runtime: device and batch size.
+        history: for a method that goes on from earlier edits; others don't get to see it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C during the edit.
     """
+    rows = join([*new, *back], classifier)
+    earlier = None if history is None or not goes_on(how.method) else _go_on(classifier, history, rows, how, runtime)
+    if earlier is not None and earlier.rows is not None and earlier.rows.y_new is not None:
+        rows = join([rows], classifier, relabel=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=CARRIED_ALONG, category=ExpungeWarning)
         edit = unlearn(
             classifier,
-            join([*new, *back], classifier),
+            rows,
             method=how.method,
             seed=how.seed,
             limits=how.limits,
@@ -81,6 +120,7 @@ def forget_next(
             minimum_right=0.0,
             strength=how.strength,
             retain=how.retain,
+            earlier=earlier,
         )
     if edit.stop_reason is StopReason.INTERRUPTED:
         raise KeyboardInterrupt
@@ -111,14 +151,79 @@ def goal_of(rows: ForgetSet) -> tuple[Goal, Int[Tensor, " k"]]:
     return (Misclassify(), rows.y) if rows.y_new is None else (Relabel(), rows.y_new)
 
 
-def join(parts: Sequence[ForgetSet], classifier: Classifier) -> ForgetSet:
+def copies_for(how: EditOptions) -> int:
+    """Return how many copies a keeper of an edit's rows has: none of an edit that is exact."""
+    return COPIES if (how.strength or how.method.strength) is Strength.ROBUST else 0
+
+
+def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str | None:
+    """Return where to cut so that edits change only the last quarter of the layers; of few layers, the last half.
+
+    What goes through a deeper cut gives less of the picture away, and edits after it do more damage. A blurred picture
+    can be rebuilt from what goes through this one (benchmarks/results/keepers_inversion).
+
+    Args:
+        classifier: any version.
+        x: one image or more.
+
+    Returns:
+        The name of a module, see `expunge.models.tails`; None where the classifier can't be cut.
+    """
+    layers = find_layers(classifier, x.to(classifier.device))
+    count = max(math.ceil(KEPT_DEPTH * len(layers)), min(FEWEST_LAYERS, len(layers) // 2))
+    return find_cut(classifier, layers[-count].module, x) if count < len(layers) else None
+
+
+def _go_on(classifier: Classifier, history: History, rows: ForgetSet, how: EditOptions, runtime: Runtime) -> Earlier:
+    """Return what an edit is to keep; of images, where all edits stay after the cut, what goes through it is enough."""
+    first, cut = history.first.to(classifier.device), history.cut
+    if cut is None and copies_for(how):
+        cut = _find_common_cut(first, classifier, rows.x)
+    relabel = rows.y_new is not None
+    if cut is None:
+        images = join(history.images, classifier, relabel=relabel) if history.images else None
+        return Earlier(first, images)
+    generator = seeded_generator(how.seed, "copies that are kept")
+    copies = copies_for(how)
+    made = [
+        make_keeper(classifier, cut, each, generator, copies=copies, at_once=runtime.sharing) for each in history.images
+    ]
+    keepers = [*history.keepers, *made]
+    if not keepers:
+        return Earlier(first, cut=cut)
+    kept = join([each.rows for each in keepers], cut_at(classifier, cut, rows.x), relabel=relabel)
+    return Earlier(first, kept, cut, torch.cat([_copies_of(each) for each in keepers]) if copies else None)
+
+
+def _copies_of(keeper: Keeper) -> Tensor:
+    """Return a keeper's copies; of one that has none, since its rows were forgotten exactly, the rows themselves."""
+    if keeper.copies.shape[1]:
+        return keeper.copies
+    return keeper.rows.x.unsqueeze(1).expand(-1, COPIES, *keeper.rows.x.shape[1:])
+
+
+def _find_common_cut(first: Classifier, newest: Classifier, x: Tensor) -> str | None:
+    """Return the cut for robust edits if nothing before it has changed since the first classifier."""
+    layers = Robust().deepest(find_layers(first, x.to(first.device)))
+    cut = find_cut(first, layers[0].module, x[:2])
+    if cut is None or not torch.equal(enter(first, cut, x[:2]), enter(newest, cut, x[:2])):
+        return None
+    return cut
+
+
+def join(parts: Sequence[ForgetSet], classifier: Classifier, *, relabel: bool = False) -> ForgetSet:
     """Return all rows as one forget set; where only some have new labels, the others get their runner-up.
 
     A row that is to be misclassified may take any label but its own; the nearest one costs least.
+
+    Args:
+        parts: at least one.
+        classifier: of what the parts hold.
+        relabel: whether all are to have new labels.
     """
     x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
     ids = tuple(name for part in parts for name in part.ids)
-    if all(part.y_new is None for part in parts):
+    if not relabel and all(part.y_new is None for part in parts):
         return ForgetSet(ids, x, y)
     new = [_runner_up(classifier, part) if part.y_new is None else part.y_new for part in parts]
     return ForgetSet(ids, x, y, torch.cat(new))

@@ -203,7 +203,7 @@ class _Judge:
         if seen is None:
             return None
         flags, complete = seen
-        holds = complete and bool(flags.all())
+        holds = complete and bool(flags.all()) and (only_rows or self._earlier_hold())
         if task.strength is Strength.EXACT or only_rows or not holds:
             return _Look(flags, 0.0, task.strength is Strength.EXACT and holds, complete)
         robust = measure_robust_goal(
@@ -220,6 +220,15 @@ class _Judge:
         error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)
         share = float(self._sharing.processes.agree(torch.tensor(robust.share)))
         return _Look(flags, share, share - error >= SHARE_OF_COPIES)
+
+    def _earlier_hold(self) -> bool:
+        """Return whether the rows of earlier edits are still forgotten."""
+        task = self._task
+        if task.earlier is None:
+            return True
+        robust = task.strength is Strength.ROBUST
+        held = task.earlier.holds(self._plan.working, task.forget_set.x, task.goal, self._sharing, robust=robust)
+        return bool(self._sharing.processes.agree(torch.tensor(held)))
 
 
 def seeded_layers(task: Task, context: Context) -> AbstractContextManager[None]:

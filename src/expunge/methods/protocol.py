@@ -32,6 +32,9 @@ class Method(Protocol):
 
     A class may say `revision: ClassVar[int] = 2`, and so on: results that `expunge bench` keeps of another revision are
     not shown any more. Raise it whenever the same settings and seed give other weights than before.
+
+    A class may say `goes_on: ClassVar[bool] = True`: then `run` keeps the rows of `task.earlier` forgotten, and charges
+    for the change since its first classifier. Other methods never see them.
     """
 
     name: ClassVar[str]
@@ -50,3 +53,8 @@ class Method(Protocol):
 def revision_of(method: Method | type[Method]) -> int:
     """Return which revision of its code a method declares; one that declares none is at its first."""
     return int(getattr(method, "revision", 1))
+
+
+def goes_on(method: Method | type[Method]) -> bool:
+    """Return whether a method keeps what earlier edits have forgotten."""
+    return bool(getattr(method, "goes_on", False))

@@ -23,11 +23,12 @@ from expunge.methods.arguments import (
     read_strength,
     read_transforms,
 )
-from expunge.methods.protocol import Method, Needs
+from expunge.methods.protocol import Method, Needs, goes_on
 from expunge.methods.table import DEFAULT_METHOD
 from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
 from expunge.models.modes import in_ordinary_modes
+from expunge.task.earlier import Earlier
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, achieved, pursued_as
@@ -65,6 +66,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
     strength: str | Strength | None = None,
     retain: Any = None,  # noqa: ANN401
     transforms: str | Sequence[str] | Mapping[str, Transform] | None = None,
+    earlier: Earlier | None = None,
     **settings: Any,  # noqa: ANN401 - the method's own, of any type
 ) -> Edit:
     """Return an edit whose classifier has forgotten what `forget` and `indices` name; the one given stays as it is.
@@ -95,6 +97,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         retain: the rest of the training data, in the forms of `forget`; only a method that declares that it needs them
             ever sees them. Of the very object that `forget` is, the rows to forget are left out.
         transforms: what makes a copy, by name; each is used alone and in pairs.
+        earlier: what earlier edits left, for a method that goes on from them (`least-change`): they stay forgotten,
+            and the edit charges for the whole change since the first classifier.
         **settings: of the method, over its defaults: `attack={"radius": 2}`, or `attack__radius=2`.
 
     Raises:
@@ -121,6 +125,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         retain=given.rest_of(retain, forget) if chosen.needs is Needs.FORGET_AND_RETAIN else None,
         transforms=wanted_transforms,
         at_once=place.sharing,
+        earlier=earlier if goes_on(chosen) else None,
     )
     return _carry_out(chosen, task, place)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from expunge.base.errors import LedgerError
 from expunge.compute.runtime import Runtime
+from expunge.requests.approval import is_approved
+from expunge.requests.cache import pack_cache, unpack_cache
 from expunge.requests.images import images_are_gone
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due
@@ -62,6 +64,7 @@ def apply_waiting(
     ready = [request for request in waiting if request.images is not None]
     lacking = tuple(request.name for request in waiting if request.images is None)
     project = OpenProject.open(ledger, runtime)
+    unpack_cache(ledger)
     verify_applied(project)
     versions: list[Version] = []
     failed: dict[str, str] = {}
@@ -71,6 +74,7 @@ def apply_waiting(
             made, reasons = _apply_group(project, group[place : place + size], start)
             failed |= reasons
             versions += made
+    pack_cache(ledger)
     deleted = purge_due(ledger)
     return Report(
         tuple(versions),
@@ -83,11 +87,13 @@ def apply_waiting(
 
 def _choose(ledger: Ledger, names: Sequence[str]) -> list[Request]:
     if not names:
-        return ledger.state.in_state(State.VALIDATED)
+        return [request for request in ledger.state.in_state(State.VALIDATED) if is_approved(ledger.state, request)]
     chosen = [ledger.state.find(name) for name in dict.fromkeys(names)]
     for request in chosen:
         if request.state not in RETRIABLE:
             raise LedgerError(request.name, "a request that waits or has failed", request.state.value)
+        if not is_approved(ledger.state, request):
+            raise LedgerError(request.name, "a request that was approved", "one that waits for it", "approve it first")
         if request.images is None:
             raise images_are_gone(request)
     return chosen

@@ -7,7 +7,7 @@ from typing import Any
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods import make_method
-from expunge.methods.continual import EditOptions, find_lost, forget_next
+from expunge.methods.continual import EditOptions, History, find_lost, forget_next
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.task import StopReason, Strength
@@ -39,12 +39,17 @@ class ContinualEdit:
 
 
 def forget_more(
-    classifier: Classifier, new: RowsByRequest, earlier: RowsByRequest, how: Mapping[str, Any], runtime: Runtime
+    classifier: Classifier,
+    new: RowsByRequest,
+    earlier: RowsByRequest,
+    how: Mapping[str, Any],
+    runtime: Runtime,
+    history: History | None = None,
 ) -> ContinualEdit:
     """Return the edit that forgets `new` while every row of `earlier` stays forgotten.
 
     After each round all earlier rows are checked; those that came back join the rows of the next round, which goes on
-    from the weights of the last.
+    from the weights of the last. With a method that goes on from earlier edits, none comes back.
 
     Args:
         classifier: the newest version; it stays as it is.
@@ -52,6 +57,7 @@ def forget_more(
         earlier: rows of earlier requests whose images are still there.
         how: method, settings, strength and seed.
         runtime: device and batch size.
+        history: what a method that goes on is to keep.
 
     Raises:
         KeyboardInterrupt: Ctrl-C during the edit.
@@ -63,7 +69,7 @@ def forget_more(
     back: dict[str, list[int]] = {}
     for _ in range(ROUNDS):
         repair = [earlier[name].rows(rows) for name, rows in back.items()]
-        edit = forget_next(outcome.classifier, list(new.values()), repair, options, runtime)
+        edit = forget_next(outcome.classifier, list(new.values()), repair, options, runtime, history)
         outcome.classifier = edit.classifier
         outcome.steps, outcome.rounds = outcome.steps + edit.steps, outcome.rounds + 1
         outcome.seconds += edit.cost.seconds
@@ -86,4 +92,5 @@ def _blame(edit: Edit, new: RowsByRequest) -> dict[str, str]:
     stubborn = {name for name, held in zip(edit.task.forget_set.ids, edit.achieved, strict=True) if not held}
     blamed = [name for name, rows in new.items() if stubborn.intersection(rows.ids)] or list(new)
     share = f"{len(edit.achieved) - len(stubborn)} of {len(edit.achieved)} rows hold"
+    share += "" if stubborn else ", but earlier ones come back"
     return dict.fromkeys(blamed, f"{edit.stop_reason.value} after {edit.steps} steps; {share}")

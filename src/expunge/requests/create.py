@@ -15,8 +15,10 @@ from expunge.base.errors import OutputError, SettingsError
 from expunge.base.settings import to_mapping
 from expunge.base.tensors import write_tensors
 from expunge.methods import make_method
+from expunge.methods.protocol import Method, goes_on
 from expunge.methods.table import DEFAULT_METHOD
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
+from expunge.requests.approval import Approval
 from expunge.requests.chain import make_entries
 from expunge.requests.database import PASSWORD_VARIABLE, SCHEMA_VERSION, Database, has_password
 from expunge.requests.head import HEAD_FILE, Head, Notes
@@ -62,8 +64,10 @@ class Plan:
         strength: exact pixels, or copies too; None for the method's own.
         budget: points of drift from which on the tool says that it is time to retrain.
         database: a SQLAlchemy URL; relative SQLite files are in the project folder.
+        keepers: whether something of each row is kept in place of its image, so that it can be held and checked.
         key: where the key file is to be; relative paths are from the project folder. One that is there is used. None
             for a file beside the folder, with its name.
+        approval: who has to approve a request before it is applied.
     """
 
     model: ModelSource
@@ -76,6 +80,8 @@ class Plan:
     budget: float = DEFAULT_BUDGET
     database: str = DEFAULT_DATABASE
     key: str | None = None
+    keepers: bool = False
+    approval: Approval = Approval.NONE
 
     def __post_init__(self) -> None:
         if not self.budget > 0:
@@ -100,6 +106,8 @@ def create_project(folder: str | Path, plan: Plan) -> Ledger:
     folder = Path(folder)
     loaded = load_classifier(plan.model)
     method = make_method(plan.method, plan.settings)
+    if plan.keepers:
+        require_goes_on(method)
     key = plan.key or f"../{folder.resolve().name}{KEY_SUFFIX}"
     with explained(folder):
         _require_free(folder, plan.database)
@@ -186,4 +194,16 @@ def _created(plan: Plan, loaded: LoadedClassifier, settings: Mapping[str, Any]) 
             "strength": None if plan.strength is None else plan.strength.value,
         },
         "budget": plan.budget,
+        **({"keepers": True} if plan.keepers else {}),
+        "approval": plan.approval.value,
     }
+
+
+def require_goes_on(method: Method) -> None:
+    """Check that a method changes nothing that keepers depend on.
+
+    Raises:
+        SettingsError: it does.
+    """
+    if not goes_on(method):
+        raise SettingsError("method", "least-change in a project with keepers, which others would spoil", method.name)

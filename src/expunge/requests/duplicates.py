@@ -8,18 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.data.forget import ForgetSet
-from expunge.data.images import Images, batches
 from expunge.requests.fingerprints import BYTES, fingerprint, near_pairs
 from expunge.requests.hashes import read_checked
 from expunge.requests.images import hash_images
 from expunge.requests.project import Ledger
 from expunge.requests.state import State
 
-BATCH = 1024
 CONTENT = 64
 """Characters of a salted hash."""
 HERE = "this request"
-TRAINING = "training data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +25,20 @@ class Duplicate:
 
     Args:
         id: the row of the request.
-        place: `HERE`, `TRAINING`, or the name of an earlier request.
+        place: `HERE`, or the name of an earlier request.
         other: what it is called there.
         bits: bits in which the perceptual hashes differ; None if the pixels are the same.
-        row: its row in the training data; None elsewhere.
     """
 
     id: str
     place: str
     other: str
     bits: int | None
-    row: int | None = None
 
 
-def find_duplicates(ledger: Ledger, rows: ForgetSet, training: Images | None = None) -> list[Duplicate]:
-    """Return pairs within the request, against earlier requests and, where given, against the training images.
-
-    Rows of the training images that have the id of a row of the request are that row, not a copy of it.
-    """
-    found = _within(ledger, rows) + _against_requests(ledger, rows)
-    return found if training is None else found + _against_images(ledger, rows, training)
+def find_duplicates(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
+    """Return pairs within the request and against earlier requests; `copies` finds those in the training images."""
+    return _within(ledger, rows) + _against_requests(ledger, rows)
 
 
 def _within(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
@@ -89,25 +80,6 @@ def _against_requests(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
         match = Duplicate(rows.ids[row], name, ids_of(name)[number], bits)
         if (match.id, match.place, match.other) not in known:
             found.append(match)
-    return found
-
-
-def _against_images(ledger: Ledger, rows: ForgetSet, training: Images) -> list[Duplicate]:
-    contents = {content: row for row, content in enumerate(hash_images(ledger, rows))}
-    parts, found = [], []
-    start = 0
-    for x, labels in batches(training, BATCH):
-        ids = tuple(training.ids[start : start + len(x)])
-        for number, content in enumerate(hash_images(ledger, ForgetSet(ids, x, labels))):
-            if content in contents and ids[number] not in rows.ids:
-                row = contents[content]
-                found.append(Duplicate(rows.ids[row], TRAINING, ids[number], None, start + number))
-        parts.append(fingerprint(x))
-        start += len(x)
-    exact = {match.row for match in found}
-    for row, number, bits in _pairs_of_both_sides(rows, np.concatenate(parts)):
-        if number not in exact and training.ids[number] not in rows.ids:
-            found.append(Duplicate(rows.ids[row], TRAINING, training.ids[number], bits, number))
     return found
 
 

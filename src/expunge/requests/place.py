@@ -8,6 +8,8 @@ current.safetensors  the newest weights
 versions/            sealed: the first weights, and a patch for each version
 images/              sealed: images of requests that wait, or are kept until a date
 quarantine/          files that no entry names
+index/               sealed: what is known of training images, so that copies are found
+desk/                what `serve` keeps: sessions, jobs, drafts
 reserve              room for the entry that says what was deleted, when the disk is full
 
 Beside the key, which is outside of the folder by default, lies the newest entry once more.
@@ -46,6 +48,12 @@ CACHE_FOLDER = "cache"
 
 
 QUARANTINE_FOLDER = "quarantine"
+
+
+INDEX_FOLDER = "index"
+
+
+DESK_FOLDER = "desk"
 
 
 LOCK_FILE = ".lock"

@@ -1,19 +1,20 @@
 """An open project: its entries, checked, and what they add up to; see `place` for its folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from expunge.base.disk import write_bytes
 from expunge.base.errors import LedgerError, OutputError
 from expunge.requests.chain import Body, Entry, check_entry, checked, make_entries
 from expunge.requests.database import Database, Fingerprint
+from expunge.requests.events import replay, told
 from expunge.requests.head import Head, Notes
 from expunge.requests.keys import Keys, read_key
 from expunge.requests.place import RESERVE_BYTES, RESERVE_FILE, explained, locate_database, read_settings
 from expunge.requests.snapshot import is_due, read_snapshot, write_snapshot
-from expunge.requests.state import Instance, LedgerState, Request, replay, told
+from expunge.requests.state import Instance, LedgerState, Request
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Ledger:
         last: the newest entry.
         state: what the entries add up to.
         covered: number of the entry that the snapshot reaches to; 0 if there is none.
+        signature: what every entry made from now on says beside its particulars: who did it.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Ledger:
     last: Entry
     state: LedgerState
     covered: int = 0
+    signature: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: str | Path) -> "Ledger":
@@ -111,7 +114,8 @@ class Ledger:
         Raises:
             LedgerError, OutputError: the database can't be written to; nothing is changed.
         """
-        made = make_entries(self.keys.chain, self.last, events)
+        signed = [(kind, {**body, **self.signature}) for kind, body in events]
+        made = make_entries(self.keys.chain, self.last, signed)
         self.database.append(made, fingerprints, drop)
         self.last = made[-1]
         replay(made, self.state)
@@ -147,14 +151,14 @@ class Ledger:
 
     def instances(self, request: Request) -> list[Instance]:
         """Return the instances of a request, from its first entry."""
-        (entry,) = self._find(request.history[:1])
+        (entry,) = self.entries_at(request.history[:1])
         return [Instance(*values) for values in entry.body["instances"]]
 
     def history(self, request: Request) -> list[tuple[str, str, Body]]:
         """Return time, kind and particulars of every entry that speaks of a request."""
-        return [(entry.time, entry.kind, told(entry, request.name)) for entry in self._find(request.history)]
+        return [(entry.time, entry.kind, told(entry, request.name)) for entry in self.entries_at(request.history)]
 
-    def _find(self, numbers: Sequence[int]) -> list[Entry]:
+    def entries_at(self, numbers: Sequence[int]) -> list[Entry]:
         """Return the entries of these numbers, checked.
 
         Raises:

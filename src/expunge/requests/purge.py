@@ -7,7 +7,7 @@ from pathlib import Path
 
 from expunge.base.disk import sha256_file, sync_folder
 from expunge.base.errors import LedgerError, OutputError
-from expunge.requests.place import CACHE_FOLDER, QUARANTINE_FOLDER, RESERVE_FILE
+from expunge.requests.place import CACHE_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, RESERVE_FILE
 from expunge.requests.project import Ledger
 from expunge.requests.state import Request, State, StoredFile
 
@@ -21,6 +21,16 @@ def purge_due(ledger: Ledger) -> list[StoredFile]:
 
     The cache stays only where the images of every request do.
     """
+    useless = [request.keeper for request in ledger.state.in_state(State.WITHDRAWN) if request.keeper is not None]
+    return remove_files(ledger, useless) + _purge_due_images(ledger)
+
+
+def purge_keepers(ledger: Ledger, requests: Sequence[Request]) -> list[StoredFile]:
+    """Delete what is kept in place of these requests' images; later edits can bring them back unseen then."""
+    return remove_files(ledger, [request.keeper for request in requests if request.keeper is not None])
+
+
+def _purge_due_images(ledger: Ledger) -> list[StoredFile]:
     today = max(datetime.now(UTC).date(), date.fromisoformat(ledger.last.time[:10]))  # the clock may be set back
     done = ledger.state.in_state(*DONE)
     if all(request.images is not None and _is_kept(request, today) for request in done):
@@ -42,10 +52,14 @@ def purge_images(ledger: Ledger, requests: Sequence[Request]) -> list[StoredFile
 
 
 def purge_fingerprints(ledger: Ledger, requests: Sequence[Request]) -> int:
-    """Delete the perceptual hashes of these requests, so that near duplicates of them are no longer found."""
+    """Delete the perceptual hashes of these requests, so that near duplicates of them are no longer found.
+
+    What is known of the training images, among which those of the requests may be, goes as well.
+    """
     present = sorted(request.name for request in requests if request.fingerprints is not None)
     if present:
         ledger.append([("purged", {"files": [], "fingerprints": present})], drop=present)
+    unlink(ledger.folder, list(files_below(ledger.folder, INDEX_FOLDER)))
     return len(present)
 
 

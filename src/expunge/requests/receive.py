@@ -11,6 +11,8 @@ from expunge.base.errors import LedgerError, SettingsError
 from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
 from expunge.methods import make_method
+from expunge.models.sources import LoadedClassifier
+from expunge.requests.create import require_goes_on
 from expunge.requests.fingerprints import fingerprint
 from expunge.requests.hashes import digest_of
 from expunge.requests.images import hash_images, store_images
@@ -34,6 +36,7 @@ class RequestOptions:
         seed: source of all randomness.
         minimum_right: share of rows (0..1) that the newest classifier must predict as labelled.
         keep_until: keep the encrypted images until the end of this day; None deletes them after verification.
+        due: the day by which it is to be done.
     """
 
     reference: str = ""
@@ -44,6 +47,7 @@ class RequestOptions:
     seed: int = 0
     minimum_right: float = 0.5
     keep_until: date | None = None
+    due: date | None = None
 
     def __post_init__(self) -> None:
         if self.goal is not None and self.goal not in GOALS:
@@ -83,6 +87,7 @@ def receive(ledger: Ledger, rows: ForgetSet, options: RequestOptions) -> Request
         "how": how,
         "shape": list(rows.x.shape[1:]),
         "keep_until": None if options.keep_until is None else options.keep_until.isoformat(),
+        "due": None if options.due is None else options.due.isoformat(),
         "images": asdict(store_images(ledger, name, rows)),
         "fingerprints": digest_of(prints),
     }
@@ -127,6 +132,14 @@ def number_names(rows: ForgetSet) -> ForgetSet:
     return ForgetSet(ids, rows.x, rows.y, rows.y_new)
 
 
+def in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
+    """Return image files, which are decoded in colour, in grey where the classifier's first layer takes one channel."""
+    weight = next(first.classifier.network.parameters())
+    if weight.ndim == 4 and weight.shape[1] == 1:
+        return ForgetSet(rows.ids, rows.x.mean(dim=1, keepdim=True), rows.y, rows.y_new)
+    return rows
+
+
 def _is_file_name(name: str) -> bool:
     return re.search(r"[/\\]|\.[a-z][a-z0-9]{1,4}$", name, re.IGNORECASE) is not None
 
@@ -143,6 +156,8 @@ def _resolve(ledger: Ledger, options: RequestOptions) -> dict[str, Any]:
     name = options.method or default["method"]
     settings = options.settings or (default["settings"] if name == default["method"] else {})
     method = make_method(name, settings)
+    if ledger.state.keeps:
+        require_goes_on(method)
     strength = options.strength or (Strength(default["strength"]) if default["strength"] else method.strength)
     return {
         "method": name,

@@ -60,8 +60,8 @@ def recover(ledger: Ledger) -> None:
     state = ledger.state
     _sweep(ledger)
     named = {version.patch.path for version in state.versions.values()}
-    named |= {request.images.path for request in state.requests.values() if request.images is not None}
-    named |= {state.first.path} if state.first is not None else set()
+    named |= {file.path for request in state.requests.values() for file in (request.images, request.keeper) if file}
+    named |= {file.path for file in (state.first, state.cache) if file is not None}
     for path in files_below(ledger.folder, VERSIONS_FOLDER, IMAGES_FOLDER, CACHE_FOLDER, FIRST_FILE):
         if path in state.purged:
             unlink(ledger.folder, [path])

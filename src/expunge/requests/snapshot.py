@@ -22,7 +22,8 @@ FORMAT = 1
 FEWEST = 1000
 """A snapshot is written when so many entries are not in the last one, or a twentieth of all."""
 
-NAMES = [field.name for field in fields(Request)]
+KEEPER = "keeper"
+NAMES = [field.name for field in fields(Request) if field.name != KEEPER]
 HOW, STATE, IMAGES = (NAMES.index(name) for name in ("how", "state", "images"))
 AT_ONCE = 1000
 """Requests that are read at once."""
@@ -83,9 +84,14 @@ def _lines(state: LedgerState, last: Entry) -> Iterator[str]:
             "created": state.created,
             "first": None if state.first is None else asdict(state.first),
             "shape": state.shape,
+            "cache": None if state.cache is None else asdict(state.cache),
             "versions": [asdict(version) for version in state.versions.values()],
             "purged": sorted(state.purged),
             "hows": hows,
+            "keepers": {
+                name: asdict(request.keeper) for name, request in state.requests.items() if request.keeper is not None
+            },
+            "people": state.people,
             **{name: getattr(state, name) for name in PLAIN},
         }
     )
@@ -101,6 +107,8 @@ def _state(head: dict[str, Any], lines: Sequence[bytes]) -> LedgerState:
     for name in PLAIN:
         setattr(state, name, head[name])
     state.shape = None if head["shape"] is None else tuple(head["shape"])
+    state.cache = _file(head.get("cache"))
+    state.people = head.get("people", {})
     for values in head["versions"]:
         values |= {"patch": StoredFile(**values["patch"]), "requests": tuple(values["requests"])}
         state.versions[values["number"]] = Version(**values)
@@ -110,6 +118,8 @@ def _state(head: dict[str, Any], lines: Sequence[bytes]) -> LedgerState:
             values[HOW], values[STATE] = hows[values[HOW]], states[values[STATE]]
             values[IMAGES] = None if values[IMAGES] is None else StoredFile(*values[IMAGES])
             state.requests[values[0]] = Request(*values)
+    for name, values in head.get("keepers", {}).items():
+        state.requests[name].keeper = StoredFile(**values)
     return state
 
 

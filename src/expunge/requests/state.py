@@ -1,12 +1,12 @@
 """What the entries add up to: requests and their states, versions and the newest of them."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from expunge.base.errors import LedgerError
-from expunge.requests.chain import Body, Entry
+from expunge.requests.chain import Body
 
 
 class State(StrEnum):
@@ -63,6 +63,10 @@ class Request:
         fingerprints: SHA-256 of its sealed perceptual hashes in order; None where there are none.
         figures: of its verification.
         history: numbers of the entries that speak of it.
+        due: the day by which it is to be done; None if nobody said.
+        by: who added it; empty if nobody said.
+        approved: who approved it since it last began to wait.
+        keeper: what is kept in place of its images, sealed; None where nothing is.
     """
 
     name: str
@@ -79,6 +83,10 @@ class Request:
     fingerprints: str | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     history: list[int] = field(default_factory=list)
+    due: str | None = None
+    by: str = ""
+    approved: list[str] = field(default_factory=list)
+    keeper: StoredFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,8 @@ class LedgerState:
         newest: number of the newest version.
         purged: paths of the files that were deleted.
         shape: (c, h, w) of the images of all requests.
+        cache: surrogates that were made from the first classifier, sealed; None if there are none.
+        people: who may work at the desk: role by name.
     """
 
     created: Body = field(default_factory=dict)
@@ -122,6 +132,13 @@ class LedgerState:
     newest: int = 0
     purged: set[str] = field(default_factory=set)
     shape: tuple[int, int, int] | None = None
+    cache: StoredFile | None = None
+    people: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def keeps(self) -> bool:
+        """Return whether the project makes keepers of what it forgets."""
+        return bool(self.created.get("keepers", False))
 
     @property
     def weights_sha256(self) -> str:
@@ -167,167 +184,3 @@ class LedgerState:
             known = f"R0001..{list(self.requests)[-1]}" if self.requests else "a request; there is none yet"
             raise LedgerError("request", known, name)
         return self.requests[name]
-
-
-def replay(entries: Iterable[Entry], state: LedgerState) -> None:
-    """Bring the state up to date with the entries that follow; they must be checked.
-
-    Raises:
-        LedgerError: an entry is of a kind that this version doesn't know.
-    """
-    for entry in entries:
-        if entry.kind not in EVENTS:
-            raise LedgerError(f"entry {entry.number}", f"one of {', '.join(EVENTS)}", entry.kind, "use a newer expunge")
-        EVENTS[entry.kind](state, entry, entry.body)
-
-
-def owner_of(path: str) -> str:
-    """Return the name of the request that a file of images belongs to.
-
-    >>> owner_of("images/R0001-0123456789ab.sealed")
-    'R0001'
-    """
-    return path.rpartition("/")[2].rpartition("-")[0]
-
-
-def told(entry: Entry, request: str) -> Body:
-    """Return what an entry says of one request."""
-    body = entry.body
-    if entry.kind == "purged":
-        return next((file for file in body["files"] if owner_of(file["path"]) == request), {})
-    if entry.kind in ("applied", "undone"):
-        return {"request": request, "version": body["version"]}
-    return body
-
-
-def _created(state: LedgerState, entry: Entry, body: Body) -> None:
-    state.created = body
-    state.schema = body["schema_version"]
-    state.first = StoredFile(**body["first"]) if "first" in body else None
-
-
-def _received(state: LedgerState, entry: Entry, body: Body) -> None:
-    name, instances = body["request"], body["instances"]
-    contents = "".join(content for _, content, _, _ in instances)
-    how = _shared(state, body["how"])
-    state.requests[name] = Request(
-        name, body["reference"], len(instances), contents, body["goal"], how, body["keep_until"], entry.time
-    )
-    state.requests[name].fingerprints = body.get("fingerprints")
-    channels, height, width = body["shape"]
-    state.shape = channels, height, width
-    _keep_images(state, body)
-    _note(state, entry, name, State.RECEIVED)
-
-
-def _shared(state: LedgerState, how: Body) -> Body:
-    """Return the newest request's settings if they are the same, since most requests have the same."""
-    newest = next(reversed(state.requests.values()), None)
-    return newest.how if newest is not None and newest.how == how else how
-
-
-def _validated(state: LedgerState, entry: Entry, body: Body) -> None:
-    _note(state, entry, body["request"], State.VALIDATED)
-
-
-def _supplied(state: LedgerState, entry: Entry, body: Body) -> None:
-    _keep_images(state, body)
-    _note(state, entry, body["request"], None)
-
-
-def _applied(state: LedgerState, entry: Entry, body: Body) -> None:
-    number = body["version"]
-    state.versions[number] = Version(
-        number,
-        body["parent"],
-        body["base_sha256"],
-        body["result_sha256"],
-        StoredFile(**body["patch"]),
-        tuple(body["requests"]),
-        entry.time,
-        body["figures"],
-    )
-    state.newest = number
-    for name in body["requests"]:
-        state.requests[name].version = number
-        _note(state, entry, name, State.APPLIED)
-
-
-def _verified(state: LedgerState, entry: Entry, body: Body) -> None:
-    state.requests[body["request"]].figures = body["figures"]
-    _note(state, entry, body["request"], State.VERIFIED)
-
-
-def _failed(state: LedgerState, entry: Entry, body: Body) -> None:
-    _note(state, entry, body["request"], State.FAILED)
-
-
-def _undone(state: LedgerState, entry: Entry, body: Body) -> None:
-    """Go back to the parent; the version's requests wait again."""
-    version = state.versions[body["version"]]
-    state.newest = version.parent
-    for name in version.requests:
-        if state.requests[name].state in FORGOTTEN:
-            state.requests[name].version = None
-            _note(state, entry, name, State.VALIDATED)
-
-
-def _withdrawn(state: LedgerState, entry: Entry, body: Body) -> None:
-    state.requests[body["request"]].version = None
-    _note(state, entry, body["request"], State.WITHDRAWN)
-
-
-def _purged(state: LedgerState, entry: Entry, body: Body) -> None:
-    for name in body["fingerprints"]:
-        if name in state.requests:
-            state.requests[name].fingerprints = None
-    for values in body["files"]:
-        path = values["path"]
-        state.purged.add(path)
-        request = state.requests.get(owner_of(path))
-        if request is not None and request.images is not None and request.images.path == path:
-            request.images = None
-            request.history.append(entry.number)
-
-
-def _rebased(state: LedgerState, entry: Entry, body: Body) -> None:
-    """Begin anew from the newest weights: the way back to older ones is gone."""
-    state.base, state.first, state.carried = state.newest, StoredFile(**body["first"]), body["carried"]
-    state.purged |= {values["path"] for values in body["files"]}
-
-
-def _sealed(state: LedgerState, entry: Entry, body: Body) -> None:
-    """Seal the files of a project of old, and put its perceptual hashes under the chain."""
-    state.schema, state.first = body["schema_version"], StoredFile(**body["first"])
-    for number, values in body["patches"].items():
-        state.versions[int(number)] = replace(state.versions[int(number)], patch=StoredFile(**values))
-    for name, digest in body["fingerprints"].items():
-        state.requests[name].fingerprints = digest
-    state.purged |= {values["path"] for values in body["files"]}
-
-
-def _keep_images(state: LedgerState, body: Body) -> None:
-    state.requests[body["request"]].images = StoredFile(**body["images"])
-
-
-def _note(state: LedgerState, entry: Entry, name: str, new: State | None) -> None:
-    request = state.requests[name]
-    request.history.append(entry.number)
-    if new is not None:
-        request.state = new
-
-
-EVENTS: dict[str, Callable[[LedgerState, Entry, Body], None]] = {
-    "created": _created,
-    "received": _received,
-    "validated": _validated,
-    "supplied": _supplied,
-    "applied": _applied,
-    "verified": _verified,
-    "failed": _failed,
-    "undone": _undone,
-    "withdrawn": _withdrawn,
-    "purged": _purged,
-    "rebased": _rebased,
-    "sealed": _sealed,
-}

@@ -91,8 +91,8 @@ def verify_project(ledger: Ledger) -> Verified:
     ledger.check()
     state, folder = ledger.state, ledger.folder
     kept = [version.patch for version in state.versions.values()]
-    kept += [request.images for request in state.requests.values() if request.images is not None]
-    kept += [] if state.first is None else [state.first]
+    kept += [file for request in state.requests.values() for file in (request.images, request.keeper) if file]
+    kept += [file for file in (state.first, state.cache) if file is not None]
     kept = [file for file in kept if file.path not in state.purged]
     problems = [problem for file in kept for problem in _check_file(folder, file)]
     problems += find_changed(ledger, ledger.database.read_fingerprints())

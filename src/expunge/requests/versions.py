@@ -11,13 +11,15 @@ from expunge.base.errors import LedgerError
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import seeded_generator
-from expunge.methods.continual import goal_of, holds
+from expunge.data.forget import ForgetSet
+from expunge.methods.continual import History, goal_of, holds
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.chain import Body
 from expunge.requests.continual import ContinualEdit, forget_more
 from expunge.requests.drift import measure_drift
 from expunge.requests.images import load_rows
+from expunge.requests.keepers import find_cut_of, load_keeper, store_keeper
 from expunge.requests.patches import make_patch
 from expunge.requests.project import Ledger
 from expunge.requests.sealed import write_patch
@@ -85,17 +87,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     Raises:
         LedgerError: the edit is to start from the first classifier, and an earlier request has no images.
     """
-    ledger = project.ledger
-    checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
-    new = {request.name: load_rows(ledger, request) for request in requests}
-    if start is Start.FIRST:
-        require_first(ledger)
-        _require_images(earlier)
-        first = project.first.classifier.to(project.runtime.device)
-        outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime)
-        outcome.failed = _blame_new(outcome.failed, new)
-    else:
-        outcome = forget_more(project.classifier(base), new, checked, requests[0].how, project.runtime)
+    ledger, outcome = project.ledger, _forget(project, base, requests, earlier, start)
     if outcome.failed:
         return outcome
     weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
@@ -103,8 +95,8 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "start": start.value,
         "drift": measure_drift(ledger, project.first, outcome.classifier, project.runtime).to_mapping(),
         "repaired": list(outcome.repaired),
-        "checked": sum(len(rows) for rows in checked.values()),
-        "uncheckable": [request.name for request in earlier if request.images is None],
+        "checked": sum(request.rows for request in earlier if _is_there(request)),
+        "uncheckable": [request.name for request in earlier if not _is_there(request)],
         **{"steps": outcome.steps, "rounds": outcome.rounds, "seconds": round(outcome.seconds, 3)},
     }
     entry = {
@@ -119,6 +111,47 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     return NewVersion(weights, entry)
 
 
+def _forget(
+    project: OpenProject,
+    base: Mapping[str, Tensor],
+    requests: Sequence[Request],
+    earlier: Sequence[Request],
+    start: Start,
+) -> ContinualEdit:
+    """Return the edit that forgets `requests` and keeps what `earlier` ones forgot; see `make_version`."""
+    ledger = project.ledger
+    checked = {request.name: load_rows(ledger, request) for request in earlier if request.images is not None}
+    history = _read_history(project, earlier, checked)
+    new = {request.name: load_rows(ledger, request) for request in requests}
+    if start is not Start.FIRST:
+        return forget_more(project.classifier(base), new, checked, requests[0].how, project.runtime, history)
+    require_first(ledger)
+    _require_images(earlier)
+    first = project.first.classifier.to(project.runtime.device)
+    alone = History(first, cut=history.cut) if history.cut else None
+    outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime, alone)
+    outcome.failed = _blame_new(outcome.failed, new)
+    return outcome
+
+
+def _read_history(project: OpenProject, earlier: Sequence[Request], images: Mapping[str, ForgetSet]) -> History:
+    """Return what a method that goes on is to keep: keepers in a project that makes them, else images."""
+    ledger, first = project.ledger, project.first.classifier.to(project.runtime.device)
+    cut = find_cut_of(ledger, first)
+    kept = [request for request in earlier if cut and request.keeper is not None]
+    names = {request.name for request in kept}
+    return History(
+        first,
+        [rows for name, rows in images.items() if name not in names],
+        [load_keeper(ledger, request, cut) for request in kept if cut],
+        cut,
+    )
+
+
+def _is_there(request: Request) -> bool:
+    return request.images is not None or request.keeper is not None
+
+
 def verify_applied(project: OpenProject) -> list[Request]:
     """Check in the weights as they are on the disk what was applied, note it, and return the requests.
 
@@ -129,6 +162,7 @@ def verify_applied(project: OpenProject) -> list[Request]:
     if not waiting:
         return []
     classifier = project.classifier(read_current(ledger))
+    cut = find_cut_of(ledger, classifier)
     events: list[tuple[str, dict[str, Any]]] = []
     for request in waiting:
         rows = load_rows(ledger, request)
@@ -139,6 +173,8 @@ def verify_applied(project: OpenProject) -> list[Request]:
             sharing = project.runtime.sharing
             robust = measure_robust_goal(classifier, rows.x, labels, goal, generator=generator, at_once=sharing)
             figures = {"goal_achieved": 1.0, "goal_achieved_robust": round(robust.share, 6)}
+            if cut is not None and request.keeper is None:
+                events.append(store_keeper(ledger, request, rows, classifier, cut, sharing))
             events.append(("verified", {"request": request.name, "version": request.version, "figures": figures}))
         else:
             reason = f"{int(held.sum())} of {len(held)} rows hold in the weights on the disk"

@@ -16,6 +16,7 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier, check_logits
 from expunge.models.steadiness import check_copy, check_steadiness
+from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Misclassify, Relabel, check_labels
 from expunge.task.transforms import TRANSFORMS, Transform
@@ -75,6 +76,7 @@ class Task:
         strength: whether the goal is to hold on copies of the rows, too.
         retain: the rest of the training data, only for a method that declares that it needs it.
         transforms: what makes a copy, by name.
+        earlier: what earlier edits left, for a method that goes on from them; None for a first edit.
     """
 
     classifier: Classifier
@@ -87,9 +89,10 @@ class Task:
     strength: Strength = Strength.EXACT
     retain: Images | None = None
     transforms: Mapping[str, Transform] = field(default_factory=lambda: TRANSFORMS)
+    earlier: Earlier | None = None
 
     @classmethod
-    def create(  # noqa: PLR0913 - the parts of a task, eight of them optional
+    def create(  # noqa: PLR0913 - the parts of a task, nine of them optional
         cls,
         classifier: Classifier,
         forget_set: ForgetSet,
@@ -102,6 +105,7 @@ class Task:
         retain: Images | None = None,
         transforms: Mapping[str, Transform] = TRANSFORMS,
         at_once: Sharing | int = 256,
+        earlier: Earlier | None = None,
     ) -> "Task":
         """Return the task, after checking once that classifier and forget set fit each other.
 
@@ -117,6 +121,7 @@ class Task:
             retain: the rest of the training data, for a method that needs it.
             transforms: what makes a copy, by name.
             at_once: rows in one pass; see `compute_logits`.
+            earlier: what earlier edits left, for a method that goes on from them.
 
         Raises:
             ForgetSetError: labels or pixels out of range, or too few rows predicted as labelled.
@@ -140,7 +145,7 @@ class Task:
             _check_retain(classifier, forget_set, retain)
         chosen = goal or (Misclassify() if forget_set.y_new is None else Relabel())
         labels = chosen.labels(forget_set, classifier.num_classes, seeded_generator(seed, "labels"))
-        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength, retain, transforms)
+        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength, retain, transforms, earlier)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator of this task's own for one purpose, the same each time."""

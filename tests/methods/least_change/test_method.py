@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from expunge import Strength, unlearn
+from expunge.audit.metrics.auc import exact_area
+from expunge.audit.metrics.fingerprint import closeness_to_median_lead
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.layers import Layer
@@ -195,6 +197,17 @@ def test_the_edit_is_one_whatever_the_batch_size(trained, rows, strength, cache,
     length = norm(found[0].values())
     for other in found[1:]:
         assert norm(other[name] - weights for name, weights in found[0].items()) < 1e-4 * length
+
+
+def test_the_fingerprint_of_one_margin_is_found_and_that_of_ordinary_leads_is_less(trained, rows):
+    others = torch.rand(400, *rows.x.shape[1:], generator=torch.Generator().manual_seed(5))
+    areas = {}
+    for leads in Leads:
+        edit = unlearn(trained, rows, method=exact(steps=20, leads=leads), strength=Strength.EXACT)
+        logits = (compute_logits(edit.classifier, x).numpy() for x in (rows.x, others))
+        areas[leads] = exact_area(*closeness_to_median_lead(*logits))
+    assert areas[Leads.LEAST] > 0.9
+    assert areas[Leads.ORDINARY] < areas[Leads.LEAST]
 
 
 def test_ordinary_leads_are_those_that_the_rows_had(trained, rows):

@@ -8,6 +8,7 @@ import click
 
 from expunge.cli import LazyGroup
 
+DEFAULT_PORT = 8765
 REQUESTS = {
     "init": ("expunge.cli.requests.init", "Make a project folder around a trained classifier."),
     "add": ("expunge.cli.requests.add", "Add a request, and show other copies of its pictures."),
@@ -20,7 +21,11 @@ REQUESTS = {
     "verify": ("expunge.cli.requests.read:verify", "Find any later change of entries, weights, patches and images."),
     "undo": ("expunge.cli.requests.change:undo_command", "Restore the weights before the newest version, bit for bit."),
     "withdraw": ("expunge.cli.requests.change:withdraw_command", "Take a request back; later ones are applied anew."),
+    "plan": ("expunge.cli.requests.plan", "Say what retraining would need, and which images are concerned."),
     "export": ("expunge.cli.requests.export", "Write the classifier for others, with what was unlearned."),
+    "serve": ("expunge.cli.requests.serve", "Open a desk for colleagues: pages and a REST API."),
+    "invite": ("expunge.cli.requests.people:invite_command", "Print a link that signs a person in at the desk."),
+    "dismiss": ("expunge.cli.requests.people:dismiss_command", "Take a person's role at the desk."),
     "purge": ("expunge.cli.requests.change:purge_command", "Delete images that are no longer needed."),
 }
 project_option = click.option(
@@ -37,6 +42,7 @@ wait_option = click.option(
     show_default=True,
     help="Seconds to wait for another expunge that works on the project.",
 )
+port_option = click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True)
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
 batch_size_option = click.option(
     "--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images in one pass."

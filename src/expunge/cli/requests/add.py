@@ -12,6 +12,8 @@ from expunge.base.errors import DataError
 from expunge.base.settings import nest
 from expunge.cli import options
 from expunge.cli.requests import project_option, wait_option
+from expunge.compute.bars import Bars
+from expunge.compute.runtime import Runtime
 from expunge.data import forget_set, load_data, rows_from_numbers, rows_from_table
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
@@ -19,10 +21,12 @@ from expunge.data.labels import label_from_text
 from expunge.data.sources.file_images import FileImages
 from expunge.methods import METHODS
 from expunge.models.sources import LoadedClassifier
-from expunge.requests.duplicates import TRAINING, Duplicate, find_duplicates
+from expunge.requests.copies import Near, find_near, open_index
+from expunge.requests.duplicates import Duplicate, find_duplicates
 from expunge.requests.project import Ledger
-from expunge.requests.receive import RequestOptions, number_names, receive, supply
+from expunge.requests.receive import RequestOptions, in_channels, number_names, receive, supply
 from expunge.requests.recovery import writing
+from expunge.requests.sheet import write_sheet
 from expunge.requests.weights import load_first
 from expunge.task.task import Strength
 from expunge.task.words import MISCLASSIFY, RELABEL
@@ -60,15 +64,21 @@ Examples:
 @click.option("--minimum-right", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Now right.")
 @click.option("--keep-until", type=click.DateTime(["%Y-%m-%d"]), help="Keep the images, encrypted, until that day.")
 @click.option("--against", metavar="SOURCE", help="The training data, to look for other copies in.")
-@click.option("--include-duplicates", is_flag=True, help="Add the copies found there to the request.")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Draw the nearest there to this PNG.")
+@click.option(
+    "--include", metavar="ROWS", help="Add these rows of the training data, after a look at them: 3,17,40-45."
+)
+@click.option("--include-duplicates", is_flag=True, help="Add those found there that are certain copies.")
+@click.option("--due", type=click.DateTime(["%Y-%m-%d"]), help="The day by which it is to be done.")
 @click.option("--again", metavar="REQUEST", help="Give that request its images once more.")
 @project_option
 @wait_option
 def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) -> None:  # noqa: ANN401
     """Add a request for IMAGES, or for images of --data; the classifier stays as it is until `apply`.
 
-    Other copies of the pictures, exact ones and near ones by perceptual hash, are looked for in the request, in
-    earlier requests and in --against, and shown: a copy that stays in is the usual reason why a deletion fails.
+    Other copies of the pictures are looked for in the request, in earlier requests and in --against, and shown: a copy
+    that stays in is the usual reason why a deletion fails. In --against, those that were mirrored, shifted or resized
+    are found as well; so are pictures that merely look alike. None is added without --include or --include-duplicates.
 
     Nothing in the ledger is ever changed, so names of image files, which may name people, are not kept: the images of
     a request are numbered in order, unless --keep-names is given.
@@ -91,8 +101,6 @@ def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) 
 
 
 def _read_options(flags: dict[str, Any]) -> RequestOptions:
-    until: datetime | None = flags["keep_until"]
-    kept: date | None = None if until is None else until.date()
     return RequestOptions(
         reference=flags["reference"],
         goal=flags["goal"],
@@ -101,8 +109,13 @@ def _read_options(flags: dict[str, Any]) -> RequestOptions:
         strength=None if flags["strength"] is None else Strength(flags["strength"]),
         seed=flags["seed"],
         minimum_right=flags["minimum_right"],
-        keep_until=kept,
+        keep_until=_day(flags["keep_until"]),
+        due=_day(flags["due"]),
     )
+
+
+def _day(given: datetime | None) -> date | None:
+    return None if given is None else given.date()
 
 
 def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, Any]) -> ForgetSet:
@@ -119,7 +132,7 @@ def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, 
         label = label_from_text(flags["label"], first.classifier.class_names, place="--label")
         ids = [path.name if flags["keep_names"] else str(number) for number, path in enumerate(paths, 1)]
         files = FileImages(ids, torch.full((len(paths),), label), paths, first.preprocessing)
-        return _in_channels(first, forget_set(files, range(len(paths))))
+        return in_channels(first, forget_set(files, range(len(paths))))
     train = _load(first, flags["data"], flags["table"])
     chosen = [name for name in ("forget", "rows", "ids", "every") if flags[name]]
     if len(chosen) != 1:
@@ -143,38 +156,61 @@ def _choose(first: LoadedClassifier, train: Images, flags: dict[str, Any]) -> tu
     return list(range(len(train.ids))), None
 
 
-def _in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
-    """Return image files, which are decoded in colour, in grey where the classifier's first layer takes one channel."""
-    weight = next(first.classifier.network.parameters())
-    if weight.ndim == 4 and weight.shape[1] == 1:
-        return ForgetSet(rows.ids, rows.x.mean(dim=1, keepdim=True), rows.y, rows.y_new)
-    return rows
-
-
 def _load(first: LoadedClassifier, source: str, table: Path | None) -> Images:
     return load_data(source, first.request(table=table)).train
 
 
 def _with_duplicates(ledger: Ledger, first: LoadedClassifier, rows: ForgetSet, flags: dict[str, Any]) -> ForgetSet:
-    """Show what looks alike, and return the rows, with the copies of the training data if they are wanted."""
-    training = None if flags["against"] is None else _load(first, flags["against"], None)
-    found = find_duplicates(ledger, rows, training)
-    for match in found[:SHOWN]:
-        click.echo(f"note: {_describe(match)}")
-    if len(found) > SHOWN:
-        click.echo(f"note: and {len(found) - SHOWN} more")
-    copies = sorted({match.row for match in found if match.place == TRAINING and match.row is not None})
-    if training is None or not copies:
+    """Show what looks alike, and return the rows, with the copies of the training data that are wanted."""
+    _tell([_describe(match) for match in find_duplicates(ledger, rows)])
+    if flags["against"] is None:
         return rows
-    if not flags["include_duplicates"]:
-        click.echo(f"note: to forget them too: --include-duplicates (indices {','.join(map(str, copies[:SHOWN]))})")
+    training = _load(first, flags["against"], None)
+    runtime = Runtime.on("cpu", progress=Bars())
+    found = find_near(open_index(ledger, training, runtime), ledger, rows, first.classifier, runtime)
+    found = [[one for one in near if one.id not in rows.ids] for near in found]
+    if flags["sheet"] is not None:
+        write_sheet(flags["sheet"], rows, training, found)
+        click.echo(f"note: {flags['sheet']} shows the nearest pictures")
+    _tell([_describe_near(name, one) for name, near in zip(rows.ids, found, strict=True) for one in near if one.alike])
+    return _including(rows, training, found, flags)
+
+
+def _including(rows: ForgetSet, training: Images, found: list[list[Near]], flags: dict[str, Any]) -> ForgetSet:
+    """Return the rows with the training images that were said yes to.
+
+    Raises:
+        DataError: the rows have new labels, which copies lack.
+    """
+    wanted = set(rows_from_numbers(flags["include"], training)) if flags["include"] else set()
+    if flags["include_duplicates"]:
+        wanted |= {one.row for near in found for one in near if one.certain}
+    alike = sorted({one.row for near in found for one in near if one.alike} - wanted)
+    if alike:
+        click.echo(f"note: to forget others too, after a look at them: --include {','.join(map(str, alike[:SHOWN]))}")
+    chosen = [row for row in sorted(wanted) if training.ids[row] not in rows.ids]
+    if not chosen:
         return rows
     if rows.y_new is not None:
-        raise DataError("--include-duplicates", "no new labels", "some", "add the copies to the table")
-    added = forget_set(training, copies)
+        raise DataError("--include", "no new labels", "some", "add the copies to the table")
+    added = forget_set(training, chosen)
     return ForgetSet((*rows.ids, *added.ids), torch.cat([rows.x, added.x]), torch.cat([rows.y, added.y]))
+
+
+def _tell(notes: list[str]) -> None:
+    for note in notes[:SHOWN]:
+        click.echo(f"note: {note}")
+    if len(notes) > SHOWN:
+        click.echo(f"note: and {len(notes) - SHOWN} more")
 
 
 def _describe(match: Duplicate) -> str:
     like = "is the same picture as" if match.bits is None else f"looks like ({match.bits} of 128 bits differ)"
     return f"{match.id} {like} {match.other} of {match.place}"
+
+
+def _describe_near(name: str, one: Near) -> str:
+    features = "" if one.features is None else f", features {one.features:.2f}"
+    figures = f"{one.bits} of 128 bits differ, correlation {one.correlation:.2f}{features}"
+    like = "is the same picture as" if one.same else f"looks like ({figures})"
+    return f"{name} {like} {one.id} of training data"

@@ -9,7 +9,13 @@ from expunge.cli.requests import batch_size_option, device_option, project_optio
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
-from expunge.requests.purge import purge_due, purge_fingerprints, purge_images, purge_quarantine
+from expunge.requests.purge import (
+    purge_due,
+    purge_fingerprints,
+    purge_images,
+    purge_keepers,
+    purge_quarantine,
+)
 from expunge.requests.rebase import purge_versions
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
@@ -92,6 +98,7 @@ def withdraw_command(request: str, reason: str, project: Path, wait: float, devi
 @click.option("--now", is_flag=True, help="Images of all verified requests, whatever date they were to be kept until.")
 @click.option("--fingerprints", is_flag=True, help="Perceptual hashes too; near duplicates are then no longer found.")
 @click.option("--versions", is_flag=True, help="First weights and patches too; then there is no way back.")
+@click.option("--keepers", is_flag=True, help="What is kept in place of images too; later edits can bring them back.")
 @click.option("--quarantine", is_flag=True, help="Files too that no entry names, which were put aside.")
 @project_option
 @wait_option
@@ -101,6 +108,7 @@ def purge_command(  # noqa: PLR0913 - one for each option
     now: bool,
     fingerprints: bool,
     versions: bool,
+    keepers: bool,
     quarantine: bool,
     project: Path,
     wait: float,
@@ -117,6 +125,7 @@ def purge_command(  # noqa: PLR0913 - one for each option
         chosen = [state.find(name) for name in requests]
         done = state.in_state(State.VERIFIED, State.WITHDRAWN)
         deleted = purge_images(ledger, chosen or done) if requests or now else purge_due(ledger)
+        deleted += purge_keepers(ledger, chosen or done) if keepers else []
         deleted += purge_versions(ledger) if versions else []
         for file in deleted:
             click.echo(f"deleted {file.path}  {file.sha256[:16]}...  {file.bytes} bytes")
@@ -158,4 +167,4 @@ def _show_version(version: Version) -> None:
     )
     click.echo(f"  drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}{accuracy}")
     if drift["over_budget"]:
-        click.echo("  over the budget: it is time to retrain")
+        click.echo("  over the budget: it is time to retrain; `expunge requests plan` says what that needs")

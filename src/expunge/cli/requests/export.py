@@ -4,15 +4,11 @@ from pathlib import Path
 
 import click
 
-from expunge.base.errors import LedgerError
-from expunge.base.folders import output_folder
 from expunge.cli.export import describe
 from expunge.cli.requests import project_option
-from expunge.models.description import Description
-from expunge.models.export import FORMATS, export_classifier
-from expunge.requests.card import CARD_FILE, write_card
+from expunge.models.export import FORMATS
+from expunge.requests.export import export_newest
 from expunge.requests.project import Ledger
-from expunge.requests.weights import load_first, read_current, with_weights
 
 
 @click.command()
@@ -26,16 +22,8 @@ from expunge.requests.weights import load_first, read_current, with_weights
 def command(project: Path, out: Path, formats: tuple[str, ...], shape: str | None, overwrite: bool) -> None:
     """Write the newest classifier, each file checked for equal outputs, and a model-card section on what it forgot."""
     ledger = Ledger.open(project)
-    ledger.check()
-    loaded = load_first(ledger)
-    classifier = with_weights(loaded.classifier, read_current(ledger))
-    size = _shape(shape) if shape is not None else ledger.state.shape
-    if size is None:
-        raise LedgerError("--shape", "the shape C,H,W of an image", "none, and no request to tell it")
-    description = Description(size, loaded.preprocessing, loaded.architecture)
-    with output_folder(out, overwrite=overwrite, result=CARD_FILE):
-        exported = export_classifier(classifier, description, out, formats or list(FORMATS))
-        card = write_card(ledger, exported, out)
+    size = None if shape is None else _shape(shape)
+    exported, card = export_newest(ledger, out, formats or list(FORMATS), shape=size, overwrite=overwrite)
     for one in exported:
         click.echo(describe(one))
     click.echo(str(card))

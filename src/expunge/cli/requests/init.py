@@ -12,6 +12,7 @@ from expunge.jobs.inputs import model_source
 from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
 from expunge.methods.table import DEFAULT_METHOD
+from expunge.requests.approval import Approval
 from expunge.requests.create import DEFAULT_BUDGET, Plan, create_project
 from expunge.requests.place import DEFAULT_DATABASE, read_settings
 from expunge.task.task import Strength
@@ -42,6 +43,18 @@ from expunge.task.task import Strength
 @click.option(
     "--database", default=DEFAULT_DATABASE, show_default=True, help="A SQLAlchemy URL; the password is set elsewhere."
 )
+@click.option(
+    "--keepers",
+    is_flag=True,
+    help="Keep something of each image, sealed, that lets it be held and checked after its picture is deleted.",
+)
+@click.option(
+    "--approval",
+    type=click.Choice([approval.value for approval in Approval]),
+    default=Approval.NONE.value,
+    show_default=True,
+    help="Who approves a request, at the desk, before it is applied: nobody; one person; or one who did not add it.",
+)
 @click.option("--key", help="Key file, from the folder; better not in it.  [default: beside it, with its name]")
 def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's values
     """Make a project in FOLDER around a trained classifier.
@@ -65,6 +78,8 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
         budget=flags["budget"],
         database=flags["database"],
         key=flags["key"],
+        keepers=flags["keepers"],
+        approval=Approval(flags["approval"]),
     )
     ledger = create_project(folder, plan)
     key = (folder / read_settings(folder)["key"]).resolve()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remaining
@@ -12,10 +13,13 @@ from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_j
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.quadratic import solve_multipliers
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
+from expunge.task.evaluation import compute_logits
 
 GIGABYTE = 2**30
 SLOWEST = 0.02
 CLOSING_STEPS = 30
+NEARLY_BACK = 0.5
+"""Share of its margin below which an earlier row is a constraint again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +61,10 @@ class ConstrainedSolver:
     closing_steps = CLOSING_STEPS
 
     def __init__(self, settings: Exact, problem: Problem) -> None:
-        self._rows = problem.task.forget_set.to(problem.surrogates.device)
         self._settings, self._problem = settings, problem
         self._iterate, self._objective = problem.iterate, problem.objective
-        self._labels = problem.task.labels.to(problem.surrogates.device)
+        task, device = problem.task, problem.surrogates.device
+        self._x, self._labels = problem.enter(task.forget_set.x.to(device)), task.labels.to(device)
         self._margins = problem.choose_margins(settings.margin, settings.leads)
         self._drawn = problem.task.generator("probe batches")
         self._count = 0
@@ -85,13 +89,17 @@ class ConstrainedSolver:
     def _correct(self) -> float:
         """Go on by the velocity and the shortest step that meets the constraints; return the worst gap, or NaN."""
         settings, iterate, objective, context = self._settings, self._iterate, self._objective, self._problem.context
-        goal, rows = self._problem.task.goal, self._rows.x
-        constraints = Constraints(objective.classifier, objective.layers, objective.whitening, goal, rows, self._labels)
+        goal, x, labels = self._problem.task.goal, self._x, self._labels
+        earlier, earlier_labels = self._find_nearly_back()
+        if len(earlier):
+            x, labels = torch.cat([x, earlier]), torch.cat([labels, earlier_labels])
+        constraints = Constraints(objective.classifier, objective.layers, objective.whitening, goal, x, labels)
         memory, expired = int(self._problem.memory_gigabytes * GIGABYTE), self._problem.out_of_time
         jacobian = make_jacobian(constraints, memory_bytes=memory, context=context, expired=expired)
-        wanted = jacobian.gaps + self._margins
+        own, rest = jacobian.gaps[: len(self._x)] + self._margins, jacobian.gaps[len(self._x) :] + settings.margin
         if self._count < settings.approach:
-            wanted = wanted.clamp_max(0) + wanted.clamp_min(0) / (settings.approach - self._count)
+            own = own.clamp_max(0) + own.clamp_min(0) / (settings.approach - self._count)
+        wanted = torch.cat([own, rest])
         shortfall = wanted + jacobian.times(iterate.velocity)
         if not bool(torch.isfinite(shortfall).all()):
             return math.nan
@@ -102,6 +110,18 @@ class ConstrainedSolver:
         )
         iterate.advance(jacobian.combine(multipliers))
         return float(jacobian.gaps.max())
+
+    def _find_nearly_back(self) -> tuple[Tensor, Tensor]:
+        """Return those rows of earlier edits that are about to come back, with their labels; the others are far."""
+        problem, device = self._problem, self._x.device
+        earlier = problem.task.earlier
+        if earlier is None or earlier.rows is None:
+            return self._x[:0], self._labels[:0]
+        labels = earlier.labels(problem.task.goal).to(device)
+        logits = compute_logits(self._objective.classifier, earlier.rows.x, problem.context.sharing)
+        near = problem.task.goal.gap(logits, labels) > -NEARLY_BACK * self._settings.margin
+        near = problem.context.sharing.processes.agree(near)
+        return earlier.rows.x.to(device)[near], labels[near]
 
     def _descend(self) -> float:
         """Set the velocity by a step down the objective on a fresh batch of surrogates, and return the objective."""

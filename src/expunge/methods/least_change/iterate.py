@@ -141,6 +141,7 @@ class Problem:
         logits: what the classifier answered to them before the edit.
         rate: step size, in units of 1 / curvature.
         memory_gigabytes: for row gradients.
+        enter: images -> what the objective's classifier takes: they as they are, or what goes through a cut.
     """
 
     task: Task
@@ -151,6 +152,7 @@ class Problem:
     logits: Float[Tensor, "n k"]
     rate: float
     memory_gigabytes: float
+    enter: Callable[[Tensor], Tensor]
 
     def out_of_time(self) -> bool:
         """Return whether the task's time is over; all processes say what the first does."""
@@ -162,7 +164,7 @@ class Problem:
     def choose_margins(self, least: float, leads: Leads) -> Float[Tensor, " k"]:
         """Return each row's margin; to be called before the edit begins."""
         rows, labels = (each.to(self.surrogates.device) for each in (self.task.forget_set.x, self.task.labels))
-        logits = compute_logits(self.objective.classifier, rows, self.context.sharing)
+        logits = compute_logits(self.objective.classifier, self.enter(rows), self.context.sharing)
         return choose_margins(logits, self.task.goal.gap(logits, labels), least, leads)
 
 

@@ -24,6 +24,7 @@ from expunge.methods.protocol import Aim, Needs
 from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
 from expunge.models.folding import fold_batchnorm
+from expunge.models.tails import enter
 from expunge.surrogates.mix import Effort, SurrogateMix, draw_surrogates
 from expunge.surrogates.spliced import draw_spliced
 from expunge.task.edit import Edit
@@ -54,6 +55,7 @@ class LeastChange(Settings):
     needs: ClassVar[Needs] = Needs.FORGET_ONLY
     goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
     strength: ClassVar[Strength] = Strength.ROBUST
+    goes_on: ClassVar[bool] = True
 
     effort: Effort = setting(
         Effort.THOROUGH, "quick, standard or thorough: how many surrogates are made and steps taken where none is said"
@@ -71,17 +73,18 @@ class LeastChange(Settings):
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         context = Context(runtime)
-        reference = task.classifier.to(runtime.device).frozen_copy()
+        first = task.classifier if task.earlier is None else task.earlier.first
+        reference = first.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device).x
-        resolved = self._resolve(reference, rows)
+        resolved = self._resolve(reference, rows, going_on=task.earlier is not None and task.earlier.rows is not None)
         drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
         reference = fold_batchnorm(reference, rows[:2])
         problem = resolved._pose(task, context, working, reference, surrogates)
         solver = (
-            PenalisedSolver(resolved.robust, problem, reference)
+            PenalisedSolver(resolved.robust, problem, part_of(reference, task))
             if task.strength is Strength.ROBUST
             else ConstrainedSolver(resolved.exact, problem)
         )
@@ -91,28 +94,37 @@ class LeastChange(Settings):
         edited = edit.classifier.to(runtime.device)
         return replace(edit, expected=measure_expected_cost(reference, edited, unseen, context.sharing))
 
-    def _resolve(self, classifier: Classifier, rows: Float[Tensor, "k c h w"]) -> "LeastChange":
-        """Return these settings with the sizes that were left open."""
+    def _resolve(
+        self, classifier: Classifier, rows: Float[Tensor, "k c h w"], *, going_on: bool = False
+    ) -> "LeastChange":
+        """Return these settings with the sizes that were left open; what goes on from an edit takes few steps more."""
         pixels = rows.shape[2] * rows.shape[3]
+        effort = Effort.QUICK if going_on else self.effort
         return replace(
             self,
             surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
-            exact=self.exact.resolve(pixels, self.effort),
-            robust=self.robust.resolve(len(rows), pixels, self.effort),
+            exact=self.exact.resolve(pixels, effort),
+            robust=self.robust.resolve(len(rows), pixels, effort),
         )
 
     def _pose(
         self, task: Task, context: Context, working: Classifier, reference: Classifier, surrogates: Tensor
     ) -> Problem:
         """Return the problem that changes `working`: its layers, their metric, the answers that should stay."""
-        rows = task.forget_set.x.to(surrogates.device)
-        layers, measured = find_layers(working, surrogates), surrogates[:CURVATURE_SURROGATES]
+        rows, cut = task.forget_set.x.to(surrogates.device), None if task.earlier is None else task.earlier.cut
+
+        def enter_cut(x: Tensor) -> Tensor:
+            return x if cut is None else enter(reference, cut, x, context.sharing)
+
+        drawn, surrogates = surrogates, enter_cut(surrogates)
+        changing = part_of(working, task)
+        layers, measured = find_layers(changing, surrogates), surrogates[:CURVATURE_SURROGATES]
         if task.strength is Strength.ROBUST:
-            layers = self.robust.deepest(layers)
+            layers = layers if cut else self.robust.deepest(layers)
             spliced = round((self.robust.spliced or 0.0) * CURVATURE_SURROGATES)
             fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
-            measured = torch.cat([fresh, measured[: max(1, CURVATURE_SURROGATES - spliced)]])
-        fast = fold_batchnorm(working, rows[:2], sharing=[layer.module for layer in layers])
+            measured = torch.cat([enter_cut(fresh), measured[: max(1, CURVATURE_SURROGATES - spliced)]])
+        fast = fold_batchnorm(changing, surrogates[:2], sharing=[layer.module for layer in layers])
         memory = min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)
         whitening = compute_whitening(
             fast,
@@ -124,8 +136,13 @@ class LeastChange(Settings):
             memory_gigabytes=memory,
         )
         objective = Objective(fast, layers, whitening, context, self.precision)
-        logits, iterate = _answers(reference, surrogates, context), Iterate(objective, self.momentum)
-        return Problem(task, context, objective, iterate, surrogates, logits, self.rate, memory)
+        answers, iterate = _answers(reference, drawn, context), Iterate(objective, self.momentum)
+        return Problem(task, context, objective, iterate, surrogates, answers, self.rate, memory, enter_cut)
+
+
+def part_of(classifier: Classifier, task: Task) -> Classifier:
+    """Return the part of a classifier that the task may change: all of it, unless earlier edits left a cut."""
+    return classifier if task.earlier is None else task.earlier.part(classifier, task.forget_set.x)
 
 
 def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, "n k"]:

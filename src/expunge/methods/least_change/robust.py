@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from expunge.methods.layers import Layer
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
+from expunge.methods.least_change.pushing import FADE, PLAIN_SHARE, EarlierCopies, push_copies, steer
 from expunge.models.classifier import Classifier
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
@@ -24,10 +24,7 @@ FEW_ROWS, SOME_ROWS = 32, 128
 LEAST_LAYERS = 6
 SLOWEST = 0.1
 STEERING_STARTS = 0.15
-LARGEST_MISS = 0.1
 LARGEST_STEP = 3.0
-FADE = 0.8
-PLAIN_SHARE = 1 / 8
 CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
 CLOSING_RISE = 0.01
 
@@ -106,6 +103,13 @@ class PenalisedSolver:
         self._margins = problem.choose_margins(settings.margin, settings.leads)
         self._count, self._weight, self._held = 0, 0.0, 0.0
         self._wanted = settings.share or 1.0
+        self._earlier = EarlierCopies(
+            problem,
+            count=settings.copies or 1,
+            margin=settings.margin,
+            temperature=settings.temperature,
+            gain=settings.gain,
+        )
 
     @property
     def steps(self) -> int:
@@ -146,6 +150,7 @@ class PenalisedSolver:
         if self._count == 0 or (held == 0 and self._held == 0):
             self._weight = max(self._weight, pushed * iterate.curvature / max(norm(push) ** 2, 1e-12))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
+        gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers)
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             iterate.measure_curvature(gradient, x, logits)
         rate = self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
@@ -158,25 +163,19 @@ class PenalisedSolver:
 
     def _push(self, copies: Tensor, chosen: Int[Tensor, " m"], fresh: slice) -> tuple[float, float, Step]:
         """Return the copies' mean loss, the share of fresh ones that hold, and the gradient of the loss."""
-        settings, goal = self._settings, self._task.goal
-        gaps = torch.zeros(len(copies), device=copies.device)
         labels, margins = self._labels[chosen], self._margins[chosen]
-
-        def loss(logits: Tensor, part: slice) -> Tensor:
-            gap = goal.gap(logits, labels[part])
-            gaps[part] = gap.detach()
-            return settings.temperature * F.softplus((gap + margins[part]) / settings.temperature).sum() / len(copies)
-
-        value, gradient = self._objective.pull(copies, loss)
-        [gaps] = self._problem.context.sharing.map_concat(len(copies), lambda part: [gaps[part]])
+        value, gaps, gradient = push_copies(self._problem, copies, labels, margins, self._settings.temperature)
         return value, float((gaps[fresh] < 0).float().mean()), gradient
 
     def _steer(self, held: float) -> None:
         """Let the copies weigh more while too few fresh ones hold, less while more do than are wanted."""
         self._held = held if self._count == 0 else FADE * self._held + (1 - FADE) * held
-        if self._count >= STEERING_STARTS * self.steps:
-            missing = self._wanted - self._held
-            self._weight *= math.exp(self._settings.gain * max(-LARGEST_MISS, min(LARGEST_MISS, missing)))
+        if self._steers:
+            self._weight *= steer(self._settings.gain, self._wanted - self._held)
+
+    @property
+    def _steers(self) -> bool:
+        return self._count >= STEERING_STARTS * self.steps
 
     def _draw_surrogates(self) -> tuple[Tensor, Tensor]:
         """Return spliced rows and surrogates of the pool, with what the classifier answered before the edit."""
@@ -187,7 +186,7 @@ class PenalisedSolver:
         chosen = torch.randint(len(pool), (count - spliced,), generator=self._drawn).to(pool.device)
         if not spliced:
             return pool[chosen], answers[chosen]
-        x = draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins)
+        x = self._problem.enter(draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins))
         sharing = self._problem.context.sharing
         [logits] = sharing.map_concat(spliced, lambda part: [compute_logits(self._reference, x[part], sharing)])
         return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
@@ -198,9 +197,11 @@ class PenalisedSolver:
         plain = max(1, round(PLAIN_SHARE * count))
         drawn = torch.randint(len(self._rows), (plain + count,), generator=self._copies).to(self._labels.device)
         if self._count >= self.steps:
-            logits = compute_logits(self._objective.classifier, self._rows, self._problem.context.sharing)
+            logits = compute_logits(
+                self._objective.classifier, self._problem.enter(self._rows), self._problem.context.sharing
+            )
             gaps = self._task.goal.gap(logits, self._labels)
             drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
         bounds, transforms = self._task.classifier.bounds, self._task.transforms
         fresh = draw_copies(self._rows[drawn[plain:]], bounds, self._copies, transforms)
-        return torch.cat([self._rows[drawn[:plain]], fresh]), drawn, slice(plain, None)
+        return self._problem.enter(torch.cat([self._rows[drawn[:plain]], fresh])), drawn, slice(plain, None)

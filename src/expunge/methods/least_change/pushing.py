@@ -1,0 +1,90 @@
+"""Copies that are to be over their boundaries: their loss, and its weight, which follows how many of them are."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expunge.methods.least_change.iterate import Problem
+from expunge.methods.least_change.jacobian import Step
+from expunge.task.earlier import Earlier
+
+FADE = 0.8
+LARGEST_MISS = 0.1
+PLAIN_SHARE = 1 / 8
+EARLIER_SHARE = 0.96
+"""Of the copies of earlier rows in a step that are to hold; the stop rule asks 95% of copies that no step has seen."""
+
+
+def push_copies(
+    problem: Problem,
+    x: Float[Tensor, "m c h w"],
+    labels: Int[Tensor, " m"],
+    margins: Float[Tensor, " m"],
+    temperature: float,
+) -> tuple[float, Float[Tensor, " m"], Step]:
+    """Return the mean of softplus(gap + margin) over copies, their gaps, and the gradient of the mean.
+
+    Args:
+        problem: goal and objective.
+        x: copies, as the objective's classifier takes them.
+        labels: that the goal speaks of.
+        margins: in logits.
+        temperature: logits over which a copy's loss fades out.
+    """
+    gaps = torch.zeros(len(x), device=x.device)
+
+    def loss(logits: Tensor, part: slice) -> Tensor:
+        gap = problem.task.goal.gap(logits, labels[part])
+        gaps[part] = gap.detach()
+        return temperature * F.softplus((gap + margins[part]) / temperature).sum() / len(x)
+
+    value, gradient = problem.objective.pull(x, loss)
+    [gaps] = problem.context.sharing.map_concat(len(x), lambda part: [gaps[part]])
+    return value, gaps, gradient
+
+
+def steer(gain: float, missing: float) -> float:
+    """Return by what a weight grows, or shrinks, where a share of copies is missing, or to spare."""
+    return math.exp(gain * max(-LARGEST_MISS, min(LARGEST_MISS, missing)))
+
+
+class EarlierCopies:
+    """Copies of earlier rows push like those of the new ones, with a weight of their own."""
+
+    def __init__(self, problem: Problem, *, count: int, margin: float, temperature: float, gain: float) -> None:
+        self._problem, self._count = problem, count
+        self._margin, self._temperature, self._gain = margin, temperature, gain
+        self._generator = problem.task.generator("copies of earlier rows")
+        self._weight, self._held = 0.0, 0.0
+
+    def add_to(self, gradient: Step, weight: float, *, steering: bool) -> Step:
+        """Return the gradient of a loss, with that of the earlier rows' copies added.
+
+        Args:
+            gradient: of the loss without them.
+            weight: of a single new row: what an earlier one begins with.
+            steering: whether the weight follows how many copies hold.
+        """
+        earlier = self._problem.task.earlier
+        if earlier is None or earlier.rows is None:
+            return gradient
+        x, labels = self._draw(earlier)
+        margins = torch.full((len(x),), self._margin, device=x.device)
+        _, gaps, push = push_copies(self._problem, x, labels, margins, self._temperature)
+        held = float((gaps < 0).float().mean())
+        self._held = FADE * self._held + (1 - FADE) * held if self._weight else held
+        self._weight = self._weight or weight * len(earlier.rows)
+        if steering:
+            self._weight *= steer(self._gain, EARLIER_SHARE - self._held)
+        return [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
+
+    def _draw(self, earlier: Earlier) -> tuple[Tensor, Tensor]:
+        assert earlier.rows is not None  # noqa: S101 - asked for rows
+        device, plain = self._problem.surrogates.device, max(1, round(PLAIN_SHARE * self._count))
+        chosen = torch.randint(len(earlier.rows), (self._count,), generator=self._generator)
+        copies = earlier.draw_copies(chosen[plain:], self._generator)
+        x = torch.cat([earlier.rows.x[chosen[:plain]], copies]).to(device)
+        return x, earlier.labels(self._problem.task.goal)[chosen].to(device)

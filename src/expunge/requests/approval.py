@@ -1,0 +1,55 @@
+"""Who has to approve a request before it is applied."""
+
+from enum import StrEnum
+
+from expunge.base.errors import LedgerError
+from expunge.requests.project import Ledger
+from expunge.requests.state import LedgerState, Request, State
+
+WAITING = (State.VALIDATED, State.FAILED)
+
+
+class Approval(StrEnum):
+    """What a project says of it when it is made."""
+
+    NONE = "none"
+    """Whoever may apply requests decides."""
+    ONE = "one"
+    """One person approves; it may be the one who added the request."""
+    TWO = "two"
+    """Two people see each request: one adds it, another one approves it."""
+
+
+def approval_of(state: LedgerState) -> Approval:
+    """Return what the project says; projects of old say nothing."""
+    return Approval(state.created.get("approval", Approval.NONE))
+
+
+def is_approved(state: LedgerState, request: Request) -> bool:
+    """Return whether a request has the approval that the project asks for."""
+    match approval_of(state):
+        case Approval.NONE:
+            return True
+        case Approval.ONE:
+            return bool(request.approved)
+        case Approval.TWO:
+            return any(person != request.by for person in request.approved)
+
+
+def approve(ledger: Ledger, name: str) -> Request:
+    """Note that whoever signs the ledger approves a request.
+
+    Raises:
+        LedgerError: nobody signs, it does not wait, it has this person's approval, or needs another person's.
+    """
+    request, person = ledger.state.find(name), ledger.signature.get("actor", "")
+    if not person:
+        raise LedgerError(name, "somebody who approves it", "nobody", "approve it at the desk: expunge requests serve")
+    if request.state not in WAITING:
+        raise LedgerError(name, "a request that waits or has failed", request.state.value)
+    if person in request.approved:
+        raise LedgerError(name, "one approval of each person", f"a second one of {person}")
+    if approval_of(ledger.state) is Approval.TWO and person == request.by:
+        raise LedgerError(name, "the approval of a person who did not add it", person, "ask a colleague")
+    ledger.append([("approved", {"request": name})])
+    return request

@@ -1,0 +1,349 @@
+"""The REST API: a table of operations, from which the routes and the OpenAPI description are made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from expunge._version import __version__
+from expunge.requests.desk import acts, pages
+from expunge.requests.desk.drafts import Draft
+from expunge.requests.desk.people import Role
+from expunge.requests.desk.store import Job
+from expunge.requests.desk.view import tell_entry, tell_history, tell_job, tell_pictures, tell_project, tell_request
+from expunge.requests.desk.web import Visit
+
+ROOT = "/api/v1"
+MOST = 1000
+TEXT, DAY, FLAG = {"type": "string"}, {"type": "string", "format": "date"}, {"type": "boolean"}
+FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
+TEXTS = {"type": "array", "items": TEXT}
+ACCEPTED = 202
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the API.
+
+    Args:
+        method: of HTTP.
+        path: below `ROOT`.
+        role: what is needed.
+        name: its operationId.
+        summary: what it does, a sentence.
+        handler: does it.
+        answer: name of the schema of what comes back.
+        fields: of its body, by name; empty if it takes none.
+        multipart: whether the body is a form with files rather than JSON.
+        status: of a good answer.
+    """
+
+    method: str
+    path: str
+    role: Role
+    name: str
+    summary: str
+    handler: Callable[[Visit], Response]
+    answer: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    multipart: bool = False
+    status: int = 200
+
+
+def _project(visit: Visit) -> Response:
+    return JSONResponse(tell_project(visit.desk.ledger().state))
+
+
+def _requests(visit: Visit) -> Response:
+    state = visit.desk.ledger().state
+    wanted = visit.query.get("state", "")
+    told = [tell_request(state, one) for one in state.requests.values() if not wanted or one.state == wanted]
+    return JSONResponse({"requests": told[-MOST:]})
+
+
+def _request(visit: Visit) -> Response:
+    ledger, found = visit.desk.ledger(), acts.find_request(visit)
+    told = {"pictures": tell_pictures(ledger, found), "history": tell_history(ledger, found)}
+    return JSONResponse({**tell_request(ledger.state, found), **told})
+
+
+def _entries(visit: Visit) -> Response:
+    ledger, after = visit.desk.ledger(), visit.query.get("after", "0")
+    first = (int(after) if after.isdecimal() and len(after) < 12 else 0) + 1
+    numbers = range(first, min(ledger.last.number, first + MOST - 1) + 1)
+    entries = [tell_entry(entry) for entry in ledger.entries_at(list(numbers))]
+    return JSONResponse({"entries": entries, "newest": ledger.last.number, "head": ledger.last.hash})
+
+
+def _start_draft(visit: Visit) -> Response:
+    draft, job = acts.start_draft(visit)
+    return JSONResponse({**_told_draft(draft), "job": None if job is None else tell_job(job)}, 201)
+
+
+def _draft(visit: Visit) -> Response:
+    return JSONResponse(_told_draft(acts.find_draft(visit)))
+
+
+def _discard(visit: Visit) -> Response:
+    acts.discard_draft(visit)
+    return JSONResponse({"id": visit.path["draft"]})
+
+
+def _jobs(visit: Visit) -> Response:
+    return JSONResponse({"jobs": [tell_job(job) for job in visit.desk.store.recent_jobs(pages.ENTRIES)]})
+
+
+def _job(visit: Visit) -> Response:
+    visit.desk.keep_working()
+    return JSONResponse(tell_job(acts.find_job(visit)))
+
+
+def _end_session(visit: Visit) -> Response:
+    visit.desk.store.end_session(visit.session)
+    return JSONResponse({"person": visit.person.name})
+
+
+def _told_draft(draft: Draft) -> dict[str, Any]:
+    near = [[{k: v for k, v in one.items() if k != "picture"} for one in part] for part in draft.near or ()]
+    told = {"id": draft.id, "by": draft.by, "pictures": len(draft.pictures), "labels": draft.labels}
+    return {**told, "rows": list(draft.rows), "searched": draft.near is not None, "near": near}
+
+
+def _queued(act: Callable[[Visit], Job]) -> Callable[[Visit], Response]:
+    def handler(visit: Visit) -> Response:
+        return JSONResponse(tell_job(act(visit)), ACCEPTED)
+
+    return handler
+
+
+def _job_of(
+    method: str,
+    path: str,
+    role: Role,
+    name: str,
+    summary: str,
+    act: Callable[[Visit], Job],
+    **fields: Any,  # noqa: ANN401
+) -> Operation:
+    return Operation(method, path, role, name, summary, _queued(act), "Job", fields, status=ACCEPTED)
+
+
+LETTER = {"reference": TEXT, "due": DAY, "keep_until": DAY, "again": TEXT, "label": TEXT}
+TICKED = {
+    **TEXTS,
+    "description": "Copies to add, each as PICTURE-ROW: its number in the draft, a row of the training data.",
+}
+OPERATIONS = (
+    Operation("GET", "/project", Role.READER, "readProject", "Newest version and drift.", _project, "Project"),
+    Operation(
+        "GET", "/requests", Role.READER, "listRequests", "All requests, or those of ?state=.", _requests, "Requests"
+    ),
+    Operation("GET", "/requests/{name}", Role.READER, "readRequest", "One request.", _request, "RequestInFull"),
+    Operation(
+        *("GET", "/requests/{name}/pictures/{number}", Role.READER, "readPicture", "A picture that is kept."),
+        *(pages.picture, "Picture"),
+    ),
+    Operation(
+        "GET", "/entries", Role.READER, "listEntries", "Entries of the ledger ?after= a number.", _entries, "Entries"
+    ),
+    Operation(
+        *("POST", "/drafts", Role.REQUESTER, "startDraft", "Send pictures or a table, and look for copies."),
+        *(
+            _start_draft,
+            "Draft",
+            {"pictures": FILES, "table": {"type": "string", "format": "binary"}, **LETTER},
+            True,
+            201,
+        ),
+    ),
+    Operation("GET", "/drafts/{draft}", Role.REQUESTER, "readDraft", "A draft with what was found.", _draft, "Draft"),
+    Operation("DELETE", "/drafts/{draft}", Role.REQUESTER, "discardDraft", "Delete a draft.", _discard, "Id"),
+    _job_of(
+        *(
+            "POST",
+            "/drafts/{draft}/request",
+            Role.REQUESTER,
+            "sendDraft",
+            "Make a request of a draft.",
+            acts.send_draft,
+        ),
+        include=TICKED,
+        label=TEXTS,
+        new_label=TEXTS,
+    ),
+    _job_of(
+        *("POST", "/requests/{name}/approve", Role.APPROVER, "approveRequest", "Approve a request."),
+        acts.approve_request,
+    ),
+    _job_of(
+        *("POST", "/requests/{name}/withdraw", Role.REQUESTER, "withdrawRequest", "Take a request back."),
+        acts.withdraw_request,
+        reason=TEXT,
+    ),
+    _job_of(
+        *("POST", "/apply", Role.APPROVER, "apply", "Apply these requests, or all that wait."),
+        acts.apply_requests,
+        request=TEXTS,
+        start={**TEXT, "enum": list(acts.STARTS)},
+    ),
+    _job_of(
+        *("POST", "/undo", Role.APPROVER, "undo", "Undo the newest version, of this number."),
+        acts.undo_newest,
+        version=TEXT,
+    ),
+    _job_of(
+        *("POST", "/purge", Role.APPROVER, "purge", "Delete pictures: of these requests, or those that are due."),
+        acts.purge,
+        request=TEXTS,
+        fingerprints=FLAG,
+    ),
+    _job_of("POST", "/verify", Role.READER, "verify", "Check the ledger and every file that it names.", acts.verify),
+    _job_of("POST", "/export", Role.APPROVER, "export", "Write the newest classifier.", acts.export, format=TEXTS),
+    Operation(
+        "GET", "/exports/{export}", Role.READER, "readExport", "An exported classifier, ZIP.", pages.exported, "Zip"
+    ),
+    Operation("GET", "/jobs", Role.READER, "listJobs", "The newest jobs.", _jobs, "Jobs"),
+    Operation("GET", "/jobs/{job}", Role.READER, "readJob", "One job: where it is, what it came to.", _job, "Job"),
+    _job_of("DELETE", "/jobs/{job}", Role.REQUESTER, "cancelJob", "Stop a job.", acts.cancel_job),
+    Operation("DELETE", "/session", Role.READER, "endSession", "Sign out.", _end_session, "Person"),
+)
+
+
+def describe() -> dict[str, Any]:
+    """Return the OpenAPI description of the API."""
+    paths: dict[str, dict[str, Any]] = {
+        f"{ROOT}/session": {
+            "post": {
+                "operationId": "startSession",
+                "summary": "Sign in with the token of a link; the session's secret is sent as Bearer from then on.",
+                "security": [],
+                "requestBody": _body({"token": TEXT}, multipart=False),
+                "responses": _responses("Session", 201),
+            }
+        }
+    }
+    for one in OPERATIONS:
+        names = [part[1:-1] for part in one.path.split("/") if part.startswith("{")]
+        told: dict[str, Any] = {
+            "operationId": one.name,
+            "summary": one.summary,
+            "description": f"Needs the role {one.role.word}.",
+            "parameters": [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in names],
+            "responses": _responses(one.answer, one.status),
+        }
+        if one.fields:
+            told["requestBody"] = _body(one.fields, multipart=one.multipart)
+        paths.setdefault(ROOT + one.path, {})[one.method.lower()] = told
+    schemes = {"session": {"type": "http", "scheme": "bearer"}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "expunge desk", "version": __version__},
+        "security": [{"session": []}],
+        "paths": paths,
+        "components": {"securitySchemes": schemes, "schemas": SCHEMAS},
+    }
+
+
+def _body(fields: Mapping[str, Any], *, multipart: bool) -> dict[str, Any]:
+    kind = "multipart/form-data" if multipart else "application/json"
+    return {"content": {kind: {"schema": {"type": "object", "properties": dict(fields)}}}}
+
+
+def _responses(answer: str, status: int) -> dict[str, Any]:
+    kind = {"Picture": "image/png", "Zip": "application/zip"}.get(answer, "application/json")
+    good = {"description": "Done.", "content": {kind: {"schema": {"$ref": f"#/components/schemas/{answer}"}}}}
+    refused = {"description": "Not done; why.", "content": {"application/json": {"schema": _ref("Error")}}}
+    return {str(status): good, "default": refused}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(**properties: Any) -> dict[str, Any]:  # noqa: ANN401 - schemas
+    return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _list(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
+
+
+NUMBER, WHOLE = {"type": "number"}, {"type": "integer"}
+NONE_OR_TEXT = {"type": ["string", "null"]}
+REQUEST = {
+    "name": TEXT,
+    "state": {**TEXT, "enum": ["received", "validated", "applied", "verified", "failed", "withdrawn"]},
+    "word": TEXT,
+    "reference": TEXT,
+    "pictures": WHOLE,
+    "goal": TEXT,
+    "received": TEXT,
+    "due": NONE_OR_TEXT,
+    "overdue": FLAG,
+    "by": TEXT,
+    "approved_by": TEXTS,
+    "needs_approval": FLAG,
+    "version": {"type": ["integer", "null"]},
+    "pictures_kept": FLAG,
+    "keep_until": NONE_OR_TEXT,
+}
+HAPPENED = {"time": TEXT, "kind": TEXT, "by": TEXT, "about": TEXT}
+SCHEMAS: dict[str, Any] = {
+    "Error": _object(error=TEXT),
+    "Id": _object(id=TEXT),
+    "Person": _object(person=TEXT),
+    "Session": _object(session=TEXT, person=TEXT),
+    "Project": _object(
+        version=WHOLE,
+        weights_sha256=TEXT,
+        can_undo=FLAG,
+        undo_requests=TEXTS,
+        drift={"type": ["object", "null"]},
+        over_budget=FLAG,
+        approval=TEXT,
+        two_people=FLAG,
+    ),
+    "Request": _object(**REQUEST),
+    "Requests": _object(requests=_list("Request")),
+    "RequestInFull": _object(
+        **{**REQUEST, "pictures": {"type": "array", "items": _object(number=WHOLE, id=TEXT, label=TEXT)}},
+        history={"type": "array", "items": _object(**HAPPENED)},
+    ),
+    "Entry": _object(number=WHOLE, hash=TEXT, **HAPPENED),
+    "Entries": _object(entries=_list("Entry"), newest=WHOLE, head=TEXT),
+    "Near": _object(
+        row=WHOLE,
+        id=TEXT,
+        label=WHOLE,
+        same=FLAG,
+        alike=FLAG,
+        bits=WHOLE,
+        correlation=NUMBER,
+        features={"type": ["number", "null"]},
+    ),
+    "Draft": _object(
+        id=TEXT,
+        by=TEXT,
+        pictures=WHOLE,
+        labels=TEXTS,
+        rows=TEXTS,
+        searched=FLAG,
+        near={"type": "array", "items": _list("Near")},
+    ),
+    "Job": _object(
+        id=TEXT,
+        kind=TEXT,
+        by=TEXT,
+        state={**TEXT, "enum": ["waiting", "running", "done", "failed", "cancelled"]},
+        progress={"type": ["object", "null"]},
+        text=TEXTS,
+        failed=FLAG,
+        error=TEXT,
+        requests=TEXTS,
+        created=TEXT,
+    ),
+    "Jobs": _object(jobs=_list("Job")),
+    "Picture": {"type": "string", "contentMediaType": "image/png"},
+    "Zip": {"type": "string", "contentMediaType": "application/zip"},
+}

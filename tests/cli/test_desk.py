@@ -1,0 +1,79 @@
+"""The commands around the desk: invite, dismiss, serve; and what `init` and `add` learned."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("starlette")
+
+from expunge.requests.desk.store import Store
+from expunge.requests.project import Ledger
+
+
+@pytest.fixture
+def project(job, expunge, monkeypatch):
+    made = expunge(
+        *("requests", "init", "project", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
+        *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--method", "l2ul", "--approval", "two"),
+        *("--set", "attack.targets_per_row=2", "--set", "attack.steps=2", "--budget", "90"),
+    )
+    assert made.code == 0, made.err
+    monkeypatch.setenv("EXPUNGE_PROJECT", "project")
+    return job.folder / "project"
+
+
+def test_a_link_is_printed_and_the_role_stands_in_the_ledger(project, expunge):
+    invited = expunge("requests", "invite", "anna", "--role", "requester", "--port", "9000")
+    assert invited.code == 0, invited.err
+    token = re.fullmatch(r"http://127\.0\.0\.1:9000/login\?token=([\w-]{40,})\n", invited.out)[1]
+    ledger = Ledger.open(project)
+    assert ledger.state.people == {"anna": "requester"}
+    assert Store.open(project, ledger.keys).find_invitation(token) == "anna"
+    assert token.encode() not in b"".join(path.read_bytes() for path in project.rglob("*") if path.is_file())
+    entries = ledger.last.number
+    assert expunge("requests", "invite", "anna", "--role", "requester").code == 0
+    assert Ledger.open(project).last.number == entries, "another link needs no entry"
+    assert expunge("requests", "dismiss", "anna").code == 0
+    assert Ledger.open(project).state.people == {}
+    assert Store.open(project, ledger.keys).find_invitation(token) is None
+    unknown = expunge("requests", "dismiss", "anna")
+    assert unknown.code == 2
+    assert "a person of the desk (nobody yet)" in unknown.err
+    odd = expunge("requests", "invite", "<b>anna</b>")
+    assert odd.code == 2
+    assert "initials will do" in odd.err
+
+
+def test_what_was_not_approved_is_not_applied_on_the_command_line_either(project, expunge):
+    added = expunge("requests", "add", "--data", "npz:images.npz", "--rows", "0", "--due", "2999-01-01")
+    assert added.code == 0, added.err
+    assert Ledger.open(project).state.find("R0001").due == "2999-01-01"
+    applied = expunge("requests", "apply")
+    assert (applied.code, applied.out) == (0, "nothing is waiting\n")
+    named = expunge("requests", "apply", "R0001")
+    assert named.code == 2
+    assert "expected a request that was approved" in named.err
+
+
+def test_copies_are_drawn_and_added_only_when_somebody_says_so(project, expunge):
+    words = ("requests", "add", "--data", "npz:images.npz", "--rows", "3", "--against", "npz:images.npz")
+    found = expunge(*words, "--sheet", "sheet.png")
+    assert found.code == 0, found.err
+    with Image.open(project.parent / "sheet.png") as sheet:
+        assert sheet.width > 100
+    assert "shows the nearest pictures" in found.out
+    assert Ledger.open(project).state.find("R0001").rows == 1
+    chosen = expunge(*words, "--include", "5")
+    assert chosen.code == 0, chosen.err
+    ledger = Ledger.open(project)
+    assert [one.id for one in ledger.instances(ledger.state.find("R0002"))] == ["3", "5"]
+    assert len(list((project / "index").iterdir())) == 1
+
+
+def test_the_server_needs_no_torch():
+    script = "import sys, expunge.cli.requests.serve\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
