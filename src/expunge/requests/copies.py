@@ -95,7 +95,7 @@ def open_index(ledger: Ledger, images: Images, runtime: Runtime) -> CopyIndex:
     """Return the index of the training images, from the project's folder if it is there, or made and kept, sealed.
 
     Args:
-        ledger: for its key and folder; a folder that can't be written to keeps no index.
+        ledger: for its key and folder.
         images: the training images, each loaded once.
         runtime: shows the progress.
     """

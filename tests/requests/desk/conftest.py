@@ -59,6 +59,13 @@ class Visitor:
         found = re.search(r"job=([0-9a-f]+)", answer.headers["location"])
         return self.desk.store.find_job(found[1]) if found else answer.headers["location"]
 
+    def apply(self, page="/", **fields):
+        """Apply what waits, and return the job, which must have come about."""
+        job = self.do(page, "/apply", **fields)
+        assert job.result is not None, job.error
+        assert not job.result["failed"], job.result
+        return job
+
     def add(self, *contents, label="0", table=None, include=(), **options):
         """Add a request for pictures, and return the job."""
         files = [("pictures", (f"picture{n}.png", content, "image/png")) for n, content in enumerate(contents)]
