@@ -47,6 +47,7 @@ from expunge.task.keepers import from_levels, to_levels
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "keepers_inversion"
+PICTURES_FILE = RESULTS / "pictures.png"
 PICTURES, CANDIDATES, STEPS, RATE = 32, 1000, 300, 0.05
 ROUGHNESS = (0.03, 0.1, 0.3, 1.0)
 LAYERS = (5, 7, 3, 1)
@@ -180,7 +181,7 @@ def draw(x: Float[Tensor, "n 3 h w"], rebuilt: dict[str, Tensor]) -> None:
             place.imshow(picture.permute(1, 2, 0).numpy())
             place.set(xticks=[], yticks=[])
         line[0].set_ylabel(name)
-    figure.savefig(RESULTS / "pictures.png", dpi=110, metadata={"Software": None})
+    figure.savefig(PICTURES_FILE, dpi=110, metadata={"Software": None})
 
 
 def make_page(lines: list[dict[str, float | int | str]], default: str | None) -> str:
@@ -208,8 +209,7 @@ def make_page(lines: list[dict[str, float | int | str]], default: str | None) ->
             "|---|---|---|---|---|---|",
             *rows,
             "",
-            "![pictures, and what they are rebuilt to](pictures.png)",
-            "",
+            *(["![pictures, and what they are rebuilt to](pictures.png)", ""] if PICTURES_FILE.exists() else []),
             "Written by `python benchmarks/keepers_inversion.py`; [measured.jsonl](measured.jsonl) has the figures.",
             "",
             f"Machine: {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch "

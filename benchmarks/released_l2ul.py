@@ -46,7 +46,8 @@ Written by `python benchmarks/released_l2ul.py --page` from [measured.jsonl](mea
 of CIFAR-10, in percent, when no image of the forget set is right any more (of 91.7 with ResNet-20, 94.2 with
 ResNet-18). The authors' functions and ours forget the same 16 images, the first of a permutation with the seed. `ADV`
 and `ADV+IMP` are `l2ul-faithful` without and with importance. Both loops are chaotic: two devices, or other numbers in
-the attack, end several points apart with one and the same code. The mean is over the seeds that both have.
+the attack, end several points apart with one and the same code. The mean is over the seeds that both have. A star is at
+a run that ended at its limit of steps, with an image that was still right.
 
 | classifier | case | seeds | released, mean | ours, mean | released, each | ours, each |
 |---|---|---|---|---|---|---|
@@ -135,7 +136,11 @@ def make_page(lines: list[dict[str, Any]]) -> str:
         if both:
             each = {code: [tests[seed] for seed in both] for code, tests in found.items()}
             means = [f"{statistics.mean(tests):.1f}" for tests in each.values()]
-            listed = [", ".join(f"{test:.1f}" for test in tests) for tests in each.values()]
+            ended = {code: gather_limited(lines, code, classifier, case) for code in found}
+            listed = [
+                ", ".join(f"{tests[seed]:.1f}{'*' * (seed in ended[code])}" for seed in both)
+                for code, tests in found.items()
+            ]
             rows.append(f"| {' | '.join([classifier, case, ', '.join(map(str, both)), *means, *listed])} |\n")
     return TEXT + "".join(rows)
 
@@ -147,6 +152,16 @@ def gather_seeds(lines: list[dict[str, Any]], code: str, classifier: str, case: 
         if (line["code"], line["classifier"], line["case"]) == (code, classifier, case):
             found.setdefault(line["seed"], []).append(line["test"])
     return {seed: statistics.mean(tests) for seed, tests in found.items()}
+
+
+def gather_limited(lines: list[dict[str, Any]], code: str, classifier: str, case: str) -> set[int]:
+    """Return the seeds with which an image was still right at the end."""
+    asked = (code, classifier, case)
+    return {
+        line["seed"]
+        for line in lines
+        if (line["code"], line["classifier"], line["case"]) == asked and line.get("forgotten", 100.0) < 100
+    }
 
 
 def main() -> None:

@@ -94,13 +94,13 @@ def make_project(folder: Path) -> Path:
     return place
 
 
-KEEPING = RequestOptions(keep_until=date(2999, 12, 31), reference="letter 1", minimum_right=0.0)
+KEEPING = RequestOptions(keep_until=date(2999, 12, 31), reference="letter 1")
 
 
 def add(place: Path) -> None:
     """Add a request."""
     with writing(place) as ledger:
-        receive(ledger, draw_rows().rows([3]), KEEPING)
+        receive(ledger, draw_rows().rows([4]), KEEPING)
 
 
 def apply(place: Path) -> None:

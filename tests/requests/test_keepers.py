@@ -124,3 +124,28 @@ def test_methods_that_would_spoil_keepers_are_refused(plan, keeping, rows_of, tm
         create_project(tmp_path / "other", replace(plan, keepers=True))
     with writing(keeping) as ledger, pytest.raises(SettingsError, match="keepers"):
         receive(ledger, rows_of(3, seed=0), RequestOptions(method="l2ul"))
+
+
+def test_a_keeper_that_no_entry_names_is_put_aside(keeping, rows_of):
+    """A command that is killed after it has written the file, and before the entry, leaves one."""
+    ledger = apply_parts(keeping, rows_of(3, seed=0))
+    path = keeping / ledger.state.find("R0001").keeper.path
+    orphan = path.with_name(path.name.replace("R0001-", "R0002-"))
+    orphan.write_bytes(path.read_bytes())
+    with writing(keeping):
+        pass
+
+    assert not orphan.exists()
+    assert (keeping / "quarantine" / orphan.name).exists()
+
+
+def test_a_lost_keeper_is_found_by_verify_and_stops_the_next_edit(keeping, rows_of):
+    rows = rows_of(6, seed=0)
+    ledger = apply_parts(keeping, rows.rows(range(3)))
+    (keeping / ledger.state.find("R0001").keeper.path).unlink()
+
+    assert any("missing" in problem for problem in verify_project(Ledger.open(keeping)).problems)
+    with writing(keeping) as ledger:
+        receive(ledger, rows.rows(range(3, 6)), RequestOptions(minimum_right=0.0))
+        with pytest.raises(LedgerError, match="the keeper of a request"):
+            apply_waiting(ledger, Runtime())

@@ -12,15 +12,17 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from expunge.base.cells import escape_cell
 from expunge.base.errors import OutputError
 from expunge.base.tensors import sha256_file
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
-from expunge.task.edit import Edit, Measured, escape_cell
+from expunge.task.edit import Edit
 from expunge.task.evaluation import churn, compute_logits, to_predictions
 from expunge.task.goals import Misclassify, achieved
+from expunge.task.result import Measured
 from expunge.task.task import StopReason, Task
 
 FILES = [

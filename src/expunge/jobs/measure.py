@@ -13,8 +13,9 @@ from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, Subset
 from expunge.data.tolerant import TolerantImages, find_faults, say_faults, without_faults
 from expunge.models.classifier import Classifier
-from expunge.task.edit import Edit, Measured
+from expunge.task.edit import Edit
 from expunge.task.evaluation import predict_logits, to_predictions
+from expunge.task.result import Measured
 
 
 @dataclass(frozen=True, slots=True)

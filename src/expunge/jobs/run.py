@@ -38,9 +38,10 @@ from expunge.methods.protocol import Method
 from expunge.methods.unlearn import Interrupted, unlearn
 from expunge.models.folding import choose_layout
 from expunge.surrogates.unseen import draw_unseen
-from expunge.task.edit import About, Edit, Measured
+from expunge.task.edit import Edit
 from expunge.task.evaluation import RobustGoal
 from expunge.task.expected import measure_expected_cost
+from expunge.task.result import About, Measured
 from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits, StopReason
 from expunge.task.transforms import Transform, find_transforms

@@ -9,11 +9,12 @@ from expunge.base.disk import write_bytes
 from expunge.base.errors import LedgerError, OutputError
 from expunge.requests.chain import Body, Entry, check_entry, checked, make_entries
 from expunge.requests.database import Database, Fingerprint
+from expunge.requests.events import replay, told
 from expunge.requests.head import Head, Notes
 from expunge.requests.keys import Keys, read_key
 from expunge.requests.place import RESERVE_BYTES, RESERVE_FILE, explained, locate_database, read_settings
 from expunge.requests.snapshot import is_due, read_snapshot, write_snapshot
-from expunge.requests.state import Instance, LedgerState, Request, replay, told
+from expunge.requests.state import Instance, LedgerState, Request
 
 
 @dataclass(slots=True)

@@ -1,8 +1,7 @@
 """The result of an edit, and the folder it is saved to."""
 
-import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from expunge._version import __version__
-from expunge.base.cells import csv_text, escape_cell
 from expunge.base.disk import replacing, sha256_file, write_json, write_text
 from expunge.base.errors import OutputError
 from expunge.base.folders import output_folder
@@ -25,17 +22,23 @@ from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE, Description
 from expunge.task.card import leave_own_page, write_card
 from expunge.task.evaluation import (
-    Predictions,
     RobustGoal,
-    churn,
     compute_logits,
     measure_robust_goal,
-    right_after,
     to_predictions,
 )
 from expunge.task.expected import ExpectedCost
-from expunge.task.goals import true_labels
-from expunge.task.outcome import Health, choose_part, judge, say_health, say_outcome
+from expunge.task.outcome import Health, choose_part
+from expunge.task.result import (
+    NOTHING_MORE,
+    About,
+    Measured,
+    judge_edit,
+    measured_only,
+    to_measures,
+    to_result,
+    to_table,
+)
 from expunge.task.saved import (
     RESULT_FILE,
     SavedEdit,
@@ -45,47 +48,9 @@ from expunge.task.saved import (
     write_companions,
 )
 from expunge.task.showing import show_edit
-from expunge.task.task import StopReason, Strength, Task
-from expunge.task.words import RELABEL, goal_words, part_words
+from expunge.task.task import StopReason, Task
 
-RESULT_SCHEMA_VERSION = 1
 JOB_FILE, PREDICTIONS_FILE, PATCH_FILE = "job.toml", "predictions.csv", "patch.safetensors"
-PREDICTION_COLUMNS = (
-    "id",
-    "label",
-    "new_label",
-    "predicted_before",
-    "confidence_before",
-    "predicted_after",
-    "confidence_after",
-    "goal_met",
-    "goal",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Predictions before and after an edit on one set of images."""
-
-    before: Predictions
-    after: Predictions
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a result says beyond the edit itself.
-
-    Args:
-        forgotten_class: name of the class that is forgotten as a whole; empty if rows are.
-        reference: under which the request is filed; empty for none.
-        finished: when, ISO 8601 in UTC; empty if it is not to be told.
-        chosen: what was chosen for the caller: size, crop, mean, std and so on.
-    """
-
-    forgotten_class: str = ""
-    reference: str = ""
-    finished: str = ""
-    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -178,7 +143,7 @@ class Edit:
         job: Mapping[str, Any] | None = None,
         measured: Mapping[str, Measured] | None = None,
         robust: RobustGoal | None = None,
-        about: About = About(),
+        about: About = NOTHING_MORE,
         preprocessing: Preprocessing | None = None,
         overwrite: bool = False,
         unmeasured: Sequence[str] = (),
@@ -208,7 +173,7 @@ class Edit:
         patch = self.compute_patch()
         forget = self.predict_forget_set()
         robust = robust or self.measure_robust_goal(self.cost.batch_size or 256)
-        result = self._to_result({"forget": forget, **(measured or {})}, robust, about)
+        result = to_result(self, {"forget": forget, **(measured or {})}, robust, about)
         if unmeasured:
             result["unmeasured"] = list(unmeasured)
         asked = dict(job or self._to_job())
@@ -221,7 +186,7 @@ class Edit:
             files = {
                 WEIGHTS_FILE: write_tensors(stage / WEIGHTS_FILE, weights, header),
                 PATCH_FILE: write_tensors(stage / PATCH_FILE, patch, header),
-                PREDICTIONS_FILE: write_text(stage / PREDICTIONS_FILE, self._to_table(forget)),
+                PREDICTIONS_FILE: write_text(stage / PREDICTIONS_FILE, to_table(self, forget)),
                 JOB_FILE: write_text(stage / JOB_FILE, tomli_w.dumps(asked)),
             }
             companions = write_companions(self.classifier, self._describe(preprocessing, asked), result, stage)
@@ -244,10 +209,10 @@ class Edit:
         Raises:
             OutputError: one can't be written; the one before is whole.
         """
-        added = self._to_measures(measured)
+        added = to_measures(measured)
         whole = {name: {**value, **added[name]} if name in added else value for name, value in result.items()}
-        whole |= self._judge(measured, result["goal_achieved_robust"], result["forgotten_class"])
-        whole["measured_only"] = self._measured_only([*result["before"], *measured])
+        whole |= judge_edit(self, measured, result["goal_achieved_robust"], result["forgotten_class"])
+        whole["measured_only"] = measured_only(self, [*result["before"], *measured])
         whole.pop("unmeasured", None)
         write_card(self.classifier, self._describe(preprocessing, job), whole, folder)
         write_json(folder / RESULT_FILE, whole)
@@ -269,7 +234,7 @@ class Edit:
         Raises:
             ExpungeError: huggingface_hub isn't installed, the files don't load to the same answers, or the hub refuses.
         """
-        result = self._to_result({"forget": self.predict_forget_set()}, self.measure_robust_goal(), About())
+        result = to_result(self, {"forget": self.predict_forget_set()}, self.measure_robust_goal(), NOTHING_MORE)
         return push_to_hub(self.classifier, self._describe(preprocessing), result, repo, private=private)
 
     def compute_patch(self) -> dict[str, Tensor]:
@@ -300,99 +265,3 @@ class Edit:
             "seed": self.task.seed,
             "settings": dict(self.settings),
         }
-
-    def _to_result(self, measured: Mapping[str, Measured], robust: RobustGoal, about: About) -> dict[str, Any]:
-        shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
-        return {
-            "schema_version": RESULT_SCHEMA_VERSION,
-            **self._judge(measured, robust.share, about.forgotten_class),
-            "method": self.method,
-            "goal": self.task.goal.name,
-            "forgotten_class": about.forgotten_class,
-            "reference": about.reference,
-            "finished": about.finished,
-            "strength": self.task.strength.value,
-            "goal_achieved": self.goal_achieved,
-            "goal_achieved_robust": robust.share,
-            "robust": {**shares, "worst_kind": robust.worst_kind},
-            "stop_reason": self.stop_reason.value,
-            "steps": self.steps,
-            **self._to_measures(measured),
-            "measured_only": self._measured_only(measured),
-            "retain_used": self.task.retain is not None,
-            "expected": None if self.expected is None else self.expected.to_json(),
-            "cost": asdict(self.cost),
-            "settings": dict(self.settings),
-            "chosen": dict(about.chosen),
-            "seed": self.task.seed,
-            "versions": {"expunge": __version__, "torch": torch.__version__, "python": platform.python_version()},
-            "device": str(self.classifier.device),
-            "inputs": {
-                "weights_sha256": self.task.classifier.sha256(),
-                "forget_sha256": self.task.forget_set.sha256(),
-            },
-            "trace": [asdict(point) for point in self.trace],
-        }
-
-    def _judge(self, measured: Mapping[str, Measured], copies: float, forgotten_class: str) -> dict[str, Any]:
-        """Return what became of the edit, in a word and in sentences, and what that follows from."""
-        goal, health = self.task.goal.name, self.find_health(measured)
-        reached = self.stop_reason is StopReason.GOAL_REACHED
-        outcome = judge(reached, health, interrupted=self.stop_reason is StopReason.INTERRUPTED)
-        words = goal_words(goal, forgotten_class)
-        names = {part: part_words(part, goal, forgotten_class) for part in measured}
-        asked = self.task.strength is Strength.ROBUST and not reached
-        said = say_outcome(words, self.goal_achieved, len(self.task.forget_set), copies=copies if asked else None)
-        return {
-            "outcome": outcome.value,
-            "verdict": [said, *say_health(health, names)],
-            "health": None if health is None else health.to_json(),
-        }
-
-    def _to_measures(self, measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
-        return {
-            "before": {name: _figures(each.before) for name, each in measured.items()},
-            "after": {name: _changes(each) for name, each in measured.items()},
-        }
-
-    def _measured_only(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if name not in self.used]
-
-    def _to_table(self, forget: Measured) -> str:
-        lines: list[list[object]] = [list(PREDICTION_COLUMNS)]
-        new_labels, labels = self._new_labels(), true_labels(self.task.goal, self.task.forget_set).tolist()
-        for row, name in enumerate(self.task.forget_set.ids):
-            before, after = forget.before, forget.after
-            lines.append(
-                [
-                    escape_cell(name),
-                    labels[row],
-                    new_labels[row],
-                    int(before.predicted[row]),
-                    f"{before.confidence[row].item():.6f}",
-                    int(after.predicted[row]),
-                    f"{after.confidence[row].item():.6f}",
-                    "yes" if self.achieved[row] else "no",
-                    self.task.goal.name,
-                ]
-            )
-        return csv_text(lines)
-
-    def _new_labels(self) -> list[int | str]:
-        if self.task.goal.name == RELABEL:
-            return [int(label) for label in self.task.labels]
-        return [""] * len(self.task.forget_set)
-
-
-def _figures(predictions: Predictions) -> dict[str, float | int]:
-    return {"accuracy": predictions.accuracy, "n": len(predictions.labels)}
-
-
-def _changes(measured: Measured) -> dict[str, float | int | None]:
-    before, after = measured.before, measured.after
-    return {
-        **_figures(after),
-        "churn": churn(before, after),
-        "right_kept": right_after(before, after, right_before=True),
-        "wrong_righted": right_after(before, after, right_before=False),
-    }
