@@ -14,7 +14,11 @@ import tomli_w
 
 METHODS = [
     {"label": "negative gradient", "method": "negative-gradient", "settings": {"descent": {"learning_rate": 0.02}}},
-    {"label": "stable", "method": "l2ul", "settings": {"attack": {"targets_per_row": 2, "steps": 2}}},
+    {
+        "label": "stable",
+        "method": "l2ul",
+        "settings": {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"warmup": 0}},
+    },
 ]
 HEEDS_CTRL_C = """
 import runpy, signal

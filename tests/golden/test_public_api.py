@@ -103,6 +103,7 @@ UNLEARN = [
     "strength",
     "retain",
     "transforms",
+    "earlier",
     "settings",
 ]
 
