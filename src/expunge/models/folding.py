@@ -61,10 +61,9 @@ def choose_layout(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Classi
         return classifier
     turned = replace(classifier, layout=torch.channels_last)
     with torch.no_grad(), evaluating(classifier.module), exactly():
-        wanted = classifier(x)
         try:
-            found = turned(x)
-        except RuntimeError:
+            wanted, found = classifier(x), turned(x)
+        except Exception:  # the network takes no such images in any layout, which the task says, or not in this one
             return classifier
     same = float((wanted - found).abs().max()) <= TOLERANCE * float(wanted.abs().max())
     return turned if same else classifier

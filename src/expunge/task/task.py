@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from expunge.base.errors import ClassifierError, DataError, ExpungeWarning, ForgetSetError, SettingsError
+from expunge.base.errors import ClassifierError, DataError, ExpungeError, ExpungeWarning, ForgetSetError, SettingsError
 from expunge.compute.seeds import seeded_generator
 from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
@@ -175,9 +175,11 @@ def _check_pixels(classifier: Classifier, forget_set: ForgetSet) -> None:
 def _compute_first_logits(classifier: Classifier, forget_set: ForgetSet, at_once: Sharing | int) -> Tensor:
     try:
         logits = compute_logits(classifier, forget_set.x, at_once)
-    except RuntimeError as error:
-        shape = tuple(forget_set.x.shape[1:])
-        raise ForgetSetError("x", "images that the classifier takes", f"{shape} ({error})") from error
+    except ExpungeError:
+        raise
+    except Exception as error:  # a network says in its own way that an image is not what it takes
+        shape, reason = tuple(forget_set.x.shape[1:]), (str(error).splitlines() or [type(error).__name__])[0]
+        raise ForgetSetError("x", "images that the classifier takes", f"{shape} ({reason})") from error
     check_logits(logits, classifier.num_classes)
     check_steadiness(classifier, forget_set.x)
     check_copy(classifier, forget_set.x)

@@ -17,6 +17,7 @@ from expunge.models.sources.timm_models import load_timm
 from expunge.models.sources.torchvision_models import load_torchvision
 from expunge.models.sources.transformers_models import load_transformers
 from expunge.models.sources.weights import fill, last_length
+from expunge.models.wrappers import own_network
 
 SOURCES: dict[str, Callable[[Architecture, ModelSource], FoundModel]] = {
     "timm": load_timm,
@@ -91,14 +92,14 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
 
 
 def _load_from_function(source: ModelSource) -> FoundModel:
-    """Return the network that the function of `source` returns, with its weights if it names a file.
+    """Return the network that the function of `source` returns, unwrapped, with its weights if it names a file.
 
     Raises:
         ClassifierError: "pretrained" is asked for, the weights do not fit, or see `make_network`.
     """
     if source.weights == PRETRAINED:
         raise ClassifierError("weights", "a file, or none where the function loads its own", PRETRAINED)
-    network = make_network(source.architecture, otherwise=OTHERWISE)
+    network = own_network(make_network(source.architecture, otherwise=OTHERWISE))
     if source.weights is not None:
         fill(network, source.read_weights(network), place=str(source.weights))
     return FoundModel(network, source.num_classes or last_length(network))
