@@ -206,8 +206,8 @@ said.
   begin with what fitted. `expunge bench --jobs N` gives each of the N places a GPU in turn, and Ray is asked for one.
   The first checks of `make gpu` hold on an H100 and on an H200 with torch 2.11: answers are those of the CPU to 4e-7 of
   the largest logit, and the small quadratic programme is solved as on the CPU. Whole edits were made there by each
-  method of [the table of ResNet-18](../benchmarks/results/single_cifar10_resnet18/README.md), ten at a time; they were not
-  timed alone.
+  method of [the table of ResNet-18](../benchmarks/results/single_cifar10_resnet18/README.md), ten at a time;
+  they were not timed alone.
 - **float32.** On a GPU, convolutions of passes with gradients use TensorFloat-32. Answers that are compared, finite
   differences and Gram matrices are IEEE float32. `--float32 ieee` makes everything IEEE float32.
 - **Same seed, same weights.** This holds bit for bit on the same kind of processor, with the same versions, number of
