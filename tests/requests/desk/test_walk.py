@@ -231,13 +231,13 @@ def test_two_browsers_that_undo_the_same_version_undo_one(desk, anna, ben, visit
 
 def test_the_api_does_what_the_pages_do_and_is_described(desk, visitor, ben, pictures):
     jsonschema = pytest.importorskip("jsonschema")
-    from expunge.requests.desk import api  # noqa: PLC0415
+    from expunge.requests.desk import openapi  # noqa: PLC0415
     from expunge.requests.desk.people import ROLES, give_role, invite  # noqa: PLC0415
     from expunge.requests.recovery import writing  # noqa: PLC0415
 
     client = visitor().client
     described = client.get("/api/v1/openapi.json").json()
-    assert described == json.loads(json.dumps(api.describe()))
+    assert described == json.loads(json.dumps(openapi.describe()))
     schemas = {"$defs": described["components"]["schemas"]}
     resolve = json.loads(json.dumps(schemas).replace("#/components/schemas/", "#/$defs/"))
 

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from expunge.base.errors import ExpungeError
-from expunge.requests.desk import api, pages
+from expunge.requests.desk import api, openapi, pages
 from expunge.requests.desk.decoding import Upload
 from expunge.requests.desk.people import LONGEST_SESSION, Role, sign_in
 from expunge.requests.desk.web import (
@@ -219,7 +219,7 @@ def _start_session(desk: Desk) -> Endpoint:
 
 
 async def _description(request: Request) -> Response:
-    return JSONResponse(api.describe())
+    return JSONResponse(openapi.describe())
 
 
 async def _missing(request: Request, error: Exception) -> Response:

@@ -4,18 +4,14 @@ import io
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from expunge._version import __version__
 from expunge.base.errors import LedgerError
-from expunge.base.visible import visible
 from expunge.requests.desk import acts
 from expunge.requests.desk.people import Role
+from expunge.requests.desk.rendering import render
 from expunge.requests.desk.store import Job
 from expunge.requests.desk.view import (
     picture_of,
@@ -255,30 +251,6 @@ def page(visit: Visit, template: str, content: Mapping[str, Any]) -> Response:
 def png(content: bytes) -> Response:
     """Return a picture."""
     return Response(content, media_type="image/png")
-
-
-def render(template: str, content: Mapping[str, Any]) -> str:
-    """Return a template filled with `content`."""
-    return _environment().get_template(template).render({"version": __version__, "signed_in": False, **content})
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("expunge.requests.desk", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = visible
-    environment.filters["named"] = _named
-    return environment
-
-
-def _named(text: str) -> Markup:
-    """Return a hash, its first digits in sight and all of it on demand."""
-    return Markup('<code title="{}">{}…</code>').format(text, escape(text[:12]))
 
 
 def _request(visit: Visit) -> dict[str, Any]:
