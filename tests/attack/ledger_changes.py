@@ -5,7 +5,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,8 @@ def execute(place: Path, *statements: str | tuple[str, tuple[object, ...]]) -> N
         for statement in statements:
             connection.execute(*((statement,) if isinstance(statement, str) else statement))
         for _, sql in rules:
-            connection.execute(sql)
+            with suppress(sqlite3.OperationalError):  # the table is gone
+                connection.execute(sql)
         connection.commit()
 
 

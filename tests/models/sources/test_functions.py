@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 
@@ -52,6 +52,7 @@ def plain(function, **settings):
     return ModelSource(f"my_models:{function}", normalisation=Normalisation(), **settings)
 
 
+@pytest.mark.filterwarnings("ignore:the network's weights are float16")
 @pytest.mark.parametrize("function", ["make", "train_mode", "half"])
 def test_networks_of_functions_are_float32_in_eval_mode(my_models, function):
     loaded = load_classifier(plain(function, class_names=("a", "b", "c", "d", "e")))
@@ -59,6 +60,11 @@ def test_networks_of_functions_are_float32_in_eval_mode(my_models, function):
     assert loaded.classifier.class_names[4] == "e"
     assert not loaded.classifier.module.training
     assert loaded.classifier.network[1].weight.dtype == torch.float32
+
+
+def test_a_note_says_that_weights_are_made_float32(my_models):
+    with pytest.warns(ExpungeWarning, match="the network's weights are float16"):
+        load_classifier(plain("half"))
 
 
 def test_weights_fill_what_the_function_made(my_models):
