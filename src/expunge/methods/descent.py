@@ -59,9 +59,8 @@ class Descent(Settings):
         >>> [round(Descent(learning_rate=1.0, warmup=2).rate(step), 2) for step in range(4)]
         [0.02, 0.14, 1.0, 1.0]
         """
-        return (
-            self.learning_rate * FIRST_RATE ** max(0.0, 1 - step / self.warmup) if self.warmup else self.learning_rate
-        )
+        left = max(0.0, 1 - step / self.warmup) if self.warmup else 0.0
+        return self.learning_rate * FIRST_RATE**left
 
     def forward(self, working: Classifier, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         """Return the logits of one pass of an edit, with its BatchNorm mode and its numbers.
