@@ -41,8 +41,8 @@ class L2UL(Settings):
     Differs from the paper: BatchNorm is frozen, rows that have crossed are no longer pushed, adversarial examples
     are held to the classifier's own logits instead of a hard label, the attack starts uniformly in a smaller ball,
     takes longer steps and ends where the target leads, targets never equal the label, importance is the mean of
-    per-row gradients and weighs a tenth, Adam takes the steps, which grow to their full size over the first 40, there is
-    no weight decay, and half as many adversarial examples go into a step.
+    per-row gradients and weighs a tenth, Adam takes the steps, which grow to their full size over the first 40, there
+    is no weight decay, and half as many adversarial examples go into a step.
     """
 
     name: ClassVar[str] = "l2ul"
