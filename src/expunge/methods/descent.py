@@ -60,7 +60,7 @@ class Descent(Settings):
         [0.02, 0.14, 1.0, 1.0]
         """
         left = max(0.0, 1 - step / self.warmup) if self.warmup else 0.0
-        return self.learning_rate * FIRST_RATE**left
+        return float(self.learning_rate * FIRST_RATE**left)
 
     def forward(self, working: Classifier, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         """Return the logits of one pass of an edit, with its BatchNorm mode and its numbers.
