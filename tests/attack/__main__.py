@@ -66,7 +66,7 @@ class Record:
             stream.write(json.dumps(known) + "\n")
 
 
-def make(attacks: Sequence[Attack], record: Record, progress: Progress, processes: int) -> None:
+def make(attacks: Sequence[Attack], record: Record, progress: Progress, cores: int) -> None:
     """Make what is missing in the record."""
     bar = progress.add_task("", total=sum(attack.tries for attack in attacks))
     for attack in attacks:
@@ -74,7 +74,7 @@ def make(attacks: Sequence[Attack], record: Record, progress: Progress, processe
         progress.update(bar, description=attack.name, advance=attack.tries - len(missing))
         with fast_folder() as folder:
             spent = cpu_seconds()
-            for number, tried in make_tries_at_once(attack, folder, missing, processes):
+            for number, tried in make_tries_at_once(attack, folder, missing, cores):
                 record.add(attack.name, number, tried, cpu_seconds() - spent)
                 spent = cpu_seconds()
                 progress.advance(bar)
@@ -107,17 +107,17 @@ def main(words: Sequence[str]) -> int:
     """Make the attacks; print the table, and keep it if none is missing; return 1 if anything was lost or broke."""
     warnings.simplefilter("ignore")
     attacks = [each for each in all_attacks() if not words or any(word in each.name for word in words)]
-    record, processes, started = Record(ROOT / "runs/attack"), os.cpu_count() or 1, time.monotonic()
+    record, cores, started = Record(ROOT / "runs/attack"), os.cpu_count() or 1, time.monotonic()
     if all((each.name, number) in record.tries for each in attacks for number in range(each.tries)):
         record.begin_anew()
     before = len(record.tries)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        make(attacks, record, progress, processes)
+        make(attacks, record, progress, cores)
     minutes = (time.monotonic() - started) / 60
     print("\n".join(note for each in attacks for note in notes_of(each, record.tries)), file=sys.stderr)
     table = HEADER + "".join(line_of(each, record.tries) for each in attacks)
-    print(f"{table}\n{len(record.tries) - before} tries in {minutes:.1f} minutes on {processes} cores")
+    print(f"{table}\n{len(record.tries) - before} tries in {minutes:.1f} minutes on {cores} cores")
     if not words:
         content = PAGE.read_text("utf-8")
         head, tail = content[: content.index(BEGIN) + len(BEGIN)], content[content.index(END) :]

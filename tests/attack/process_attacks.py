@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch.distributed as dist
 from commands import HASTY, MODEL, become, is_whole, make_job, watch
 from table import Attack, Tried, Try
 from torch import Tensor
@@ -29,8 +30,8 @@ from expunge.compute.context import Context
 SECONDS_TO_END = 30
 """How long the other process may take until it has saved and ended."""
 SECONDS_IN_ALL = 300
-SECONDS_TO_JOIN = 5.0
-"""About how long the second process takes until it has begun."""
+SECONDS = {"join": 5.0, "meet": 0.05}
+"""About how long the second process takes until it has begun, and both until they have formed the group."""
 SLOWLY = ["--max-steps", "100", "--set", "descent.learning_rate=1e-9", "--batch-size", "2", "--out", "out"]
 TWO = ["run", *MODEL, "--weights", "weights.safetensors", *HASTY, *SLOWLY, "--devices", "2", "--forget-random", "3"]
 NOTHING_YET = ("error: `processes`: expected all of them to go on", "error: `--devices`: expected 2 of cpu")
@@ -44,9 +45,9 @@ class Kill:
 
     Args:
         rank: 0 for the first.
-        phase: "join", while the second one starts; "sum", while both add something up; or "touch", at a call of the
-            first one that touches the folder.
-        point: seconds after the second one was started, or which of the sums or calls.
+        phase: "join", while the second one starts; "meet", while both form the group; "sum", while both add something
+            up; or "touch", at a call of the first one that touches the folder.
+        point: seconds after the second one was started, or the first one has met it, or which of the sums or calls.
     """
 
     rank: int
@@ -96,7 +97,7 @@ def run_two(folder: Path, arguments: list[str], kill: Kill | None = None) -> End
 
 def _arm(folder: Path, arguments: list[str], kill: Kill | None) -> None:
     """Count in the first process what happens, note that a step was taken, and kill one of the two when it is time."""
-    counts, tell, add_up = Counter[str](), Context.tell, distributed.Group.sum
+    counts, tell, add_up, form = Counter[str](), Context.tell, distributed.Group.sum, dist.init_process_group
 
     def happen(name: str) -> None:
         counts[name] += 1
@@ -115,12 +116,18 @@ def _arm(folder: Path, arguments: list[str], kill: Kill | None) -> None:
         happen("sum")
         add_up(self, tensors)
 
+    def formed(*arguments: object, **named: object) -> None:
+        if kill is not None and kill.phase == "meet":
+            threading.Thread(target=_kill_later, args=(folder, kill), daemon=True).start()
+        form(*arguments, **named)  # type: ignore[arg-type]
+
     warnings.simplefilter("always", ExpungeWarning)  # what the command says
     sys.orig_argv = [sys.executable, "-m", "expunge", *arguments]  # the second process is started with these
     Context.tell, distributed.Group.sum = told, summed  # type: ignore[method-assign]
+    dist.init_process_group = formed
     watch(folder, lambda writes: happen("touch"))
     if kill is not None and kill.phase == "join":
-        threading.Thread(target=_kill_while_joining, args=(folder, kill), daemon=True).start()
+        threading.Thread(target=_kill_later, args=(folder, kill), daemon=True).start()
 
 
 def _note(folder: Path, name: str, text: str) -> None:
@@ -130,7 +137,7 @@ def _note(folder: Path, name: str, text: str) -> None:
     os.close(note)
 
 
-def _kill_while_joining(folder: Path, kill: Kill) -> None:
+def _kill_later(folder: Path, kill: Kill) -> None:
     while not distributed._started:
         time.sleep(0.01)
     time.sleep(kill.point)
@@ -155,20 +162,22 @@ def _find_fault(folder: Path, ended: Ended) -> str:
     return "" if any(words in ended.said for words in NOTHING_YET) else "nothing was saved, and nothing was said"
 
 
-def _draw(draw: random.Random, counts: dict[str, int], *, measuring: bool) -> Kill:
-    """Return a random moment: of any phase, or from the saving of the edit on."""
-    rank, phase = draw.randrange(2), draw.choice(("sum", "touch") if measuring else ("join", "sum", "touch"))
-    if phase == "join":
-        return Kill(rank, phase, draw.uniform(0, SECONDS_TO_JOIN))
+def _draw(draw: random.Random, counts: dict[str, int], phases: Sequence[str], *, measuring: bool) -> Kill:
+    """Return a random moment of these phases; from the saving of the edit on, if it is to be `measuring`."""
+    rank, phase = draw.randrange(2), draw.choice(phases)
+    if phase in SECONDS:
+        return Kill(rank, phase, draw.uniform(0, SECONDS[phase]))
     return Kill(rank, phase, draw.randint(counts[f"{phase} before"] + 1 if measuring else 1, counts[phase]))
 
 
-def kill_one(folder: Path, *, command: list[str], measuring: bool = False) -> Try:
+def kill_one(
+    folder: Path, *, command: list[str], phases: Sequence[str] = ("sum", "touch"), measuring: bool = False
+) -> Try:
     """Kill one of two processes at a random moment of a command."""
     undisturbed = run_two(_prepared(folder), command)
 
     def attempt(place: Path, draw: random.Random, number: int) -> Tried:
-        work, kill = _prepared(place), _draw(draw, undisturbed.counts, measuring=measuring)
+        work, kill = _prepared(place), _draw(draw, undisturbed.counts, phases, measuring=measuring)
         ended = run_two(work, command, kill)
         wrong = _find_fault(work, ended) if ended.killed else "it had ended before"
         return Tried(
@@ -188,13 +197,16 @@ def _prepared(folder: Path) -> Path:
     return place
 
 
+NAME = "SIGKILL of one of two: "
 ATTACKS = [
-    Attack("SIGKILL of one of two: run", partial(kill_one, command=TWO), 20, 2, slow=True),
+    Attack(f"{NAME}start", partial(kill_one, command=TWO, phases=("meet",)), 20, 1, slow=True, cores=2),
+    Attack(f"{NAME}run", partial(kill_one, command=TWO, phases=("join", "sum", "touch")), 20, 2, slow=True, cores=2),
     Attack(
-        "SIGKILL of one of two: audit",
+        f"{NAME}audit",
         partial(kill_one, command=[*TWO, "--audit", "quick"], measuring=True),
         20,
         1,
         slow=True,
+        cores=2,
     ),
 ]

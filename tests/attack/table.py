@@ -46,6 +46,7 @@ class Attack:
         short: in the short form.
         together: how many tries a child makes in the long form; more than one where a try leaves nothing behind.
         slow: whether the short form takes more than ten seconds.
+        cores: that a try keeps busy.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Attack:
     short: int
     together: int = 1
     slow: bool = False
+    cores: int = 1
 
 
 def all_attacks() -> list[Attack]:

@@ -35,15 +35,13 @@ def make_tries(attack: Attack, folder: Path, numbers: Sequence[int]) -> Iterator
         yield number, _make(attack, attempt, folder, number)
 
 
-def make_tries_at_once(
-    attack: Attack, folder: Path, numbers: Sequence[int], processes: int
-) -> Iterator[tuple[int, Tried]]:
+def make_tries_at_once(attack: Attack, folder: Path, numbers: Sequence[int], cores: int) -> Iterator[tuple[int, Tried]]:
     """Make tries of these numbers in children: whatever becomes of one, the others are as they were."""
     if not numbers:
         return
     attempt, waiting, running = _begin(attack, folder), list(numbers), dict[int, list[int]]()
     while waiting or running:
-        while waiting and len(running) < processes:
+        while waiting and len(running) < max(1, cores // attack.cores):
             taken, waiting = waiting[: attack.together], waiting[attack.together :]
             running[_start(attack, attempt, folder, taken)] = taken
         child, status = os.waitpid(-1, 0)

@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -22,7 +24,7 @@ from expunge.compute.devices import count_devices
 
 PATIENCE = timedelta(minutes=2)
 """How long a process waits for the others; one that takes longer counts as gone."""
-SECONDS_TO_END = 30
+SECONDS_TO_END, SECONDS_TO_NOTICE, SECONDS_BETWEEN_LOOKS = 30, 1, 0.05
 HERE, PLACE = "127.0.0.1", "EXPUNGE_PROCESSES"
 """Where the processes of one machine meet: the variable holds the port."""
 RANK, LOCAL_RANK, WORLD, LOCAL_WORLD = "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"
@@ -87,48 +89,68 @@ def start_processes(kind: str, devices: int, nodes: int) -> Group:
             "nodes", "1, or a start with torchrun on each machine", f"{nodes}", f"torchrun --nnodes {nodes} ..."
         )
     try:
-        meeting = _meet(devices)
         device = torch.device(kind, local_rank() or 0) if kind == "cuda" else torch.device(kind)
         if kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, torch.get_num_threads() // devices))
         os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a wait that takes too long raises, and does not abort
-        rank, count = (-1, -1) if meeting is None else (local_rank() or 0, devices)  # -1: as torchrun says
-        backend = "nccl" if kind == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE, store=meeting, rank=rank, world_size=count)
+        _while_all_live(partial(_join, "nccl" if kind == "cuda" else "gloo", devices))
     except (RuntimeError, ValueError) as error:
+        _end(0)
         raise SettingsError("devices", wanted, str(error).splitlines()[0]) from error
     signal.signal(signal.SIGTERM, _interrupt)
     return Group(device)
 
 
-def _meet(devices: int) -> TCPStore | None:
-    """Start the other processes, or find the first, and wait for all; return what they tell each other by.
-
-    None where torchrun has started them, which brings them together itself.
+def _while_all_live(join: Callable[[], None]) -> None:
+    """Call `join` in a thread of its own, as torch waits minutes for a process that is gone, and can't be interrupted.
 
     Raises:
-        RuntimeError: one has ended before it came.
+        RuntimeError: a process that this one has started, or that has started it, is gone; or `join` raised it.
+        ValueError: `join` raised it.
     """
-    if local_rank() is None:
-        store = _start_others(devices)
-    elif PLACE in os.environ:
-        store = _find_first(int(os.environ[PLACE]), devices)
-    else:
-        return None
-    store.add("here", 1)
-    while store.add("here", 0) < devices:
-        if any(process.poll() is not None for process in _started):
-            raise RuntimeError("one of the processes ended before it had begun")
-        time.sleep(0.05)
-    return store
+    starter = os.getppid() if PLACE in os.environ else None  # read before it answers, so it is no other's number
+    raised = list[Exception]()
+
+    def attempt() -> None:
+        try:
+            join()
+        except (RuntimeError, ValueError) as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)  # left behind where it waits
+    thread.start()
+    while thread.is_alive():
+        thread.join(SECONDS_BETWEEN_LOOKS)
+        if starter not in (None, os.getppid()) or any(process.poll() is not None for process in _started):
+            thread.join(SECONDS_TO_NOTICE)  # it may have noticed too, and must not say so while Python ends
+            raise RuntimeError("one of the processes ended before all had begun")
+    for error in raised:
+        raise error
 
 
-def _find_first(port: int, devices: int) -> TCPStore:
-    """Return where all meet, which the first process has opened before it started any other.
+def _join(backend: str, devices: int) -> None:
+    """Start the other processes, or find the first, and form the group with all.
+
+    Where torchrun has started them, it brings them together itself.
+    """
+    meeting = _start_others(devices) if local_rank() is None else _find_first(devices)
+    rank, count = (-1, -1) if meeting is None else (local_rank() or 0, devices)  # -1: as torchrun says
+    if meeting is not None:
+        meeting.add("here", 1)
+        while meeting.add("here", 0) < devices:  # without an end: a machine may be busy
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    dist.init_process_group(backend, timeout=PATIENCE, store=meeting, rank=rank, world_size=count)
+
+
+def _find_first(devices: int) -> TCPStore | None:
+    """Return where all meet, which the first process has opened before it started any other; None with torchrun.
 
     Raises:
         RuntimeError: it is gone.
     """
+    if PLACE not in os.environ:
+        return None
+    port = int(os.environ[PLACE])
     try:
         socket.create_connection((HERE, port)).close()  # a store would try it again and again
     except OSError as error:
@@ -148,11 +170,11 @@ def _start_others(devices: int) -> TCPStore:
     return store
 
 
-def _end() -> None:
-    """Wait for the other processes, which have nothing left to do, and end those that take long."""
+def _end(seconds: float = SECONDS_TO_END) -> None:
+    """Wait for the other processes, which have nothing left to do, and end those that take longer."""
     for process in _started:
         try:
-            process.wait(SECONDS_TO_END)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
 
