@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import os
-import resource
 import signal
 import sys
 import traceback
@@ -27,6 +26,13 @@ import expunge.cli.run
 import expunge.cli.train
 import expunge.report  # noqa: F401 - imported once, so that children start at once
 from expunge.cli import main
+
+try:
+    import resource
+except ImportError:  # as on Windows
+    CAN_LIMIT_FILES = False
+else:
+    CAN_LIMIT_FILES = True
 
 NETWORK = """
 from torch import nn

@@ -6,12 +6,27 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from commands import AUDIT, BENCH, DONE, RUN, TRAIN, Ended, Fault, call, count_calls, hidden_in, is_whole, make_job
+from commands import (
+    AUDIT,
+    BENCH,
+    CAN_LIMIT_FILES,
+    DONE,
+    RUN,
+    TRAIN,
+    Ended,
+    Fault,
+    call,
+    count_calls,
+    hidden_in,
+    is_whole,
+    make_job,
+)
 from commands import start as start_command
 from commands import wait as wait_for
 from table import Attack, Tried, Try
 
 Check = Callable[[Path], str]
+KINDS = ("error", "full", "size")[: 3 if CAN_LIMIT_FILES else 2]
 """What is wrong with a folder; nothing if it is whole."""
 
 
@@ -115,7 +130,7 @@ def _fail(begun: Path, command: list[str], check: Check) -> Try:
     calls = count_calls(_fresh(begun, begun.parent / "counted"), command)
 
     def attempt(place: Path, draw: random.Random, number: int) -> Tried:
-        place, kind = _fresh(begun, place), ("error", "full", "size")[number % 3]
+        place, kind = _fresh(begun, place), KINDS[number % len(KINDS)]
         fault = Fault(kind, draw.randint(200, 4000) if kind == "size" else draw.randint(1, calls))
         ended = call(place, command, fault)
         wrong = check(place)

@@ -2,7 +2,6 @@ import errno
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -109,6 +108,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.bin"
     write_bytes(path, b"old")
+    resource = pytest.importorskip("resource")
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
     try:

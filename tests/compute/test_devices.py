@@ -24,6 +24,10 @@ def test_the_package_works_where_resource_is_missing():
     done = subprocess.run([sys.executable, "-c", WITHOUT_RESOURCE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "0"
+
+
+def test_the_most_memory_that_the_process_took_is_told():
+    pytest.importorskip("resource")
     assert peak_bytes(CPU) > 2**20
 
 

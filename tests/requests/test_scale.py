@@ -79,6 +79,7 @@ def large(project):
 
 def measure(project, *command, environment):
     """Return the processor seconds of a command and the most memory it took, in megabytes."""
+    pytest.importorskip("resource")
     words = [sys.executable, "-c", MEASURE, *command, "--project", project]
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     code, seconds, megabytes = done.stdout.split()
