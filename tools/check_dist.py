@@ -1,6 +1,7 @@
 """Build wheel and sdist, look into both, install each in an environment of its own, and run it there.
 
 python tools/check_dist.py [--python python3.13] [--keep DIR] [--install wheel]
+python tools/check_dist.py --first "torch --index-url https://download.pytorch.org/whl/cpu"    as for CPUs alone
 """
 
 import argparse
@@ -46,7 +47,9 @@ def try_out(archive: Path, place: Path, options: argparse.Namespace) -> None:
     """Install an archive without extras, run demo, run, report and export, and the sdist's tests."""
     started = time.perf_counter()
     subprocess.run([options.python, "-m", "venv", place], check=True)  # noqa: S603
-    subprocess.run([place / "bin" / "pip", "install", "--quiet", archive], check=True)  # noqa: S603
+    for wanted in (options.first.split(), [archive]):
+        if wanted:
+            subprocess.run([place / "bin" / "pip", "install", "--quiet", *wanted], check=True)  # noqa: S603
     seconds, size = (
         time.perf_counter() - started,
         sum(path.stat().st_size for path in place.rglob("*") if path.is_file()),
@@ -83,6 +86,7 @@ def main() -> None:
     """Do all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable, help="the interpreter to install for")
+    parser.add_argument("--first", default="", metavar="WORDS", help="what pip is to install before, such as a torch")
     parser.add_argument("--keep", type=Path, help="leave wheel and sdist there")
     parser.add_argument("--install", choices=("both", "wheel", "sdist", "none"), default="both", help="what to try out")
     options = parser.parse_args()
