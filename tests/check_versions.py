@@ -1,12 +1,12 @@
 """Run tests with every Python and torch of the matrix that is there: `make matrix`.
 
     python tests/check_versions.py                       quick tests, each Python with each torch
-    python tests/check_versions.py --python 3.11 --torch 2.8 --full --without-resource           the whole suite of a pair
     python tests/check_versions.py tests/base            these tests
+    python tests/check_versions.py --python 3.11 --torch 2.8 --full --without-resource
 
 A Python that this machine lacks is said to be missing. Each pair has an environment of its own under build/matrix,
 where the package index is reachable; otherwise that pair is said to be out of reach. `--once` removes it afterwards.
-The other packages are those of constraints.txt.
+The other packages are those of constraints.txt. With `--full` it is the whole suite.
 """
 
 import argparse

@@ -109,7 +109,7 @@ class _Made(TorchDispatchMode):
         return _run(function, args, kwargs or {})
 
 
-class _Module(registration._DummyBackendModule):
+class _Module(getattr(registration, "_DummyBackendModule", object)):  # torch 2.8 has none, and can't pretend
     def get_amp_supported_dtype(self):
         return [torch.bfloat16]
 

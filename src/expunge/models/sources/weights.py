@@ -35,6 +35,7 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
     """
     own = {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
     weights = align(weights, own.keys(), place=place)
+    check_plain(weights, own, place=place)  # first: an odd tensor may have no shape
     missing = [name for name in own if name not in weights and not name.endswith(BATCH_COUNTER)]
     surplus = [name for name in weights if name not in own]
     misshapen = [
@@ -51,7 +52,6 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
         raise ClassifierError(
             place, "the weights of this architecture", ", ".join(found), "check --model and --num-classes"
         )
-    check_plain(weights, own, place=place)
     halves = sorted({str(tensor.dtype) for name, tensor in weights.items() if tensor.dtype in HALVES})
     if halves and any(tensor.dtype == torch.float32 for tensor in own.values()):
         names = " and ".join(halves).replace("torch.", "")
