@@ -148,3 +148,12 @@ def test_a_network_whose_own_names_begin_so_reads_its_own_weights(tmp_path, pref
         torch.nn.init.zeros_(next(network.parameters()))
         fill(network, read_weights(tmp_path / name), place=name)
         assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in expected.items())
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_tensor_without_a_shape_is_refused(small_network):
+    weights = dict(small_network.state_dict())
+    name = next(iter(weights))
+    weights[name] = torch.nested.nested_tensor([torch.rand(2), torch.rand(3)])
+    with pytest.raises(ClassifierError, match="a dense tensor of real numbers, got a nested one"):
+        fill(small_network, weights, place="a.pt")
