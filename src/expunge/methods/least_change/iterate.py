@@ -38,19 +38,6 @@ class Objective:
     context: Context
     precision: Precision = Precision.FLOAT32
 
-    def answer(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        """Return the logits of a classifier, such as f0, in the numbers of gradients."""
-        sharing = self.context.sharing
-
-        def answer_part(part: slice) -> list[Tensor]:
-            if self.precision is Precision.FLOAT32:
-                return [compute_logits(classifier, x[part], sharing)]
-            with torch.no_grad(), evaluating(classifier.module), computing_in(self.precision, x.device):
-                return [classifier(x[part]).to(x.dtype)]
-
-        [logits] = sharing.map_concat(len(x), answer_part)
-        return logits
-
     def change(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Return f - f0 on these surrogates, f0 being `logits`."""
         sharing = self.context.sharing
@@ -200,6 +187,21 @@ class Problem:
         rows, labels = (each.to(self.surrogates.device) for each in (self.task.forget_set.x, self.task.labels))
         logits = compute_logits(self.objective.classifier, self.enter(rows), self.context.sharing)
         return choose_margins(logits, self.task.goal.gap(logits, labels), least, leads)
+
+
+def compute_answers(
+    classifier: Classifier, x: Float[Tensor, "b c h w"], precision: Precision, context: Context
+) -> Float[Tensor, "b k"]:
+    """Return the logits of a classifier, such as f0, in the numbers in which gradients are computed."""
+
+    def answer(part: slice) -> list[Tensor]:
+        if precision is Precision.FLOAT32:
+            return [compute_logits(classifier, x[part], context.sharing)]
+        with torch.no_grad(), evaluating(classifier.module), computing_in(precision, x.device):
+            return [classifier(x[part]).to(x.dtype)]
+
+    [logits] = context.sharing.map_concat(len(x), answer)
+    return logits
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -4,8 +4,7 @@ The project's own method; docs/least_change.md derives it and says what was trie
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.exact import ConstrainedSolver, Exact
-from expunge.methods.least_change.iterate import Iterate, Objective, Problem, Scope
+from expunge.methods.least_change.iterate import Iterate, Objective, Problem, Scope, compute_answers
 from expunge.methods.least_change.robust import PenalisedSolver, Robust
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.tracing import find_layers
@@ -129,17 +128,17 @@ class LeastChange(Settings):
         def enter_cut(x: Tensor) -> Tensor:
             return enter(reference, scope.cut, x, context.sharing)
 
-        with _over(surrogates, "features", context) as each:
-            surrogates = torch.cat([enter_cut(surrogates[part]) for part in each])
+        pair = enter_cut(rows[:2])
+        before = choose_layout(cut_at(reference, scope.cut, rows), pair)
+        surrogates, answers = _answer(before, surrogates, enter_cut if scope.cut else None, self.precision, context)
         changing = cut_at(working, scope.cut, rows)
-        layers = scope.choose(find_layers(changing, surrogates))
+        layers = scope.choose(find_layers(changing, pair))
+        fast = choose_layout(fold_batchnorm(changing, pair, sharing=[layer.module for layer in layers]), pair)
         measured = surrogates[:CURVATURE_SURROGATES]
         if task.strength is Strength.ROBUST:
-            spliced = round((self.robust.spliced or 0.0) * CURVATURE_SURROGATES)
+            spliced = round(self.robust.share_spliced(task.earlier)[0] * CURVATURE_SURROGATES)
             fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
             measured = torch.cat([enter_cut(fresh), measured[: max(1, CURVATURE_SURROGATES - spliced)]])
-        fast = fold_batchnorm(changing, surrogates[:2], sharing=[layer.module for layer in layers])
-        fast = choose_layout(fast, surrogates[:2])
         memory = min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)
         whitening = compute_whitening(
             fast,
@@ -151,22 +150,22 @@ class LeastChange(Settings):
             memory_gigabytes=memory,
         )
         objective = Objective(fast, layers, whitening, context, self.precision)
-        before, iterate = cut_at(reference, scope.cut, rows), Iterate(objective, self.momentum)
-        before = choose_layout(before, surrogates[:2])
-        with _over(surrogates, "answers", context) as each:
-            answers = torch.cat([objective.answer(before, surrogates[part]) for part in each])
+        iterate = Iterate(objective, self.momentum)
         return Problem(task, context, before, objective, iterate, surrogates, answers, self.rate, memory, enter_cut)
 
 
-@contextmanager
-def _over(x: Float[Tensor, "n c h w"], name: str, context: Context) -> Iterator[Iterator[slice]]:
-    """Yield parts of so many images as all processes take at once, one after another; the bar has that name."""
-    size = context.runtime.batch_size * context.sharing.processes.count
-    with context.phase(name, total=len(x)) as advance:
-
-        def parts() -> Iterator[slice]:
-            for start in range(0, len(x), size):
-                yield slice(start, start + size)
-                advance(len(x[start : start + size]))
-
-        yield parts()
+def _answer(
+    before: Classifier,
+    x: Float[Tensor, "n c h w"],
+    enter_cut: Callable[[Tensor], Tensor] | None,
+    precision: Precision,
+    context: Context,
+) -> tuple[Float[Tensor, "n d e f"], Float[Tensor, "n k"]]:
+    """Return what goes through the cut for each image, and what the classifier answers to it before the edit."""
+    entered, answers = list[Tensor](), list[Tensor]()
+    with context.phase("answers", total=len(x)) as advance:
+        for part in x.split(context.runtime.batch_size * context.sharing.processes.count):
+            entered.append(part if enter_cut is None else enter_cut(part))
+            answers.append(compute_answers(before, entered[-1], precision, context))
+            advance(len(part))
+    return x if enter_cut is None else torch.cat(entered), torch.cat(answers)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from expunge.methods.least_change.iterate import Problem
 from expunge.methods.least_change.jacobian import Step
+from expunge.surrogates.spliced import draw_spliced, splice_features
 from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import achieved
@@ -59,17 +60,24 @@ class EarlierCopies:
     def __init__(self, problem: Problem, *, count: int, margin: float, temperature: float, gain: float) -> None:
         self._problem, self._count = problem, count
         self._margin, self._temperature, self._gain = margin, temperature, gain
-        self._generator = problem.task.generator("copies of earlier rows")
+        self._generator, self._splices = (
+            problem.task.generator(purpose) for purpose in ("copies of earlier rows", "splices of earlier rows")
+        )
+        self.wanted = EARLIER_SHARE
         self._weight, self._held = 0.0, 0.0
 
-    def add_to(self, gradient: Step, weight: float, *, steering: bool, rise: float) -> Step:
+    @property
+    def spare(self) -> float:
+        """Return how many more copies hold than are wanted, as a share; infinite where there are no earlier rows."""
+        return self._held - self.wanted if self._weight else math.inf
+
+    def add_to(self, gradient: Step, weight: float, *, steering: bool) -> Step:
         """Return the gradient of a loss, with that of the earlier rows' copies added.
 
         Args:
             gradient: of the loss without them.
             weight: of a single new row: what an earlier one begins with.
             steering: whether the weight follows how many copies hold.
-            rise: how much more of the copies are to hold than at first.
         """
         earlier = self._problem.task.earlier
         if earlier is None or earlier.rows is None:
@@ -81,8 +89,18 @@ class EarlierCopies:
         self._held = FADE * self._held + (1 - FADE) * held if self._weight else held
         self._weight = self._weight or weight * len(earlier.rows)
         if steering:
-            self._weight *= steer(self._gain, min(1.0, EARLIER_SHARE + rise) - self._held)
+            self._weight *= steer(self._gain, self.wanted - self._held)
         return [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
+
+    def splice(self, count: int) -> Tensor:
+        """Return surrogates spliced from earlier rows, as the objective's classifier takes them."""
+        earlier, device = self._problem.task.earlier, self._problem.surrogates.device
+        if earlier is None or earlier.rows is None or not count:
+            return self._problem.surrogates[:0]
+        if earlier.cut is None:
+            return draw_spliced(earlier.rows.x.to(device), count, earlier.first.bounds, self._splices)
+        chosen = torch.randperm(earlier.count, generator=self._splices)[: max(2, count)]
+        return splice_features(earlier.draw_copies(chosen, self._splices).to(device), count, self._splices)
 
     def _draw(self, earlier: Earlier) -> tuple[Tensor, Tensor]:
         assert earlier.rows is not None  # noqa: S101 - asked for rows

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import Settings, setting
-from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, Scope, norm, remaining
+from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, Scope, compute_answers, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.pushing import FADE, PLAIN_SHARE, EarlierCopies, push_copies, steer
@@ -18,6 +18,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.tails import find_cut
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
+from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.transforms import draw_copies
 
@@ -79,9 +80,14 @@ class Robust(Settings):
             steps=self.steps or (80, 120, 160)[size] // (1 + (effort is Effort.QUICK)),
             surrogate_batch=self.surrogate_batch or (128, 192, 256)[size] // split,
             copies=self.copies or (96, 128, 256)[size] // split,
-            spliced=(0.4, 0.6, 0.8)[own] if self.spliced is None else self.spliced,
+            spliced=(0.4, 0.6, 0.8)[size] if self.spliced is None else self.spliced,
             share=self.share or (0.975, 0.94, 0.915)[own],
         )
+
+    def share_spliced(self, earlier: Earlier | None) -> tuple[float, float]:
+        """Return the shares of the surrogates that are spliced from new and from earlier rows: half each."""
+        share = self.spliced or 0.0
+        return (share, 0.0) if earlier is None or earlier.count < 2 else (share / 2, share / 2)
 
     def find_scope(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Scope:
         """Return the last layers, and where the classifier can be cut before them.
@@ -142,7 +148,7 @@ class PenalisedSolver:
             if self._count >= self.steps * (1 - self._settings.averaged):
                 iterate.average()
         else:
-            self._wanted = min(1.0, self._wanted + CLOSING_RISE)
+            self._ask_more()
             iterate.forget_mean()
             iterate.write(iterate.position)
             for _ in range(STEPS_AT_ONCE):
@@ -165,8 +171,7 @@ class PenalisedSolver:
         if self._count == 0 or (held == 0 and self._held == 0):
             self._weight = max(self._weight, pushed * iterate.curvature / max(norm(push) ** 2, 1e-12))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
-        rise = self._wanted - (self._settings.share or 1.0)
-        gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers, rise=rise)
+        gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers)
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             iterate.measure_curvature(gradient, x, logits)
         rate = self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
@@ -183,6 +188,13 @@ class PenalisedSolver:
         value, gaps, gradient = push_copies(self._problem, copies, labels, margins, self._settings.temperature)
         return value, float((gaps[fresh] < 0).float().mean()), gradient
 
+    def _ask_more(self) -> None:
+        """Want more copies of the rows of which too few hold: new ones or earlier ones, whichever miss more."""
+        if self._held - self._wanted <= self._earlier.spare:
+            self._wanted = min(1.0, self._wanted + CLOSING_RISE)
+        else:
+            self._earlier.wanted = min(1.0, self._earlier.wanted + CLOSING_RISE)
+
     def _steer(self, held: float) -> None:
         """Let the copies weigh more while too few fresh ones hold, less while more do than are wanted."""
         self._held = held if self._count == 0 else FADE * self._held + (1 - FADE) * held
@@ -195,16 +207,18 @@ class PenalisedSolver:
 
     def _draw_surrogates(self) -> tuple[Tensor, Tensor]:
         """Return spliced rows and surrogates of the pool, with what the classifier answered before the edit."""
-        settings = self._settings
+        settings, problem = self._settings, self._problem
         count = settings.surrogate_batch or 1
-        spliced = round((settings.spliced or 0.0) * count)
-        pool, answers = self._problem.surrogates, self._problem.logits
-        chosen = torch.randint(len(pool), (count - spliced,), generator=self._drawn).to(pool.device)
-        if not spliced:
-            return pool[chosen], answers[chosen]
-        x = self._problem.enter(draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins))
-        logits = self._objective.answer(self._problem.reference, x)
-        return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
+        share, of_earlier = settings.share_spliced(self._task.earlier)
+        own = draw_spliced(self._rows, round(share * count), self._task.classifier.bounds, self._joins)
+        earlier = self._earlier.splice(round(of_earlier * count))
+        spliced = torch.cat([problem.enter(own), earlier])
+        chosen = torch.randint(len(problem.surrogates), (count - len(spliced),), generator=self._drawn)
+        pool, answers = (each[chosen.to(each.device)] for each in (problem.surrogates, problem.logits))
+        if not len(spliced):
+            return pool, answers
+        logits = compute_answers(problem.reference, spliced, self._objective.precision, problem.context)
+        return torch.cat([spliced, pool]), torch.cat([logits, answers])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
         """Return untouched rows and fresh copies, of which rows they are, and which are the copies."""
