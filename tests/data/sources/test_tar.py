@@ -1,4 +1,5 @@
 import io
+import random
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -80,5 +81,45 @@ def test_what_cannot_be_read_is_named(pack, tmp_path):
         load_data(f"tar:{pack('train/a/1.png', 'train/b/1.png', 'test/c/1.png')}")
     cut = tmp_path / "cut.tar"
     cut.write_bytes(pack("a/1.png", "b/1.png").read_bytes()[:1600])
-    with pytest.raises(DataError, match=r"cut\.tar"):
-        load_data(f"tar:{cut}").train.load([1])
+    with pytest.raises(DataError, match="unexpected end of data"):
+        load_data(f"tar:{cut}")
+
+
+def header(name, size, kind=tarfile.REGTYPE):
+    """Return the header of a member that claims this size."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        header("a/1.png", -1024) * 3,
+        header("a/1.png", 1 << 62),
+        header("pax", 1 << 50, tarfile.XHDTYPE) + header("a/1.png", 0),
+        header("pax", 0, tarfile.XHDTYPE) * 3000,
+    ],
+    ids=["negative", "larger than the file", "more than the memory", "nested"],
+)
+def test_headers_that_lie_are_refused(tmp_path, blocks):
+    path = tmp_path / "lies.tar"
+    path.write_bytes(blocks)
+    with pytest.raises(DataError, match=r"lies\.tar"):
+        load_data(f"tar:{path}")
+
+
+def test_damaged_archives_are_read_or_refused(pack, tmp_path):
+    whole = bytearray(pack("train/a/1.png", "train/b/1.png", "test/a/1.png").read_bytes()[:5000])
+    draw = random.Random(0)  # noqa: S311 - no secret
+    damaged = tmp_path / "damaged.tar"
+    for _ in range(60):
+        content = whole[: draw.choice((len(whole), draw.randrange(len(whole))))]
+        for place in draw.sample(range(len(content)), min(len(content), 8)):
+            content[place] = draw.randrange(256)
+        damaged.write_bytes(content)
+        try:
+            images = load_data(f"tar:{damaged}").train
+            images.load(range(len(images.ids)))
+        except DataError:
+            continue

@@ -15,6 +15,9 @@ from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.imagefolder import TEST_NAMES, is_image_name, number_classes
 from expunge.data.sources.splits import DataRequest, DataSplits
 
+BROKEN = (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, RecursionError)
+"""What Python's reader raises where a header is damaged, or claims what is not there."""
+
 Names = tuple[str, ...]
 """The folders of a file in the archive, and its own name."""
 
@@ -80,10 +83,14 @@ def load_tar(archive: Path, request: DataRequest) -> DataSplits:
 
 def _find_images(archive: Path) -> list[Member]:
     """Return where the image files of an archive lie; links, and names that are hidden, are passed over."""
-    found = []
+    found: list[Member] = []
     try:
         with tarfile.open(archive, "r:") as opened:
+            end = 0
             while member := opened.next():
+                if member.size < 0 or member.offset < end:
+                    raise tarfile.ReadError("a file that ends before it begins")
+                end = member.offset_data + member.size
                 names = tuple(part for part in member.name.split("/") if part not in ("", "."))
                 hidden = any(name.startswith(".") for name in names)
                 if member.isreg() and not member.issparse() and names and not hidden and is_image_name(names[-1]):
@@ -91,9 +98,9 @@ def _find_images(archive: Path) -> list[Member]:
                 opened.members = []  # type: ignore[attr-defined] # it would keep all of them
     except FileNotFoundError as error:
         raise DataError(str(archive), "a tar archive", "none there") from error
-    except (tarfile.TarError, OSError, ValueError) as error:
+    except BROKEN as error:
         hint = "unpack it, and say imagefolder:"
-        raise DataError(str(archive), "a tar archive that is not compressed", f"{error}", hint) from error
+        raise DataError(str(archive), "a tar archive that is not compressed", f"{error!r}", hint) from error
     return sorted(found, key=lambda member: member.names)
 
 
