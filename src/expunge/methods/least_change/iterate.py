@@ -28,7 +28,8 @@ FADE = 0.7
 class Objective:
     """1/2 E|f(x) - f0(x)|^2 over surrogates, logits with their mean over the classes taken out.
 
-    Gradients are computed in `precision`; changes of the answers, which are small, in float32.
+    Gradients, and the answers f0 that they begin from, are computed in `precision`, so that most of what rounding does
+    is in both; changes of the answers, which are small, in float32.
     """
 
     classifier: Classifier
@@ -36,6 +37,19 @@ class Objective:
     whitening: Whitening
     context: Context
     precision: Precision = Precision.FLOAT32
+
+    def answer(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        """Return the logits of a classifier, such as f0, in the numbers of gradients."""
+        sharing = self.context.sharing
+
+        def answer_part(part: slice) -> list[Tensor]:
+            if self.precision is Precision.FLOAT32:
+                return [compute_logits(classifier, x[part], sharing)]
+            with torch.no_grad(), evaluating(classifier.module), computing_in(self.precision, x.device):
+                return [classifier(x[part]).to(x.dtype)]
+
+        [logits] = sharing.map_concat(len(x), answer_part)
+        return logits
 
     def change(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Return f - f0 on these surrogates, f0 being `logits`."""
@@ -129,12 +143,31 @@ class Iterate:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Which layers an edit may change.
+
+    Args:
+        cut: the module after which they lie, so that what lies before need not run in each step, see
+            `expunge.models.tails`; None where the whole classifier runs.
+        depth: how many, the last ones; None for all after the cut.
+    """
+
+    cut: str | None = None
+    depth: int | None = None
+
+    def choose(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Return those of the layers after the cut."""
+        return layers if self.depth is None else layers[-self.depth :]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a solver is given.
 
     Args:
         task: rows, goal and randomness.
         context: counts gradient evaluations.
+        reference: the part of the classifier that may change, as it was before the edit.
         objective: what is to stay small.
         iterate: starts at the weights as they were.
         surrogates: the pool that steps draw from.
@@ -146,6 +179,7 @@ class Problem:
 
     task: Task
     context: Context
+    reference: Classifier
     objective: Objective
     iterate: Iterate
     surrogates: Float[Tensor, "n c h w"]

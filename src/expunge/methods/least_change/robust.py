@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import Settings, setting
-from expunge.methods.layers import Layer
-from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm, remaining
+from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, Scope, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.pushing import FADE, PLAIN_SHARE, EarlierCopies, push_copies, steer
+from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
+from expunge.models.tails import find_cut
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
 from expunge.task.evaluation import compute_logits
@@ -59,25 +60,39 @@ class Robust(Settings):
     temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
     averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
 
-    def resolve(self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH) -> "Robust":
+    def resolve(self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH, *, earlier: int = 0) -> "Robust":
         """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
+
+        Args:
+            rows: to forget.
+            pixels: of an image.
+            effort: halves the steps.
+            earlier: rows that are to stay forgotten: steps and their sizes are those for all rows together.
 
         >>> Robust(copies=7).resolve(16, 224 * 224).surrogate_batch
         64
         """
-        size, split = (rows > FEW_ROWS) + (rows > SOME_ROWS), 1 + (pixels > SMALL_IMAGE)
+        own, size = (sum(count > bound for bound in (FEW_ROWS, SOME_ROWS)) for count in (rows, rows + earlier))
+        split = 1 + (pixels > SMALL_IMAGE)
         return replace(
             self,
             steps=self.steps or (80, 120, 160)[size] // (1 + (effort is Effort.QUICK)),
             surrogate_batch=self.surrogate_batch or (128, 192, 256)[size] // split,
             copies=self.copies or (96, 128, 256)[size] // split,
-            spliced=(0.4, 0.6, 0.8)[size] if self.spliced is None else self.spliced,
-            share=self.share or (0.975, 0.94, 0.915)[size],
+            spliced=(0.4, 0.6, 0.8)[own] if self.spliced is None else self.spliced,
+            share=self.share or (0.975, 0.94, 0.915)[own],
         )
 
-    def deepest(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        """Return the layers that are edited: the last ones."""
-        return layers[-max(LEAST_LAYERS, math.ceil(self.depth * len(layers))) :]
+    def find_scope(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Scope:
+        """Return the last layers, and where the classifier can be cut before them.
+
+        Args:
+            classifier: whose layers they are.
+            x: one image or more, to try with.
+        """
+        layers = find_layers(classifier, x)
+        depth = min(len(layers), max(LEAST_LAYERS, math.ceil(self.depth * len(layers))))
+        return Scope(find_cut(classifier, layers[-depth].module, x[:2]), depth)
 
 
 class PenalisedSolver:
@@ -91,8 +106,8 @@ class PenalisedSolver:
 
     closing_steps = CLOSING_STEPS
 
-    def __init__(self, settings: Robust, problem: Problem, reference: Classifier) -> None:
-        self._settings, self._problem, self._reference = settings, problem, reference
+    def __init__(self, settings: Robust, problem: Problem) -> None:
+        self._settings, self._problem = settings, problem
         self._iterate, self._objective, self._task = problem.iterate, problem.objective, problem.task
         self._rows, self._labels = (
             each.to(problem.surrogates.device) for each in (problem.task.forget_set.x, problem.task.labels)
@@ -150,7 +165,8 @@ class PenalisedSolver:
         if self._count == 0 or (held == 0 and self._held == 0):
             self._weight = max(self._weight, pushed * iterate.curvature / max(norm(push) ** 2, 1e-12))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
-        gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers)
+        rise = self._wanted - (self._settings.share or 1.0)
+        gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers, rise=rise)
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             iterate.measure_curvature(gradient, x, logits)
         rate = self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
@@ -187,8 +203,7 @@ class PenalisedSolver:
         if not spliced:
             return pool[chosen], answers[chosen]
         x = self._problem.enter(draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins))
-        sharing = self._problem.context.sharing
-        [logits] = sharing.map_concat(spliced, lambda part: [compute_logits(self._reference, x[part], sharing)])
+        logits = self._objective.answer(self._problem.reference, x)
         return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
