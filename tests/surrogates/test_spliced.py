@@ -2,7 +2,7 @@ import torch
 import torch.nn.functional as F
 
 from expunge.models.classifier import Bounds
-from expunge.surrogates.spliced import draw_spliced, splice_features
+from expunge.surrogates.spliced import draw_spliced
 
 
 def draw(rows, count=200, seed=0, bounds=None):
@@ -71,22 +71,3 @@ def test_the_rows_are_left_as_they_are():
     before = rows.clone()
     draw(rows)
     assert torch.equal(rows, before)
-
-
-def test_features_are_spliced_of_two_images_channel_by_channel(monkeypatch):
-    monkeypatch.setattr("expunge.surrogates.spliced.TINTED", 0.0)
-    rows = torch.arange(6.0).view(3, 2, 1, 1).expand(3, 2, 8, 6)
-    maps = splice_features(rows, 300, torch.Generator().manual_seed(0))
-
-    assert maps.shape == (300, 2, 8, 6)
-    assert torch.allclose(maps[:, 1], maps[:, 0] + 1), "channels stay where they are"
-    ends = maps[:, 0].flatten(1).amin(dim=1), maps[:, 0].flatten(1).amax(dim=1)
-    assert float((ends[1] - ends[0]).min()) > 1, "each has parts of two images"
-
-
-def test_tinted_features_stay_in_the_range_of_features():
-    rows = torch.rand(5, 4, 8, 6, generator=torch.Generator().manual_seed(1)).relu()
-    maps = splice_features(rows, 200, torch.Generator().manual_seed(0))
-
-    assert float(maps.min()) >= float(rows.min())
-    assert float(maps.max()) <= float(rows.max())
