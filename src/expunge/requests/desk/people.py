@@ -4,12 +4,15 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 
 from expunge.base.errors import LedgerError
-from expunge.requests.desk.store import Store
+from expunge.requests.desk.store import NOTE, Store
 from expunge.requests.project import Ledger
 
+COMMAND_LINE = "(command line)"
+"""Who did it where nobody gave a name; no person can have this one."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 TOKEN_BYTES = 32
 HOUR = 3600.0
@@ -44,16 +47,24 @@ class Person:
     role: Role
 
 
+def check_name(name: str) -> str:
+    """Return a name that a person can have.
+
+    Raises:
+        LedgerError: it is none.
+    """
+    if not NAME.fullmatch(name):
+        raise LedgerError("name", "up to 40 letters, digits, spaces and . _ -", repr(name)[:60], "initials will do")
+    return name
+
+
 def give_role(ledger: Ledger, name: str, role: Role) -> None:
-    """Note in the ledger that a person has a role, unless it says so.
+    """Note in the ledger that a person is invited, and which role they have from now on.
 
     Raises:
         LedgerError: no name that a person can have.
     """
-    if not NAME.fullmatch(name):
-        raise LedgerError("name", "up to 40 letters, digits, spaces and . _ -", repr(name)[:60], "initials will do")
-    if ledger.state.people.get(name) != role.word:
-        ledger.append([("invited", {"person": name, "role": role.word})])
+    ledger.append([("invited", {"person": check_name(name), "role": role.word})])
 
 
 def invite(store: Store, name: str, *, hours: float) -> str:
@@ -82,8 +93,15 @@ def sign_in(store: Store, token: str) -> str | None:
     if person is None or not store.use_invitation(token):
         return None
     session = secrets.token_urlsafe(TOKEN_BYTES)
+    _note(store, person, "signed in")
     store.add_session(session, person)
     return session
+
+
+def sign_out(store: Store, person: str, session: str) -> None:
+    """End a session."""
+    store.end_session(session)
+    _note(store, person, "signed out")
 
 
 def find_person(ledger: Ledger, store: Store, session: str) -> Person | None:
@@ -91,3 +109,8 @@ def find_person(ledger: Ledger, store: Store, session: str) -> Person | None:
     name = store.find_session(session, longest=LONGEST_SESSION, idle=IDLE_SESSION)
     role = ROLES.get(ledger.state.people.get(name or "", ""))
     return None if name is None or role is None else Person(name, role)
+
+
+def _note(store: Store, person: str, what: str) -> None:
+    """Have the worker note what somebody did, and when: while it edits, nothing else is written."""
+    store.add_job(NOTE, person, {"what": what, "at": datetime.now(UTC).isoformat(timespec="seconds")})

@@ -86,7 +86,7 @@ def take_jobs(folder: Path, store: Store, do: Do, *, device: str = "cpu") -> int
         if job.attempts >= MOST_ATTEMPTS:
             reason = f"its process died {job.attempts} times; see {DESK_FOLDER}/worker.log"
             store.update_job(replace(job, state=JobState.FAILED, error=reason, ended=time.time()))
-        elif time.time() - job.created > OLDEST_SECONDS:
+        elif time.time() - job.created > OLDEST_SECONDS and not job.is_note:
             reason = "it waited for more than a day; ask for it again"
             store.update_job(replace(job, state=JobState.FAILED, error=reason, ended=time.time()))
         else:
