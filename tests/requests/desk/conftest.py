@@ -108,7 +108,7 @@ def desk(plan, tmp_path):
     return Desk.open(folder)
 
 
-def make_visitor(desk, name=None, role="reader"):
+def sign_in(desk, name=None, role="reader"):
     client = TestClient(make_app(desk, ["testserver"]))
     if name is not None:
         with writing(desk.folder) as ledger:
@@ -120,9 +120,15 @@ def make_visitor(desk, name=None, role="reader"):
 
 
 @pytest.fixture
+def make_visitor():
+    """Return the function that signs somebody in at a desk."""
+    return sign_in
+
+
+@pytest.fixture
 def visitor(desk):
     """Return the function that signs somebody in, or gives somebody who isn't."""
-    return lambda name=None, role="reader": make_visitor(desk, name, role)
+    return lambda name=None, role="reader": sign_in(desk, name, role)
 
 
 @pytest.fixture
