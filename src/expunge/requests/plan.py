@@ -1,14 +1,20 @@
 """What retraining would need once the budget of drift is spent: which images to leave out, or to give new labels."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.base.cells import csv_text, escape_cell
+from expunge.base.disk import PRIVATE, make_folder, write_bytes
+from expunge.requests.place import INDEX_FOLDER
 from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
 
 COLUMNS = ("request", "id", "label", "new_label", "row", "training_id")
 HASH_DIGITS = 64
+PLACES_FILE = "places.sealed"
+"""In the folder of what is known of the training data, which goes when perceptual hashes are deleted."""
+PLACES = "places of images"
 NOWHERE: tuple[tuple[int | None, str], ...] = ((None, ""),)
 
 Places = Mapping[str, Sequence[tuple[int, str]]]
@@ -90,3 +96,23 @@ def to_csv(rows: list[PlannedRow]) -> str:
         for one in rows
     ]
     return csv_text([COLUMNS, *[["" if cell is None else cell for cell in line] for line in lines]])
+
+
+def write_places(ledger: Ledger, places: Places) -> None:
+    """Keep where images are in the training data, sealed."""
+    path = ledger.folder / INDEX_FOLDER / PLACES_FILE
+    make_folder(path.parent)
+    write_bytes(path, ledger.keys.seal_file(json.dumps(places).encode(), PLACES), mode=PRIVATE)
+
+
+def read_places(ledger: Ledger) -> Places | None:
+    """Return where images are in the training data, as somebody looked last; None if nobody has.
+
+    Raises:
+        LedgerError: the file was changed, or sealed with another key.
+    """
+    path = ledger.folder / INDEX_FOLDER / PLACES_FILE
+    if not path.is_file():
+        return None
+    found: dict[str, list[tuple[int, str]]] = json.loads(ledger.keys.open_file(path.read_bytes(), PLACES))
+    return found

@@ -10,11 +10,11 @@ from expunge.requests.desk import acts, files, pages
 from expunge.requests.desk.deleting import What
 from expunge.requests.desk.drafts import Draft
 from expunge.requests.desk.people import Role, sign_out
-from expunge.requests.desk.places import read_places
 from expunge.requests.desk.retraining import tell_later, tell_retraining
 from expunge.requests.desk.store import Job
 from expunge.requests.desk.view import tell_entry, tell_history, tell_job, tell_pictures, tell_project, tell_request
 from expunge.requests.desk.web import Visit
+from expunge.requests.plan import read_places
 
 ROOT = "/api/v1"
 MOST = 1000

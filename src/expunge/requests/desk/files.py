@@ -9,11 +9,10 @@ from starlette.responses import Response
 
 from expunge.base.errors import LedgerError
 from expunge.requests.desk import acts
-from expunge.requests.desk.places import read_places
 from expunge.requests.desk.view import picture_of
 from expunge.requests.desk.web import Refused, Visit
 from expunge.requests.place import DESK_FOLDER
-from expunge.requests.plan import plan_retraining, to_csv
+from expunge.requests.plan import plan_retraining, read_places, to_csv
 
 EXPORTS = "exports"
 

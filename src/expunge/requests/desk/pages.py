@@ -9,11 +9,11 @@ from expunge.requests.desk import acts
 from expunge.requests.desk.deleting import CHOICES, count
 from expunge.requests.desk.files import export_folders
 from expunge.requests.desk.frame import page
-from expunge.requests.desk.places import read_places
 from expunge.requests.desk.rendering import render
 from expunge.requests.desk.retraining import tell_later, tell_retraining
 from expunge.requests.desk.view import tell_entry, tell_history, tell_job, tell_pictures, tell_project, tell_request
 from expunge.requests.desk.web import Desk, Refused, Visit
+from expunge.requests.plan import read_places
 from expunge.requests.state import State
 
 DUE_DAYS = 30

@@ -18,14 +18,13 @@ from expunge.requests.approval import approve
 from expunge.requests.desk.comparing import Before
 from expunge.requests.desk.deleting import CHOICES, What, concerned
 from expunge.requests.desk.intake import search_copies, take_in
-from expunge.requests.desk.places import write_places
 from expunge.requests.desk.process import IDLE_SECONDS
 from expunge.requests.desk.store import NOTE
 from expunge.requests.desk.worker import Result, Work, work_until_idle
 from expunge.requests.export import export_newest
 from expunge.requests.images import find_places
 from expunge.requests.place import DESK_FOLDER
-from expunge.requests.plan import contents_of, describe, standing
+from expunge.requests.plan import contents_of, describe, standing, write_places
 from expunge.requests.project import Ledger
 from expunge.requests.purge import (
     purge_due,
