@@ -17,6 +17,7 @@ FORMATS = ("safetensors", "torch-export", "onnx", "hub")
 LONGEST_TEXT = 200
 LONGEST_NUMBER = 12
 STARTS = ("newest", "first")
+LEVELS = ("quick", "full")
 
 
 def find_request(visit: Visit, name: str = "") -> Request:
@@ -175,6 +176,14 @@ def export(visit: Visit) -> Job:
     if not set(formats) <= set(FORMATS):
         raise Refused(400, f"format: some of {', '.join(FORMATS)}.")
     return visit.desk.enqueue("export", visit.person, formats=formats)
+
+
+def audit(visit: Visit) -> Job:
+    """Compare the newest version with the first weights, on the pictures that are kept."""
+    level = visit.text("level") or LEVELS[0]
+    if level not in LEVELS:
+        raise Refused(400, f"level: one of {', '.join(LEVELS)}.")
+    return visit.desk.enqueue("audit", visit.person, level=level, against=visit.desk.against)
 
 
 def find_job(visit: Visit) -> Job:

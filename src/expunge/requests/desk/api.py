@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from expunge.requests.desk import acts, files, pages
+from expunge.requests.desk.audits import tell_audits
 from expunge.requests.desk.deleting import What
 from expunge.requests.desk.drafts import Draft
 from expunge.requests.desk.people import Role, sign_out
@@ -86,6 +87,10 @@ def _entries(visit: Visit) -> Response:
     numbers = range(first, min(ledger.last.number, first + MOST - 1) + 1)
     entries = [tell_entry(entry) for entry in ledger.entries_at(list(numbers))]
     return JSONResponse({"entries": entries, "newest": ledger.last.number, "head": ledger.last.hash})
+
+
+def _audits(visit: Visit) -> Response:
+    return JSONResponse({"audits": tell_audits(visit.desk.folder, visit.desk.store.keys)})
 
 
 def _start_draft(visit: Visit) -> Response:
@@ -226,6 +231,13 @@ OPERATIONS = (
         version={"type": "integer", "description": "The newest version that was seen, where versions are deleted."},
     ),
     _job_of("POST", "/verify", Role.READER, "verify", "Check the ledger and every file that it names.", acts.verify),
+    Operation("GET", "/audits", Role.READER, "listAudits", "The newest audits.", _audits, "Audits"),
+    _job_of(
+        *("POST", "/audits", Role.APPROVER, "audit", "Compare the newest version with the first weights."),
+        acts.audit,
+        level={**TEXT, "enum": list(acts.LEVELS)},
+    ),
+    Operation("GET", "/audits/{audit}", Role.READER, "readAudit", "The report of an audit.", files.audited, "Page"),
     _job_of("POST", "/export", Role.APPROVER, "export", "Write the newest classifier.", acts.export, format=TEXTS),
     Operation(
         "GET", "/exports/{export}", Role.READER, "readExport", "An exported classifier, ZIP.", files.exported, "Zip"

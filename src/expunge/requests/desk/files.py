@@ -5,10 +5,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from expunge.base.errors import LedgerError
 from expunge.requests.desk import acts
+from expunge.requests.desk.audits import policy_of, read_audit
 from expunge.requests.desk.view import picture_of
 from expunge.requests.desk.web import Refused, Visit
 from expunge.requests.place import DESK_FOLDER
@@ -42,6 +43,15 @@ def planned(visit: Visit) -> Response:
     content = to_csv(plan_retraining(ledger, read_places(ledger)))
     headers = {"content-disposition": 'attachment; filename="retrain.csv"'}
     return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def audited(visit: Visit) -> Response:
+    """Send the report of an audit, in a sandbox: it has no session, sends no form and loads nothing."""
+    try:
+        told = read_audit(visit.desk.folder, visit.desk.store.keys, visit.path["audit"])
+    except LedgerError as error:
+        raise Refused(404, "There is no such audit.") from error
+    return HTMLResponse(told["page"], headers={"content-security-policy": policy_of(told["page"])})
 
 
 def export_folders(visit: Visit) -> list[Path]:

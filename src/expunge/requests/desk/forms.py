@@ -57,6 +57,11 @@ def plan(visit: Visit) -> Response:
     return go_on("/retraining", acts.find_planned(visit))
 
 
+def audit(visit: Visit) -> Response:
+    """Audit the newest version."""
+    return go_on("/audits", acts.audit(visit))
+
+
 def verify(visit: Visit) -> Response:
     """Check the ledger."""
     return go_on("/ledger", acts.verify(visit))

@@ -6,6 +6,9 @@ from typing import Any
 from expunge._version import __version__
 from expunge.requests.desk.api import FLAG, OPERATIONS, ROOT, TEXT, TEXTS
 
+KINDS = {"Picture": "image/png", "Zip": "application/zip", "Table": "text/csv", "Page": "text/html"}
+"""Media types of answers that are no JSON."""
+
 
 def describe() -> dict[str, Any]:
     """Return the OpenAPI description of the API."""
@@ -48,7 +51,9 @@ def _body(fields: Mapping[str, Any], *, multipart: bool) -> dict[str, Any]:
 
 
 def _responses(answer: str, status: int) -> dict[str, Any]:
-    kind = {"Picture": "image/png", "Zip": "application/zip", "Table": "text/csv"}.get(answer, "application/json")
+    kind = {"Picture": "image/png", "Zip": "application/zip", "Table": "text/csv", "Page": "text/html"}.get(
+        answer, "application/json"
+    )
     good = {"description": "Done.", "content": {kind: {"schema": {"$ref": f"#/components/schemas/{answer}"}}}}
     refused = {"description": "Not done; why.", "content": {"application/json": {"schema": _ref("Error")}}}
     return {str(status): good, "default": refused}
@@ -157,6 +162,15 @@ SCHEMAS: dict[str, Any] = {
     ),
     "Jobs": _object(jobs=_list("Job")),
     "Picture": {"type": "string", "contentMediaType": "image/png"},
+    "Audits": _object(
+        audits={
+            "type": "array",
+            "items": _object(
+                name=TEXT, version=WHOLE, goal=TEXT, level=TEXT, rows=WHOLE, forgotten=WHOLE, made=TEXT, by=TEXT
+            ),
+        }
+    ),
+    "Page": {"type": "string", "contentMediaType": "text/html"},
     "Table": {"type": "string", "contentMediaType": "text/csv"},
     "Zip": {"type": "string", "contentMediaType": "application/zip"},
 }

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.responses import HTMLResponse, Response
 
 from expunge.requests.desk import acts
+from expunge.requests.desk.audits import tell_audits
 from expunge.requests.desk.deleting import CHOICES, count
 from expunge.requests.desk.files import export_folders
 from expunge.requests.desk.frame import page
@@ -14,7 +15,7 @@ from expunge.requests.desk.retraining import tell_later, tell_retraining
 from expunge.requests.desk.view import tell_entry, tell_history, tell_job, tell_pictures, tell_project, tell_request
 from expunge.requests.desk.web import Desk, Refused, Visit
 from expunge.requests.plan import read_places
-from expunge.requests.state import State
+from expunge.requests.state import FORGOTTEN, State
 
 DUE_DAYS = 30
 """By default a request is due after a month, as Article 12(3) of the GDPR has it."""
@@ -123,6 +124,21 @@ def ledger(visit: Visit) -> Response:
 def jobs(visit: Visit) -> Response:
     """Show what the worker did and does."""
     return page(visit, "jobs.html.j2", {"jobs": [tell_job(job) for job in visit.desk.store.recent_jobs(ENTRIES)]})
+
+
+def audits(visit: Visit) -> Response:
+    """Show the audits that were made here."""
+    state, told = visit.desk.ledger().state, tell_audits(visit.desk.folder, visit.desk.store.keys)
+    forgotten = state.in_state(*FORGOTTEN)
+    content = {
+        "audits": told,
+        "levels": acts.LEVELS,
+        "against": visit.desk.against,
+        "newest": state.newest if state.newest != state.base else None,
+        "kept": sum(request.rows for request in forgotten if request.images is not None),
+        "forgotten": sum(request.rows for request in forgotten),
+    }
+    return page(visit, "audits.html.j2", content)
 
 
 def exports(visit: Visit) -> Response:

@@ -12,19 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from expunge.base.errors import LedgerError
-from expunge.data import load_data
 from expunge.requests.apply import RETRIABLE, Report, apply_waiting
 from expunge.requests.approval import approve
 from expunge.requests.desk.comparing import Before
 from expunge.requests.desk.deleting import CHOICES, What, concerned
-from expunge.requests.desk.intake import search_copies, take_in
+from expunge.requests.desk.intake import take_in
+from expunge.requests.desk.looks import audit, export, note, plan, search, verify
 from expunge.requests.desk.process import IDLE_SECONDS
 from expunge.requests.desk.store import NOTE
-from expunge.requests.desk.worker import Result, Work, work_until_idle
-from expunge.requests.export import export_newest
-from expunge.requests.images import find_places
-from expunge.requests.place import DESK_FOLDER
-from expunge.requests.plan import contents_of, describe, standing, write_places
+from expunge.requests.desk.worker import Result, Work, said, work_until_idle
 from expunge.requests.project import Ledger
 from expunge.requests.purge import (
     purge_due,
@@ -35,11 +31,8 @@ from expunge.requests.purge import (
 )
 from expunge.requests.rebase import purge_versions
 from expunge.requests.rewind import undo, withdraw
-from expunge.requests.verify import verify_folder
 from expunge.requests.versions import OpenProject, Start, verify_applied
-from expunge.requests.weights import load_first
 
-EXPORTS = "exports"
 LOOK = "look at it again"
 
 
@@ -53,19 +46,13 @@ def do(work: Work) -> Result:
     return KINDS[work.job.kind](work)
 
 
-def _search(work: Work) -> Result:
-    ledger, draft = Ledger.open(work.folder), str(work.job.arguments["draft"])
-    count = search_copies(ledger, draft, str(work.job.arguments["against"]), work.runtime)
-    return _said(f"Looked for copies of {count} picture{'s' * (count != 1)}.", draft=draft)
-
-
 def _receive(work: Work) -> Result:
     with work.writing() as ledger:
         earlier = [
             str(entry.body["request"]) for kind in ("received", "supplied") for entry in work.done_before(ledger, kind)
         ]
         name = earlier[0] if earlier else take_in(ledger, work.job.arguments)
-    return _said(f"{name} was added.", request=name)
+    return said(f"{name} was added.", request=name)
 
 
 def _approve(work: Work) -> Result:
@@ -75,7 +62,7 @@ def _approve(work: Work) -> Result:
             if ledger.state.find(name).history[-1] != work.job.arguments["seen"]:
                 raise LedgerError(name, "the request as it was when it was approved", "one that changed since", LOOK)
             approve(ledger, name)
-    return _said(f"{name} was approved.", request=name)
+    return said(f"{name} was approved.", request=name)
 
 
 def _apply(work: Work) -> Result:
@@ -86,7 +73,7 @@ def _apply(work: Work) -> Result:
             if names and not left:
                 verify_applied(OpenProject.open(ledger, work.runtime))
                 purge_due(ledger)
-                return _said(f"{', '.join(names)}: applied.", requests=names)
+                return said(f"{', '.join(names)}: applied.", requests=names)
             names = left
         before = Before.of(ledger, names)
         report = apply_waiting(ledger, work.runtime, names=names, start=start)
@@ -103,15 +90,15 @@ def _undo(work: Work) -> Result:
         if not earlier:
             undo(ledger)
         names = list(ledger.state.versions[number].requests)
-    return _said(f"Version {number} was undone; {', '.join(names)} wait again.", requests=names)
+    return said(f"Version {number} was undone; {', '.join(names)} wait again.", requests=names)
 
 
 def _withdraw(work: Work) -> Result:
     name, reason = str(work.job.arguments["request"]), str(work.job.arguments.get("reason", ""))
     with work.writing() as ledger:
         report = None if work.done_before(ledger, "withdrawn") else withdraw(ledger, name, reason, work.runtime)
-    said = _said(f"{name} was withdrawn.", request=name)
-    return said if report is None or not report.versions else {**said, "text": said["text"] + _reported(report)["text"]}
+    told = said(f"{name} was withdrawn.", request=name)
+    return told if report is None or not report.versions else {**told, "text": told["text"] + _reported(report)["text"]}
 
 
 def _purge(work: Work) -> Result:
@@ -133,7 +120,7 @@ def _purge(work: Work) -> Result:
                 gone = len(purge_images(ledger, requests))
             case What.DUE:
                 gone = len(purge_due(ledger))
-    return _said(f"{CHOICES[what].label}: {gone} deleted. The ledger says which, and by whom.", requests=names)
+    return said(f"{CHOICES[what].label}: {gone} deleted. The ledger says which, and by whom.", requests=names)
 
 
 def _purge_versions(work: Work, ledger: Ledger) -> int:
@@ -147,56 +134,19 @@ def _purge_versions(work: Work, ledger: Ledger) -> int:
     return len(purge_versions(ledger))
 
 
-def _plan(work: Work) -> Result:
-    ledger = Ledger.open(work.folder)
-    training = load_data(str(work.job.arguments["against"]), load_first(ledger).request()).train
-    wanted = {content for request in standing(ledger.state) for content in contents_of(request)}
-    places = find_places(ledger, training, wanted)
-    write_places(ledger, places)
-    return _said(*describe(ledger.state, places))
-
-
-def _note(work: Work) -> Result:
-    with work.writing() as ledger:
-        if not work.done_before(ledger, "noted"):
-            ledger.append([("noted", dict(work.job.arguments))])
-    return _said()
-
-
-def _verify(work: Work) -> Result:
-    found = verify_folder(work.folder)
-    wrong = [*found.problems, *found.unfinished]
-    if not wrong:
-        with work.writing() as ledger:
-            ledger.append([("noted", {"what": "checked", "entries": found.entries})])
-            head = ledger.last.hash
-    else:
-        head = found.head
-    text = f"{found.entries} entries and {found.files} files checked, {len(wrong)} problems; head {head}"
-    return {**_said(text, *wrong), "failed": bool(wrong)}
-
-
-def _export(work: Work) -> Result:
-    out = work.folder / DESK_FOLDER / EXPORTS / work.job.id
-    with work.writing() as ledger:
-        exported, card = export_newest(ledger, out, work.job.arguments["formats"], overwrite=True)
-        names = [one.path.name for one in exported] + [card.name]
-        ledger.append([("noted", {"what": "exported", "files": names, "weights_sha256": ledger.state.weights_sha256})])
-    return _said(f"Wrote {', '.join(names)}.")
-
-
 KINDS: Mapping[str, Callable[[Work], Result]] = {
-    "search": _search,
+    "search": search,
     "receive": _receive,
     "approve": _approve,
     "apply": _apply,
     "undo": _undo,
     "withdraw": _withdraw,
     "purge": _purge,
-    "verify": _verify,
-    "export": _export,
-    "plan": _plan,
-    NOTE: _note,
+    "verify": verify,
+    "export": export,
+    "plan": plan,
+    "audit": audit,
+    NOTE: note,
 }
 
 
@@ -211,8 +161,8 @@ def _reported(report: Report) -> Result:
     if report.versions and report.versions[-1].figures["drift"]["over_budget"]:
         text.append("The drift is over the budget: it is time to retrain.")
     names = [*report.verified, *report.failed]
-    said = _said(*(text or ["Nothing was waiting."]), requests=names)
-    return {**said, "failed": bool(report.failed or report.without_images)}
+    told = said(*(text or ["Nothing was waiting."]), requests=names)
+    return {**told, "failed": bool(report.failed or report.without_images)}
 
 
 def _earlier(figures: Mapping[str, Any]) -> list[str]:
@@ -220,10 +170,6 @@ def _earlier(figures: Mapping[str, Any]) -> list[str]:
     checked, repaired, unseen = figures["checked"], len(figures["repaired"]), figures["uncheckable"]
     lines = [f"{checked} earlier pictures checked, {repaired} came back and were repaired."] if checked else []
     return lines + ([f"Not checked, since nothing of them is kept: {', '.join(unseen)}."] if unseen else [])
-
-
-def _said(*sentences: str, **about: Any) -> Result:  # noqa: ANN401 - names of requests, a draft
-    return {"text": list(sentences), "failed": False, **about}
 
 
 def main(arguments: list[str]) -> None:
