@@ -268,6 +268,8 @@ def test_the_api_does_what_the_pages_do_and_is_described(desk, visitor, ben, pic
     assert job["requests"] == ["R0001"]
     check("RequestInFull", client.get("/api/v1/requests/R0001", headers=headers).json())
     check("Requests", client.get("/api/v1/requests", headers=headers).json())
+    check("Retraining", client.get("/api/v1/retraining", headers=headers).json())
+    check("Audits", client.get("/api/v1/audits", headers=headers).json())
     check("Project", client.get("/api/v1/project", headers=headers).json())
     entries = check("Entries", client.get("/api/v1/entries?after=1", headers=headers).json())
     assert entries["entries"][0]["number"] == 2
