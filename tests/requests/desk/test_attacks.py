@@ -321,9 +321,8 @@ def test_a_server_hears_no_more_of_200_megabytes_than_it_takes(desk, inputs):
     try:
         token = server.invite("anna", "requester").partition("token=")[2]
         with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
-            connection.request(
-                "POST", "/login", f"token={token}", {"content-type": "application/x-www-form-urlencoded"}
-            )
+            kind = {"content-type": "application/x-www-form-urlencoded"}
+            connection.request("POST", "/login", f"token={token}", kind)
             cookie = connection.getresponse().headers["set-cookie"].partition(";")[0]
         for length in ({"content-length": str(200 << 20)}, {"transfer-encoding": "chunked"}):
             sent, status = upload(server.port, {"cookie": cookie, **length})

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from expunge.requests.approval import Approval, set_approval
 from expunge.requests.desk import people
 from expunge.requests.desk.people import give_role, invite
 from expunge.requests.desk.store import NOTE, JobState
@@ -93,6 +94,18 @@ def test_a_note_is_made_once_and_however_late(desk, visitor, monkeypatch):
         take_jobs(desk.folder, desk.store, do)
     assert killed == []
     assert [what for what, *_ in told(desk)] == ["invited", "signed in", "signed out"]
+
+
+def test_who_changed_the_approval_stands_above_the_requests(desk, visitor):
+    rita = visitor("rita")
+    assert "changed who approves" not in rita.get("/").text
+    with writing(desk.folder) as ledger:
+        ledger.signature = {"actor": "carla"}
+        set_approval(ledger, Approval.NONE)
+    assert "carla changed who approves a request: nobody has to (before: one who did not add it)" in rita.get("/").text
+    told = rita.get("/api/v1/project").json()
+    assert (told["approval"], told["two_people"], told["approval_change"]["by"]) == ("none", False, "carla")
+    assert "carla" in rita.get("/ledger").text
 
 
 def test_years_of_work_leave_the_ledger_small(desk, visitor):
