@@ -10,6 +10,8 @@ from PIL import Image
 pytest.importorskip("starlette")
 
 from expunge.requests.desk.store import Store
+from expunge.requests.desk.work import do
+from expunge.requests.desk.worker import take_jobs
 from expunge.requests.project import Ledger
 
 
@@ -36,11 +38,17 @@ def test_a_link_is_printed_and_the_role_stands_in_the_ledger(project, expunge):
     assert expunge("requests", "invite", "anna", "--role", "requester", "--by", "ben").code == 0
     assert expunge("requests", "dismiss", "anna", "--by", "ben").code == 0
     told = [(entry.kind, entry.body["actor"], entry.body["person"]) for entry in Ledger.open(project).entries[1:]]
-    assert told == [
-        ("invited", "(command line)", "anna"),
-        ("invited", "ben", "anna"),
-        ("dismissed", "ben", "anna"),
-    ]
+    assert told == [("invited", "(command line)", "anna"), ("dismissed", "ben", "anna")]
+    store = Store.open(project, ledger.keys)
+    assert [job.person for job in store.open_jobs()] == ["ben"], "another link waits for no edit that is under way"
+    take_jobs(project, store, do)
+    noted = Ledger.open(project).last
+    assert (noted.kind, noted.body["what"], noted.body["of"], noted.body["actor"]) == (
+        "noted",
+        "invited",
+        "anna",
+        "ben",
+    )
     assert Ledger.open(project).state.people == {}
     assert Store.open(project, ledger.keys).find_invitation(token) is None
     unknown = expunge("requests", "dismiss", "anna")

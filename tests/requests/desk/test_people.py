@@ -96,6 +96,22 @@ def test_a_note_is_made_once_and_however_late(desk, visitor, monkeypatch):
     assert [what for what, *_ in told(desk)] == ["invited", "signed in", "signed out"]
 
 
+def test_who_discards_a_draft_or_stops_a_job_is_in_the_ledger(desk, visitor, pictures):
+    anna, ben = visitor("anna", "requester"), visitor("ben", "approver")
+    answer = anna.send("/new", "/drafts", files=[("pictures", ("a.png", pictures(0), "image/png"))], label="0")
+    place = answer.headers["location"].partition("?")[0]
+    [search] = desk.store.open_jobs()
+    ben.send("/jobs", f"/jobs/{search.id}/cancel")
+    ben.send(place, f"{place}/discard")
+    assert anna.get(place).status_code == 404
+    take_jobs(desk.folder, desk.store, do)
+    noted = [entry.body for entry in desk.ledger().entries if entry.kind == "noted"][-2:]
+    assert [(one["what"], one["actor"], one["of"]) for one in noted] == [
+        ("stopped search", "ben", "anna"),
+        ("discarded a draft", "ben", "anna"),
+    ]
+
+
 def test_who_changed_the_approval_stands_above_the_requests(desk, visitor):
     rita = visitor("rita")
     assert "changed who approves" not in rita.get("/").text

@@ -8,6 +8,7 @@ from expunge.cli.requests import port_option, project_option, wait_option
 from expunge.requests.approval import Approval, approval_of, set_approval
 from expunge.requests.desk.people import COMMAND_LINE, ROLES, Role, check_name, dismiss, give_role, invite
 from expunge.requests.desk.store import Store
+from expunge.requests.project import Ledger
 from expunge.requests.recovery import writing
 
 by_option = click.option("--by", metavar="NAME", help="Who does this, for the ledger; initials will do.")
@@ -31,11 +32,15 @@ def invite_command(  # noqa: PLR0913 - one for each option
     A reader sees requests, their pictures and the ledger. A requester adds requests, too. An approver also approves,
     applies, undoes, withdraws, deletes and exports.
     """
-    with writing(project, wait_seconds=wait) as ledger:
-        ledger.signature = _signature(by)
-        give_role(ledger, person, ROLES[role])
-        token = invite(Store.open(project, ledger.keys), person, hours=hours)
-    click.echo(f"http://127.0.0.1:{port}/login?token={token}")
+    ledger, signature = Ledger.open(project), _signature(by)
+    store = Store.open(project, ledger.keys)
+    if ledger.state.people.get(person) == role:
+        store.note(signature["actor"], "invited", of=person)
+    else:
+        with writing(project, wait_seconds=wait) as ledger:
+            ledger.signature = signature
+            give_role(ledger, person, ROLES[role])
+    click.echo(f"http://127.0.0.1:{port}/login?token={invite(store, person, hours=hours)}")
 
 
 @click.command()

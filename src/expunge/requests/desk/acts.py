@@ -87,8 +87,10 @@ def send_draft(visit: Visit) -> Job:
 
 
 def discard_draft(visit: Visit) -> None:
-    """Delete a draft."""
-    remove_draft(visit.desk.folder, find_draft(visit).id)
+    """Delete a draft, and note whose it was: somebody may have asked for these pictures to be forgotten."""
+    draft = find_draft(visit)
+    remove_draft(visit.desk.folder, draft.id)
+    visit.desk.store.note(visit.person.name, "discarded a draft", of=draft.by, pictures=len(draft.pictures))
 
 
 def approve_request(visit: Visit) -> Job:
@@ -204,6 +206,8 @@ def cancel_job(visit: Visit) -> Job:
     if job.person != visit.person.name and not visit.may(Role.APPROVER):
         raise Refused(403, "Only an approver may cancel what others began.")
     visit.desk.store.cancel_job(job.id)
+    if job.is_open:
+        visit.desk.store.note(visit.person.name, f"stopped {job.kind}", of=job.person)
     visit.desk.keep_working()
     return find_job(visit)
 

@@ -4,11 +4,10 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import IntEnum
 
 from expunge.base.errors import LedgerError
-from expunge.requests.desk.store import NOTE, Store
+from expunge.requests.desk.store import Store
 from expunge.requests.project import Ledger
 
 COMMAND_LINE = "(command line)"
@@ -93,7 +92,7 @@ def sign_in(store: Store, token: str) -> str | None:
     if person is None or not store.use_invitation(token):
         return None
     session = secrets.token_urlsafe(TOKEN_BYTES)
-    _note(store, person, "signed in")
+    store.note(person, "signed in")
     store.add_session(session, person)
     return session
 
@@ -101,7 +100,7 @@ def sign_in(store: Store, token: str) -> str | None:
 def sign_out(store: Store, person: str, session: str) -> None:
     """End a session."""
     store.end_session(session)
-    _note(store, person, "signed out")
+    store.note(person, "signed out")
 
 
 def find_person(ledger: Ledger, store: Store, session: str) -> Person | None:
@@ -109,8 +108,3 @@ def find_person(ledger: Ledger, store: Store, session: str) -> Person | None:
     name = store.find_session(session, longest=LONGEST_SESSION, idle=IDLE_SESSION)
     role = ROLES.get(ledger.state.people.get(name or "", ""))
     return None if name is None or role is None else Person(name, role)
-
-
-def _note(store: Store, person: str, what: str) -> None:
-    """Have the worker note what somebody did, and when: while it edits, nothing else is written."""
-    store.add_job(NOTE, person, {"what": what, "at": datetime.now(UTC).isoformat(timespec="seconds")})

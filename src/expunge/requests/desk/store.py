@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,10 @@ class Store:
             *(self._code("job", job.id, kind, person, text, job.created), job.state.value),
         )
         return job
+
+    def note(self, person: str, what: str, **about: object) -> None:
+        """Have the worker note in the ledger what somebody did, and when: while it edits, nothing else is written."""
+        self.add_job(NOTE, person, {"what": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **about})
 
     def find_job(self, name: str) -> Job | None:
         """Return a job by its id; None if there is none."""
