@@ -8,6 +8,7 @@ from datetime import date
 
 import pytest
 
+from expunge._version import __version__
 from expunge.requests.create import create_project
 from expunge.requests.desk.store import JobState
 from expunge.requests.desk.web import Desk
@@ -120,11 +121,19 @@ def test_each_kind_of_deletion_says_what_cannot_be_done_afterwards_and_asks_once
     (desk.folder / "quarantine").mkdir()
     (desk.folder / "quarantine" / "odd").write_bytes(b"odd")
     page = ben.get("/delete").text
-    for words in ("1 pictures of 1 requests", "2 files", "1 files", "There is no way back", "no longer found"):
+    for words in (
+        "1 picture of 1 request",
+        "1 perceptual hash of",
+        "2 files",
+        "1 file",
+        "There is no way back",
+        "no longer found",
+    ):
         assert words in page, words
     assert page.count("There is nothing of this kind") == 2, "no day has passed, and there is no keeper"
     assert "/delete/versions" not in ben.get("/delete?request=R0001").text
     before = desk.ledger().last.number
+    assert f"<footer>expunge {__version__}<" in ben.get("/delete/versions").text
     refused = ben.send("/delete/pictures", "/purge", what="pictures")
     assert refused.status_code == 400
     assert "Nobody can look at them any more" in refused.text

@@ -14,6 +14,7 @@ WITHOUT_PICTURES = (
     "nobody notices. To withdraw such a request, or to apply it again after an undo, somebody has to give its pictures "
     "once more."
 )
+FILES = ("file", "files")
 
 
 class What(StrEnum):
@@ -34,11 +35,13 @@ class Choice:
     Args:
         label: what it is.
         after: what can't be done afterwards, in sentences.
+        unit: what is counted, one and several.
         of_requests: whether it can be deleted of single requests.
     """
 
     label: str
     after: str
+    unit: tuple[str, str] = ("picture", "pictures")
     of_requests: bool = False
 
 
@@ -49,22 +52,26 @@ CHOICES: Mapping[What, Choice] = {
         "Keepers: what is kept in place of pictures",
         "Edits that come later no longer hold these rows: they may come back, and where the pictures are gone too, "
         "nobody can check. Keepers can't be made again without the pictures.",
+        ("keeper", "keepers"),
         of_requests=True,
     ),
     What.FINGERPRINTS: Choice(
         "Perceptual hashes",
         "Near duplicates of these pictures are no longer found when others come in. What is known of the training data "
         "goes as well; the next search reads all of the training data again.",
+        ("perceptual hash", "perceptual hashes"),
         of_requests=True,
     ),
     What.VERSIONS: Choice(
         "The first weights, and every patch",
         "There is no way back: nothing can be undone, what was applied can't be withdrawn, and no edit can start from "
         "the first classifier. Later edits charge for the change since today's weights, and the drift so far is added.",
+        FILES,
     ),
     What.QUARANTINE: Choice(
         "Files in the quarantine, which no entry names",
-        "They are gone. A command that was interrupted left them, or somebody put them there.",
+        "They can't be brought back. A command that was interrupted left them, or somebody put them there.",
+        FILES,
     ),
 }
 
@@ -95,14 +102,12 @@ def concerned(ledger: Ledger, what: What, names: Sequence[str], seen: int) -> li
 def count(ledger: Ledger, what: What, names: Sequence[str]) -> str:
     """Return in words how much would be deleted now; empty for nothing."""
     if what is What.VERSIONS:
-        files = versions_files(ledger.state)
-    elif what is What.QUARANTINE:
-        files = len(list(files_below(ledger.folder, QUARANTINE_FOLDER)))
-    else:
-        requests = concerned(ledger, what, names, ledger.last.number)
-        rows = sum(request.rows for request in requests)
-        return f"{rows} pictures of {len(requests)} requests" if requests else ""
-    return f"{files} files" if files else ""
+        return _counted(versions_files(ledger.state), FILES)
+    if what is What.QUARANTINE:
+        return _counted(len(list(files_below(ledger.folder, QUARANTINE_FOLDER))), FILES)
+    requests = concerned(ledger, what, names, ledger.last.number)
+    rows = _counted(sum(request.rows for request in requests), CHOICES[what].unit)
+    return f"{rows} of {_counted(len(requests), ('request', 'requests'))}" if requests else ""
 
 
 def versions_files(state: LedgerState) -> int:
@@ -111,3 +116,12 @@ def versions_files(state: LedgerState) -> int:
         return 0
     patches = [one for one in state.versions.values() if one.patch.path not in state.purged]
     return len(patches) + sum(file is not None for file in (state.first, state.cache))
+
+
+def _counted(number: int, unit: tuple[str, str]) -> str:
+    """Return a number with its unit; empty for none.
+
+    >>> _counted(1, FILES), _counted(2, FILES), _counted(0, FILES)
+    ('1 file', '2 files', '')
+    """
+    return f"{number} {unit[number != 1]}" if number else ""

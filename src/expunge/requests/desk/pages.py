@@ -102,7 +102,7 @@ def confirm(visit: Visit) -> Response:
         "choice": CHOICES[what],
         "count": count(ledger, what, names),
         "seen": ledger.last.number,
-        "version": ledger.state.newest,
+        "newest": ledger.state.newest,
     }
     return page(visit, "confirm.html.j2", content)
 
