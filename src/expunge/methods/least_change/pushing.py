@@ -9,13 +9,16 @@ from torch import Tensor
 
 from expunge.methods.least_change.iterate import Problem
 from expunge.methods.least_change.jacobian import Step
+from expunge.surrogates.spliced import draw_spliced, splice_features
 from expunge.task.earlier import Earlier
+from expunge.task.evaluation import compute_logits
+from expunge.task.goals import achieved
 
 FADE = 0.8
 LARGEST_MISS = 0.1
 PLAIN_SHARE = 1 / 8
 EARLIER_SHARE = 0.96
-"""Of the copies of earlier rows in a step that are to hold; the stop rule asks 95% of copies that no step has seen."""
+"""Of the copies of earlier rows that are to hold; the stop rule asks for 95%."""
 
 
 def push_copies(
@@ -57,8 +60,16 @@ class EarlierCopies:
     def __init__(self, problem: Problem, *, count: int, margin: float, temperature: float, gain: float) -> None:
         self._problem, self._count = problem, count
         self._margin, self._temperature, self._gain = margin, temperature, gain
-        self._generator = problem.task.generator("copies of earlier rows")
+        self._generator, self._splices = (
+            problem.task.generator(purpose) for purpose in ("copies of earlier rows", "splices of earlier rows")
+        )
+        self.wanted = EARLIER_SHARE
         self._weight, self._held = 0.0, 0.0
+
+    @property
+    def spare(self) -> float:
+        """Return how many more copies hold than are wanted, as a share; infinite where there are no earlier rows."""
+        return self._held - self.wanted if self._weight else math.inf
 
     def add_to(self, gradient: Step, weight: float, *, steering: bool) -> Step:
         """Return the gradient of a loss, with that of the earlier rows' copies added.
@@ -74,12 +85,22 @@ class EarlierCopies:
         x, labels = self._draw(earlier)
         margins = torch.full((len(x),), self._margin, device=x.device)
         _, gaps, push = push_copies(self._problem, x, labels, margins, self._temperature)
-        held = float((gaps < 0).float().mean())
+        held = float((gaps < 0).float().mean()) if earlier.copies is None else self._measure_checked(earlier)
         self._held = FADE * self._held + (1 - FADE) * held if self._weight else held
         self._weight = self._weight or weight * len(earlier.rows)
         if steering:
-            self._weight *= steer(self._gain, EARLIER_SHARE - self._held)
+            self._weight *= steer(self._gain, self.wanted - self._held)
         return [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
+
+    def splice(self, count: int) -> Tensor:
+        """Return surrogates spliced from earlier rows, as the objective's classifier takes them."""
+        earlier, device = self._problem.task.earlier, self._problem.surrogates.device
+        if earlier is None or earlier.rows is None or not count:
+            return self._problem.surrogates[:0]
+        if earlier.cut is None:
+            return draw_spliced(earlier.rows.x.to(device), count, earlier.first.bounds, self._splices)
+        chosen = torch.randperm(earlier.count, generator=self._splices)[: max(2, count)]
+        return splice_features(earlier.draw_copies(chosen, self._splices).to(device), count, self._splices)
 
     def _draw(self, earlier: Earlier) -> tuple[Tensor, Tensor]:
         assert earlier.rows is not None  # noqa: S101 - asked for rows
@@ -88,3 +109,12 @@ class EarlierCopies:
         copies = earlier.draw_copies(chosen[plain:], self._generator)
         x = torch.cat([earlier.rows.x[chosen[:plain]], copies]).to(device)
         return x, earlier.labels(self._problem.task.goal)[chosen].to(device)
+
+    def _measure_checked(self, earlier: Earlier) -> float:
+        """Return the share that holds of some copies that are not learnt: the learnt ones soon all do."""
+        assert earlier.rows is not None  # noqa: S101 - asked for rows
+        chosen = torch.randint(len(earlier.rows), (self._count,), generator=self._generator)
+        copies = earlier.draw_copies(chosen, self._generator, checked=True)
+        problem, labels = self._problem, earlier.labels(self._problem.task.goal)[chosen]
+        logits = compute_logits(problem.objective.classifier, copies, problem.context.sharing)
+        return float(achieved(problem.task.goal, logits, labels.to(logits.device)).float().mean())
