@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 QUICK := tests/base tests/compute tests/docs tests/golden tests/report tests/surrogates tests/task tests/methods/test_engine.py tests/methods/test_unlearn.py tests/test_architecture.py
 
-.PHONY: help demo demo-seeds quick test attack check check-processors gpu matrix docs dist format clean
+.PHONY: help demo demo-seeds quick test attack check check-processors gpu matrix docs links dist format clean
 
 help:
 	@echo "make demo    forget 16 handwritten digits in three ways, side by side"
@@ -16,6 +16,7 @@ help:
 	@echo "make test    run every test"
 	@echo "make check   formatter, linter, type checker, import directions"
 	@echo "make docs    write the documentation site to build/docs; the tutorials run"
+	@echo "make links   follow every link of the pages to another site; it needs the internet"
 	@echo "make dist    build wheel and sdist, and test both in environments of their own"
 	@echo "make format  rewrite the sources in the project's format"
 	@echo "make check-processors  run the tests of trajectories as other processors would compute them"
@@ -62,6 +63,9 @@ check: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
+
+links: $(INSTALLED)
+	$(BIN)/python -m sphinx -q -b linkcheck -c tools/links . build/links
 
 dist: $(INSTALLED)
 	$(BIN)/python tools/check_dist.py

@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDTH, HEIGHT = 1080, 820
+WIDTH, HEIGHT = 1080, 840
 COMMANDS = (
     "demo --inputs digits",
     "run --model expunge.jobs.demo:DigitNet --weights digits/weights.safetensors --mean 0 --std 1 --method l2ul"

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
+from scipy import spatial, stats
 from scipy.spatial.distance import cdist
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
@@ -360,6 +360,22 @@ def test_gap_and_tug_of_war_by_hand():
     assert retrained.tug_of_war(edited, others).value == pytest.approx(np.mean(products))
     assert retrained.gap(edited, [edited]).value == 0
     assert retrained.tug_of_war(edited, [edited]).value == 1
+
+
+def test_distances_to_retrained_classifiers_by_hand():
+    p, q = np.array([[0.5, 0.25, 0.25], [0.8, 0.1, 0.1]]), np.array([[0.25, 0.5, 0.25], [0.8, 0.1, 0.1]])
+    edited, other = np.log(p) + 3, np.log(q) - 2
+    assert retrained.agreement(edited, [other]).value == 50
+    assert retrained.distance(edited, [other]).value == pytest.approx(np.sqrt(2) * 0.25 / 2)
+    jensen_shannon = spatial.distance.jensenshannon(p, q, axis=1) ** 2
+    assert retrained.divergence(edited, [other]).value == pytest.approx(jensen_shannon.mean())
+    for figure, best in ((retrained.agreement, 100), (retrained.distance, 0), (retrained.divergence, 0)):
+        assert figure(edited, [edited, edited]).value == pytest.approx(best, abs=1e-12)
+        assert figure(edited, [other, edited]).value == pytest.approx((figure(edited, [other]).value + best) / 2)
+        with pytest.raises(NotDefinedError, match="no retrained classifier"):
+            figure(edited, [])
+    far = 800 * np.eye(3)
+    assert retrained.divergence(far, [far[::-1]]).value == pytest.approx(np.log(2) * 2 / 3)
 
 
 # Residual knowledge

@@ -28,6 +28,11 @@ def block(language):
     return re.search(rf"```{language}\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)[1]
 
 
+def python_blocks():
+    """Return the document's code."""
+    return re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Return a function that puts a package with a module and entry points where Python finds it."""
@@ -68,6 +73,17 @@ def test_the_example_is_found_and_forgets(example, trained, rows):
     edit = unlearn(trained, rows.rows([0, 1, 5]), method=method)
     assert edit.stop_reason is StopReason.GOAL_REACHED
     assert edit.settings["smoothing"] == 0.2
+
+
+def test_the_goal_of_the_document_is_reached(trained, rows):
+    code = next(code for code in python_blocks() if "class Outside" in code)
+    scope = {"__name__": "a_module"}
+    exec(code, scope)  # noqa: S102 - the text of the document
+    wanted = rows.rows([0, 1, 5])
+    group = tuple(sorted({int(label) for label in wanted.y}))
+    edit = unlearn(trained, wanted, goal=scope["Outside"](group), method="l2ul")
+    assert edit.stop_reason is StopReason.GOAL_REACHED
+    assert not set(edit.classifier(wanted.x).argmax(1).tolist()) & set(group)
 
 
 def test_the_example_runs_from_the_command_line(example, job):

@@ -3,7 +3,9 @@
 import argparse
 import copy
 import re
+import shutil
 import sys
+import tarfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -372,6 +374,17 @@ def a_data_set_of_Hugging_Face(having):  # noqa: N802 - its name
     assert edit.task.forget_set.ids == ("1", "4")
 
 
+@way
+def a_streamed_data_set_of_Hugging_Face(having):  # noqa: N802 - its name
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(NAMES))})
+    columns = {"image": [having.picture(row) for row in range(5)], "label": having.y.tolist()}
+    streamed = datasets.Dataset.from_dict(columns, features=features).to_iterable_dataset()
+    having.same_rows(having.forget(forget=streamed, indices=[1, 4]), [1, 4])
+    renamed = streamed.rename_columns({"image": "jpg", "label": "cls"})
+    having.same_rows(having.forget(forget=renamed))
+
+
 def issues_of(having):
     """Return what cleanlab's `Datalab.get_issues("label")` gives: rows 1 and 3 are marked."""
     pandas = pytest.importorskip("pandas")
@@ -489,6 +502,40 @@ def one_folder_a_class(having):
     found = having.inputs(DataPart(source="imagefolder:photos"), ForgetPart(indices="0,4"))
     assert found.forget_set.ids == ("ant/0.png", "dog/3.png")
     assert found.forget_set.y.tolist() == [0, 3]
+
+
+def packed(having, place):
+    """Write images, one folder a class, into an archive."""
+    having.files(having.folder / "photos")
+    with tarfile.open(place, "w") as archive:
+        archive.add(having.folder / "photos", "photos")
+
+
+@way
+def an_archive_of_folders(having):
+    packed(having, having.folder / "photos.tar")
+    shutil.rmtree(having.folder / "photos")
+    found = having.inputs(DataPart(source="tar:photos.tar"), ForgetPart(indices="0,4"))
+    assert found.forget_set.ids == ("ant/0.png", "dog/3.png")
+    assert found.forget_set.y.tolist() == [0, 3]
+    assert torch.allclose(found.forget_set.x, having.x[[0, 3]], atol=1e-6)
+
+
+@way
+def archives_of_WebDataset(having, monkeypatch):  # noqa: N802 - its name
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", having.folder / "cache")
+    paths = having.files(having.folder / "photos")
+    (having.folder / "shards").mkdir()
+    with tarfile.open(having.folder / "shards" / "train-0000.tar", "w") as archive:
+        for row, path in enumerate(paths):
+            archive.add(having.folder / "photos" / path, f"{row}.png")
+            label = having.folder / "label"
+            label.write_text(str(int(having.y[row])))
+            archive.add(label, f"{row}.cls")
+    found = having.inputs(DataPart(source="hf:shards"), ForgetPart(indices="1,4"))
+    assert found.forget_set.y.tolist() == [1, 1]
+    assert torch.allclose(found.forget_set.x, having.x[[1, 4]], atol=1e-6)
 
 
 @way

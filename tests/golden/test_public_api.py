@@ -49,7 +49,7 @@ EXTENSIONS = {
     "expunge.models.sources.weights": ["fill", "last_length", "read_weights"],
     "expunge.task.edit": ["Edit"],
     "expunge.task.evaluation": ["compute_logits"],
-    "expunge.task.goals": ["Goal"],
+    "expunge.task.goals": ["Goal", "Misclassify", "Relabel"],
     "expunge.task.task": ["Strength", "Task"],
     "expunge.training": ["Trainer", "Training"],
 }

@@ -256,6 +256,15 @@ def test_the_card_names_no_image(tmp_path):
     assert result["inputs"]["forget_sha256"] not in card
 
 
+def test_no_folder_of_the_machine_stands_in_what_others_get(tmp_path):
+    (tmp_path / "secret").mkdir()
+    for source in ("timm:local-dir", "transformers"):
+        out = tmp_path / source.partition(":")[0]
+        make_edit(timm_network()).save(out, job={"model": {"architecture": f"{source}:{tmp_path / 'secret'}"}})
+        for name in ("README.md", "classifier.json"):
+            assert "secret" not in (out / name).read_text()
+
+
 # The hub
 
 

@@ -20,9 +20,9 @@ from expunge.data.reading import AS_GIVEN, Reading
 from expunge.data.sources.huggingface import images_of_dataset
 from expunge.data.sources.splits import DataRequest
 
-IMAGE_NAMES = ("image", "images", "img", "pixel_values", "pixels", "x")
+IMAGE_NAMES = ("image", "images", "img", "pixel_values", "pixels", "x", "jpg", "jpeg", "png", "webp")
 PATH_NAMES = ("path", "paths", "file", "filename", "file_name", "filepath", "file_path", "image_path", *IMAGE_NAMES)
-LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category", "fine_label")
+LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category", "fine_label", "cls")
 KINDS = "a ForgetSet, (images, labels), a Dataset, a DataLoader, a data frame or a Hugging Face dataset"
 
 

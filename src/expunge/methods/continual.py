@@ -204,8 +204,7 @@ def _copies_of(keeper: Keeper) -> Tensor:
 
 def _find_common_cut(first: Classifier, newest: Classifier, x: Tensor) -> str | None:
     """Return the cut for robust edits if nothing before it has changed since the first classifier."""
-    layers = Robust().deepest(find_layers(first, x.to(first.device)))
-    cut = find_cut(first, layers[0].module, x[:2])
+    cut = Robust().find_scope(first, x.to(first.device)).cut
     if cut is None or not torch.equal(enter(first, cut, x[:2]), enter(newest, cut, x[:2])):
         return None
     return cut

@@ -26,6 +26,19 @@ class Description:
     preprocessing: Preprocessing | None = None
     architecture: str | None = None
 
+    def portable_architecture(self) -> str | None:
+        """Return the architecture; None where it is a folder of this machine, whose name is nobody else's business.
+
+        Its library's configuration, which lies beside the description, says what it is.
+
+        >>> Description((3, 8, 8), None, "timm:local-dir:mine").portable_architecture()
+        >>> Description((3, 8, 8), None, "timm:resnet10t").portable_architecture()
+        'timm:resnet10t'
+        """
+        source, _, name = (self.architecture or "").partition(":")
+        is_folder = name.startswith("local-dir:") or (source == "transformers" and Path(name).is_dir())
+        return None if is_folder else self.architecture
+
 
 def write_description(classifier: Classifier, description: Description, folder: Path) -> Path:
     """Write classifier.json to `folder` and return its path; equal classifiers give equal bytes."""
@@ -35,7 +48,7 @@ def write_description(classifier: Classifier, description: Description, folder: 
     content = {
         "schema_version": DESCRIPTION_SCHEMA_VERSION,
         "library": library_of(classifier.network),
-        "architecture": description.architecture,
+        "architecture": description.portable_architecture(),
         "num_classes": classifier.num_classes,
         "class_names": list(classifier.class_names),
         "shape": list(description.shape),

@@ -5,6 +5,7 @@ output is all that later layers get to know of the image. Whether one is, is tri
 """
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -42,23 +43,31 @@ class Tail(nn.Module):
         return logits
 
 
-def cut_at(classifier: Classifier, cut: str, x: Float[Tensor, "b c h w"]) -> Classifier:
+class _Reached(Exception):  # noqa: N818 - no error: the rest of the network is not needed
+    """A module was reached whose output is all that is wanted."""
+
+
+def cut_at(classifier: Classifier, cut: str | None, x: Float[Tensor, "b c h w"]) -> Classifier:
     """Return the part after the cut as a classifier of what goes through it; weights are shared with `classifier`.
 
     Args:
         classifier: the whole; of what it knows of pixels, nothing holds for what goes through the cut.
-        cut: name of a module, see `find_cut`.
+        cut: name of a module, see `find_cut`; None for no cut: the classifier is all there is.
         x: an image, for the sizes.
     """
+    if cut is None:
+        return classifier
     grey = torch.full_like(x[:1], (classifier.bounds.lower + classifier.bounds.upper) / 2, device=classifier.device)
     shape = _through(classifier, cut, grey).shape[1:]
     return replace(classifier, module=Tail(classifier.module, cut, grey, shape), layout=torch.contiguous_format)
 
 
 def enter(
-    classifier: Classifier, cut: str, x: Float[Tensor, "n c h w"], at_once: Sharing | int = 256
+    classifier: Classifier, cut: str | None, x: Float[Tensor, "n c h w"], at_once: Sharing | int = 256
 ) -> Float[Tensor, "n d e f"]:
-    """Return what goes through the cut for each image, on the classifier's device."""
+    """Return what goes through the cut for each image, on the classifier's device; where there is no cut, the image."""
+    if cut is None:
+        return x
     sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
 
     def enter_part(part: slice) -> list[Tensor]:
@@ -107,11 +116,14 @@ def _is_cut(classifier: Classifier, cut: str, x: Tensor, logits: Tensor) -> bool
 
 
 def _through(classifier: Classifier, cut: str, x: Tensor) -> Tensor:
-    """Return what a module makes when the images go through the classifier."""
+    """Return what a module makes when the images go through the classifier, which ends there."""
     made: list[Tensor] = []
-    hooks: list[tuple[nn.Module, ForwardHook]] = [
-        (classifier.module.get_submodule(cut), lambda _module, _inputs, output: made.append(output))
-    ]
-    with torch.no_grad(), evaluating(classifier.module), hooked(hooks):
+
+    def reach(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        made.append(output)
+        raise _Reached
+
+    hooks: list[tuple[nn.Module, ForwardHook]] = [(classifier.module.get_submodule(cut), reach)]
+    with torch.no_grad(), evaluating(classifier.module), hooked(hooks), suppress(_Reached):
         classifier(x)
     return made[-1]

@@ -41,7 +41,7 @@ TOPICS = {
     "retrained": Topic(
         "How far is it from one that never saw the images?",
         "Classifiers trained from scratch without the images are the reference; the gap is the mean difference in "
-        "accuracy to them.",
+        "accuracy to them. The last three figures compare answers, image by image.",
     ),
     "outsider": Topic(
         "Can an outsider pick them out? The strongest attack",

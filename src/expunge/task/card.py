@@ -66,7 +66,7 @@ def make_card(classifier: Classifier, description: Description, result: Mapping[
         result: the content of result.json.
     """
     library = library_of(classifier.network)
-    architecture = description.architecture or type(classifier.network).__name__
+    architecture = description.portable_architecture() or type(classifier.network).__name__
     lines = [
         "---",
         f"library_name: {library or 'expunge'}",

@@ -12,10 +12,12 @@ from expunge.models.classifier import Classifier
 from expunge.models.tails import cut_at
 from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits
 from expunge.task.goals import Goal, Misclassify, achieved
-from expunge.task.transforms import draw_copies
+from expunge.task.transforms import draw_copies, shifted
 
 CHECKED_EVERY = 4
 """Of the kept copies of a row, each fourth has no part in an edit: whether they hold is what is looked at."""
+SHIFTED = 0.75
+"""Share of the copies made of kept ones that are shifted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class Earlier:
     cut: str | None = None
     copies: Float[Tensor, "m n d e f"] | None = None
 
+    @property
+    def count(self) -> int:
+        """Return how many rows earlier edits forgot."""
+        return 0 if self.rows is None else len(self.rows)
+
     def part(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Classifier:
         """Return the part of a classifier that takes what `rows` hold; it shares the classifier's weights.
 
@@ -41,7 +48,7 @@ class Earlier:
             classifier: with the first one's architecture, and its weights before the cut.
             x: an image, for the sizes.
         """
-        return classifier if self.cut is None else cut_at(classifier, self.cut, x)
+        return cut_at(classifier, self.cut, x)
 
     def labels(self, goal: Goal) -> Int[Tensor, " m"]:
         """Return the labels that the goal speaks of."""
@@ -50,32 +57,52 @@ class Earlier:
             return self.rows.y
         return self.rows.y_new
 
-    def draw_copies(self, chosen: Int[Tensor, " b"], generator: torch.Generator) -> Float[Tensor, "b d e f"]:
-        """Return a transformed copy of each chosen row: a fresh one of an image, else one of those kept for edits."""
+    def draw_copies(
+        self, chosen: Int[Tensor, " b"], generator: torch.Generator, *, checked: bool = False
+    ) -> Float[Tensor, "b d e f"]:
+        """Return a transformed copy of each chosen row: a fresh one of an image, else one made of those that are kept.
+
+        A dozen copies are soon learnt by heart, so an edit gets what lies between two of them, mostly shifted.
+
+        Args:
+            chosen: numbers of rows.
+            generator: on the CPU.
+            checked: of those kept, one that has no part in edits, as it is.
+        """
         assert self.rows is not None  # noqa: S101 - asked of rows
         if self.cut is None:
             return draw_copies(self.rows.x[chosen], self.first.bounds, generator)
         if self.copies is None:
             return self.rows.x[chosen]
-        learnt = [number for number in range(self.copies.shape[1]) if number % CHECKED_EVERY]
-        numbers = torch.tensor(learnt)[torch.randint(len(learnt), (len(chosen),), generator=generator)]
+        one = self._draw_kept(chosen, generator, checked=checked)
+        if checked:
+            return one
+        share = torch.rand(len(one), 1, 1, 1, generator=generator)
+        mixed = one + share * (self._draw_kept(chosen, generator, checked=False) - one)
+        if min(mixed.shape[2:]) == 1:  # tokens or plain vectors, which can't be shifted
+            return mixed
+        moved = torch.rand(len(one), 1, 1, 1, generator=generator) < SHIFTED
+        return torch.where(moved, shifted(mixed, self.first.bounds, generator), mixed)
+
+    def _draw_kept(self, chosen: Tensor, generator: torch.Generator, *, checked: bool) -> Tensor:
+        """Return a kept copy of each chosen row, of those that are checked or of the others."""
+        assert self.copies is not None  # noqa: S101 - asked of copies
+        fitting = [number for number in range(self.copies.shape[1]) if checked == (number % CHECKED_EVERY == 0)]
+        numbers = torch.tensor(fitting)[torch.randint(len(fitting), (len(chosen),), generator=generator)]
         return self.copies[chosen, numbers]
 
-    def holds(
-        self, classifier: Classifier, x: Float[Tensor, "b c h w"], goal: Goal, sharing: Sharing, *, robust: bool
-    ) -> bool:
+    def holds(self, part: Classifier, goal: Goal, sharing: Sharing, *, robust: bool) -> bool:
         """Return whether all rows hold; after robust edits, also 95% of the copies that no edit has seen.
 
         Args:
-            classifier: the edited one.
-            x: an image, for the sizes.
+            part: that takes what `rows` hold, of the edited classifier.
             goal: what should hold.
             sharing: how many go through at a time.
             robust: whether copies are to hold, too.
         """
         if self.rows is None:
             return True
-        part, labels = self.part(classifier, x), self.labels(goal).to(classifier.device)
+        labels = self.labels(goal).to(part.device)
         held = achieved(goal, compute_logits(part, self.rows.x, sharing), labels)
         if self.copies is None or not robust or not bool(held.all()):
             return bool(held.all())

@@ -9,14 +9,15 @@ from expunge.audit.metrics.auc import exact_area
 from expunge.audit.metrics.fingerprint import closeness_to_median_lead
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent
-from expunge.methods.layers import Layer
 from expunge.methods.least_change import robust as penalised
 from expunge.methods.least_change.exact import Exact
-from expunge.methods.least_change.iterate import norm
+from expunge.methods.least_change.iterate import Scope, norm
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
 from expunge.methods.published.negative_gradient import NegativeGradient
+from expunge.models.classifier import Classifier
+from expunge.models.tails import find_cut
 from expunge.surrogates.cache import CACHE_VARIABLE
 from expunge.surrogates.inverted import Inversion
 from expunge.surrogates.mix import Effort, SurrogateMix
@@ -108,13 +109,39 @@ def test_robust_forgetting_changes_other_answers_less_than_pushing_copies_alone(
     assert change_elsewhere(ours) < 0.5 * change_elsewhere(other)
 
 
-def test_only_the_last_layers_change_in_a_deep_network():
-    linears = [nn.Linear(2, 2) for _ in range(20)]
-    layers = tuple(Layer(str(number), each, each.weight, each.bias) for number, each in enumerate(linears))
-    assert Robust(depth=0.35).deepest(layers) == layers[13:]
-    assert Robust(depth=0.1).deepest(layers) == layers[14:]
-    assert Robust(depth=1.0).deepest(layers) == layers
-    assert Robust(depth=0.1).deepest(layers[:3]) == layers[:3]
+@pytest.mark.parametrize(("depth", "layers", "expected"), [(0.35, 20, 7), (0.1, 20, 6), (1.0, 20, 20), (0.1, 3, 3)])
+def test_only_the_last_layers_change_in_a_deep_network(depth, layers, expected):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), *(nn.Linear(4, 4) for _ in range(layers)))
+    deep = Classifier.wrap(network, num_classes=4, mean=0.5, std=0.5)
+    scope = Robust(depth=depth).find_scope(deep, torch.rand(2, 1, 2, 2))
+    assert scope == Scope(f"network.{layers - expected}", expected), "module 0 is no layer"
+
+
+def test_an_edit_behind_a_cut_is_the_same_edit(trained, rows, monkeypatch):
+    monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
+    method = LeastChange(**QUICK, robust=replace(ROBUST, depth=0.3, steps=4), precision=Precision.FLOAT32)
+    seen = list[str | None]()
+
+    def cut(*arguments):
+        seen.append(find_cut(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(penalised, "find_cut", cut)
+    behind = unlearn(trained, rows, method=method, limits=Limits(steps=4)).compute_patch()
+    monkeypatch.setattr(penalised, "find_cut", lambda *_: None)
+    whole = unlearn(trained, rows, method=method, limits=Limits(steps=4)).compute_patch()
+    assert seen == ["network.7"]
+    assert behind.keys() == whole.keys()
+    for name, change in whole.items():
+        assert torch.allclose(behind[name], change, rtol=0.01, atol=0.01 * float(change.abs().max()))
+
+
+def test_an_edit_that_goes_on_is_sized_for_all_rows():
+    alone, going_on = (Robust().resolve(16, 32 * 32, earlier=earlier) for earlier in (0, 240))
+    together = Robust().resolve(256, 32 * 32)
+    assert (going_on.steps, going_on.surrogate_batch) == (together.steps, together.surrogate_batch)
+    assert (going_on.copies, going_on.spliced, going_on.share) == (alone.copies, alone.spliced, alone.share)
 
 
 def test_layers_that_are_not_edited_stay_as_they_are(trained, rows, monkeypatch):

@@ -54,7 +54,8 @@ def test_weights_of_another_class_count_than_asked(tmp_path, architecture):
     ("architecture", "words"),
     [
         ("timm:resnet1O", r"expected a model of timm, got resnet1O; did you mean resnet1"),
-        ("timm:hf-hub:me/mine", "expected a model of timm, got hf-hub:me/mine"),
+        ("timm:local-dir:nowhere", "expected weights that the library finds, got FileNotFoundError"),
+        ("timm:ftp:me/mine", "expected a model of timm, got ftp:me/mine"),
         ("torchvision:resnet81", r"expected a classifier of torchvision, got resnet81; did you mean resnet18"),
         ("torchvision:fasterrcnn_resnet50_fpn", "expected a classifier of torchvision"),
         ("timm:resnet10t?wings=2", r"expected options that this model takes, got .*wings"),
@@ -65,6 +66,24 @@ def test_weights_of_another_class_count_than_asked(tmp_path, architecture):
 def test_wrong_names_and_options_are_named(architecture, words):
     with pytest.raises(ClassifierError, match=words):
         load_classifier(ModelSource(architecture))
+
+
+def test_a_folder_of_timm_brings_weights_and_names_along(tmp_path):
+    network = timm.create_model("resnet10t", num_classes=3).eval()
+    settings = {"label_names": ["ant", "bee", "cat"], "pretrained_cfg": {"mean": (0.5,) * 3, "std": (0.25,) * 3}}
+    timm.models.save_for_hf(network, tmp_path / "saved", settings, safe_serialization=True)
+    architecture = f"timm:local-dir:{tmp_path / 'saved'}"
+    loaded = load_classifier(ModelSource(architecture))
+    assert loaded.classifier.class_names == ("ant", "bee", "cat")
+    assert loaded.classifier.normalisation == Normalisation((0.5,) * 3, (0.25,) * 3)
+    x = torch.rand(1, 3, 64, 96)
+    assert torch.allclose(loaded.classifier(x), network((x - 0.5) / 0.25), atol=1e-4)
+    with pytest.raises(ClassifierError, match="`num_classes`: expected 3, as the model has, got 5"):
+        load_classifier(ModelSource(architecture, num_classes=5))
+    other = timm.create_model("resnet10t", num_classes=3).eval()
+    save_file(other.state_dict(), tmp_path / "a.safetensors")
+    filled = load_classifier(ModelSource(architecture, tmp_path / "a.safetensors"))
+    assert torch.equal(filled.classifier.network.fc.weight, other.fc.weight)
 
 
 @pytest.mark.parametrize("prefix", ["timm", "torchvision", "transformers"])

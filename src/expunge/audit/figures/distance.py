@@ -1,6 +1,7 @@
 """The figures of distance to a classifier that never saw the forget set, and of what goes on inside."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,8 +10,11 @@ from expunge.audit.collect.collected import FeaturePart, Gathered, need
 from expunge.audit.figures.definition import Definition, Judged
 from expunge.audit.metrics import answers, geometry, retrained
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
+from expunge.audit.metrics.predicted import Logits
 from expunge.audit.record import Direction
 
+Answers = TypeVar("Answers")
+"""Of one classifier: accuracies by part, or logits of the forgotten rows."""
 RETRAINED_CURVE = "retrained 1"
 THRESHOLDS = {"half": 0.5, "full": 1.0}
 
@@ -26,18 +30,37 @@ def _retrained_accuracies(data: Gathered) -> list[dict[str, float]]:
     ]
 
 
-def _of_retrained(
+def _judge(
+    figure: Callable[[Answers, list[Answers]], Estimate],
+    edited: Answers,
+    others: list[Answers],
+    best: float,
+    tolerance: float,
+) -> Judged:
+    """Return a comparison with retrained classifiers; its target is what they score against each other."""
+    target = best
+    if len(others) > 1:
+        among = [figure(one, others[:number] + others[number + 1 :]).value for number, one in enumerate(others)]
+        target = float(np.mean(among))
+    return Judged(figure(edited, others), target, tolerance)
+
+
+def _of_accuracies(
     figure: Callable[[Mapping[str, float], list[Mapping[str, float]]], Estimate], best: float, tolerance: float
 ) -> Callable[[Gathered], Judged]:
-    """Return a comparison whose target is what retrained classifiers score against each other."""
-
     def compute(data: Gathered) -> Judged:
         others: list[Mapping[str, float]] = [*_retrained_accuracies(data)]
-        target = best
-        if len(others) > 1:
-            among = [figure(one, others[:number] + others[number + 1 :]).value for number, one in enumerate(others)]
-            target = float(np.mean(among))
-        return Judged(figure(_edited_accuracies(data), others), target, tolerance)
+        return _judge(figure, _edited_accuracies(data), others, best, tolerance)
+
+    return compute
+
+
+def _of_answers(
+    figure: Callable[[Logits, list[Logits]], Estimate], best: float, tolerance: float
+) -> Callable[[Gathered], Judged]:
+    def compute(data: Gathered) -> Judged:
+        others = [one["forget"] for one in data.need_retrained().logits]
+        return _judge(figure, data.forget.after, others, best, tolerance)
 
     return compute
 
@@ -117,14 +140,35 @@ RETRAINED = {
         "points",
         Direction.LOWER,
         "{parts} images, {retrained} retrained classifiers; the target is what they differ by among themselves",
-        _of_retrained(retrained.gap, 0.0, 1.0),
+        _of_accuracies(retrained.gap, 0.0, 1.0),
     ),
     "retrained.tug_of_war": Definition(
         "Tug of war with retrained classifiers",
         "share",
         Direction.HIGHER,
         "{parts} images, {retrained} retrained classifiers; the target is their own among themselves",
-        _of_retrained(retrained.tug_of_war, 1.0, 0.03),
+        _of_accuracies(retrained.tug_of_war, 1.0, 0.03),
+    ),
+    "retrained.agreement": Definition(
+        "{Rows} answered as retrained classifiers do",
+        "percent",
+        Direction.HIGHER,
+        "{forget} {rows}, {retrained} retrained classifiers; the target is their own among themselves",
+        _of_answers(retrained.agreement, 100.0, 5.0),
+    ),
+    "retrained.distance": Definition(
+        "Distance of the probabilities of {rows} to those of retrained classifiers",
+        "",
+        Direction.LOWER,
+        "{forget} {rows}, {retrained} retrained classifiers; the target is their own among themselves",
+        _of_answers(retrained.distance, 0.0, 0.03),
+    ),
+    "retrained.divergence": Definition(
+        "Divergence of the probabilities of {rows} from those of retrained classifiers",
+        "nats",
+        Direction.LOWER,
+        "{forget} {rows}, {retrained} retrained classifiers; the target is their own among themselves",
+        _of_answers(retrained.divergence, 0.0, 0.02),
     ),
 }
 

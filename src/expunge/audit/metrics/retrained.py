@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
+from expunge.audit.metrics.predicted import Logits
 
 Accuracies = Mapping[str, float]
 """Percent by part: forget, retain, test."""
@@ -29,6 +30,47 @@ def tug_of_war(edited: Accuracies, retrained: Sequence[Accuracies]) -> Estimate:
         NotDefinedError: there is no retrained classifier.
     """
     return _mean([float(np.prod(1 - np.abs(_differences(edited, one)) / 100)) for one in retrained])
+
+
+def agreement(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
+    """Return the percent of images that both give the same answer, averaged over the retrained classifiers.
+
+    Source: Cao and Yang 2015, "completeness".
+
+    Raises:
+        NotDefinedError: there is no retrained classifier.
+    """
+    return _mean([100 * float(np.mean(edited.argmax(axis=1) == one.argmax(axis=1))) for one in retrained])
+
+
+def distance(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
+    """Return the mean Euclidean distance of the probabilities of an image, 0..sqrt(2).
+
+    Source: Chundawat et al. 2023, arXiv 2205.08096, "activation distance".
+
+    Raises:
+        NotDefinedError: there is no retrained classifier.
+    """
+    own = special.softmax(edited, axis=1)
+    apart = (np.linalg.norm(own - special.softmax(one, axis=1), axis=1) for one in retrained)
+    return _mean([float(np.mean(each)) for each in apart])
+
+
+def divergence(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
+    """Return the mean Jensen-Shannon divergence of the probabilities of an image, 0..log 2 nats.
+
+    Source: Chundawat et al. 2023, arXiv 2205.08096.
+
+    Raises:
+        NotDefinedError: there is no retrained classifier.
+    """
+    own = special.softmax(edited, axis=1)
+    return _mean([float(np.mean(_jensen_shannon(own, special.softmax(one, axis=1)))) for one in retrained])
+
+
+def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    middle = (p + q) / 2
+    return np.asarray((special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=1) / 2)
 
 
 def _differences(edited: Accuracies, retrained: Accuracies) -> np.ndarray:

@@ -15,7 +15,7 @@ from expunge.data.sources.splits import DataRequest, DataSplits
 
 SAVED = ("state.json", "dataset_dict.json")
 TEST_NAMES = ("test", "validation")
-LABEL_NAMES = ("label", "labels", "target")
+LABEL_NAMES = ("label", "labels", "target", "cls")
 HINT = "name it: hf:PLACE?{0}=COLUMN"
 
 

@@ -39,7 +39,7 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
         raise DataError(str(folder), "a folder", "none there")
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
     found = _class_folders(train_folder)
-    class_names, remarks = _numbered(train_folder, found, request)
+    class_names, remarks = number_classes(str(train_folder), found, request)
     train = _images(train_folder, found, class_names, request)
     if request.table is not None:
         train = _with_table(train, folder, class_names, request)
@@ -67,17 +67,26 @@ def _class_folders(folder: Path) -> list[str]:
     return names
 
 
-def _numbered(folder: Path, found: Sequence[str], request: DataRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the class names in order of their labels, and a remark where the order had to be assumed."""
+def number_classes(place: str, found: Sequence[str], request: DataRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the class names in order of their labels, and a remark where the order had to be assumed.
+
+    Args:
+        place: what the images lie in, for messages.
+        found: the folders, in order of their names.
+        request: what is known of the classifier's classes.
+
+    Raises:
+        DataError: another number of folders than of classes, or of other names.
+    """
     wanted = request.class_names
     if not wanted:
-        request.check_class_count(len(found), str(folder))
+        request.check_class_count(len(found), place)
         return tuple(found), ()
     if all(list(wanted).count(name) == 1 for name in found):
         return tuple(wanted), ()
     if len(wanted) == len(found):
         return tuple(found), ("classes are numbered as their folders sort: their names are not the classifier's",)
-    raise DataError(str(folder), f"folders named as the classifier's {len(wanted)} classes", f"{len(found)} others")
+    raise DataError(place, f"folders named as the classifier's {len(wanted)} classes", f"{len(found)} others")
 
 
 def _with_table(images: FileImages, folder: Path, class_names: tuple[str, ...], request: DataRequest) -> FileImages:

@@ -13,12 +13,14 @@ from expunge.data.sources.imagenet import load_imagenet, load_imagenet_a
 from expunge.data.sources.npz import load_npz
 from expunge.data.sources.own import declared_sources, is_function, load_function
 from expunge.data.sources.splits import DataRequest, DataSplits
+from expunge.data.sources.tar import load_tar
 from expunge.data.sources.utkface import load_utkface
 
 SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
     "npz": load_npz,
     "folder": load_folder,
     "imagefolder": load_imagefolder,
+    "tar": load_tar,
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
     "imagenet": load_imagenet,
@@ -35,9 +37,9 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
     """Return the images that `spec` names.
 
     Args:
-        spec: npz:FILE, folder:DIR, imagefolder:DIR, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT, imagenet-a:DIR,
-            utkface:DIR or hf:NAME-or-folder; some take options, as in utkface:DIR?ages=mfd. Or a function of the
-            user's own, package.module:function, or a source of another package, NAME:PLACE.
+        spec: npz:FILE, folder:DIR, imagefolder:DIR, tar:FILE, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT,
+            imagenet-a:DIR, utkface:DIR or hf:NAME-or-folder; some take options, as in utkface:DIR?ages=mfd. Or a
+            function of the user's own, package.module:function, or a source of another package, NAME:PLACE.
         request: how they are wanted.
 
     Raises:

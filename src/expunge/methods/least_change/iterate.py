@@ -28,7 +28,8 @@ FADE = 0.7
 class Objective:
     """1/2 E|f(x) - f0(x)|^2 over surrogates, logits with their mean over the classes taken out.
 
-    Gradients are computed in `precision`; changes of the answers, which are small, in float32.
+    Gradients, and the answers f0 that they begin from, are computed in `precision`, so that most of what rounding does
+    is in both; changes of the answers, which are small, in float32.
     """
 
     classifier: Classifier
@@ -129,12 +130,31 @@ class Iterate:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Which layers an edit may change.
+
+    Args:
+        cut: the module after which they lie, so that what lies before need not run in each step, see
+            `expunge.models.tails`; None where the whole classifier runs.
+        depth: how many, the last ones; None for all after the cut.
+    """
+
+    cut: str | None = None
+    depth: int | None = None
+
+    def choose(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Return those of the layers after the cut."""
+        return layers if self.depth is None else layers[-self.depth :]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a solver is given.
 
     Args:
         task: rows, goal and randomness.
         context: counts gradient evaluations.
+        reference: the part of the classifier that may change, as it was before the edit.
         objective: what is to stay small.
         iterate: starts at the weights as they were.
         surrogates: the pool that steps draw from.
@@ -146,6 +166,7 @@ class Problem:
 
     task: Task
     context: Context
+    reference: Classifier
     objective: Objective
     iterate: Iterate
     surrogates: Float[Tensor, "n c h w"]
@@ -166,6 +187,21 @@ class Problem:
         rows, labels = (each.to(self.surrogates.device) for each in (self.task.forget_set.x, self.task.labels))
         logits = compute_logits(self.objective.classifier, self.enter(rows), self.context.sharing)
         return choose_margins(logits, self.task.goal.gap(logits, labels), least, leads)
+
+
+def compute_answers(
+    classifier: Classifier, x: Float[Tensor, "b c h w"], precision: Precision, context: Context
+) -> Float[Tensor, "b k"]:
+    """Return the logits of a classifier, such as f0, in the numbers in which gradients are computed."""
+
+    def answer(part: slice) -> list[Tensor]:
+        if precision is Precision.FLOAT32:
+            return [compute_logits(classifier, x[part], context.sharing)]
+        with torch.no_grad(), evaluating(classifier.module), computing_in(precision, x.device):
+            return [classifier(x[part]).to(x.dtype)]
+
+    [logits] = context.sharing.map_concat(len(x), answer)
+    return logits
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ The project's own method; docs/least_change.md derives it and says what was trie
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -13,22 +14,20 @@ from torch import Tensor
 
 from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
-from expunge.compute.processes import share_of
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.exact import ConstrainedSolver, Exact
-from expunge.methods.least_change.iterate import Iterate, Objective, Problem
+from expunge.methods.least_change.iterate import Iterate, Objective, Problem, Scope, compute_answers
 from expunge.methods.least_change.robust import PenalisedSolver, Robust
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
-from expunge.models.folding import fold_batchnorm
-from expunge.models.tails import enter
+from expunge.models.folding import choose_layout, fold_batchnorm
+from expunge.models.tails import cut_at, enter
 from expunge.surrogates.mix import Effort, SurrogateMix, draw_surrogates
 from expunge.surrogates.spliced import draw_spliced
 from expunge.task.edit import Edit
-from expunge.task.evaluation import compute_logits
 from expunge.task.expected import measure_expected_cost
 from expunge.task.task import Strength, Task
 
@@ -77,14 +76,14 @@ class LeastChange(Settings):
         reference = first.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device).x
-        resolved = self._resolve(reference, rows, going_on=task.earlier is not None and task.earlier.rows is not None)
+        resolved = self._resolve(reference, rows, earlier=0 if task.earlier is None else task.earlier.count)
         drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
         reference = fold_batchnorm(reference, rows[:2])
         problem = resolved._pose(task, context, working, reference, surrogates)
         solver = (
-            PenalisedSolver(resolved.robust, problem, part_of(reference, task))
+            PenalisedSolver(resolved.robust, problem)
             if task.strength is Strength.ROBUST
             else ConstrainedSolver(resolved.exact, problem)
         )
@@ -94,37 +93,52 @@ class LeastChange(Settings):
         edited = edit.classifier.to(runtime.device)
         return replace(edit, expected=measure_expected_cost(reference, edited, unseen, context.sharing))
 
-    def _resolve(
-        self, classifier: Classifier, rows: Float[Tensor, "k c h w"], *, going_on: bool = False
-    ) -> "LeastChange":
-        """Return these settings with the sizes that were left open; what goes on from an edit takes few steps more."""
+    def _resolve(self, classifier: Classifier, rows: Float[Tensor, "k c h w"], *, earlier: int = 0) -> "LeastChange":
+        """Return these settings with the sizes that were left open; what goes on from an edit takes few steps more.
+
+        Args:
+            classifier: the first one.
+            rows: to forget.
+            earlier: how many rows earlier edits forgot.
+        """
         pixels = rows.shape[2] * rows.shape[3]
-        effort = Effort.QUICK if going_on else self.effort
+        effort = Effort.QUICK if earlier else self.effort
         return replace(
             self,
             surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
             exact=self.exact.resolve(pixels, effort),
-            robust=self.robust.resolve(len(rows), pixels, effort),
+            robust=self.robust.resolve(len(rows), pixels, effort, earlier=earlier),
         )
+
+    def _choose_scope(self, classifier: Classifier, task: Task, x: Float[Tensor, "k c h w"]) -> Scope:
+        """Return what may change: all layers, or the last ones of a robust edit, and no more than earlier edits say."""
+        earlier = task.earlier
+        if task.strength is Strength.EXACT or (earlier is not None and earlier.cut):
+            return Scope(None if earlier is None else earlier.cut)
+        scope = self.robust.find_scope(classifier, x)
+        return scope if earlier is None else replace(scope, cut=None)
 
     def _pose(
         self, task: Task, context: Context, working: Classifier, reference: Classifier, surrogates: Tensor
     ) -> Problem:
         """Return the problem that changes `working`: its layers, their metric, the answers that should stay."""
-        rows, cut = task.forget_set.x.to(surrogates.device), None if task.earlier is None else task.earlier.cut
+        rows = task.forget_set.x.to(surrogates.device)
+        scope = self._choose_scope(working, task, rows)
 
         def enter_cut(x: Tensor) -> Tensor:
-            return x if cut is None else enter(reference, cut, x, context.sharing)
+            return enter(reference, scope.cut, x, context.sharing)
 
-        drawn, surrogates = surrogates, enter_cut(surrogates)
-        changing = part_of(working, task)
-        layers, measured = find_layers(changing, surrogates), surrogates[:CURVATURE_SURROGATES]
+        pair = enter_cut(rows[:2])
+        before = choose_layout(cut_at(reference, scope.cut, rows), pair)
+        surrogates, answers = _answer(before, surrogates, enter_cut if scope.cut else None, self.precision, context)
+        changing = cut_at(working, scope.cut, rows)
+        layers = scope.choose(find_layers(changing, pair))
+        fast = choose_layout(fold_batchnorm(changing, pair, sharing=[layer.module for layer in layers]), pair)
+        measured = surrogates[:CURVATURE_SURROGATES]
         if task.strength is Strength.ROBUST:
-            layers = layers if cut else self.robust.deepest(layers)
             spliced = round((self.robust.spliced or 0.0) * CURVATURE_SURROGATES)
             fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
             measured = torch.cat([enter_cut(fresh), measured[: max(1, CURVATURE_SURROGATES - spliced)]])
-        fast = fold_batchnorm(changing, surrogates[:2], sharing=[layer.module for layer in layers])
         memory = min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)
         whitening = compute_whitening(
             fast,
@@ -136,22 +150,22 @@ class LeastChange(Settings):
             memory_gigabytes=memory,
         )
         objective = Objective(fast, layers, whitening, context, self.precision)
-        answers, iterate = _answers(reference, drawn, context), Iterate(objective, self.momentum)
-        return Problem(task, context, objective, iterate, surrogates, answers, self.rate, memory, enter_cut)
+        iterate = Iterate(objective, self.momentum)
+        return Problem(task, context, before, objective, iterate, surrogates, answers, self.rate, memory, enter_cut)
 
 
-def part_of(classifier: Classifier, task: Task) -> Classifier:
-    """Return the part of a classifier that the task may change: all of it, unless earlier edits left a cut."""
-    return classifier if task.earlier is None else task.earlier.part(classifier, task.forget_set.x)
-
-
-def _answers(classifier: Classifier, x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, "n k"]:
-    def answer(part: slice) -> list[Tensor]:
-        logits = compute_logits(classifier, x[part], context.sharing)
-        advance(len(logits))
-        return [logits]
-
-    own = share_of(context.sharing.processes, len(x))
-    with context.phase("answers", total=own.stop - own.start) as advance:
-        [logits] = context.sharing.map_concat(len(x), answer)
-    return logits
+def _answer(
+    before: Classifier,
+    x: Float[Tensor, "n c h w"],
+    enter_cut: Callable[[Tensor], Tensor] | None,
+    precision: Precision,
+    context: Context,
+) -> tuple[Float[Tensor, "n d e f"], Float[Tensor, "n k"]]:
+    """Return what goes through the cut for each image, and what the classifier answers to it before the edit."""
+    entered, answers = list[Tensor](), list[Tensor]()
+    with context.phase("answers", total=len(x)) as advance:
+        for part in x.split(context.runtime.batch_size * context.sharing.processes.count):
+            entered.append(part if enter_cut is None else enter_cut(part))
+            answers.append(compute_answers(before, entered[-1], precision, context))
+            advance(len(part))
+    return x if enter_cut is None else torch.cat(entered), torch.cat(answers)

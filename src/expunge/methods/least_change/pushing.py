@@ -10,12 +10,14 @@ from torch import Tensor
 from expunge.methods.least_change.iterate import Problem
 from expunge.methods.least_change.jacobian import Step
 from expunge.task.earlier import Earlier
+from expunge.task.evaluation import compute_logits
+from expunge.task.goals import achieved
 
 FADE = 0.8
 LARGEST_MISS = 0.1
 PLAIN_SHARE = 1 / 8
 EARLIER_SHARE = 0.96
-"""Of the copies of earlier rows in a step that are to hold; the stop rule asks 95% of copies that no step has seen."""
+"""Of the copies of earlier rows that are to hold; the stop rule asks for 95%."""
 
 
 def push_copies(
@@ -58,7 +60,15 @@ class EarlierCopies:
         self._problem, self._count = problem, count
         self._margin, self._temperature, self._gain = margin, temperature, gain
         self._generator = problem.task.generator("copies of earlier rows")
+        self.wanted = EARLIER_SHARE
         self._weight, self._held = 0.0, 0.0
+
+    def hold(self) -> bool:
+        """Return whether earlier rows hold as the stop rule asks, at the weights as they are."""
+        problem, earlier = self._problem, self._problem.task.earlier
+        if earlier is None:
+            return True
+        return earlier.holds(problem.objective.classifier, problem.task.goal, problem.context.sharing, robust=True)
 
     def add_to(self, gradient: Step, weight: float, *, steering: bool) -> Step:
         """Return the gradient of a loss, with that of the earlier rows' copies added.
@@ -74,11 +84,11 @@ class EarlierCopies:
         x, labels = self._draw(earlier)
         margins = torch.full((len(x),), self._margin, device=x.device)
         _, gaps, push = push_copies(self._problem, x, labels, margins, self._temperature)
-        held = float((gaps < 0).float().mean())
+        held = float((gaps < 0).float().mean()) if earlier.copies is None else self._measure_checked(earlier)
         self._held = FADE * self._held + (1 - FADE) * held if self._weight else held
         self._weight = self._weight or weight * len(earlier.rows)
         if steering:
-            self._weight *= steer(self._gain, EARLIER_SHARE - self._held)
+            self._weight *= steer(self._gain, self.wanted - self._held)
         return [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
 
     def _draw(self, earlier: Earlier) -> tuple[Tensor, Tensor]:
@@ -88,3 +98,12 @@ class EarlierCopies:
         copies = earlier.draw_copies(chosen[plain:], self._generator)
         x = torch.cat([earlier.rows.x[chosen[:plain]], copies]).to(device)
         return x, earlier.labels(self._problem.task.goal)[chosen].to(device)
+
+    def _measure_checked(self, earlier: Earlier) -> float:
+        """Return the share that holds of some copies that are not learnt: the learnt ones soon all do."""
+        assert earlier.rows is not None  # noqa: S101 - asked for rows
+        chosen = torch.randint(len(earlier.rows), (self._count,), generator=self._generator)
+        copies = earlier.draw_copies(chosen, self._generator, checked=True)
+        problem, labels = self._problem, earlier.labels(self._problem.task.goal)[chosen]
+        logits = compute_logits(problem.objective.classifier, copies, problem.context.sharing)
+        return float(achieved(problem.task.goal, logits, labels.to(logits.device)).float().mean())

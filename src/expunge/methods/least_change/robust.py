@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import Settings, setting
-from expunge.methods.layers import Layer
-from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, norm, remaining
+from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, Scope, compute_answers, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.pushing import FADE, PLAIN_SHARE, EarlierCopies, push_copies, steer
+from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
+from expunge.models.tails import find_cut
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
 from expunge.task.evaluation import compute_logits
@@ -27,6 +28,8 @@ STEERING_STARTS = 0.15
 LARGEST_STEP = 3.0
 CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
 CLOSING_RISE = 0.01
+GOING_ON = 1 / 3
+"""Share of the rate for an edit that goes on: it begins near where it ends, and larger steps would lead away first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +62,39 @@ class Robust(Settings):
     temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
     averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
 
-    def resolve(self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH) -> "Robust":
+    def resolve(self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH, *, earlier: int = 0) -> "Robust":
         """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
+
+        Args:
+            rows: to forget.
+            pixels: of an image.
+            effort: halves the steps.
+            earlier: rows that are to stay forgotten: steps, and surrogates in them, are as for all rows together.
 
         >>> Robust(copies=7).resolve(16, 224 * 224).surrogate_batch
         64
         """
-        size, split = (rows > FEW_ROWS) + (rows > SOME_ROWS), 1 + (pixels > SMALL_IMAGE)
+        own, size = (sum(count > bound for bound in (FEW_ROWS, SOME_ROWS)) for count in (rows, rows + earlier))
+        split = 1 + (pixels > SMALL_IMAGE)
         return replace(
             self,
             steps=self.steps or (80, 120, 160)[size] // (1 + (effort is Effort.QUICK)),
             surrogate_batch=self.surrogate_batch or (128, 192, 256)[size] // split,
-            copies=self.copies or (96, 128, 256)[size] // split,
-            spliced=(0.4, 0.6, 0.8)[size] if self.spliced is None else self.spliced,
-            share=self.share or (0.975, 0.94, 0.915)[size],
+            copies=self.copies or (96, 128, 256)[own] // split,
+            spliced=(0.4, 0.6, 0.8)[own] if self.spliced is None else self.spliced,
+            share=self.share or (0.975, 0.94, 0.915)[own],
         )
 
-    def deepest(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        """Return the layers that are edited: the last ones."""
-        return layers[-max(LEAST_LAYERS, math.ceil(self.depth * len(layers))) :]
+    def find_scope(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Scope:
+        """Return the last layers, and where the classifier can be cut before them.
+
+        Args:
+            classifier: whose layers they are.
+            x: one image or more, to try with.
+        """
+        layers = find_layers(classifier, x)
+        depth = min(len(layers), max(LEAST_LAYERS, math.ceil(self.depth * len(layers))))
+        return Scope(find_cut(classifier, layers[-depth].module, x[:2]), depth)
 
 
 class PenalisedSolver:
@@ -91,8 +108,8 @@ class PenalisedSolver:
 
     closing_steps = CLOSING_STEPS
 
-    def __init__(self, settings: Robust, problem: Problem, reference: Classifier) -> None:
-        self._settings, self._problem, self._reference = settings, problem, reference
+    def __init__(self, settings: Robust, problem: Problem) -> None:
+        self._settings, self._problem = settings, problem
         self._iterate, self._objective, self._task = problem.iterate, problem.objective, problem.task
         self._rows, self._labels = (
             each.to(problem.surrogates.device) for each in (problem.task.forget_set.x, problem.task.labels)
@@ -105,7 +122,7 @@ class PenalisedSolver:
         self._wanted = settings.share or 1.0
         self._earlier = EarlierCopies(
             problem,
-            count=settings.copies or 1,
+            count=settings.surrogate_batch or 1,
             margin=settings.margin,
             temperature=settings.temperature,
             gain=settings.gain,
@@ -127,7 +144,7 @@ class PenalisedSolver:
             if self._count >= self.steps * (1 - self._settings.averaged):
                 iterate.average()
         else:
-            self._wanted = min(1.0, self._wanted + CLOSING_RISE)
+            self._ask_more()
             iterate.forget_mean()
             iterate.write(iterate.position)
             for _ in range(STEPS_AT_ONCE):
@@ -154,6 +171,8 @@ class PenalisedSolver:
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             iterate.measure_curvature(gradient, x, logits)
         rate = self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
+        if self._task.earlier is not None and self._task.earlier.count:
+            rate *= GOING_ON
         iterate.push(gradient, rate, largest=LARGEST_STEP)
         iterate.advance()
         self._steer(held)
@@ -167,6 +186,13 @@ class PenalisedSolver:
         value, gaps, gradient = push_copies(self._problem, copies, labels, margins, self._settings.temperature)
         return value, float((gaps[fresh] < 0).float().mean()), gradient
 
+    def _ask_more(self) -> None:
+        """Want more copies of the earlier rows if too few of theirs hold at the mean, else of the new rows."""
+        if self._earlier.hold():
+            self._wanted = min(1.0, self._wanted + CLOSING_RISE)
+        else:
+            self._earlier.wanted = min(1.0, self._earlier.wanted + CLOSING_RISE)
+
     def _steer(self, held: float) -> None:
         """Let the copies weigh more while too few fresh ones hold, less while more do than are wanted."""
         self._held = held if self._count == 0 else FADE * self._held + (1 - FADE) * held
@@ -179,17 +205,16 @@ class PenalisedSolver:
 
     def _draw_surrogates(self) -> tuple[Tensor, Tensor]:
         """Return spliced rows and surrogates of the pool, with what the classifier answered before the edit."""
-        settings = self._settings
+        settings, problem = self._settings, self._problem
         count = settings.surrogate_batch or 1
-        spliced = round((settings.spliced or 0.0) * count)
-        pool, answers = self._problem.surrogates, self._problem.logits
-        chosen = torch.randint(len(pool), (count - spliced,), generator=self._drawn).to(pool.device)
-        if not spliced:
-            return pool[chosen], answers[chosen]
-        x = self._problem.enter(draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins))
-        sharing = self._problem.context.sharing
-        [logits] = sharing.map_concat(spliced, lambda part: [compute_logits(self._reference, x[part], sharing)])
-        return torch.cat([x, pool[chosen]]), torch.cat([logits, answers[chosen]])
+        share = round((settings.spliced or 0.0) * count)
+        spliced = problem.enter(draw_spliced(self._rows, share, self._task.classifier.bounds, self._joins))
+        chosen = torch.randint(len(problem.surrogates), (count - len(spliced),), generator=self._drawn)
+        pool, answers = (each[chosen.to(each.device)] for each in (problem.surrogates, problem.logits))
+        if not len(spliced):
+            return pool, answers
+        logits = compute_answers(problem.reference, spliced, self._objective.precision, problem.context)
+        return torch.cat([spliced, pool]), torch.cat([logits, answers])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
         """Return untouched rows and fresh copies, of which rows they are, and which are the copies."""

@@ -29,8 +29,9 @@ class ModelSource:
     """Which classifier to load.
 
     Args:
-        architecture: timm:NAME, torchvision:NAME, transformers:NAME-or-folder, cifar:NAME or package.module:function.
-            The first two take keyword arguments of the model as in timm:mobilenetv2_100?pad_type=same.
+        architecture: timm:NAME, timm:hf-hub:OWNER/NAME, timm:local-dir:FOLDER, torchvision:NAME,
+            transformers:NAME-or-folder, cifar:NAME or package.module:function.
+            timm and torchvision take keyword arguments of the model as in timm:mobilenetv2_100?pad_type=same.
         weights: a .safetensors file or a .pt/.pth checkpoint; "pretrained" for the library's own weights, which it
             may download; None for a random network, or for what transformers or the function bring along.
         num_classes: None for what the weights say.
