@@ -24,8 +24,25 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build/matrix"
 QUICK = ["-m", "not slow and not browser"]
 TESTS = ["tests/base", "tests/compute", "tests/task", "tests/methods/test_engine.py", "tests/methods/least_change"]
-WITHOUT_RESOURCE = 'import sys\nsys.modules["resource"] = None\n'
-"""What Python runs at its start: the module is missing then, as on Windows, in every process that a test starts."""
+WITHOUT_RESOURCE = """
+import builtins
+
+find = builtins.__import__
+
+
+def look(name, globals=None, *others, **named):
+    place = str((globals or {}).get("__file__", ""))
+    if name == "resource" and ("site-packages" not in place or "_pytest" in place):
+        raise ModuleNotFoundError("No module named 'resource'", name=name)
+    return find(name, globals, *others, **named)
+
+
+builtins.__import__ = look
+"""
+"""What Python runs at its start: the package, its tests and their processes lack the module then, as on Windows.
+
+Other packages have it: on Linux they rely on it.
+"""
 OF_TORCH = ("torch", "triton", "nvidia", "cuda")
 
 

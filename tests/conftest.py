@@ -36,6 +36,16 @@ def _own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def resource():
+    """Return the module, which Windows lacks."""
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:
+        pytest.skip("there is no module resource")
+    return resource
+
+
 @pytest.fixture(scope="session")
 def trained():
     """Return a classifier of five colours that is shared by all tests: only for tests that cannot change it."""

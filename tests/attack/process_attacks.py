@@ -27,8 +27,8 @@ from expunge.compute import distributed
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Context
 
-SECONDS_TO_END = 30
-"""How long the other process may take until it has saved and ended."""
+SECONDS_TO_END, SECONDS_OF_A_HANG = 30, 100
+"""How long the other process may take until it has saved and ended, on cores that are its own; and on busy ones."""
 SECONDS_IN_ALL = 300
 SECONDS = {"join": 5.0, "meet": 0.05}
 """About how long the second process takes until it has begun, and both until they have formed the group."""
@@ -153,7 +153,8 @@ def _kill(folder: Path, kill: Kill) -> None:
 
 def _find_fault(folder: Path, ended: Ended) -> str:
     """Return what is wrong after one of the two was killed; nothing if all is as it should be."""
-    if ended.seconds > SECONDS_TO_END:
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # processes that want each core
+    if ended.seconds > min(SECONDS_TO_END * busy, SECONDS_OF_A_HANG):
         return f"the other one ended after {ended.seconds:.0f} s"
     if is_whole(folder / "out"):
         return ""

@@ -105,10 +105,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
     assert names_in(tmp_path) == ["a.bin"]
 
 
-def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, resource):
     path = tmp_path / "a.bin"
     write_bytes(path, b"old")
-    resource = pytest.importorskip("resource")
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
     try:

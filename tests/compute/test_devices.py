@@ -26,8 +26,8 @@ def test_the_package_works_where_resource_is_missing():
     assert done.stdout.strip() == "0"
 
 
+@pytest.mark.usefixtures("resource")
 def test_the_most_memory_that_the_process_took_is_told():
-    pytest.importorskip("resource")
     assert peak_bytes(CPU) > 2**20
 
 

@@ -79,7 +79,6 @@ def large(project):
 
 def measure(project, *command, environment):
     """Return the processor seconds of a command and the most memory it took, in megabytes."""
-    pytest.importorskip("resource")
     words = [sys.executable, "-c", MEASURE, *command, "--project", project]
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     code, seconds, megabytes = done.stdout.split()
@@ -87,6 +86,7 @@ def measure(project, *command, environment):
     return float(seconds), float(megabytes)
 
 
+@pytest.mark.usefixtures("resource")
 def test_many_requests_are_listed_shown_verified_and_added_to_quickly(large, plan, inputs, tmp_path):
     from expunge.requests.create import create_project  # noqa: PLC0415
 
