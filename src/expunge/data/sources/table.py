@@ -69,12 +69,12 @@ def names_own_function(spec: object) -> bool:
     if not isinstance(spec, str) or not is_function(spec):
         return False
     kind = spec.partition(":")[0]
-    return kind not in SOURCES and kind not in declared_sources()
+    return kind not in SOURCES and kind not in declared_sources(SOURCES)
 
 
 def _load(spec: str, request: DataRequest) -> DataSplits:
     kind = spec.partition(":")[0]
-    others = {} if kind in SOURCES else declared_sources()
+    others = {} if kind in SOURCES else declared_sources(SOURCES)
     if request.table is not None and kind not in WITH_TABLE:
         raise DataError(
             "table", f"a table only with {' or '.join(f'{name}:' for name in WITH_TABLE)}", f"one with {spec}"
