@@ -12,6 +12,7 @@ from expunge.audit.figures import (
     margins,
     membership,
     residual,
+    untrained,
 )
 from expunge.audit.figures.declared import declared_figures
 from expunge.audit.figures.definition import Definition, to_figure
@@ -28,6 +29,7 @@ FIGURES: dict[str, Definition] = {
     **margins.FIGURES,
     **residual.FIGURES,
     **given_away.FIGURES,
+    **untrained.FIGURES,
 }
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
