@@ -1,4 +1,4 @@
-"""Answers of classifiers of the same architecture whose weights are random: the yardstick of zero retrain forgetting."""
+"""Answers of classifiers of the same architecture with random weights: the yardstick of zero retrain forgetting."""
 
 import numpy as np
 import torch
