@@ -51,5 +51,6 @@ def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         for layer in network.modules():
-            if hasattr(layer, "reset_parameters"):
-                layer.reset_parameters()
+            reset = getattr(layer, "reset_parameters", None)
+            if callable(reset):
+                reset()
