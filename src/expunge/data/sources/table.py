@@ -41,7 +41,8 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
     Args:
         spec: npz:FILE, folder:DIR, imagefolder:DIR, tar:FILE, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT,
             imagenet-a:DIR, utkface:DIR, hf:NAME-or-folder or torchvision:NAME:DIR; some take options, as in
-            utkface:DIR?ages=mfd. Or a function of the user's own, package.module:function, or a source of another package, NAME:PLACE.
+            utkface:DIR?ages=mfd. Or a function of the user's own, package.module:function, or a source of
+            another package, NAME:PLACE.
         request: how they are wanted.
 
     Raises:
