@@ -1,4 +1,5 @@
 import json
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,21 @@ def test_what_is_kept_comes_back_without_the_folders(cells_of, tmp_path, monkeyp
     assert (missing.result(), missing.machine()) == (None, None)
     keep(tmp_path / "again", "grid", [found, missing])
     assert (tmp_path / "again/grid/results.jsonl").read_text() == (tmp_path / "kept/grid/results.jsonl").read_text()
+
+
+def test_the_fingerprint_of_an_audit_is_a_column_where_one_was_measured(cells_of, tmp_path):
+    plain, audited = cells_of()
+    finish(plain)
+    line = {"cell": "c", "key": audited.key, "revision": audited.revision, "machine": MACHINE, "result": RESULT}
+    line["audit"] = {"fingerprint.lead_after": 0.75, "fingerprint.learned_after": None}
+    (tmp_path / "kept/grid").mkdir(parents=True)
+    (tmp_path / "kept/grid/results.jsonl").write_text(json.dumps(line) + "\n")
+    found = read_records(with_stored([plain, audited], tmp_path / "kept", "grid"))
+    columns = [name for name in found[0].figures if name.startswith("found")]
+
+    assert columns == ["found by lead, AUC"], "what no audit has measured is no column"
+    assert [isnan(record.figures[columns[0]]) for record in found] == [True, False]
+    assert found[1].figures[columns[0]] == 0.75
 
 
 def test_another_grid_that_asks_for_the_same_finds_it_and_its_own_goes_first(cells_of, tmp_path):

@@ -30,6 +30,7 @@ MEASURE_CONTRAST = Path(__file__).with_name("contrast.js").read_text("utf-8")
 QUICK = {"attack": {"targets_per_row": 2, "steps": 2}}
 PATIENCE = 120_000
 FAR = "2999-12-31"
+COLOURS = ("red", "green", "blue")
 
 
 def draw_levels(count, seed):
@@ -68,7 +69,7 @@ def server(tmp_path_factory):
         patch.syspath_prepend(inputs)
         make_inputs(inputs)
         weights = inputs / "weights.safetensors"
-        model = ModelSource("desk_networks:build", weights, 3, Normalisation((0.5,), (0.25,)), ("red", "green", "blue"))
+        model = ModelSource("desk_networks:build", weights, 3, Normalisation((0.5,), (0.25,)), COLOURS)
         data = f"npz:{inputs / 'images.npz'}"
         folder = tmp_path_factory.mktemp("desk") / "project"
         plan = Plan(model=model, data=data, method="l2ul", settings=QUICK, budget=90.0, approval=Approval.TWO)
@@ -133,14 +134,14 @@ def press(page, server, name, button):
     page.locator(".job.done, .job.bad").first.wait_for()
 
 
-def find_right(server, colour):
-    """Return a row of that colour, without a request yet, that the newest classifier gets right."""
+def find_right(server, *colours):
+    """Return a row of one of these colours, without a request yet, that the newest classifier gets right."""
     ledger = Ledger.open(server.folder)
     newest = with_weights(load_first(ledger).classifier, read_current(ledger))
     levels, labels = draw_levels(60, seed=0)
     x = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
     right = newest(x).argmax(dim=1).numpy() == labels
-    return next(row for row in range(10, 60) if right[row] and labels[row] == ["red", "green", "blue"].index(colour))
+    return next(row for row in range(10, 60) if right[row] and COLOURS[labels[row]] in colours)
 
 
 def state_of(server, name):
@@ -226,11 +227,16 @@ def test_an_edit_survives_reload_server_and_worker(server, person):
     assert verify_folder(server.folder).problems == ()
 
 
+def count_entries(server):
+    """Return how many entries there are, without those that say who came and went."""
+    return sum(entry.kind != "noted" for entry in Ledger.open(server.folder).entries)
+
+
 def test_two_browsers_see_one_edit_and_either_cancels_it(server, person):
     anna, ben, carla = person("anna", "requester"), person("ben", "approver"), person("carla", "approver")
     name = add(anna, server, find_right(server, "green"), label="green", reference="letter 6")
     press(ben, server, name, "Approve")
-    number = len(Ledger.open(server.folder).entries)
+    number = count_entries(server)
     server.hold.touch()
     ben.goto(f"{server.address}/requests/{name}")
     ben.get_by_role("button", name="Apply", exact=True).click()
@@ -240,14 +246,48 @@ def test_two_browsers_see_one_edit_and_either_cancels_it(server, person):
     ben.locator(".job.cancelled").wait_for()
     server.hold.unlink()
     assert state_of(server, name) is State.VALIDATED
-    assert len(Ledger.open(server.folder).entries) == number
+    assert count_entries(server) == number
+    wait_until(lambda: "stopped apply" in Ledger.open(server.folder).last.text)
+
+
+def test_deleting_asks_once_more_and_the_report_of_an_audit_opens_in_a_sandbox(server, person):
+    anna, ben = person("anna", "requester"), person("ben", "approver")
+    row = find_right(server, *COLOURS)
+    name = add(anna, server, row, label=COLOURS[row % 3], reference="letter 7")
+    press(ben, server, name, "Approve")
+    press(ben, server, name, "Apply")
+    ben.goto(f"{server.address}/requests/{name}")
+    assert "its kept pictures" in ben.locator("dl").inner_text()
+    ben.goto(f"{server.address}/audits")
+    ben.get_by_role("button", name="Audit version").click()
+    ben.locator(".job.done").wait_for()
+    anna.goto(f"{server.address}/audits")
+    anna.locator("td, th").get_by_role("link", name="version").first.click()
+    anna.get_by_role("link", name="In short").wait_for()
+    assert anna.evaluate("window.origin") == "null", "the page has no session and can ask for nothing"
+    assert anna.locator("th button").count() > 0, "its own script ran"
+    assert anna.locator("img").count() == 0
+    ben.goto(f"{server.address}/delete?request={name}")
+    ben.locator("section", has_text="whatever day").get_by_role("link").click()
+    ben.get_by_text("nobody notices").wait_for()
+    ben.get_by_role("button", name="Delete for good").click()
+    assert ben.locator("input[name=confirmed]").evaluate("box => box.validity.valueMissing")
+    assert Ledger.open(server.folder).state.find(name).images is not None
+    ben.get_by_label("I have read").check()
+    ben.get_by_role("button", name="Delete for good").click()
+    ben.locator(".job.done").wait_for()
+    assert Ledger.open(server.folder).state.find(name).images is None
+    ben.goto(f"{server.address}/requests/{name}")
+    assert "later edits may bring it back unseen" in ben.locator("dl").inner_text()
+    assert anna.trouble == ben.trouble == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_phone_and_can_be_read(server, person, scheme):
     phone = person("rita", "approver", viewport={"width": 320, "height": 640}, color_scheme=scheme)
     backgrounds = set()
-    for path in ("/", "/new", "/requests/R0001", "/ledger", "/jobs", "/exports", "/nowhere"):
+    more = ("/retraining", "/audits", "/delete", "/delete/versions", "/delete/pictures")
+    for path in ("/", "/new", "/requests/R0001", "/ledger", "/jobs", "/exports", "/nowhere", *more):
         phone.goto(server.address + path)
         assert phone.evaluate("document.documentElement.scrollWidth") <= 320, path
         weak = [(text, round(ratio, 2)) for text, ratio in phone.evaluate(MEASURE_CONTRAST) if ratio < CONTRAST]

@@ -10,6 +10,8 @@ from PIL import Image
 pytest.importorskip("starlette")
 
 from expunge.requests.desk.store import Store
+from expunge.requests.desk.work import do
+from expunge.requests.desk.worker import take_jobs
 from expunge.requests.project import Ledger
 
 
@@ -33,10 +35,20 @@ def test_a_link_is_printed_and_the_role_stands_in_the_ledger(project, expunge):
     assert ledger.state.people == {"anna": "requester"}
     assert Store.open(project, ledger.keys).find_invitation(token) == "anna"
     assert token.encode() not in b"".join(path.read_bytes() for path in project.rglob("*") if path.is_file())
-    entries = ledger.last.number
-    assert expunge("requests", "invite", "anna", "--role", "requester").code == 0
-    assert Ledger.open(project).last.number == entries, "another link needs no entry"
-    assert expunge("requests", "dismiss", "anna").code == 0
+    assert expunge("requests", "invite", "anna", "--role", "requester", "--by", "ben").code == 0
+    assert expunge("requests", "dismiss", "anna", "--by", "ben").code == 0
+    told = [(entry.kind, entry.body["actor"], entry.body["person"]) for entry in Ledger.open(project).entries[1:]]
+    assert told == [("invited", "(command line)", "anna"), ("dismissed", "ben", "anna")]
+    store = Store.open(project, ledger.keys)
+    assert [job.person for job in store.open_jobs()] == ["ben"], "another link waits for no edit that is under way"
+    take_jobs(project, store, do)
+    noted = Ledger.open(project).last
+    assert (noted.kind, noted.body["what"], noted.body["of"], noted.body["actor"]) == (
+        "noted",
+        "invited",
+        "anna",
+        "ben",
+    )
     assert Ledger.open(project).state.people == {}
     assert Store.open(project, ledger.keys).find_invitation(token) is None
     unknown = expunge("requests", "dismiss", "anna")
@@ -45,6 +57,28 @@ def test_a_link_is_printed_and_the_role_stands_in_the_ledger(project, expunge):
     odd = expunge("requests", "invite", "<b>anna</b>")
     assert odd.code == 2
     assert "initials will do" in odd.err
+
+
+def test_who_approves_is_changed_by_name_only_and_lowering_it_is_an_entry_too(project, expunge):
+    added = expunge("requests", "add", "--data", "npz:images.npz", "--rows", "0", "--keep-until", "2999-12-31")
+    assert added.code == 0, added.err
+    nobody = expunge("requests", "approval", "none")
+    assert nobody.code == 2
+    assert "somebody who says who approves, got nobody" in nobody.err
+    assert expunge("requests", "approval", "none", "--by", "(command line)").code == 2
+    same = expunge("requests", "approval", "two", "--by", "ben")
+    assert same.code == 2
+    assert "it is so already" in same.err
+    assert len(Ledger.open(project).entries) == 3
+    lowered = expunge("requests", "approval", "none", "--by", "ben")
+    assert (lowered.code, lowered.out) == (0, "approval: none (before: two), by ben\n")
+    [entry] = [entry for entry in Ledger.open(project).entries if entry.kind == "approval"]
+    assert entry.body == {"actor": "ben", "approval": "none", "before": "two"}
+    assert expunge("requests", "approval", "one", "--by", "ben").code == 0
+    assert expunge("requests", "apply").out == "nothing is waiting\n"
+    assert expunge("requests", "approval", "none", "--by", "ben").code == 0
+    assert "R0001 forgotten" in expunge("requests", "apply").out
+    assert expunge("requests", "verify").code == 0
 
 
 def test_what_was_not_approved_is_not_applied_on_the_command_line_either(project, expunge):

@@ -7,7 +7,7 @@ import pytest
 from expunge.base.errors import LedgerError
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import apply_waiting
-from expunge.requests.approval import Approval, approval_of, approve, is_approved
+from expunge.requests.approval import Approval, approval_of, approve, is_approved, set_approval
 from expunge.requests.create import create_project
 from expunge.requests.project import Ledger
 from expunge.requests.receive import receive
@@ -73,11 +73,15 @@ def test_people_approvals_and_days_are_in_a_snapshot(made, rows_of, options):
             [("invited", {"person": "ben", "role": "approver"}), ("invited", {"person": "rita", "role": "reader"})]
         )
         ledger.append([("dismissed", {"person": "rita"})])
+        ledger.signature = {"actor": "ben"}
+        set_approval(ledger, Approval.TWO)
+        set_approval(ledger, Approval.ONE)
         name = add_as(ledger, "ben", rows_of(3, seed=0), replace(options.plain, due=options.keeping.keep_until))
         approve(ledger, name)
         write_snapshot(ledger.folder, ledger.keys, ledger.state, ledger.last)
         found = read_snapshot(ledger.folder, ledger.keys).state
     assert found == ledger.state
     assert found.people == {"ben": "approver"}
+    assert {**found.approval, "time": ""} == {"approval": "one", "before": "two", "by": "ben", "time": ""}
     request = found.find(name)
     assert (request.by, request.approved, request.due) == ("ben", ["ben"], "2999-12-31")

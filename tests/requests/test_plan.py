@@ -8,7 +8,8 @@ import torch
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
-from expunge.requests.plan import plan_retraining, to_csv
+from expunge.requests.images import find_places
+from expunge.requests.plan import contents_of, describe, plan_retraining, standing, to_csv
 from expunge.requests.receive import receive
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import withdraw
@@ -24,7 +25,10 @@ def test_images_of_requests_that_stand_are_found_by_their_pixels(project, rows_o
         receive(ledger, relabelled, options.keeping)
         receive(ledger, rows.rows([8]), options.keeping)
         withdraw(ledger, "R0003", "", Runtime())
-        planned = plan_retraining(ledger, training)
+        wanted = {content for request in standing(ledger.state) for content in contents_of(request)}
+        places = find_places(ledger, training, wanted)
+        planned = plan_retraining(ledger, places)
+        told = describe(ledger.state, places)
 
     assert [(one.request, one.id, one.row) for one in planned] == [
         ("R0001", "one", 0),
@@ -33,6 +37,9 @@ def test_images_of_requests_that_stand_are_found_by_their_pixels(project, rows_o
         ("R0002", "a", 4),
         ("R0002", "b", 5),
     ]
+    assert told[0].startswith("4 images of 2 requests: train ledger_networks:build with 3 classes")
+    assert told[0].endswith("without 2 of them, and 2 with their new labels")
+    assert told[1] == "found in the training data: 4 of 4"
     assert [one.new_label for one in planned] == [None, None, None, *relabelled.y_new.tolist()]
     assert list(csv.DictReader(io.StringIO(to_csv(planned))))[1]["training_id"] == "image-12"
 

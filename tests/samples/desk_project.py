@@ -110,7 +110,7 @@ class DeskServer:
 
     def invite(self, name, role):
         """Return a link that signs somebody in."""
-        if Ledger.open(self.folder).state.people.get(name) != role:
+        if Ledger.open(self.folder).state.people.get(name) != role:  # else an edit under way need not be waited for
             with writing(self.folder, wait_seconds=100) as ledger:
                 give_role(ledger, name, ROLES[role])
         store = Store.open(self.folder, Ledger.open(self.folder).keys)

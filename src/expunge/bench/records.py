@@ -50,6 +50,8 @@ COLUMNS = (
     Column("steps", 0, lambda result: result["steps"]),
     Column("gradient evaluations", -1, lambda result: result["cost"]["gradient_evaluations"]),
     Column("seconds", -1, lambda result: result["cost"]["seconds"]),
+    Column("found by lead, AUC", 0, lambda line: line["audit"]["fingerprint.lead_after"]),
+    Column("found by logits, AUC", 0, lambda line: line["audit"]["fingerprint.learned_after"]),
 )
 CLASS_COLUMNS = (
     Column("class on test, %", -1, lambda result: result["after"]["class"]["accuracy"]),

@@ -227,7 +227,8 @@ class _Judge:
         if task.earlier is None:
             return True
         robust = task.strength is Strength.ROBUST
-        held = task.earlier.holds(self._plan.working, task.forget_set.x, task.goal, self._sharing, robust=robust)
+        part = task.earlier.part(self._plan.working, task.forget_set.x)
+        held = task.earlier.holds(part, task.goal, self._sharing, robust=robust)
         return bool(self._sharing.processes.agree(torch.tensor(held)))
 
 

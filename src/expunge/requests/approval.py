@@ -10,7 +10,7 @@ WAITING = (State.VALIDATED, State.FAILED)
 
 
 class Approval(StrEnum):
-    """What a project says of it when it is made."""
+    """What a project says of it, when it is made or later."""
 
     NONE = "none"
     """Whoever may apply requests decides."""
@@ -21,8 +21,24 @@ class Approval(StrEnum):
 
 
 def approval_of(state: LedgerState) -> Approval:
-    """Return what the project says; projects of old say nothing."""
-    return Approval(state.created.get("approval", Approval.NONE))
+    """Return what the project says now; projects of old say nothing."""
+    return Approval(state.approval.get("approval") or state.created.get("approval", Approval.NONE))
+
+
+def set_approval(ledger: Ledger, approval: Approval) -> None:
+    """Note that whoever signs the ledger says who approves a request from now on.
+
+    Requests that wait need what is asked for now; approvals that they have count on.
+
+    Raises:
+        LedgerError: nobody signs, or it is so already.
+    """
+    before = approval_of(ledger.state)
+    if not ledger.signature.get("actor"):
+        raise LedgerError("--by", "somebody who says who approves", "nobody", "say --by NAME; initials will do")
+    if approval is before:
+        raise LedgerError("approval", f"another one than {before}", approval.value, "it is so already")
+    ledger.append([("approval", {"approval": approval.value, "before": before.value})])
 
 
 def is_approved(state: LedgerState, request: Request) -> bool:

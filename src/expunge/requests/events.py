@@ -113,6 +113,11 @@ def _approved(state: LedgerState, entry: Entry, body: Body) -> None:
     _note(state, entry, body["request"], None)
 
 
+def _approval(state: LedgerState, entry: Entry, body: Body) -> None:
+    names = {"approval": "approval", "before": "before", "actor": "by"}
+    state.approval = {"time": entry.time, **{name: body[key] for key, name in names.items()}}
+
+
 def _invited(state: LedgerState, entry: Entry, body: Body) -> None:
     state.people[body["person"]] = body["role"]
 
@@ -211,6 +216,7 @@ EVENTS: dict[str, Callable[[LedgerState, Entry, Body], None]] = {
     "cached": _cached,
     "sealed": _sealed,
     "approved": _approved,
+    "approval": _approval,
     "invited": _invited,
     "dismissed": _dismissed,
     "noted": _noted,

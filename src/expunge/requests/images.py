@@ -1,6 +1,7 @@
 """Images of requests, encrypted, until they are no longer needed."""
 
 import hashlib
+from collections.abc import Collection
 
 import torch
 from safetensors.torch import load, save
@@ -8,10 +9,13 @@ from safetensors.torch import load, save
 from expunge.base.disk import write_bytes
 from expunge.base.errors import LedgerError
 from expunge.data.forget import ForgetSet
+from expunge.data.images import Images, batches
 from expunge.models.classifier import Bounds
 from expunge.requests.place import IMAGES_FOLDER
 from expunge.requests.project import Ledger
 from expunge.requests.state import Request, StoredFile
+
+BATCH = 1024
 
 
 def store_images(ledger: Ledger, request: str, rows: ForgetSet) -> StoredFile:
@@ -56,3 +60,19 @@ def hash_images(ledger: Ledger, rows: ForgetSet) -> list[str]:
     levels = Bounds(*ledger.state.created["bounds"]).to_levels(rows.x).cpu()
     shape = f"{tuple(rows.x.shape[1:])}:".encode()
     return [ledger.keys.hash_content(shape + image.numpy().tobytes()) for image in levels]
+
+
+def find_places(ledger: Ledger, training: Images, wanted: Collection[str]) -> dict[str, list[tuple[int, str]]]:
+    """Return rows and ids in the training data of images whose salted hashes are `wanted`: pixels equal at 8 bits.
+
+    Each wanted hash has its list, which is empty where no training image is the same.
+    """
+    places: dict[str, list[tuple[int, str]]] = {content: [] for content in wanted}
+    start = 0
+    for x, labels in batches(training, BATCH):
+        ids = tuple(training.ids[start : start + len(x)])
+        for number, content in enumerate(hash_images(ledger, ForgetSet(ids, x, labels))):
+            if content in places:
+                places[content].append((start + number, ids[number]))
+        start += len(x)
+    return places

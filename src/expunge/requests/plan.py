@@ -1,16 +1,24 @@
 """What retraining would need once the budget of drift is spent: which images to leave out, or to give new labels."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.base.cells import csv_text, escape_cell
-from expunge.data.forget import ForgetSet
-from expunge.data.images import Images, batches
-from expunge.requests.images import hash_images
+from expunge.base.disk import PRIVATE, make_folder, write_bytes
+from expunge.requests.place import INDEX_FOLDER
 from expunge.requests.project import Ledger
-from expunge.requests.state import FORGOTTEN, State
+from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
 
-BATCH = 1024
 COLUMNS = ("request", "id", "label", "new_label", "row", "training_id")
+HASH_DIGITS = 64
+PLACES_FILE = "places.sealed"
+"""In the folder of what is known of the training data, which goes when perceptual hashes are deleted."""
+PLACES = "places of images"
+NOWHERE: tuple[tuple[int | None, str], ...] = ((None, ""),)
+
+Places = Mapping[str, Sequence[tuple[int, str]]]
+"""Rows and ids of the training data that an image was found at, by its salted hash; empty where it was not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +42,51 @@ class PlannedRow:
     training_id: str = ""
 
 
-def plan_retraining(ledger: Ledger, training: Images | None = None) -> list[PlannedRow]:
+def standing(state: LedgerState) -> list[Request]:
+    """Return the requests that a retrained classifier must respect, those that wait as well."""
+    return state.in_state(*FORGOTTEN, State.VALIDATED, State.FAILED)
+
+
+def contents_of(request: Request) -> list[str]:
+    """Return the salted hash of each image of a request."""
+    starts = range(0, len(request.contents), HASH_DIGITS)
+    return [request.contents[start : start + HASH_DIGITS] for start in starts]
+
+
+def plan_retraining(ledger: Ledger, places: Places | None = None) -> list[PlannedRow]:
     """Return the images that a retrained classifier must not have learnt, of requests that wait as well.
 
     Args:
         ledger: open.
-        training: where to look for them, by their salted hashes: pixels must be equal at 8 bits. An image that is there
-            more than once has as many rows.
+        places: where they are in the training data, as `images.find_places` says. An image that is there more than once
+            has as many rows.
     """
-    standing = ledger.state.in_state(*FORGOTTEN, State.VALIDATED, State.FAILED)
-    instances = [(request.name, one) for request in standing for one in ledger.instances(request)]
-    found = {} if training is None else _find(ledger, training, {one.content for _, one in instances})
+    found = places or {}
     return [
-        PlannedRow(name, one.id, one.label, one.new_label, *place)
-        for name, one in instances
-        for place in found.get(one.content, [(None, "")])
+        PlannedRow(request.name, one.id, one.label, one.new_label, *place)
+        for request in standing(ledger.state)
+        for one in ledger.instances(request)
+        for place in found.get(one.content) or NOWHERE
     ]
+
+
+def describe(state: LedgerState, places: Places | None = None) -> list[str]:
+    """Return the plan in a few lines."""
+    model, requests = state.created["model"], standing(state)
+    images = sum(request.rows for request in requests)
+    relabelled = sum(request.rows for request in requests if request.goal == "relabel")
+    lines = [
+        f"{images} images of {len(requests)} requests: train {model['architecture']} with "
+        f"{model['num_classes']} classes on the training data without {images - relabelled} of them"
+        + (f", and {relabelled} with their new labels" if relabelled else "")
+    ]
+    if places is not None:
+        found = sum(bool(places.get(content)) for request in requests for content in contents_of(request))
+        lines.append(f"found in the training data: {found} of {images}")
+    if state.newest:
+        drift = state.versions[state.newest].figures["drift"]
+        lines.append(f"drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}")
+    return [*lines, "then make a new project around the new weights; this one stays as the record"]
 
 
 def to_csv(rows: list[PlannedRow]) -> str:
@@ -61,14 +98,21 @@ def to_csv(rows: list[PlannedRow]) -> str:
     return csv_text([COLUMNS, *[["" if cell is None else cell for cell in line] for line in lines]])
 
 
-def _find(ledger: Ledger, training: Images, wanted: set[str]) -> dict[str, list[tuple[int | None, str]]]:
-    """Return rows and ids in the training data, by salted hash."""
-    places: dict[str, list[tuple[int | None, str]]] = {}
-    start = 0
-    for x, labels in batches(training, BATCH):
-        ids = tuple(training.ids[start : start + len(x)])
-        for number, content in enumerate(hash_images(ledger, ForgetSet(ids, x, labels))):
-            if content in wanted:
-                places.setdefault(content, []).append((start + number, ids[number]))
-        start += len(x)
-    return places
+def write_places(ledger: Ledger, places: Places) -> None:
+    """Keep where images are in the training data, sealed."""
+    path = ledger.folder / INDEX_FOLDER / PLACES_FILE
+    make_folder(path.parent)
+    write_bytes(path, ledger.keys.seal_file(json.dumps(places).encode(), PLACES), mode=PRIVATE)
+
+
+def read_places(ledger: Ledger) -> Places | None:
+    """Return where images are in the training data, as somebody looked last; None if nobody has.
+
+    Raises:
+        LedgerError: the file was changed, or sealed with another key.
+    """
+    path = ledger.folder / INDEX_FOLDER / PLACES_FILE
+    if not path.is_file():
+        return None
+    found: dict[str, list[tuple[int, str]]] = json.loads(ledger.keys.open_file(path.read_bytes(), PLACES))
+    return found

@@ -31,11 +31,16 @@ def purge_keepers(ledger: Ledger, requests: Sequence[Request]) -> list[StoredFil
 
 
 def _purge_due_images(ledger: Ledger) -> list[StoredFile]:
-    today = max(datetime.now(UTC).date(), date.fromisoformat(ledger.last.time[:10]))  # the clock may be set back
-    done = ledger.state.in_state(*DONE)
-    if all(request.images is not None and _is_kept(request, today) for request in done):
+    due, done = find_due(ledger), ledger.state.in_state(*DONE)
+    if not due and all(request.images is not None for request in done):
         return []
-    return purge_images(ledger, [request for request in done if not _is_kept(request, today)])
+    return purge_images(ledger, due)
+
+
+def find_due(ledger: Ledger) -> list[Request]:
+    """Return the verified and withdrawn requests whose images no date keeps any more."""
+    today = max(datetime.now(UTC).date(), date.fromisoformat(ledger.last.time[:10]))  # the clock may be set back
+    return [request for request in ledger.state.in_state(*DONE) if not _is_kept(request, today)]
 
 
 def purge_images(ledger: Ledger, requests: Sequence[Request]) -> list[StoredFile]:

@@ -92,6 +92,7 @@ def _lines(state: LedgerState, last: Entry) -> Iterator[str]:
                 name: asdict(request.keeper) for name, request in state.requests.items() if request.keeper is not None
             },
             "people": state.people,
+            "approval": state.approval,
             **{name: getattr(state, name) for name in PLAIN},
         }
     )
@@ -109,6 +110,7 @@ def _state(head: dict[str, Any], lines: Sequence[bytes]) -> LedgerState:
     state.shape = None if head["shape"] is None else tuple(head["shape"])
     state.cache = _file(head.get("cache"))
     state.people = head.get("people", {})
+    state.approval = head.get("approval", {})
     for values in head["versions"]:
         values |= {"patch": StoredFile(**values["patch"]), "requests": tuple(values["requests"])}
         state.versions[values["number"]] = Version(**values)

@@ -120,6 +120,8 @@ class LedgerState:
         shape: (c, h, w) of the images of all requests.
         cache: surrogates that were made from the first classifier, sealed; None if there are none.
         people: who may work at the desk: role by name.
+        approval: who has to approve requests, what it was before, by whom and when that was changed last; empty if it
+            is as it was made.
     """
 
     created: Body = field(default_factory=dict)
@@ -134,6 +136,7 @@ class LedgerState:
     shape: tuple[int, int, int] | None = None
     cache: StoredFile | None = None
     people: dict[str, str] = field(default_factory=dict)
+    approval: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keeps(self) -> bool:

@@ -43,42 +43,15 @@ def draw_spliced(
     """
     if not count:
         return rows[:0]
-    one, other = _draw_pairs(len(rows), count, generator)
+    one = torch.randint(len(rows), (count,), generator=generator)
+    other = (one + 1 + torch.randint(max(1, len(rows) - 1), (count,), generator=generator)) % len(rows)
     first, second = (_vary(rows[drawn.to(rows.device)], bounds, generator) for drawn in (one, other))
     if len(rows) == 1:
         second = first.flip(-2)
-    spliced, tinted = _splice(first, second, generator)
-    return torch.where(tinted, bounds.clip(spliced), spliced)
-
-
-def splice_features(rows: Float[Tensor, "n d e f"], count: int, generator: torch.Generator) -> Float[Tensor, "m d e f"]:
-    """Return `count` maps of features, each of those of two different images, as `draw_spliced` does with pixels.
-
-    They are neither turned nor recoloured, since features of a turned picture are not turned features.
-
-    Args:
-        rows: what goes through a cut of a classifier for at least two images (`expunge.models.tails`).
-        count: how many.
-        generator: on the CPU.
-    """
-    one, other = _draw_pairs(len(rows), count, generator)
-    first, second = (rows[drawn.to(rows.device)] for drawn in (one, other))
-    spliced, _ = _splice(first, second, generator)
-    return spliced.clamp(float(rows.min()), float(rows.max()))
-
-
-def _draw_pairs(rows: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return numbers of two different rows, `count` times."""
-    one = torch.randint(rows, (count,), generator=generator)
-    return one, (one + 1 + torch.randint(max(1, rows - 1), (count,), generator=generator)) % rows
-
-
-def _splice(first: Tensor, second: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return what passes from the first to the second along a soft edge, and which of it has others' colours."""
-    spliced = second + _draw_shares(len(first), first, generator) * (first - second)
-    tinted = (torch.rand(len(first), 1, 1, 1, generator=generator) < TINTED).to(spliced.device)
-    others = spliced[torch.randperm(len(first), generator=generator).to(spliced.device)]
-    return torch.where(tinted, _tint(spliced, others), spliced), tinted
+    spliced = second + _draw_shares(count, rows, generator) * (first - second)
+    tinted = (torch.rand(count, 1, 1, 1, generator=generator) < TINTED).to(spliced.device)
+    others = spliced[torch.randperm(count, generator=generator).to(spliced.device)]
+    return torch.where(tinted, bounds.clip(_tint(spliced, others)), spliced)
 
 
 def _vary(images: Tensor, bounds: Bounds, generator: torch.Generator) -> Tensor:

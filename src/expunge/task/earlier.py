@@ -91,21 +91,18 @@ class Earlier:
         numbers = torch.tensor(fitting)[torch.randint(len(fitting), (len(chosen),), generator=generator)]
         return self.copies[chosen, numbers]
 
-    def holds(
-        self, classifier: Classifier, x: Float[Tensor, "b c h w"], goal: Goal, sharing: Sharing, *, robust: bool
-    ) -> bool:
+    def holds(self, part: Classifier, goal: Goal, sharing: Sharing, *, robust: bool) -> bool:
         """Return whether all rows hold; after robust edits, also 95% of the copies that no edit has seen.
 
         Args:
-            classifier: the edited one.
-            x: an image, for the sizes.
+            part: that takes what `rows` hold, of the edited classifier.
             goal: what should hold.
             sharing: how many go through at a time.
             robust: whether copies are to hold, too.
         """
         if self.rows is None:
             return True
-        part, labels = self.part(classifier, x), self.labels(goal).to(classifier.device)
+        labels = self.labels(goal).to(part.device)
         held = achieved(goal, compute_logits(part, self.rows.x, sharing), labels)
         if self.copies is None or not robust or not bool(held.all()):
             return bool(held.all())

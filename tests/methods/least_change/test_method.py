@@ -137,6 +137,13 @@ def test_an_edit_behind_a_cut_is_the_same_edit(trained, rows, monkeypatch):
         assert torch.allclose(behind[name], change, rtol=0.01, atol=0.01 * float(change.abs().max()))
 
 
+def test_an_edit_that_goes_on_is_sized_for_all_rows():
+    alone, going_on = (Robust().resolve(16, 32 * 32, earlier=earlier) for earlier in (0, 240))
+    together = Robust().resolve(256, 32 * 32)
+    assert (going_on.steps, going_on.surrogate_batch) == (together.steps, together.surrogate_batch)
+    assert (going_on.copies, going_on.spliced, going_on.share) == (alone.copies, alone.spliced, alone.share)
+
+
 def test_layers_that_are_not_edited_stay_as_they_are(trained, rows, monkeypatch):
     monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
     robust = replace(ROBUST, depth=0.3, steps=4)

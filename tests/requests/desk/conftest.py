@@ -66,6 +66,15 @@ class Visitor:
         assert not job.result["failed"], job.result
         return job
 
+    def delete(self, what, request=""):
+        """Delete as the pages have it: choose, read what can't be done afterwards, say yes; and return the job."""
+        at = f"?request={request}" if request else ""
+        place = f"/delete/{what}{at}"
+        assert f'href="{place}"' in self.get(f"/delete{at}").text
+        text = self.get(place).text
+        hidden = dict(re.findall(r'<input type="hidden" name="(what|seen|version|request)" value="([^"]*)"', text))
+        return self.do(place, "/purge", **hidden, confirmed="yes")
+
     def add(self, *contents, label="0", table=None, include=(), **options):
         """Add a request for pictures, and return the job."""
         files = [("pictures", (f"picture{n}.png", content, "image/png")) for n, content in enumerate(contents)]
@@ -99,20 +108,27 @@ def desk(plan, tmp_path):
     return Desk.open(folder)
 
 
-def make_visitor(desk, name=None, role="reader"):
+def sign_in(desk, name=None, role="reader"):
     client = TestClient(make_app(desk, ["testserver"]))
     if name is not None:
         with writing(desk.folder) as ledger:
             give_role(ledger, name, ROLES[role])
         token = invite(desk.store, name, hours=1)
         assert client.post("/login", data={"token": token}).status_code == 200
+        take_jobs(desk.folder, desk.store, do)
     return Visitor(client, desk)
+
+
+@pytest.fixture
+def make_visitor():
+    """Return the function that signs somebody in at a desk."""
+    return sign_in
 
 
 @pytest.fixture
 def visitor(desk):
     """Return the function that signs somebody in, or gives somebody who isn't."""
-    return lambda name=None, role="reader": make_visitor(desk, name, role)
+    return lambda name=None, role="reader": sign_in(desk, name, role)
 
 
 @pytest.fixture

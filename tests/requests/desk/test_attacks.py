@@ -2,19 +2,26 @@
 
 import io
 import os
+import select
+import socket
 import struct
 import time
 import zlib
+from contextlib import closing, suppress
 from dataclasses import replace
+from http.client import HTTPConnection
 
 import pytest
+from desk_project import DeskServer
 from PIL import Image
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from expunge.base.errors import DataError
+from expunge.data.forget import ForgetSet
 from expunge.requests.create import create_project
 from expunge.requests.desk import people, store
+from expunge.requests.desk.api import OPERATIONS, ROOT
 from expunge.requests.desk.app import PAGES, make_app
 from expunge.requests.desk.decoding import Upload, decode_apart, read_table
 from expunge.requests.desk.drafts import new_draft, write_draft
@@ -24,22 +31,24 @@ from expunge.requests.desk.store import JobState
 from expunge.requests.desk.web import Desk
 from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs
+from expunge.requests.receive import RequestOptions, receive
 from expunge.requests.recovery import writing
 
 OPEN = {"/login", "/api/v1/session", "/api/v1/openapi.json"}
 SCRIPTS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "' autofocus onfocus=alert(1) x='")
 
 
+def address_of(path):
+    """Return an address of a route, with something in each of its fields."""
+    fields = {"draft": "0" * 16, "name": "R0001", "number": 0, "place": 0, "job": "0" * 16, "export": "x"}
+    return path.replace(":int", "").format(**fields, what="pictures", audit="0" * 16)
+
+
 def every_route(desk):
     for route in make_app(desk).routes:
         if isinstance(route, Route) and route.path not in OPEN:
             for method in sorted(route.methods - {"HEAD"}):
-                yield (
-                    method,
-                    route.path.replace(":int", "").format(
-                        draft="0" * 16, name="R0001", number=0, place=0, job="0" * 16, export="x"
-                    ),
-                )
+                yield method, address_of(route.path)
 
 
 # No token, wrong role
@@ -77,12 +86,24 @@ def test_a_role_does_what_it_may_and_no_more(desk, visitor):
     for who, role in ((reader, people.Role.READER), (requester, people.Role.REQUESTER)):
         for method, path, needed, _ in PAGES:
             if needed > role:
-                address = path.replace(":int", "").format(
-                    draft="0" * 16, name="R0001", number=0, place=0, job="0", export="x"
-                )
-                assert who.client.request(method, address).status_code == 403, (method, path)
+                assert who.client.request(method, address_of(path)).status_code == 403, (method, path)
     assert 'action="/apply"' not in requester.get("/").text
     assert "New request" not in reader.get("/").text
+
+
+def test_a_role_does_no_more_by_the_api(desk, visitor):
+    count = 0
+    for name, role in (("rita", people.Role.READER), ("anna", people.Role.REQUESTER)):
+        who = visitor(name, role.word)
+        headers = {"authorization": f"Bearer {who.client.cookies[desk.cookie]}"}
+        for one in OPERATIONS:
+            if one.role > role:
+                answer = who.client.request(one.method, ROOT + address_of(one.path), headers=headers, json={})
+                assert answer.status_code == 403, one.name
+                assert one.role.word in answer.json()["error"]
+                count += 1
+    assert count > 15
+    assert desk.store.open_jobs() == []
 
 
 def test_a_person_whose_role_was_taken_is_out_at_once(desk, visitor):
@@ -193,7 +214,8 @@ def test_another_host_name_is_refused(desk):
 def test_every_answer_has_the_policy_and_no_page_an_inline_script(desk, visitor, pictures):
     ben = visitor("ben", "approver")
     ben.add(pictures(0), label="0")
-    for path in ("/", "/new", "/requests/R0001", "/requests/R0001/report", "/ledger", "/jobs", "/exports", "/nowhere"):
+    paths = ("/", "/new", "/requests/R0001", "/requests/R0001/report", "/ledger", "/jobs", "/exports", "/nowhere")
+    for path in (*paths, "/audits", "/retraining", "/delete", "/delete/pictures", "/delete/versions"):
         answer = ben.get(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -232,6 +254,26 @@ def test_a_script_in_an_id_or_a_reference_is_text(desk, visitor):
     assert "{{7*7}}" in ben.get("/").text, "a template in a reference is not filled"
 
 
+def test_a_script_in_the_id_of_an_image_is_text(desk, visitor, rows_of):
+    ben = visitor("ben", "approver")
+    rows = rows_of(len(SCRIPTS), seed=0)
+    with writing(desk.folder) as ledger:
+        receive(ledger, ForgetSet(SCRIPTS, rows.x, rows.y), RequestOptions(minimum_right=0.0))
+    draft = new_draft("ben", [b"x"], {})
+    near = {"row": 1, "label": 0, "same": False, "alike": True, "bits": 9, "correlation": 0.9, "features": None}
+    draft.near = [[{**near, "id": script, "picture": b"x"} for script in SCRIPTS]]
+    write_draft(desk.folder, desk.store.keys, draft)
+    paths = ("/requests/R0001", "/requests/R0001/report", f"/drafts/{draft.id}", "/ledger", "/retraining")
+    for path in paths:
+        text = ben.get(path).text
+        assert not any(script in text for script in SCRIPTS if "{{" not in script), path
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in ben.get(paths[0]).text
+    assert "{{7*7}}" in ben.get(paths[2]).text
+    for path in ("/api/v1/requests/R0001", "/retraining/rows"):
+        kind = ben.get(path).headers["content-type"]
+        assert kind.startswith(("application/json", "text/csv")), "no browser takes it for a page"
+
+
 def test_a_path_in_a_file_name_reaches_no_file(desk, visitor, pictures, tmp_path, files_of):
     anna = visitor("anna", "requester")
     before = set(files_of(tmp_path))
@@ -254,14 +296,11 @@ def test_pictures_that_came_in_lie_nowhere_unsealed(desk, visitor, pictures, tmp
         assert (desk.folder / "desk").stat().st_mode & 0o077 == 0
 
 
-def test_an_upload_of_200_megabytes_is_refused_before_it_is_read(desk, visitor):
+def test_an_upload_of_200_megabytes_is_refused(desk, visitor):
     anna = visitor("anna", "requester")
-    read = 0
 
     def body():
-        nonlocal read
         for _ in range(200):
-            read += 1 << 20
             yield bytes(1 << 20)
 
     headers = {"content-type": "multipart/form-data; boundary=x"}
@@ -274,6 +313,46 @@ def test_an_upload_of_200_megabytes_is_refused_before_it_is_read(desk, visitor):
     )
     assert small.status_code == 413
     assert MOST_BYTES < 200 << 20
+
+
+def test_a_server_hears_no_more_of_200_megabytes_than_it_takes(desk, inputs):
+    server = DeskServer(desk.folder, inputs)
+    server.start()
+    try:
+        token = server.invite("anna", "requester").partition("token=")[2]
+        with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+            kind = {"content-type": "application/x-www-form-urlencoded"}
+            connection.request("POST", "/login", f"token={token}", kind)
+            cookie = connection.getresponse().headers["set-cookie"].partition(";")[0]
+        for length in ({"content-length": str(200 << 20)}, {"transfer-encoding": "chunked"}):
+            sent, status = upload(server.port, {"cookie": cookie, **length})
+            assert status == 413
+            assert sent < MOST_BYTES + (16 << 20), length
+        assert server.process.poll() is None
+    finally:
+        server.stop()
+
+
+def upload(port, headers):
+    """Send 200 MiB until an answer comes, and return how many bytes went out, and its status."""
+    chunked = "transfer-encoding" in headers
+    head = {"host": "127.0.0.1", "content-type": "multipart/form-data; boundary=x", **headers}
+    part = b'--x\r\nContent-Disposition: form-data; name="pictures"; filename="a.png"\r\n\r\n'
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as wire:
+        wire.sendall(b"POST /drafts HTTP/1.1\r\n" + lines_of(head))
+        with suppress(ConnectionError):
+            for number in range(200):
+                block = (part if number == 0 else b"") + bytes(1 << 20)
+                wire.sendall(f"{len(block):x}\r\n".encode() + block + b"\r\n" if chunked else block)
+                sent += len(block)
+                if select.select([wire], [], [], 0)[0]:
+                    break
+        return sent, int(wire.recv(64).split()[1])
+
+
+def lines_of(headers):
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode() + b"\r\n"
 
 
 def test_too_many_pictures_and_fields_are_refused(desk, visitor):

@@ -26,6 +26,7 @@ REQUESTS = {
     "serve": ("expunge.cli.requests.serve", "Open a desk for colleagues: pages and a REST API."),
     "invite": ("expunge.cli.requests.people:invite_command", "Print a link that signs a person in at the desk."),
     "dismiss": ("expunge.cli.requests.people:dismiss_command", "Take a person's role at the desk."),
+    "approval": ("expunge.cli.requests.people:approval_command", "Say who approves a request before it is applied."),
     "purge": ("expunge.cli.requests.change:purge_command", "Delete images that are no longer needed."),
 }
 project_option = click.option(

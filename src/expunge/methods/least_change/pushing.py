@@ -9,7 +9,6 @@ from torch import Tensor
 
 from expunge.methods.least_change.iterate import Problem
 from expunge.methods.least_change.jacobian import Step
-from expunge.surrogates.spliced import draw_spliced, splice_features
 from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import achieved
@@ -60,16 +59,16 @@ class EarlierCopies:
     def __init__(self, problem: Problem, *, count: int, margin: float, temperature: float, gain: float) -> None:
         self._problem, self._count = problem, count
         self._margin, self._temperature, self._gain = margin, temperature, gain
-        self._generator, self._splices = (
-            problem.task.generator(purpose) for purpose in ("copies of earlier rows", "splices of earlier rows")
-        )
+        self._generator = problem.task.generator("copies of earlier rows")
         self.wanted = EARLIER_SHARE
         self._weight, self._held = 0.0, 0.0
 
-    @property
-    def spare(self) -> float:
-        """Return how many more copies hold than are wanted, as a share; infinite where there are no earlier rows."""
-        return self._held - self.wanted if self._weight else math.inf
+    def hold(self) -> bool:
+        """Return whether earlier rows hold as the stop rule asks, at the weights as they are."""
+        problem, earlier = self._problem, self._problem.task.earlier
+        if earlier is None:
+            return True
+        return earlier.holds(problem.objective.classifier, problem.task.goal, problem.context.sharing, robust=True)
 
     def add_to(self, gradient: Step, weight: float, *, steering: bool) -> Step:
         """Return the gradient of a loss, with that of the earlier rows' copies added.
@@ -91,16 +90,6 @@ class EarlierCopies:
         if steering:
             self._weight *= steer(self._gain, self.wanted - self._held)
         return [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
-
-    def splice(self, count: int) -> Tensor:
-        """Return surrogates spliced from earlier rows, as the objective's classifier takes them."""
-        earlier, device = self._problem.task.earlier, self._problem.surrogates.device
-        if earlier is None or earlier.rows is None or not count:
-            return self._problem.surrogates[:0]
-        if earlier.cut is None:
-            return draw_spliced(earlier.rows.x.to(device), count, earlier.first.bounds, self._splices)
-        chosen = torch.randperm(earlier.count, generator=self._splices)[: max(2, count)]
-        return splice_features(earlier.draw_copies(chosen, self._splices).to(device), count, self._splices)
 
     def _draw(self, earlier: Earlier) -> tuple[Tensor, Tensor]:
         assert earlier.rows is not None  # noqa: S101 - asked for rows

@@ -18,7 +18,6 @@ from expunge.models.classifier import Classifier
 from expunge.models.tails import find_cut
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
-from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.transforms import draw_copies
 
@@ -29,6 +28,8 @@ STEERING_STARTS = 0.15
 LARGEST_STEP = 3.0
 CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
 CLOSING_RISE = 0.01
+GOING_ON = 1 / 3
+"""Share of the rate for an edit that goes on: it begins near where it ends, and larger steps would lead away first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class Robust(Settings):
             rows: to forget.
             pixels: of an image.
             effort: halves the steps.
-            earlier: rows that are to stay forgotten: steps and their sizes are those for all rows together.
+            earlier: rows that are to stay forgotten: steps, and surrogates in them, are as for all rows together.
 
         >>> Robust(copies=7).resolve(16, 224 * 224).surrogate_batch
         64
@@ -79,15 +80,10 @@ class Robust(Settings):
             self,
             steps=self.steps or (80, 120, 160)[size] // (1 + (effort is Effort.QUICK)),
             surrogate_batch=self.surrogate_batch or (128, 192, 256)[size] // split,
-            copies=self.copies or (96, 128, 256)[size] // split,
-            spliced=(0.4, 0.6, 0.8)[size] if self.spliced is None else self.spliced,
+            copies=self.copies or (96, 128, 256)[own] // split,
+            spliced=(0.4, 0.6, 0.8)[own] if self.spliced is None else self.spliced,
             share=self.share or (0.975, 0.94, 0.915)[own],
         )
-
-    def share_spliced(self, earlier: Earlier | None) -> tuple[float, float]:
-        """Return the shares of the surrogates that are spliced from new and from earlier rows: half each."""
-        share = self.spliced or 0.0
-        return (share, 0.0) if earlier is None or earlier.count < 2 else (share / 2, share / 2)
 
     def find_scope(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Scope:
         """Return the last layers, and where the classifier can be cut before them.
@@ -126,7 +122,7 @@ class PenalisedSolver:
         self._wanted = settings.share or 1.0
         self._earlier = EarlierCopies(
             problem,
-            count=settings.copies or 1,
+            count=settings.surrogate_batch or 1,
             margin=settings.margin,
             temperature=settings.temperature,
             gain=settings.gain,
@@ -175,6 +171,8 @@ class PenalisedSolver:
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             iterate.measure_curvature(gradient, x, logits)
         rate = self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
+        if self._task.earlier is not None and self._task.earlier.count:
+            rate *= GOING_ON
         iterate.push(gradient, rate, largest=LARGEST_STEP)
         iterate.advance()
         self._steer(held)
@@ -189,8 +187,8 @@ class PenalisedSolver:
         return value, float((gaps[fresh] < 0).float().mean()), gradient
 
     def _ask_more(self) -> None:
-        """Want more copies of the rows of which too few hold: new ones or earlier ones, whichever miss more."""
-        if self._held - self._wanted <= self._earlier.spare:
+        """Want more copies of the earlier rows if too few of theirs hold at the mean, else of the new rows."""
+        if self._earlier.hold():
             self._wanted = min(1.0, self._wanted + CLOSING_RISE)
         else:
             self._earlier.wanted = min(1.0, self._earlier.wanted + CLOSING_RISE)
@@ -209,10 +207,8 @@ class PenalisedSolver:
         """Return spliced rows and surrogates of the pool, with what the classifier answered before the edit."""
         settings, problem = self._settings, self._problem
         count = settings.surrogate_batch or 1
-        share, of_earlier = settings.share_spliced(self._task.earlier)
-        own = draw_spliced(self._rows, round(share * count), self._task.classifier.bounds, self._joins)
-        earlier = self._earlier.splice(round(of_earlier * count))
-        spliced = torch.cat([problem.enter(own), earlier])
+        share = round((settings.spliced or 0.0) * count)
+        spliced = problem.enter(draw_spliced(self._rows, share, self._task.classifier.bounds, self._joins))
         chosen = torch.randint(len(problem.surrogates), (count - len(spliced),), generator=self._drawn)
         pool, answers = (each[chosen.to(each.device)] for each in (problem.surrogates, problem.logits))
         if not len(spliced):

@@ -1,10 +1,12 @@
 """What people ask for, by pages and by the API alike: checked here, then queued for the worker."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from expunge.base.errors import DataError, ExpungeError, LedgerError
 from expunge.requests.desk.decoding import Upload, decode_apart
+from expunge.requests.desk.deleting import CHOICES, What
 from expunge.requests.desk.drafts import OPTIONS, Draft, new_draft, read_draft, remove_draft, write_draft
 from expunge.requests.desk.people import Role
 from expunge.requests.desk.store import Job
@@ -13,7 +15,9 @@ from expunge.requests.state import FORGOTTEN, Request
 
 FORMATS = ("safetensors", "torch-export", "onnx", "hub")
 LONGEST_TEXT = 200
+LONGEST_NUMBER = 12
 STARTS = ("newest", "first")
+LEVELS = ("quick", "full")
 
 
 def find_request(visit: Visit, name: str = "") -> Request:
@@ -83,8 +87,10 @@ def send_draft(visit: Visit) -> Job:
 
 
 def discard_draft(visit: Visit) -> None:
-    """Delete a draft."""
-    remove_draft(visit.desk.folder, find_draft(visit).id)
+    """Delete a draft, and note whose it was: somebody may have asked for these pictures to be forgotten."""
+    draft = find_draft(visit)
+    remove_draft(visit.desk.folder, draft.id)
+    visit.desk.store.note(visit.person.name, "discarded a draft", of=draft.by, pictures=len(draft.pictures))
 
 
 def approve_request(visit: Visit) -> Job:
@@ -103,11 +109,8 @@ def apply_requests(visit: Visit) -> Job:
 
 
 def undo_newest(visit: Visit) -> Job:
-    """Undo the newest version, which the person must have seen: its number comes with the form."""
-    newest = visit.desk.ledger().state.newest
-    if visit.text("version") != str(newest):
-        raise Refused(409, f"The newest version is {newest} now. Look at the page again.")
-    return visit.desk.enqueue("undo", visit.person, version=newest)
+    """Undo the newest version, which the person must have seen."""
+    return visit.desk.enqueue("undo", visit.person, version=_seen_version(visit))
 
 
 def withdraw_request(visit: Visit) -> Job:
@@ -124,11 +127,44 @@ def withdraw_request(visit: Visit) -> Job:
     )
 
 
+def find_choice(text: str, names: Sequence[str]) -> What:
+    """Return what is to be deleted, of these requests or of all that are done.
+
+    Raises:
+        Refused: there is no such choice, or none of single requests.
+    """
+    if text not in list(What):
+        raise Refused(404, f"what: one of {', '.join(What)}.")
+    if names and not CHOICES[What(text)].of_requests:
+        raise Refused(400, f"{CHOICES[What(text)].label}: not of single requests.")
+    return What(text)
+
+
 def purge(visit: Visit) -> Job:
-    """Delete pictures: of the named requests, or of all whose date has passed."""
+    """Delete what was chosen, once somebody has said that they read what can't be done afterwards.
+
+    Raises:
+        Refused: nobody said so, there is no such choice, or the newest version is another one than they saw.
+    """
     names = [find_request(visit, name).name for name in visit.texts("request")]
-    prints = visit.text("fingerprints") in ("yes", "True", "true")
-    return visit.desk.enqueue("purge", visit.person, requests=names, fingerprints=prints)
+    what = find_choice(visit.text("what"), names)
+    if visit.text("confirmed").lower() not in ("yes", "true"):
+        raise Refused(400, f"Confirm that this can't be taken back (confirmed). {CHOICES[what].after}")
+    version = _seen_version(visit) if what is What.VERSIONS else None
+    text, last = visit.text("seen"), visit.desk.ledger().last.number
+    seen = min(int(text), last) if text.isdecimal() and len(text) < LONGEST_NUMBER else last
+    return visit.desk.enqueue("purge", visit.person, what=what, requests=names, seen=seen, version=version)
+
+
+def find_planned(visit: Visit) -> Job:
+    """Look in the training data for the images that a retraining has to leave out.
+
+    Raises:
+        Refused: nobody said where the training data is.
+    """
+    if visit.desk.against is None:
+        raise Refused(400, "No training data is named: start the desk with --against SOURCE.")
+    return visit.desk.enqueue("plan", visit.person, against=visit.desk.against)
 
 
 def verify(visit: Visit) -> Job:
@@ -144,6 +180,14 @@ def export(visit: Visit) -> Job:
     return visit.desk.enqueue("export", visit.person, formats=formats)
 
 
+def audit(visit: Visit) -> Job:
+    """Compare the newest version with the first weights, on the pictures that are kept."""
+    level = visit.text("level") or LEVELS[0]
+    if level not in LEVELS:
+        raise Refused(400, f"level: one of {', '.join(LEVELS)}.")
+    return visit.desk.enqueue("audit", visit.person, level=level, against=visit.desk.against)
+
+
 def find_job(visit: Visit) -> Job:
     """Return the job that the address names.
 
@@ -151,7 +195,7 @@ def find_job(visit: Visit) -> Job:
         Refused: there is none.
     """
     job = visit.desk.store.find_job(visit.path["job"])
-    if job is None:
+    if job is None or job.is_note:
         raise Refused(404, "There is no such job.")
     return job
 
@@ -162,8 +206,22 @@ def cancel_job(visit: Visit) -> Job:
     if job.person != visit.person.name and not visit.may(Role.APPROVER):
         raise Refused(403, "Only an approver may cancel what others began.")
     visit.desk.store.cancel_job(job.id)
+    if job.is_open:
+        visit.desk.store.note(visit.person.name, f"stopped {job.kind}", of=job.person)
     visit.desk.keep_working()
     return find_job(visit)
+
+
+def _seen_version(visit: Visit) -> int:
+    """Return the newest version, whose number comes with the form: the person must have seen it.
+
+    Raises:
+        Refused: another one is the newest.
+    """
+    newest = visit.desk.ledger().state.newest
+    if visit.text("version") != str(newest):
+        raise Refused(409, f"The newest version is {newest} now. Look at the page again.")
+    return newest
 
 
 def _fill(draft: Draft, pictures: list[Upload], lines: list[dict[str, str]], label: str) -> None:

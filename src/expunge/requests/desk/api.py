@@ -6,12 +6,16 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from expunge.requests.desk import acts, pages
+from expunge.requests.desk import acts, files, pages
+from expunge.requests.desk.audits import tell_audits
+from expunge.requests.desk.deleting import What
 from expunge.requests.desk.drafts import Draft
-from expunge.requests.desk.people import Role
+from expunge.requests.desk.people import Role, sign_out
+from expunge.requests.desk.retraining import tell_later, tell_retraining
 from expunge.requests.desk.store import Job
 from expunge.requests.desk.view import tell_entry, tell_history, tell_job, tell_pictures, tell_project, tell_request
 from expunge.requests.desk.web import Visit
+from expunge.requests.plan import read_places
 
 ROOT = "/api/v1"
 MOST = 1000
@@ -54,6 +58,11 @@ def _project(visit: Visit) -> Response:
     return JSONResponse(tell_project(visit.desk.ledger().state))
 
 
+def _retraining(visit: Visit) -> Response:
+    ledger = visit.desk.ledger()
+    return JSONResponse(tell_retraining(ledger.state, read_places(ledger)))
+
+
 def _requests(visit: Visit) -> Response:
     state = visit.desk.ledger().state
     wanted = visit.query.get("state", "")
@@ -63,8 +72,13 @@ def _requests(visit: Visit) -> Response:
 
 def _request(visit: Visit) -> Response:
     ledger, found = visit.desk.ledger(), acts.find_request(visit)
-    told = {"pictures": tell_pictures(ledger, found), "history": tell_history(ledger, found)}
-    return JSONResponse({**tell_request(ledger.state, found), **told})
+    told = {
+        **tell_request(ledger.state, found),
+        "pictures": tell_pictures(ledger, found),
+        "history": tell_history(ledger, found),
+        "later": tell_later(ledger.state, found),
+    }
+    return JSONResponse(told)
 
 
 def _entries(visit: Visit) -> Response:
@@ -73,6 +87,10 @@ def _entries(visit: Visit) -> Response:
     numbers = range(first, min(ledger.last.number, first + MOST - 1) + 1)
     entries = [tell_entry(entry) for entry in ledger.entries_at(list(numbers))]
     return JSONResponse({"entries": entries, "newest": ledger.last.number, "head": ledger.last.hash})
+
+
+def _audits(visit: Visit) -> Response:
+    return JSONResponse({"audits": tell_audits(visit.desk.folder, visit.desk.store.keys)})
 
 
 def _start_draft(visit: Visit) -> Response:
@@ -99,7 +117,7 @@ def _job(visit: Visit) -> Response:
 
 
 def _end_session(visit: Visit) -> Response:
-    visit.desk.store.end_session(visit.session)
+    sign_out(visit.desk.store, visit.person.name, visit.session)
     return JSONResponse({"person": visit.person.name})
 
 
@@ -141,7 +159,19 @@ OPERATIONS = (
     Operation("GET", "/requests/{name}", Role.READER, "readRequest", "One request.", _request, "RequestInFull"),
     Operation(
         *("GET", "/requests/{name}/pictures/{number}", Role.READER, "readPicture", "A picture that is kept."),
-        *(pages.picture, "Picture"),
+        *(files.picture, "Picture"),
+    ),
+    Operation(
+        *("GET", "/retraining", Role.READER, "readRetraining", "Drift, what holds earlier rows, and the plan."),
+        *(_retraining, "Retraining"),
+    ),
+    Operation(
+        *("GET", "/retraining/rows", Role.READER, "readPlannedRows", "The images that the plan is about, as CSV."),
+        *(files.planned, "Table"),
+    ),
+    _job_of(
+        *("POST", "/retraining", Role.APPROVER, "findPlanned", "Look for these images in the training data."),
+        acts.find_planned,
     ),
     Operation(
         "GET", "/entries", Role.READER, "listEntries", "Entries of the ledger ?after= a number.", _entries, "Entries"
@@ -192,15 +222,25 @@ OPERATIONS = (
         version=TEXT,
     ),
     _job_of(
-        *("POST", "/purge", Role.APPROVER, "purge", "Delete pictures: of these requests, or those that are due."),
+        *("POST", "/purge", Role.APPROVER, "purge", "Delete something, of these requests or of all that are done."),
         acts.purge,
+        what={**TEXT, "enum": list(What)},
         request=TEXTS,
-        fingerprints=FLAG,
+        confirmed={**FLAG, "description": "That somebody has read what can't be done afterwards; must be true."},
+        seen={"type": "integer", "description": "The newest entry that was seen: what came later stays."},
+        version={"type": "integer", "description": "The newest version that was seen, where versions are deleted."},
     ),
     _job_of("POST", "/verify", Role.READER, "verify", "Check the ledger and every file that it names.", acts.verify),
+    Operation("GET", "/audits", Role.READER, "listAudits", "The newest audits.", _audits, "Audits"),
+    _job_of(
+        *("POST", "/audits", Role.APPROVER, "audit", "Compare the newest version with the first weights."),
+        acts.audit,
+        level={**TEXT, "enum": list(acts.LEVELS)},
+    ),
+    Operation("GET", "/audits/{audit}", Role.READER, "readAudit", "The report of an audit.", files.audited, "Page"),
     _job_of("POST", "/export", Role.APPROVER, "export", "Write the newest classifier.", acts.export, format=TEXTS),
     Operation(
-        "GET", "/exports/{export}", Role.READER, "readExport", "An exported classifier, ZIP.", pages.exported, "Zip"
+        "GET", "/exports/{export}", Role.READER, "readExport", "An exported classifier, ZIP.", files.exported, "Zip"
     ),
     Operation("GET", "/jobs", Role.READER, "listJobs", "The newest jobs.", _jobs, "Jobs"),
     Operation("GET", "/jobs/{job}", Role.READER, "readJob", "One job: where it is, what it came to.", _job, "Job"),

@@ -17,8 +17,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from expunge.base.errors import ExpungeError
-from expunge.requests.desk import api, openapi, pages
+from expunge.requests.desk import api, files, forms, openapi, pages
 from expunge.requests.desk.decoding import Upload
+from expunge.requests.desk.frame import message
 from expunge.requests.desk.people import LONGEST_SESSION, Role, sign_in
 from expunge.requests.desk.web import (
     FORM,
@@ -38,28 +39,36 @@ WATCH_SECONDS = 2.0
 PAGES: tuple[tuple[str, str, Role, Handler], ...] = (
     ("GET", "/", Role.READER, pages.queue),
     ("GET", "/new", Role.REQUESTER, pages.new),
-    ("POST", "/drafts", Role.REQUESTER, pages.start),
+    ("POST", "/drafts", Role.REQUESTER, forms.start),
     ("GET", "/drafts/{draft}", Role.REQUESTER, pages.draft),
-    ("GET", "/drafts/{draft}/pictures/{number:int}", Role.REQUESTER, pages.draft_picture),
-    ("GET", "/drafts/{draft}/near/{number:int}/{place:int}", Role.REQUESTER, pages.near_picture),
-    ("POST", "/drafts/{draft}/request", Role.REQUESTER, pages.send),
-    ("POST", "/drafts/{draft}/discard", Role.REQUESTER, pages.discard),
+    ("GET", "/drafts/{draft}/pictures/{number:int}", Role.REQUESTER, files.draft_picture),
+    ("GET", "/drafts/{draft}/near/{number:int}/{place:int}", Role.REQUESTER, files.near_picture),
+    ("POST", "/drafts/{draft}/request", Role.REQUESTER, forms.send),
+    ("POST", "/drafts/{draft}/discard", Role.REQUESTER, forms.discard),
     ("GET", "/requests/{name}", Role.READER, pages.request),
     ("GET", "/requests/{name}/report", Role.READER, pages.report),
-    ("GET", "/requests/{name}/pictures/{number:int}", Role.READER, pages.picture),
-    ("POST", "/requests/{name}/approve", Role.APPROVER, pages.approve),
-    ("POST", "/requests/{name}/withdraw", Role.REQUESTER, pages.withdraw),
-    ("POST", "/apply", Role.APPROVER, pages.apply),
-    ("POST", "/undo", Role.APPROVER, pages.undo),
-    ("POST", "/purge", Role.APPROVER, pages.purge),
+    ("GET", "/requests/{name}/pictures/{number:int}", Role.READER, files.picture),
+    ("POST", "/requests/{name}/approve", Role.APPROVER, forms.approve),
+    ("POST", "/requests/{name}/withdraw", Role.REQUESTER, forms.withdraw),
+    ("POST", "/apply", Role.APPROVER, forms.apply),
+    ("POST", "/undo", Role.APPROVER, forms.undo),
+    ("GET", "/delete", Role.APPROVER, pages.delete),
+    ("GET", "/delete/{what}", Role.APPROVER, pages.confirm),
+    ("POST", "/purge", Role.APPROVER, forms.purge),
+    ("GET", "/retraining", Role.READER, pages.retraining),
+    ("POST", "/retraining", Role.APPROVER, forms.plan),
+    ("GET", "/retraining/rows", Role.READER, files.planned),
     ("GET", "/ledger", Role.READER, pages.ledger),
-    ("POST", "/verify", Role.READER, pages.verify),
+    ("POST", "/verify", Role.READER, forms.verify),
+    ("GET", "/audits", Role.READER, pages.audits),
+    ("POST", "/audits", Role.APPROVER, forms.audit),
+    ("GET", "/audits/{audit}", Role.READER, files.audited),
     ("GET", "/exports", Role.READER, pages.exports),
-    ("POST", "/export", Role.APPROVER, pages.export),
-    ("GET", "/exports/{export}", Role.READER, pages.exported),
+    ("POST", "/export", Role.APPROVER, forms.export),
+    ("GET", "/exports/{export}", Role.READER, files.exported),
     ("GET", "/jobs", Role.READER, pages.jobs),
-    ("POST", "/jobs/{job}/cancel", Role.REQUESTER, pages.cancel),
-    ("POST", "/sign-out", Role.READER, pages.sign_out),
+    ("POST", "/jobs/{job}/cancel", Role.REQUESTER, forms.cancel),
+    ("POST", "/sign-out", Role.READER, forms.sign_out),
 )
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -116,9 +125,9 @@ def _page(desk: Desk, role: Role, handler: Handler) -> Endpoint:
                 check_form(desk, session, request.url.path, token)
             return await run_in_threadpool(handler, _visit(desk, request, person, session, fields, files))
         except Refused as refused:
-            return pages.message(refused.status, refused.message, signed_in=refused.status != 401)
+            return message(refused.status, refused.message, signed_in=refused.status != 401)
         except ExpungeError as error:
-            return pages.message(400, str(error), signed_in=True)
+            return message(400, str(error), signed_in=True)
 
     return endpoint
 
@@ -177,7 +186,7 @@ def _login_page(desk: Desk) -> Endpoint:
         try:
             return await run_in_threadpool(pages.sign_in_page, desk, request.query_params.get("token", ""))
         except Refused as refused:
-            return pages.message(refused.status, refused.message, signed_in=False)
+            return message(refused.status, refused.message, signed_in=False)
 
     return endpoint
 
@@ -191,7 +200,7 @@ def _login(desk: Desk) -> Endpoint:
             if session is None:
                 raise Refused(401, "This link was used, or is too old. Ask for another one.")
         except Refused as refused:
-            return pages.message(refused.status, refused.message, signed_in=False)
+            return message(refused.status, refused.message, signed_in=False)
         answer = RedirectResponse("/", 303)
         secure = request.headers.get("origin", "").startswith("https:")
         answer.set_cookie(
@@ -227,4 +236,4 @@ async def _missing(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if request.url.path.startswith(api.ROOT):
         return JSONResponse({"error": "There is no such resource."}, status)
-    return pages.message(status, "There is no such page.", signed_in=True)
+    return message(status, "There is no such page.", signed_in=True)

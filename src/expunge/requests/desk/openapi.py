@@ -6,6 +6,9 @@ from typing import Any
 from expunge._version import __version__
 from expunge.requests.desk.api import FLAG, OPERATIONS, ROOT, TEXT, TEXTS
 
+KINDS = {"Picture": "image/png", "Zip": "application/zip", "Table": "text/csv", "Page": "text/html"}
+"""Media types of answers that are no JSON."""
+
 
 def describe() -> dict[str, Any]:
     """Return the OpenAPI description of the API."""
@@ -48,7 +51,9 @@ def _body(fields: Mapping[str, Any], *, multipart: bool) -> dict[str, Any]:
 
 
 def _responses(answer: str, status: int) -> dict[str, Any]:
-    kind = {"Picture": "image/png", "Zip": "application/zip"}.get(answer, "application/json")
+    kind = {"Picture": "image/png", "Zip": "application/zip", "Table": "text/csv", "Page": "text/html"}.get(
+        answer, "application/json"
+    )
     good = {"description": "Done.", "content": {kind: {"schema": {"$ref": f"#/components/schemas/{answer}"}}}}
     refused = {"description": "Not done; why.", "content": {"application/json": {"schema": _ref("Error")}}}
     return {str(status): good, "default": refused}
@@ -67,6 +72,7 @@ def _list(name: str) -> dict[str, Any]:
 
 
 NUMBER, WHOLE = {"type": "number"}, {"type": "integer"}
+WHOLES = {"type": "array", "items": WHOLE}
 NONE_OR_TEXT = {"type": ["string", "null"]}
 REQUEST = {
     "name": TEXT,
@@ -84,6 +90,7 @@ REQUEST = {
     "version": {"type": ["integer", "null"]},
     "pictures_kept": FLAG,
     "keep_until": NONE_OR_TEXT,
+    "held_by": {"type": ["string", "null"], "enum": ["keeper", "pictures", "nothing", None]},
 }
 HAPPENED = {"time": TEXT, "kind": TEXT, "by": TEXT, "about": TEXT}
 SCHEMAS: dict[str, Any] = {
@@ -98,14 +105,27 @@ SCHEMAS: dict[str, Any] = {
         undo_requests=TEXTS,
         drift={"type": ["object", "null"]},
         over_budget=FLAG,
-        approval=TEXT,
+        approval={**TEXT, "enum": ["none", "one", "two"]},
+        approval_change={"type": ["object", "null"]},
         two_people=FLAG,
     ),
     "Request": _object(**REQUEST),
+    "Retraining": _object(
+        drift=_object(spent=NUMBER, budget=NUMBER, over_budget=FLAG, measured_on=NONE_OR_TEXT),
+        versions={"type": "array", "items": _object(version=WHOLE, checked=WHOLE, repaired=WHOLE, not_checked=TEXTS)},
+        held={"type": "array", "items": _object(by=TEXT, pictures=WHOLE, requests=TEXTS, meaning=TEXT)},
+        plan=TEXTS,
+        requests={
+            "type": "array",
+            "items": _object(name=TEXT, pictures=WHOLE, goal=TEXT, found={"type": ["integer", "null"]}),
+        },
+        looked=FLAG,
+    ),
     "Requests": _object(requests=_list("Request")),
     "RequestInFull": _object(
         **{**REQUEST, "pictures": {"type": "array", "items": _object(number=WHOLE, id=TEXT, label=TEXT)}},
         history={"type": "array", "items": _object(**HAPPENED)},
+        later=_object(checked=WHOLES, not_checked=WHOLES, repaired=WHOLE),
     ),
     "Entry": _object(number=WHOLE, hash=TEXT, **HAPPENED),
     "Entries": _object(entries=_list("Entry"), newest=WHOLE, head=TEXT),
@@ -142,5 +162,15 @@ SCHEMAS: dict[str, Any] = {
     ),
     "Jobs": _object(jobs=_list("Job")),
     "Picture": {"type": "string", "contentMediaType": "image/png"},
+    "Audits": _object(
+        audits={
+            "type": "array",
+            "items": _object(
+                name=TEXT, version=WHOLE, goal=TEXT, level=TEXT, rows=WHOLE, forgotten=WHOLE, made=TEXT, by=TEXT
+            ),
+        }
+    ),
+    "Page": {"type": "string", "contentMediaType": "text/html"},
+    "Table": {"type": "string", "contentMediaType": "text/csv"},
     "Zip": {"type": "string", "contentMediaType": "application/zip"},
 }

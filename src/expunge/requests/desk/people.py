@@ -10,6 +10,8 @@ from expunge.base.errors import LedgerError
 from expunge.requests.desk.store import Store
 from expunge.requests.project import Ledger
 
+COMMAND_LINE = "(command line)"
+"""Who did it where nobody gave a name; no person can have this one."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 TOKEN_BYTES = 32
 HOUR = 3600.0
@@ -44,16 +46,24 @@ class Person:
     role: Role
 
 
+def check_name(name: str) -> str:
+    """Return a name that a person can have.
+
+    Raises:
+        LedgerError: it is none.
+    """
+    if not NAME.fullmatch(name):
+        raise LedgerError("name", "up to 40 letters, digits, spaces and . _ -", repr(name)[:60], "initials will do")
+    return name
+
+
 def give_role(ledger: Ledger, name: str, role: Role) -> None:
-    """Note in the ledger that a person has a role, unless it says so.
+    """Note in the ledger that a person is invited, and which role they have from now on.
 
     Raises:
         LedgerError: no name that a person can have.
     """
-    if not NAME.fullmatch(name):
-        raise LedgerError("name", "up to 40 letters, digits, spaces and . _ -", repr(name)[:60], "initials will do")
-    if ledger.state.people.get(name) != role.word:
-        ledger.append([("invited", {"person": name, "role": role.word})])
+    ledger.append([("invited", {"person": check_name(name), "role": role.word})])
 
 
 def invite(store: Store, name: str, *, hours: float) -> str:
@@ -82,8 +92,15 @@ def sign_in(store: Store, token: str) -> str | None:
     if person is None or not store.use_invitation(token):
         return None
     session = secrets.token_urlsafe(TOKEN_BYTES)
+    store.note(person, "signed in")
     store.add_session(session, person)
     return session
+
+
+def sign_out(store: Store, person: str, session: str) -> None:
+    """End a session."""
+    store.end_session(session)
+    store.note(person, "signed out")
 
 
 def find_person(ledger: Ledger, store: Store, session: str) -> Person | None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class JobState(StrEnum):
 
 
 OPEN = (JobState.WAITING, JobState.RUNNING)
+NOTE = "note"
+"""The kind of jobs that only note in the ledger what somebody did; no page shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,11 @@ class Job:
     def is_open(self) -> bool:
         """Return whether it waits or runs."""
         return self.state in OPEN
+
+    @property
+    def is_note(self) -> bool:
+        """Return whether it only notes what somebody did."""
+        return self.kind == NOTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,10 @@ class Store:
         )
         return job
 
+    def note(self, person: str, what: str, **about: object) -> None:
+        """Have the worker note in the ledger what somebody did, and when: while it edits, nothing else is written."""
+        self.add_job(NOTE, person, {"what": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **about})
+
     def find_job(self, name: str) -> Job | None:
         """Return a job by its id; None if there is none."""
         found = self._jobs("WHERE id = ?", name)
@@ -185,8 +197,8 @@ class Store:
         return self._jobs("WHERE state IN ('waiting', 'running') ORDER BY number")
 
     def recent_jobs(self, count: int) -> list[Job]:
-        """Return the newest jobs, newest first."""
-        return self._jobs("ORDER BY number DESC LIMIT ?", count)
+        """Return the newest jobs, newest first, without notes."""
+        return self._jobs("WHERE kind != ? ORDER BY number DESC LIMIT ?", NOTE, count)
 
     def update_job(self, job: Job) -> Job:
         """Write where a job is, what it told last and what it came to; whether it is to stop is left as it is."""

@@ -15,6 +15,7 @@ from expunge.base.errors import LedgerError
 from expunge.requests.approval import Approval, approval_of, is_approved
 from expunge.requests.chain import Body, Entry
 from expunge.requests.desk.answers import read_answers
+from expunge.requests.desk.retraining import held_by
 from expunge.requests.desk.store import Job
 from expunge.requests.keys import Keys
 from expunge.requests.project import Ledger
@@ -53,6 +54,7 @@ def tell_request(state: LedgerState, request: Request) -> dict[str, Any]:
         "version": request.version,
         "pictures_kept": request.images is not None,
         "keep_until": request.keep_until,
+        "held_by": held_by(request),
     }
 
 
@@ -68,6 +70,7 @@ def tell_project(state: LedgerState) -> dict[str, Any]:
         "drift": None if drift is None else {name: drift[name] for name in ("spent", "budget", "measured_on")},
         "over_budget": drift is not None and bool(drift["over_budget"]),
         "approval": approval_of(state).value,
+        "approval_change": dict(state.approval) or None,
         "two_people": approval_of(state) is Approval.TWO,
     }
 

@@ -21,6 +21,7 @@ from expunge.base.errors import ExpungeError
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.runtime import Advance, Runtime
 from expunge.requests.chain import Entry
+from expunge.requests.desk.audits import sweep_audits
 from expunge.requests.desk.drafts import sweep_drafts
 from expunge.requests.desk.process import IDLE_SECONDS, WORKER_LOCK
 from expunge.requests.desk.store import Job, JobState, Store
@@ -38,6 +39,11 @@ OLDEST_SECONDS = 86400.0
 
 Result = dict[str, Any]
 """`text`: sentences for people. `failed`: whether something did not come about."""
+
+
+def said(*sentences: str, **about: Any) -> Result:  # noqa: ANN401 - names of requests, a draft
+    """Return what a job came to, in sentences."""
+    return {"text": list(sentences), "failed": False, **about}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ def work_until_idle(folder: Path, do: Do, *, idle: float = IDLE_SECONDS, device:
     with suppress(Timeout), lock.acquire(timeout=0):
         store = Store.open(folder, Ledger.open(folder).keys)
         sweep_drafts(folder)
+        sweep_audits(folder)
         last = time.monotonic()
         while time.monotonic() - last <= idle:
             if take_jobs(folder, store, do, device=device):
@@ -86,7 +93,7 @@ def take_jobs(folder: Path, store: Store, do: Do, *, device: str = "cpu") -> int
         if job.attempts >= MOST_ATTEMPTS:
             reason = f"its process died {job.attempts} times; see {DESK_FOLDER}/worker.log"
             store.update_job(replace(job, state=JobState.FAILED, error=reason, ended=time.time()))
-        elif time.time() - job.created > OLDEST_SECONDS:
+        elif time.time() - job.created > OLDEST_SECONDS and not job.is_note:
             reason = "it waited for more than a day; ask for it again"
             store.update_job(replace(job, state=JobState.FAILED, error=reason, ended=time.time()))
         else:

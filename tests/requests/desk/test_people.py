@@ -1,0 +1,130 @@
+"""What the ledger says of people: who came and went, who was invited and dismissed; no address and no token."""
+
+from datetime import datetime
+
+from expunge.requests.approval import Approval, set_approval
+from expunge.requests.desk import people
+from expunge.requests.desk.people import give_role, invite
+from expunge.requests.desk.store import NOTE, JobState
+from expunge.requests.desk.work import do
+from expunge.requests.desk.worker import take_jobs
+from expunge.requests.recovery import writing
+from expunge.requests.verify import verify_folder
+
+
+def told(desk):
+    """Return kind, person and what each entry says of somebody."""
+    entries = [entry for entry in desk.ledger().entries if entry.kind in ("noted", "invited", "dismissed")]
+    return [
+        (entry.body.get("what", entry.kind), entry.body.get("actor", ""), entry.body.get("person", ""))
+        for entry in entries
+    ]
+
+
+def test_who_comes_and_goes_is_in_the_ledger(desk, visitor):
+    with writing(desk.folder) as ledger:
+        ledger.signature = {"actor": "carla"}
+        give_role(ledger, "anna", people.Role.READER)
+    token, client = invite(desk.store, "anna", hours=1), visitor().client
+    client.get("/login", params={"token": token})
+    assert client.post("/login", data={"token": "guess"}).status_code == 401
+    assert desk.store.open_jobs() == [], "only who signs in is noted: a guess costs no entry"
+    assert client.post("/login", data={"token": token}).status_code == 200
+    [note] = desk.store.open_jobs()
+    assert (note.kind, note.person) == (NOTE, "anna")
+    take_jobs(desk.folder, desk.store, do)
+    for path in ("/", "/ledger", "/requests", "/jobs"):
+        client.get(path)
+    session = client.post("/api/v1/session", json={"token": invite(desk.store, "anna", hours=1)}).json()["session"]
+    client.request("DELETE", "/api/v1/session", headers={"authorization": f"Bearer {session}"})
+    take_jobs(desk.folder, desk.store, do)
+    with writing(desk.folder) as ledger:
+        ledger.signature = {"actor": "carla"}
+        people.dismiss(ledger, desk.store, "anna")
+    assert told(desk) == [
+        ("invited", "carla", "anna"),
+        ("signed in", "anna", ""),
+        ("signed in", "anna", ""),
+        ("signed out", "anna", ""),
+        ("dismissed", "carla", "anna"),
+    ]
+    texts = "".join(entry.text for entry in desk.ledger().entries)
+    assert not any(secret in texts for secret in (token, session, "127.0.0.1", "testclient"))
+    noted = [entry for entry in desk.ledger().entries if entry.kind == "noted"]
+    assert all(set(entry.body) == {"what", "at", "actor", "act"} for entry in noted)
+    assert all(datetime.fromisoformat(entry.body["at"]) <= datetime.fromisoformat(entry.time) for entry in noted)
+    assert verify_folder(desk.folder).problems == ()
+
+
+def test_signing_out_by_the_page_is_noted_and_notes_are_no_jobs_that_people_see(desk, visitor):
+    anna = visitor("anna", "requester")
+    anna.client.post("/login", data={"token": invite(desk.store, "anna", hours=1)})
+    [note] = desk.store.open_jobs()
+    assert "data-job" not in anna.get("/").text
+    assert note.id not in anna.get("/jobs").text
+    assert note.id not in anna.get(f"/?job={note.id}").text
+    assert anna.get(f"/api/v1/jobs/{note.id}").status_code == 404
+    assert anna.get("/api/v1/jobs").json() == {"jobs": []}
+    headers = {"authorization": f"Bearer {anna.client.cookies[desk.cookie]}"}
+    assert anna.client.request("DELETE", f"/api/v1/jobs/{note.id}", headers=headers).status_code == 404
+    anna.send("/", "/sign-out")
+    take_jobs(desk.folder, desk.store, do)
+    assert [what for what, *_ in told(desk)] == ["invited", "signed in", "signed in", "signed out"]
+
+
+def test_a_note_is_made_once_and_however_late(desk, visitor, monkeypatch):
+    visitor("anna")
+    desk.store.add_job(NOTE, "anna", {"what": "signed out", "at": "2026-01-01T00:00:00+00:00"})
+    monkeypatch.setattr("expunge.requests.desk.worker.OLDEST_SECONDS", -1.0)
+    from expunge.requests.desk import worker  # noqa: PLC0415
+
+    real = worker.Store.update_job
+    killed = [True]
+
+    def update(store, job):
+        if killed and job.state is JobState.DONE:
+            killed.clear()
+            raise SystemExit("killed")
+        return real(store, job)
+
+    monkeypatch.setattr(worker.Store, "update_job", update)
+    try:
+        take_jobs(desk.folder, desk.store, do)
+    except SystemExit:
+        take_jobs(desk.folder, desk.store, do)
+    assert killed == []
+    assert [what for what, *_ in told(desk)] == ["invited", "signed in", "signed out"]
+
+
+def test_who_discards_a_draft_or_stops_a_job_is_in_the_ledger(desk, visitor, pictures):
+    anna, ben = visitor("anna", "requester"), visitor("ben", "approver")
+    answer = anna.send("/new", "/drafts", files=[("pictures", ("a.png", pictures(0), "image/png"))], label="0")
+    place = answer.headers["location"].partition("?")[0]
+    [search] = desk.store.open_jobs()
+    ben.send("/jobs", f"/jobs/{search.id}/cancel")
+    ben.send(place, f"{place}/discard")
+    assert anna.get(place).status_code == 404
+    take_jobs(desk.folder, desk.store, do)
+    noted = [entry.body for entry in desk.ledger().entries if entry.kind == "noted"][-2:]
+    assert [(one["what"], one["actor"], one["of"]) for one in noted] == [
+        ("stopped search", "ben", "anna"),
+        ("discarded a draft", "ben", "anna"),
+    ]
+
+
+def test_who_changed_the_approval_stands_above_the_requests(desk, visitor):
+    rita = visitor("rita")
+    assert "changed who approves" not in rita.get("/").text
+    with writing(desk.folder) as ledger:
+        ledger.signature = {"actor": "carla"}
+        set_approval(ledger, Approval.NONE)
+    assert "carla changed who approves a request: nobody has to (before: one who did not add it)" in rita.get("/").text
+    told = rita.get("/api/v1/project").json()
+    assert (told["approval"], told["two_people"], told["approval_change"]["by"]) == ("none", False, "carla")
+    assert "carla" in rita.get("/ledger").text
+
+
+def test_years_of_work_leave_the_ledger_small(desk, visitor):
+    visitor("anna")
+    entry = [entry for entry in desk.ledger().entries if entry.kind == "noted"][-1]
+    assert sum(len(str(part)) for part in entry) < 400
