@@ -29,6 +29,7 @@ def complete(world, cases):
         embeddings={"forget": Embedding(np.arange(9), *world.rng.normal(size=(2, 9, 2)))},
         slices=(Slice(3, ("a", "b", "c"), np.eye(3, 2), (-1.0, 2.0, -1.0, 2.0), grid, grid.T),),
         given_away=GivenAway(("0", "2"), *(world.rng.random((2, n)) for n in (3, 9)), *map(world.rng.random, (3, 9))),
+        untrained=np.stack([world.never_saw()["forget"] for _ in range(5)]),
         reasons={"features": "none"},
     )
     return replace(data, deep=deep, shifts=(Shift("0.weight", 4, 1 / 3, 2.0, 3),), pictures=True)

@@ -30,6 +30,12 @@ def test_an_export_does_not_replace_files_unasked(edited, expunge):
     assert [path.name for path in (edited / "export").iterdir()] == ["notes.txt"]
 
 
+def test_a_pull_request_needs_a_repository(edited, expunge):
+    found = expunge("export", "edited", "--allow-code", "--pull-request")
+    assert found.code == 2
+    assert "`--pull-request`: expected --push REPO beside it, got none" in found.err
+
+
 def test_a_folder_without_an_edit_is_refused(tmp_path, expunge):
     found = expunge("export", tmp_path, "--format", "safetensors")
     assert found.code == 2
@@ -41,10 +47,10 @@ def test_an_export_is_pushed(edited, expunge, monkeypatch):
 
     pushed = []
     monkeypatch.setattr(
-        SavedEdit, "push_to_hub", lambda self, repo, *, private: pushed.append((repo, private)) or "https://hub/abc"
+        SavedEdit, "push_to_hub", lambda self, repo, **flags: pushed.append((repo, flags)) or "https://hub/abc"
     )
     found = expunge("export", "edited", "--allow-code", "--format", "hub", "--out", "public", "--push", "me/it")
-    assert pushed == [("me/it", True)]
+    assert pushed == [("me/it", {"private": True, "create_pr": False})]
     assert "https://hub/abc" in found.out
     assert {path.name for path in (edited.parent / "public").iterdir()} == {
         "README.md",

@@ -1,8 +1,9 @@
-"""Methods of other packages, the one of docs/extending.md among them."""
+"""Methods, figures and sources of other packages, those of docs/extending.md among them."""
 
 import ast
 import importlib
 import json
+import math
 import os
 import re
 import subprocess
@@ -10,17 +11,25 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from expunge.base.errors import SettingsError
+from expunge.audit.collect.collected import Gathered
+from expunge.audit.figures.definition import WORDS
+from expunge.audit.figures.table import _words, compute_figures
+from expunge.audit.metrics.predicted import Part
+from expunge.audit.run import run_audit
+from expunge.base.errors import ExpungeError, ExpungeWarning, SettingsError
+from expunge.data import load_data
 from expunge.methods import OWN
 from expunge.methods.descent import Descent
 from expunge.methods.table import GROUP, MethodTable
 from expunge.methods.unlearn import unlearn
+from expunge.task.evaluation import RobustGoal
 from expunge.task.task import StopReason
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
-ENTRY_POINTS = {"expunge.methods", "expunge.data"}
+ENTRY_POINTS = {"expunge.methods", "expunge.data", "expunge.figures"}
 
 
 def block(language):
@@ -37,11 +46,11 @@ def python_blocks():
 def install(tmp_path, monkeypatch):
     """Return a function that puts a package with a module and entry points where Python finds it."""
 
-    def write(package, points, **modules):
+    def write(package, points, group=GROUP, **modules):
         info = tmp_path / f"{package.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = [f"[{GROUP}]", *(f"{name} = {value}" for name, value in points.items())]
+        lines = [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
         (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
         for name, text in modules.items():
             (tmp_path / f"{name}.py").write_text(text)
@@ -103,7 +112,7 @@ def test_the_example_runs_from_the_command_line(example, job):
             {"l2ul": "other:Method"},
             "`method`: expected l2ul from one package, got expunge and other-package; uninstall",
         ),
-        ({"mine": "gone:Method"}, "`method mine of other-package`: expected a class that can be imported, got Module"),
+        ({"mine": "gone:Method"}, "`method mine of other-package`: expected an object that can be imported, got"),
         (
             {"mine": "other:number"},
             "expected a frozen dataclass with the parts of `Method`, got 5; it lacks name, summ",
@@ -121,6 +130,130 @@ def test_two_packages_with_the_same_name(install, example):
     install("other-package", {"second-best": "second_best:SecondBest"})
     with pytest.raises(SettingsError, match=r"got expunge-second-best and other-package|other-package and expunge-sec"):
         list(MethodTable(OWN))
+
+
+ENTROPY = "undecided.entropy"
+
+
+@pytest.fixture
+def gathered():
+    """Return what a quick audit gathers, of four images in three classes."""
+    labels, logits = np.array([0, 1, 2, 0]), np.log(np.array([[0.5, 0.25, 0.25]] * 4, dtype=np.float32))
+    part = Part("forget", ("a", "b", "c", "d"), labels, logits, logits)
+    copies = RobustGoal(0.0, {"mirrored": 0.0}, 0.0, 32, (0.0,) * 4)
+    return Gathered(goal="misclassify", goal_labels=labels, parts={"forget": part}, copies=copies, seed=0)
+
+
+@pytest.fixture
+def figure(install):
+    """Return a function that installs a package which declares a figure of a body, of the document's otherwise."""
+    code = next(code for code in python_blocks() if "UNDECIDED" in code)
+
+    def write(body=None, *, name=ENTROPY, extra=""):
+        text = code if body is None else re.sub(r"    logits = .*?(?=\n\n\n)", lambda _: body, code, flags=re.DOTALL)
+        install("other-figures", {name: "undecided:UNDECIDED"}, "expunge.figures", undecided=text + extra)
+
+    return write
+
+
+def test_the_figure_of_the_document_is_computed(figure, gathered):
+    declared = next(
+        block for block in re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if ENTROPY in block
+    )
+    assert tomllib.loads(declared)["project"]["entry-points"] == {"expunge.figures": {ENTROPY: "undecided:UNDECIDED"}}
+    figure()
+    found = compute_figures(gathered)
+    assert list(found)[-1] == ENTROPY
+    assert found[ENTROPY].value == pytest.approx(1.5 * math.log(2), rel=1e-5)
+    assert (found[ENTROPY].title, found[ENTROPY].measured_on) == (
+        "Entropy of the answers to forgotten images",
+        "4 forgotten images",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("    return 1 / 0", "got ZeroDivisionError: division by zero"),
+        ("    return float('nan')", "got ValueError: nan"),
+        ("    return 'much'", "got ValueError: could not convert string to float: 'much'"),
+        ("    raise KeyError('one\\n  line')", "got KeyError: "),
+        ("    raise SystemExit(3)", "got SystemExit: 3"),
+    ],
+)
+def test_an_error_in_a_figure_is_its_reason_and_names_the_package(figure, gathered, body, words):
+    figure(body)
+    with pytest.warns(ExpungeWarning, match="figure undecided.entropy of other-figures") as noted:
+        found = compute_figures(gathered)
+    reason = found[ENTROPY].reason
+    assert found[ENTROPY].value is None
+    assert reason.startswith("`figure undecided.entropy of other-figures`: expected a finite figure of these inputs")
+    assert words in reason
+    assert "\n" not in reason
+    assert [str(note.message) for note in noted] == [reason]
+    assert found["goal.exact"].value is not None
+
+
+def test_a_figure_that_is_not_defined_is_no_error(figure, gathered):
+    figure("    raise NotDefinedError('there is no reason')")
+    assert compute_figures(gathered)[ENTROPY].reason == "there is no reason"
+
+
+@pytest.mark.parametrize(
+    ("extra", "name", "words"),
+    [
+        ("\nraise OSError('no\\nfile')", ENTROPY, "expected an object that can be imported, got OSError: no file$"),
+        ("\nUNDECIDED = 5", ENTROPY, "expected an object of the class Definition, got int"),
+        ("\nUNDECIDED = Definition('a', 'b', 'up', 'c', len)", ENTROPY, "and a Direction, got Definition"),
+        (
+            "\nUNDECIDED = Definition('{rose}', '', Direction.NONE, 'c', len)",
+            ENTROPY,
+            "words in braces only of .*'rose'",
+        ),
+        (
+            "\nUNDECIDED = Definition('{', '', Direction.NONE, 'c', len)",
+            ENTROPY,
+            "words in braces only of .*ValueError",
+        ),
+        ("\nUNDECIDED = Definition('a', '', Direction.NEAR, 'c', len, math.nan)", ENTROPY, "a finite target, got nan"),
+        ("", "Entropy", "expected a name like topic.figure, in lower case, got Entropy"),
+        ("", "goal.exact", "expected goal.exact from one package, got expunge and other-figures; uninstall one"),
+    ],
+)
+def test_what_is_no_figure_is_named_before_anything_is_measured(figure, extra, name, words, tmp_path):
+    figure(name=name, extra="\nimport math" + extra)
+    with pytest.raises(SettingsError, match=words) as caught:
+        run_audit(None, tmp_path / "audit", level=None, pictures=False, runtime=None)
+    assert "\n" not in str(caught.value)
+    assert "other-figures" in str(caught.value)
+
+
+def test_the_words_for_titles_are_those_that_are_filled_in(gathered):
+    assert set(_words(gathered)) == set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise RuntimeError('two\\nlines')", "`source shelf of other-source`: .*got RuntimeError: two lines$"),
+        ("return [1, 2]", "`source shelf of other-source`: expected a function that returns DataSplits, got list"),
+        ("raise DataError('shelf', 'a key', 'none')", "^`shelf`: expected a key, got none$"),
+    ],
+)
+def test_an_error_in_a_source_names_the_package(install, body, words):
+    code = f"from expunge.base.errors import DataError\ndef load(place, request):\n    {body}\n"
+    install("other-source", {"shelf": "other_source:load"}, "expunge.data", other_source=code)
+    with pytest.raises(ExpungeError, match=words):
+        load_data("shelf:somewhere")
+
+
+def test_a_source_that_cant_be_imported_or_is_there_twice_names_its_packages(install):
+    install("one-source", {"shelf": "gone_source:load"}, "expunge.data")
+    with pytest.raises(SettingsError, match="source shelf of one-source`: expected an object that can be imported"):
+        load_data("shelf:somewhere")
+    install("two-source", {"npz": "gone_source:load"}, "expunge.data")
+    with pytest.raises(SettingsError, match="expected npz from one package, got expunge and two-source"):
+        load_data("shelf:somewhere")
 
 
 def test_an_unknown_name_is_a_key_error():

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import json
 import re
 import shutil
 import sys
@@ -422,6 +423,17 @@ def a_mask(having):
 def safetensors(having):
     save_file(having.network.state_dict(), having.folder / "w.safetensors")
     having.same_answers(having.loaded(having.folder / "w.safetensors"))
+
+
+@way
+def safetensors_in_shards(having):
+    index = having.folder / "model.safetensors.index.json"
+    places = {}
+    for number, (name, tensor) in enumerate(having.network.state_dict().items(), 1):
+        places[name] = f"model-{number:05}.safetensors"
+        save_file({name: tensor}, having.folder / places[name])
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    having.same_answers(having.loaded(index))
 
 
 @way

@@ -7,6 +7,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -317,8 +318,14 @@ def hub(monkeypatch):
     client = pytest.importorskip("huggingface_hub")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.address, server.asked, server.status = f"http://127.0.0.1:{server.server_port}", [], 200
-    real = client.HfApi
-    monkeypatch.setattr(client, "HfApi", lambda: real(endpoint=server.address, token="a-token"))  # noqa: S106
+
+    class Local(client.HfApi):
+        """The client, with the server for the hub."""
+
+        def __init__(self):
+            super().__init__(endpoint=server.address, token="a-token")  # noqa: S106
+
+    monkeypatch.setattr(client, "HfApi", Local)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -357,6 +364,20 @@ def test_a_saved_edit_is_pushed_too(hub, tmp_path):
         "model.safetensors",
         "preprocessor_config.json",
     }
+
+
+def test_a_pull_request_proposes_and_its_address_is_returned(hub, monkeypatch):
+    import huggingface_hub  # noqa: PLC0415 - an optional extra
+
+    asked, address = [], f"{hub.address}/me/forgetful"
+
+    def upload(self, **told):
+        asked.append((told["repo_id"], told["create_pr"], {path.name for path in told["folder_path"].iterdir()}))
+        return SimpleNamespace(commit_url=f"{address}/commit/abc", pr_url=f"{address}/discussions/7")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload)
+    assert make_edit(own_network()).push_to_hub("me/forgetful", create_pr=True) == f"{address}/discussions/7"
+    assert asked == [("me/forgetful", True, {"README.md", "classifier.json", "model.safetensors"})]
 
 
 def test_a_hub_that_refuses_is_named(hub):

@@ -12,7 +12,8 @@ from expunge._version import __version__
 from expunge.audit.audit_json import read_audit
 from expunge.audit.collect.collected import Gathered, Retrained, Shadows
 from expunge.audit.collect.deep import Scene, look_closer
-from expunge.audit.figures.table import choose_headline, compute_figures
+from expunge.audit.figures.declared import declared_figures
+from expunge.audit.figures.table import FIGURES, choose_headline, compute_figures
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.predicted import Part
 from expunge.audit.metrics.weights import Shift, weight_shift
@@ -127,7 +128,9 @@ def run_audit(comparison: Comparison, out: Path, *, level: Level, pictures: bool
     Raises:
         ClassifierError: answers that are not finite.
         OutputError: a file can't be written.
+        SettingsError: another package declares a figure that is none, which is said before anything is measured.
     """
+    declared_figures(FIGURES)
     comparison = replace(
         comparison,
         before=comparison.before.to(runtime.device),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from expunge.base.errors import SettingsError
 from expunge.base.folders import output_folder
 from expunge.cli import options
 from expunge.cli.say import say
@@ -33,6 +34,7 @@ Example:
 @click.option("--model", metavar="SOURCE", help="package.module:function, where the edit doesn't name its network.")
 @options.allow_code
 @click.option("--push", metavar="REPO", help="Upload to that repository of the Hugging Face hub, too.")
+@click.option("--pull-request", is_flag=True, help="Propose the files there, and leave the repository as it is.")
 @click.option("--public", is_flag=True, help="Make a new repository one that everybody sees.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
@@ -43,6 +45,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     model: str | None,
     allow_code: bool,
     push: str | None,
+    pull_request: bool,
     public: bool,
 ) -> None:
     """Write an edited classifier in other formats, each file checked for equal outputs, with a model card.
@@ -50,6 +53,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     EDITED is what `expunge run --out` or `Edit.save` wrote. The export holds neither the patch nor the table of the
     forgotten images.
     """
+    if push is None and (pull_request or public):
+        name = "--pull-request" if pull_request else "--public"
+        raise SettingsError(name, "--push REPO beside it", "none")
     network = None if model is None else make_network(model)
     edit = read_edit(edited, network, allow_code=allow_code)
     folder = out or edited / EXPORT_FOLDER
@@ -58,7 +64,7 @@ def command(  # noqa: PLR0913 - one parameter an option
             say(describe(one))
     say(str(folder / CARD_FILE))
     if push is not None:
-        say(edit.push_to_hub(push, private=not public))
+        say(edit.push_to_hub(push, private=not public, create_pr=pull_request))
 
 
 def describe(exported: Exported) -> str:

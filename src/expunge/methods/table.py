@@ -1,18 +1,18 @@
 """The table of methods: the package's own, and those that other installed packages declare."""
 
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
+from expunge.base.declared import find_declared, load_declared, place_of
 from expunge.base.errors import ExpungeWarning, SettingsError
 from expunge.methods.protocol import Method
 
-GROUP = "expunge.methods"
+GROUP, KIND = "expunge.methods", "method"
 DEFAULT_METHOD = "least-change"
 DECLARATIONS = ("name", "summary", "source", "aim", "needs", "goals", "strength", "run")
 
@@ -51,23 +51,11 @@ class MethodTable(Mapping[str, type[Method]]):
 
     @cached_property
     def _others(self) -> dict[str, EntryPoint]:
-        found = sorted(entry_points(group=GROUP), key=lambda point: point.name)
-        counts = Counter([*self._own, *(point.name for point in found)])
-        twice = next((point.name for point in found if counts[point.name] > 1), None)
-        if twice is not None:
-            packages = ["expunge"] * (twice in self._own) + [_package(point) for point in found if point.name == twice]
-            raise SettingsError(
-                "method", f"{twice} from one package", " and ".join(packages), "uninstall one, or rename its method"
-            )
-        return {point.name: point for point in found}
+        return find_declared(GROUP, KIND, self._own)
 
 
 def _load(point: EntryPoint) -> type[Method]:
-    place = f"method {point.name} of {_package(point)}"
-    try:
-        method: Any = point.load()
-    except Exception as error:  # another package's code may raise anything
-        raise SettingsError(place, "a class that can be imported", f"{type(error).__name__}: {error}") from error
+    place, method = place_of(point, KIND), load_declared(point, KIND)
     missing = [part for part in DECLARATIONS if not hasattr(method, part)]
     if missing or not isinstance(method, type) or not is_dataclass(method):
         lacks = f"; it lacks {', '.join(missing)}" if missing else ""
@@ -75,7 +63,3 @@ def _load(point: EntryPoint) -> type[Method]:
     if cast(type[Method], method).name != point.name:
         raise SettingsError(place, f"a class whose name is {point.name}", cast(type[Method], method).name)
     return cast(type[Method], method)
-
-
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value

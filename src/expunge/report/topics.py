@@ -43,6 +43,11 @@ TOPICS = {
         "Classifiers trained from scratch without the images are the reference; the gap is the mean difference in "
         "accuracy to them. The last three figures compare answers, image by image.",
     ),
+    "zrf": Topic(
+        "How like an untrained classifier does it answer? Zero retrain forgetting (ZRF)",
+        "1 is the answers of a classifier with random weights. That is no aim in itself: classifiers that never saw "
+        "the images know much about them, and what these give is the target.",
+    ),
     "outsider": Topic(
         "Can an outsider pick them out? The strongest attack",
         "Of one of these images and one that was never trained on, how often the strongest of the attacks below names "

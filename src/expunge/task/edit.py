@@ -223,19 +223,23 @@ class Edit:
         """Return what a folder tells of an edit: the edited classifier and the result; see `read_edit`."""
         return read_edit(folder, network, allow_code=allow_code)
 
-    def push_to_hub(self, repo: str, *, preprocessing: Preprocessing | None = None, private: bool = True) -> str:
-        """Upload the edited classifier with its card to the Hugging Face hub and return the commit's address.
+    def push_to_hub(
+        self, repo: str, *, preprocessing: Preprocessing | None = None, private: bool = True, create_pr: bool = False
+    ) -> str:
+        """Upload the edited classifier with its card to the Hugging Face hub; return the address of what was made.
 
         Args:
             repo: name or owner/name; made if it isn't there.
             preprocessing: what is done to a photograph before.
             private: whether a new repository is seen by its owner alone.
+            create_pr: whether the files are proposed by a pull request; otherwise they are committed.
 
         Raises:
             ExpungeError: huggingface_hub isn't installed, the files don't load to the same answers, or the hub refuses.
         """
         result = to_result(self, {"forget": self.predict_forget_set()}, self.measure_robust_goal(), NOTHING_MORE)
-        return push_to_hub(self.classifier, self._describe(preprocessing), result, repo, private=private)
+        described = self.classifier, self._describe(preprocessing), result
+        return push_to_hub(*described, repo, private=private, create_pr=create_pr)
 
     def compute_patch(self) -> dict[str, Tensor]:
         """Return after - before for every tensor that changed (integers as their new value).

@@ -60,9 +60,10 @@ class SavedEdit:
         """Write the classifier and its card to `folder`, which is there; see `export_classifier`."""
         return export_edited(self.classifier, self.description, self.result, folder, formats)
 
-    def push_to_hub(self, repo: str, *, private: bool = True) -> str:
-        """Upload the classifier to the Hugging Face hub and return the commit's address; see `push_to_hub`."""
-        return push_to_hub(self.classifier, self.description, self.result, repo, private=private)
+    def push_to_hub(self, repo: str, *, private: bool = True, create_pr: bool = False) -> str:
+        """Upload the classifier to the Hugging Face hub and return the address; see `push_to_hub`."""
+        described = self.classifier, self.description, self.result
+        return push_to_hub(*described, repo, private=private, create_pr=create_pr)
 
 
 def earlier_library_files(folder: Path) -> tuple[str, ...]:
@@ -115,9 +116,15 @@ def write_companions(
 
 
 def push_to_hub(
-    classifier: Classifier, description: Description, result: Mapping[str, Any], repo: str, *, private: bool
+    classifier: Classifier,
+    description: Description,
+    result: Mapping[str, Any],
+    repo: str,
+    *,
+    private: bool,
+    create_pr: bool,
 ) -> str:
-    """Upload the weights, their configuration and the card; return the address of the commit.
+    """Upload the weights, their configuration and the card; return the address of the commit or pull request.
 
     Nothing else leaves the machine: no patch, which would undo the edit, and no table of the forgotten images.
 
@@ -127,6 +134,7 @@ def push_to_hub(
         result: the content of result.json.
         repo: name or owner/name; made if it isn't there.
         private: whether a new one is seen by its owner alone.
+        create_pr: whether the files are proposed by a pull request, which leaves the repository as it is.
 
     Raises:
         ExpungeError: huggingface_hub isn't installed, or the files don't load to the same answers.
@@ -145,11 +153,12 @@ def push_to_hub(
                 folder_path=folder,
                 allow_patterns=list(PUBLIC_FILES),
                 commit_message="An edited classifier",
+                create_pr=create_pr,
             )
         except Exception as error:  # the hub's client raises errors of many kinds, its HTTP library's among them
             reason = f"{type(error).__name__}: {error}".split("\n")[0]
             raise OutputError(repo, "a repository of the hub that takes files", reason, "hf auth login") from error
-    return str(sent.commit_url)
+    return str(sent.pr_url if create_pr else sent.commit_url)
 
 
 def export_edited(

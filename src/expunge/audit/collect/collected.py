@@ -126,6 +126,7 @@ class Deep:
         embeddings: by part.
         slices: through decision boundaries.
         given_away: how the change of the weights answers to images.
+        untrained: (draws, k, classes) logits on the forgotten rows of the same architecture with random weights.
         reasons: why a piece of that name is missing.
     """
 
@@ -137,6 +138,7 @@ class Deep:
     embeddings: Mapping[str, Embedding] = field(default_factory=dict)
     slices: Sequence[Slice] = ()
     given_away: GivenAway | None = None
+    untrained: Stack | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 

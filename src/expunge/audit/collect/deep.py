@@ -12,6 +12,7 @@ from expunge.audit.collect.features import LayerSimilarity, gather_features, lay
 from expunge.audit.collect.given_away import GivenAway, ask_change
 from expunge.audit.collect.relearning import Relearning, relearn
 from expunge.audit.collect.slices import cut_slice
+from expunge.audit.collect.untrained import answer_untrained
 from expunge.audit.metrics import geometry
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import Slice
@@ -108,6 +109,9 @@ def look_closer(scene: Scene) -> Deep:
         embeddings=attempt("tsne", lambda: _embeddings(scene, need_features()), no_embeddings),
         slices=attempt("slices", lambda: _slices(scene, need_features()), ()),
         given_away=attempt("given_away", lambda: _given_away(scene), None),
+        untrained=attempt(
+            "untrained", lambda: answer_untrained(scene.after, scene.rows, scene.seed, scene.runtime), None
+        ),
         reasons=reasons,
     )
 

@@ -10,6 +10,12 @@ from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.metrics.predicted import Part
 from expunge.audit.record import Direction, Figure
 
+WORDS = (
+    *("Rows", "rows", "row", "share", "held", "class_name", "test_words", "retain_words", "unseen", "parts"),
+    *("forget", "retain", "test", "class", "copies", "surrogates", "shadows", "retrained"),
+)
+"""What may stand in braces in a figure's title and in what it was measured on; the second row are numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -26,10 +32,10 @@ class Definition:
     """One figure.
 
     Args:
-        title: what it is, in a few plain words; {rows} and the like stand for the goal's words.
+        title: what it is, in a few plain words; in braces may stand a word of `WORDS`, such as {rows}.
         unit: see `record.Figure`.
         direction: which way is better.
-        measured_on: in words; {forget}, {retain}, {test} and {class} stand for numbers of images as well.
+        measured_on: in words, the same; {forget}, {retain}, {test} and {class} are numbers of images.
         compute: the figure; raises NotDefinedError with the reason where there is none.
         target: what it should be; None if it only describes.
         tolerance: how far beyond the target it may be without being flagged, in its own unit.

@@ -12,7 +12,9 @@ from expunge.audit.figures import (
     margins,
     membership,
     residual,
+    untrained,
 )
+from expunge.audit.figures.declared import declared_figures
 from expunge.audit.figures.definition import Definition, to_figure
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.record import HEADLINES, Figure
@@ -27,6 +29,7 @@ FIGURES: dict[str, Definition] = {
     **margins.FIGURES,
     **residual.FIGURES,
     **given_away.FIGURES,
+    **untrained.FIGURES,
 }
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
@@ -38,11 +41,15 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 
 
 def compute_figures(data: Gathered) -> dict[str, Figure]:
-    """Return every figure; one that these inputs don't define has the reason in place of a value."""
+    """Return every figure; one that these inputs don't define has the reason in place of a value.
+
+    Raises:
+        SettingsError: what another package declares is no figure; see `declared_figures`.
+    """
     words = _words(data)
     return {
         name: _compute(definition, data, words)
-        for name, definition in FIGURES.items()
+        for name, definition in {**FIGURES, **declared_figures(FIGURES)}.items()
         if data.forgotten_class or not definition.for_class
     }
 

@@ -1,4 +1,4 @@
-"""How far an edited classifier is from those that were trained without the forget set."""
+"""How far an edited classifier is from those that were trained without the forget set, and from untrained ones."""
 
 from collections.abc import Mapping, Sequence
 
@@ -66,6 +66,20 @@ def divergence(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
     """
     own = special.softmax(edited, axis=1)
     return _mean([float(np.mean(_jensen_shannon(own, special.softmax(one, axis=1)))) for one in retrained])
+
+
+def zero_retrain_forgetting(logits: Logits, untrained: Sequence[Logits]) -> Estimate:
+    """Return 1 - the mean Jensen-Shannon divergence, in bits, from the answers of untrained classifiers, 0..1.
+
+    Source: Chundawat et al. 2023, arXiv 2205.08096, "ZRF"; here the mean over several untrained classifiers.
+
+    Raises:
+        NotDefinedError: there is no untrained classifier.
+    """
+    found = divergence(logits, untrained)
+    low, high = found.interval or (found.value, found.value)
+    interval = None if found.interval is None else (1 - high / np.log(2), 1 - low / np.log(2))
+    return Estimate(float(1 - found.value / np.log(2)), interval)
 
 
 def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -161,6 +161,8 @@ def _pack_features(deep: Deep) -> dict[str, np.ndarray]:
     if deep.perturbed is not None:
         arrays |= {f"perturbed.{name}": getattr(deep.perturbed, name) for name in ("rows", "before", "after")}
         arrays |= {f"perturbed.retrained{number}": each for number, each in enumerate(deep.perturbed.retrained, 1)}
+    if deep.untrained is not None:
+        arrays["untrained.logits"] = deep.untrained
     if deep.given_away is not None:
         asked = {name: getattr(deep.given_away, name) for name in GIVEN_AWAY}
         arrays["given_away.layers"] = np.array(deep.given_away.layers)
@@ -200,6 +202,7 @@ def _unpack_deep(folder: Path, content: Mapping[str, Any]) -> Deep:
         embeddings=embeddings,
         slices=slices,
         given_away=_unpack_given_away(arrays),
+        untrained=arrays.get("untrained.logits"),
         reasons=content["reasons"],
     )
 

@@ -1,18 +1,18 @@
 """Images from the user's own code: package.module:function, or a source that another package declares."""
 
 import re
-from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
-from expunge.base.errors import DataError
+from expunge.base.declared import blaming, find_declared, load_declared, place_of
+from expunge.base.errors import DataError, ExpungeError
 from expunge.base.functions import current_folder_first, find_function
 from expunge.data.objects import images_of
 from expunge.data.reading import Reading
 from expunge.data.sources.splits import DataRequest, DataSplits
 
-GROUP = "expunge.data"
+GROUP, KIND = "expunge.data", "source"
 FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 Load = Callable[[Path, DataRequest], DataSplits]
@@ -27,20 +27,30 @@ def is_function(spec: str) -> bool:
     return FUNCTION.fullmatch(spec) is not None
 
 
-def declared_sources() -> dict[str, Load]:
+def declared_sources(own: Iterable[str]) -> dict[str, Load]:
     """Return the sources in the entry point group `expunge.data`, each a function as those of this package.
 
-    A package is imported when its source is loaded from.
+    A package is imported when its source is loaded from. Whatever its code raises becomes an error that names it.
+
+    Args:
+        own: names of this package's sources.
+
+    Raises:
+        SettingsError: two packages declare the same name.
     """
 
-    def imported(point: Any) -> Load:  # noqa: ANN401 - an entry point
+    def imported(point: EntryPoint) -> Load:
         def load(place: Path, request: DataRequest) -> DataSplits:
-            found: DataSplits = point.load()(place, request)
+            make = load_declared(point, KIND)
+            with blaming(point, KIND, f"images from {place}", ExpungeError):
+                found: DataSplits = make(place, request)
+            if not isinstance(found, DataSplits):
+                raise DataError(place_of(point, KIND), "a function that returns DataSplits", type(found).__name__)
             return found
 
         return load
 
-    return {point.name: imported(point) for point in entry_points(group=GROUP)}
+    return {name: imported(point) for name, point in find_declared(GROUP, KIND, own).items()}
 
 
 def load_function(spec: str, request: DataRequest, *, otherwise: str = "") -> DataSplits:

@@ -14,6 +14,7 @@ from expunge.data.sources.npz import load_npz
 from expunge.data.sources.own import declared_sources, is_function, load_function
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.sources.tar import load_tar
+from expunge.data.sources.torchvision_sets import load_torchvision
 from expunge.data.sources.utkface import load_utkface
 
 SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
@@ -27,6 +28,7 @@ SOURCES: dict[str, Callable[[Path, DataRequest], DataSplits]] = {
     "imagenet-a": load_imagenet_a,
     "utkface": load_utkface,
     "hf": load_huggingface,
+    "torchvision": load_torchvision,
 }
 OPTIONS = {"npz": ("first",), "utkface": ("ages", "test"), "hf": ("image", "label", "train", "test", "config")}
 """What may be said after a question mark, by kind of source; elsewhere one belongs to the path."""
@@ -38,8 +40,9 @@ def load_data(spec: str, request: DataRequest = DataRequest()) -> DataSplits:  #
 
     Args:
         spec: npz:FILE, folder:DIR, imagefolder:DIR, tar:FILE, cifar10:ROOT, cifar100:ROOT, imagenet:ROOT,
-            imagenet-a:DIR, utkface:DIR or hf:NAME-or-folder; some take options, as in utkface:DIR?ages=mfd. Or a
-            function of the user's own, package.module:function, or a source of another package, NAME:PLACE.
+            imagenet-a:DIR, utkface:DIR, hf:NAME-or-folder or torchvision:NAME:DIR; some take options, as in
+            utkface:DIR?ages=mfd. Or a function of the user's own, package.module:function, or a source of
+            another package, NAME:PLACE.
         request: how they are wanted.
 
     Raises:
@@ -69,12 +72,12 @@ def names_own_function(spec: object) -> bool:
     if not isinstance(spec, str) or not is_function(spec):
         return False
     kind = spec.partition(":")[0]
-    return kind not in SOURCES and kind not in declared_sources()
+    return kind not in SOURCES and kind not in declared_sources(SOURCES)
 
 
 def _load(spec: str, request: DataRequest) -> DataSplits:
     kind = spec.partition(":")[0]
-    others = {} if kind in SOURCES else declared_sources()
+    others = {} if kind in SOURCES else declared_sources(SOURCES)
     if request.table is not None and kind not in WITH_TABLE:
         raise DataError(
             "table", f"a table only with {' or '.join(f'{name}:' for name in WITH_TABLE)}", f"one with {spec}"

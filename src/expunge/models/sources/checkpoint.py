@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
+from expunge.models.sources.safetensors_files import INDEX_SUFFIX, read_safetensors, read_shards
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("", "state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params")
@@ -65,7 +65,7 @@ class Inert(dict[object, object]):
 
 
 def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file or a PyTorch checkpoint, by name.
+    """Return the tensors of a .safetensors file, of shards by their index, or of a PyTorch checkpoint, by name.
 
     A checkpoint may be the state dict itself or hold it under a key, such as `state_dict` or `model`. Nothing is
     unpickled but tensors and plain containers; settings of trainers (`PLAIN_VALUES`) are passed over. So reading a file
@@ -85,11 +85,13 @@ def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
     if not path.is_file():
         raise ClassifierError(str(path), "a file of weights", "none there")
     if path.suffix == ".safetensors":
-        states: dict[str, Mapping[str, object]] = {"": _read_safetensors(path)}
+        states: dict[str, Mapping[str, object]] = {"": read_safetensors(path)}
+    elif path.name.endswith(INDEX_SUFFIX):
+        states = {"": read_shards(path)}
     elif path.suffix in CHECKPOINT_SUFFIXES:
         states = dict(_states_in(_read_checkpoint(path), path))
     else:
-        known = ", ".join((".safetensors", *CHECKPOINT_SUFFIXES))
+        known = ", ".join((".safetensors", INDEX_SUFFIX, *CHECKPOINT_SUFFIXES))
         raise ClassifierError(str(path), f"a file of weights ({known})", path.suffix or "no suffix")
     state = _choose(states, path) if key is None else _state_of(states, key, path)
     return {str(name): tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
@@ -147,13 +149,6 @@ def _walk(content: object, name: str, depth: int) -> Iterator[tuple[str, Mapping
     for key, value in content.items() if depth else ():
         if isinstance(key, str):
             yield from _walk(value, f"{name}.{key}" if name else key, depth - 1)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except Exception as error:  # the library raises errors of its own, and torch those of odd types
-        raise ClassifierError(str(path), "a whole safetensors file", f"{error}", "the file is damaged") from error
 
 
 def _read_checkpoint(path: Path) -> object:

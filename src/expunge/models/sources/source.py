@@ -32,8 +32,9 @@ class ModelSource:
         architecture: timm:NAME, timm:hf-hub:OWNER/NAME, timm:local-dir:FOLDER, torchvision:NAME,
             transformers:NAME-or-folder, cifar:NAME or package.module:function.
             timm and torchvision take keyword arguments of the model as in timm:mobilenetv2_100?pad_type=same.
-        weights: a .safetensors file or a .pt/.pth checkpoint; "pretrained" for the library's own weights, which it
-            may download; None for a random network, or for what transformers or the function bring along.
+        weights: a .safetensors file, the index of shards, or a .pt/.pth checkpoint; "pretrained" for the library's
+            own weights, which it may download; None for a random network, or for what transformers or the function
+            bring along.
         num_classes: None for what the weights say.
         weights_key: which of several states in the file; None for the network as it was trained.
         normalisation: what the network wants done to pixels in 0..1; None for the library's values.
