@@ -222,7 +222,7 @@ def test_row_gradients_are_those_of_autograd(name):
         expected = differentiate((classifier(x) * cotangent)[row].sum(), layers)
         for each, gradient in zip(traced, expected, strict=True):
             found = each.row_gradients()[row]
-            assert float((found - gradient).norm()) <= tolerance * float(gradient.norm()) + 1e-6
+            assert float((found - gradient).detach().norm()) <= tolerance * float(gradient.detach().norm()) + 1e-6
 
 
 @pytest.mark.parametrize("strength", Strength)
