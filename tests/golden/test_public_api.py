@@ -32,6 +32,10 @@ PUBLIC = [
 ]
 
 EXTENSIONS = {
+    "expunge.audit.collect.collected": ["Gathered"],
+    "expunge.audit.figures.definition": ["Definition", "Judged", "WORDS"],
+    "expunge.audit.metrics.estimate": ["Estimate", "NotDefinedError"],
+    "expunge.audit.record": ["Direction"],
     "expunge.base.errors": ["ClassifierError", "DataError", "ForgetSetError", "SettingsError", "package_needed"],
     "expunge.base.settings": ["check_settings", "setting"],
     "expunge.compute.context": ["Context"],

@@ -44,7 +44,7 @@ TOPICS = {
         "accuracy to them. The last three figures compare answers, image by image.",
     ),
     "zrf": Topic(
-        "How like an untrained classifier does it answer? Zero retrain forgetting (ZRF)",
+        "How like an untrained classifier does it answer? The ZRF score",
         "1 is the answers of a classifier with random weights. That is no aim in itself: classifiers that never saw "
         "the images know much about them, and what these give is the target.",
     ),
