@@ -1,7 +1,7 @@
 """Build wheel and sdist, look into both, install each in an environment of its own, and run it there.
 
 python tools/check_dist.py [--python python3.13] [--keep DIR] [--install wheel]
-python tools/check_dist.py --first "torch --index-url https://download.pytorch.org/whl/cpu"    as for CPUs alone
+python tools/check_dist.py --first "torch==2.13.0"    what is installed before the package, such as PyTorch for CPUs
 """
 
 import argparse

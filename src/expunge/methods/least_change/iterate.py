@@ -192,7 +192,14 @@ class Problem:
 def compute_answers(
     classifier: Classifier, x: Float[Tensor, "b c h w"], precision: Precision, context: Context
 ) -> Float[Tensor, "b k"]:
-    """Return the logits of a classifier, such as f0, in the numbers in which gradients are computed."""
+    """Return the logits of a classifier, such as f0, in eval mode and in the numbers in which gradients are computed.
+
+    Args:
+        classifier: the classifier before the edit, or its part after a cut.
+        x: what it takes, on its device.
+        precision: float32 is IEEE float32 here.
+        context: says how many images go through at a time.
+    """
 
     def answer(part: slice) -> list[Tensor]:
         if precision is Precision.FLOAT32:
