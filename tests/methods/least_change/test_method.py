@@ -137,6 +137,13 @@ def test_an_edit_behind_a_cut_is_the_same_edit(trained, rows, monkeypatch):
         assert torch.allclose(behind[name], change, rtol=0.01, atol=0.01 * float(change.abs().max()))
 
 
+def test_an_edit_behind_a_cut_needs_no_spliced_surrogates(trained, rows, monkeypatch):
+    monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
+    robust = replace(ROBUST, depth=0.3, steps=2, spliced=0.0)
+    edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=2))
+    assert edit.steps == 2
+
+
 def test_an_edit_that_goes_on_is_sized_for_all_rows():
     alone, going_on = (Robust().resolve(16, 32 * 32, earlier=earlier) for earlier in (0, 240))
     together = Robust().resolve(256, 32 * 32)

@@ -135,8 +135,8 @@ class LeastChange(Settings):
         layers = scope.choose(find_layers(changing, pair))
         fast = choose_layout(fold_batchnorm(changing, pair, sharing=[layer.module for layer in layers]), pair)
         measured = surrogates[:CURVATURE_SURROGATES]
-        if task.strength is Strength.ROBUST:
-            spliced = round((self.robust.spliced or 0.0) * CURVATURE_SURROGATES)
+        if task.strength is Strength.ROBUST and self.robust.spliced:
+            spliced = round(self.robust.spliced * CURVATURE_SURROGATES)
             fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
             measured = torch.cat([enter_cut(fresh), measured[: max(1, CURVATURE_SURROGATES - spliced)]])
         memory = min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)

@@ -207,14 +207,14 @@ class PenalisedSolver:
         """Return spliced rows and surrogates of the pool, with what the classifier answered before the edit."""
         settings, problem = self._settings, self._problem
         count = settings.surrogate_batch or 1
-        share = round((settings.spliced or 0.0) * count)
-        spliced = problem.enter(draw_spliced(self._rows, share, self._task.classifier.bounds, self._joins))
-        chosen = torch.randint(len(problem.surrogates), (count - len(spliced),), generator=self._drawn)
+        spliced = round((settings.spliced or 0.0) * count)
+        chosen = torch.randint(len(problem.surrogates), (count - spliced,), generator=self._drawn)
         pool, answers = (each[chosen.to(each.device)] for each in (problem.surrogates, problem.logits))
-        if not len(spliced):
+        if not spliced:
             return pool, answers
-        logits = compute_answers(problem.reference, spliced, self._objective.precision, problem.context)
-        return torch.cat([spliced, pool]), torch.cat([logits, answers])
+        x = problem.enter(draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins))
+        logits = compute_answers(problem.reference, x, self._objective.precision, problem.context)
+        return torch.cat([x, pool]), torch.cat([logits, answers])
 
     def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
         """Return untouched rows and fresh copies, of which rows they are, and which are the copies."""
