@@ -79,6 +79,7 @@ class Arrangement:
 ARRANGEMENTS = {
     "exact, images kept": Arrangement(Strength.EXACT, keepers=False),
     "exact, keepers": Arrangement(Strength.EXACT, keepers=True),
+    "robust, images kept": Arrangement(Strength.ROBUST, keepers=False),
     "robust, keepers": Arrangement(Strength.ROBUST, keepers=True),
 }
 Line = dict[str, Any]
@@ -225,13 +226,13 @@ def make_plot(lines: list[Line]) -> str:
     """Return the plot of points of test accuracy lost over images forgotten, as SVG."""
     mpl.rcParams["svg.hashsalt"] = "expunge"
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for (name, how), marker, colour in zip(ARRANGEMENTS.items(), "osD", ("C0", "C1", "C2"), strict=True):
+    for (name, how), marker, colour in zip(ARRANGEMENTS.items(), "osD^", ("C0", "C1", "C2", "C3"), strict=True):
         groups = [(own[0]["of"], own) for _, own in by_request(lines, name) if all("test" in line for line in own)]
         means = [statistics.mean(line["test drop"] for line in own) for _, own in groups]
         axes.plot([of for of, _ in groups], means, marker=marker, color=colour, label=name)
         drops = at_once(how.strength, {line["seed"] for line in lines if line["arrangement"] == name})
         if drops:
-            label = f"{how.strength.value}, at once" if not how.keepers or how.strength is Strength.ROBUST else None
+            label = f"{how.strength.value}, at once" if not how.keepers else None
             axes.plot([REQUESTS * ROWS], [statistics.mean(drops)], marker="*", ms=12, ls="", color=colour, label=label)
     axes.set_xlabel("images to forget so far")
     axes.set_ylabel("test accuracy lost, points")
