@@ -18,6 +18,7 @@ benchmarks/README.md; a quarter of an hour on one core.
 """
 
 import contextlib
+import io
 import json
 import os
 import platform
@@ -29,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from matplotlib import pyplot
+from PIL import Image
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
@@ -182,7 +184,9 @@ def draw(x: Float[Tensor, "n 3 h w"], rebuilt: dict[str, Tensor]) -> None:
             place.imshow(picture.permute(1, 2, 0).numpy())
             place.set(xticks=[], yticks=[])
         line[0].set_ylabel(name)
-    figure.savefig(PICTURES_FILE, dpi=110, metadata={"Software": None})
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=110, metadata={"Software": None})
+    Image.open(stream).convert("RGB").quantize(256).save(PICTURES_FILE, optimize=True)
 
 
 def make_page(lines: list[dict[str, float | int | str]], default: str | None) -> str:

@@ -74,7 +74,7 @@ COMMANDS = (
 
 def run_its_tests(sdist: Path, place: Path) -> None:
     """Run a part of the tests that the sdist holds, with pytest and the extras of the command line."""
-    tools = [f"{sdist}[requests,tune,bench]", "pytest", "hypothesis", "jsonschema"]
+    tools = [f"{sdist}[requests,serve,tune,bench]", "pytest", "hypothesis", "jsonschema"]
     subprocess.run([place / "bin" / "pip", "install", "--quiet", *tools], check=True)  # noqa: S603
     with tarfile.open(sdist) as archive:
         archive.extractall(place / "sdist", filter="data")
