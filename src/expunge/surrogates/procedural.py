@@ -8,7 +8,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.models.classifier import Bounds
@@ -31,27 +31,48 @@ def draw_leaves(count: int, shape: tuple[int, int, int], bounds: Bounds, generat
     if count == 0:
         return torch.zeros(0, *shape)
     texture = _draw_texture(count, shape, generator)
-    image = texture
-    ys, xs = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
-    for _ in range(LEAVES):
-        inside = _draw_ellipses(count, ys, xs, generator)
-        colour = 0.45 + LUMINANCE * torch.randn(count, 1, 1, 1, generator=generator)
-        colour = colour + COLOUR * torch.randn(count, channels, 1, 1, generator=generator)
-        other = texture[torch.randperm(count, generator=generator)]
-        image = torch.where(inside, (colour + 0.5 * (other - 0.47)).clamp(0, 1), image)
+    colours, textures = [torch.zeros(count, channels)], [torch.arange(count)]
+    top = torch.zeros(count, height, width, dtype=torch.uint8)
+    for leaf in range(1, LEAVES + 1):
+        top.masked_fill_(_draw_ellipses(count, height, width, generator), leaf)
+        luminance = 0.45 + LUMINANCE * torch.randn(count, 1, 1, 1, generator=generator)
+        colours.append((luminance + COLOUR * torch.randn(count, channels, 1, 1, generator=generator)).flatten(1))
+        textures.append(torch.randperm(count, generator=generator))
+    image = _paint(texture, top.long(), torch.stack(colours, dim=2), torch.stack(textures, dim=1))
     smooth = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return bounds.clip(bounds.lower + bounds.width * (0.5 * smooth + 0.5 * image))
 
 
-def _draw_ellipses(count: int, ys: Tensor, xs: Tensor, generator: torch.Generator) -> Float[Tensor, "n 1 h w"]:
-    size = max(ys.shape)
+def _draw_ellipses(count: int, height: int, width: int, generator: torch.Generator) -> Bool[Tensor, "n h w"]:
+    """Return for each image which pixels lie in one ellipse."""
     radius, top, left, stretch, angle = torch.rand(5, count, 1, 1, generator=generator)
-    radius = 2.5 / 32 * size / (radius * (1 - SMALLEST_SHARE) + SMALLEST_SHARE) ** 0.8
-    down, right = ys - top * ys.shape[0], xs - left * ys.shape[1]
+    radius = 2.5 / 32 * max(height, width) / (radius * (1 - SMALLEST_SHARE) + SMALLEST_SHARE) ** 0.8
+    down, right = torch.arange(height).view(-1, 1) - top * height, torch.arange(width) - left * width
     cosine, sine = (math.pi * angle).cos(), (math.pi * angle).sin()
     along, across = cosine * right + sine * down, cosine * down - sine * right
-    inside: Tensor = (along * (0.5 + stretch)).square() + across.square() < radius.square()
-    return inside.unsqueeze(1)
+    inside: Tensor = along.mul_(0.5 + stretch).square_().add_(across.square_()) < radius.square()
+    return inside
+
+
+def _paint(
+    texture: Float[Tensor, "n c h w"],
+    top: Int[Tensor, "n h w"],
+    colours: Float[Tensor, "n c leaves"],
+    textures: Int[Tensor, "n leaves"],
+) -> Float[Tensor, "n c h w"]:
+    """Return each pixel in the colour and texture of the leaf that is on top; leaf 0 is the bare texture.
+
+    Args:
+        texture: of every image.
+        top: number of the leaf on top.
+        colours: of each leaf.
+        textures: from which image each leaf takes its texture.
+    """
+    pixels = top.flatten(1)
+    source = textures.gather(1, pixels).view_as(top).unsqueeze(1).expand_as(texture)
+    colour = colours.gather(2, pixels.unsqueeze(1).expand(-1, texture.shape[1], -1)).view_as(texture)
+    leaves = colour.add_(texture.gather(0, source).sub_(0.47).mul_(0.5)).clamp_(0, 1)
+    return torch.where((top == 0).unsqueeze(1), texture, leaves)
 
 
 def _draw_texture(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
