@@ -152,13 +152,13 @@ def _describe(prepared: _Stream, edit: Edit, number: int) -> dict[str, Any]:
     rows = prepared.requests[number]
     sharing, asked = prepared.runtime.sharing, prepared.requests[: number + 1]
     held = [holds(edit.classifier, each, sharing).double().mean().item() for each in asked]
-    own = replace(edit.task, forget_set=rows, labels=rows.y)
+    earlier, own = edit.task.earlier, replace(edit.task, forget_set=rows, labels=rows.y)
     robust = replace(edit, task=own).measure_robust_goal(sharing)
     after = {name: predict(edit.classifier, each, prepared.runtime, name=name) for name, each in prepared.parts.items()}
     return {
         "request": number + 1,
         "rows": len(rows) * (number + 1),
-        "forgotten_again": len(edit.task.forget_set) - len(rows),
+        "forgotten_again": len(edit.task.forget_set) - len(rows) - (0 if earlier is None else earlier.within),
         "goal_achieved": held[number],
         "goal_achieved_robust": robust.share,
         "held_by_request": held,

@@ -104,10 +104,9 @@ def forget_next(
     Raises:
         KeyboardInterrupt: Ctrl-C during the edit.
     """
-    rows = join([*new, *back], classifier)
-    earlier = None if history is None or not goes_on(how.method) else _go_on(classifier, history, rows, how, runtime)
-    if earlier is not None and earlier.rows is not None and earlier.rows.y_new is not None:
-        rows = join([rows], classifier, relabel=True)
+    rows, earlier = join([*new, *back], classifier), None
+    if history is not None and goes_on(how.method):
+        rows, earlier = _go_on(classifier, history, rows, how, runtime)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=CARRIED_ALONG, category=ExpungeWarning)
         edit = unlearn(
@@ -174,25 +173,30 @@ def find_keeper_cut(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> str 
     return find_cut(classifier, layers[-count].module, x) if count < len(layers) else None
 
 
-def _go_on(classifier: Classifier, history: History, rows: ForgetSet, how: EditOptions, runtime: Runtime) -> Earlier:
-    """Return what an edit is to keep; of images, where all edits stay after the cut, what goes through it is enough."""
-    first, cut = history.first.to(classifier.device), history.cut
-    if cut is None and copies_for(how):
-        cut = _find_common_cut(first, classifier, rows.x)
-    relabel = rows.y_new is not None
-    if cut is None:
-        images = join(history.images, classifier, relabel=relabel) if history.images else None
-        return Earlier(first, images)
-    generator = seeded_generator(how.seed, "copies that are kept")
-    copies = copies_for(how)
-    made = [
-        make_keeper(classifier, cut, each, generator, copies=copies, at_once=runtime.sharing) for each in history.images
-    ]
+def _go_on(
+    classifier: Classifier, history: History, rows: ForgetSet, how: EditOptions, runtime: Runtime
+) -> tuple[ForgetSet, Earlier]:
+    """Return the rows to forget, and what the edit is to keep.
+
+    A robust edit forgets earlier images anew together with `rows`: it needs copies of them, and surrogates spliced from
+    them. For an exact one they are constraints; where all edits stay after a cut, what goes through it is enough.
+    """
+    first, cut, images, within = history.first.to(classifier.device), history.cut, history.images, 0
+    if copies_for(how):
+        cut = cut or _find_common_cut(first, classifier, rows.x)
+        within, images = sum(map(len, images)), ()
+        rows = join([*history.images, rows], classifier)
+    drawn = seeded_generator(how.seed, "copies that are kept")
+    made = [make_keeper(classifier, cut, each, drawn, copies=0, at_once=runtime.sharing) for each in images if cut]
     keepers = [*history.keepers, *made]
-    if not keepers:
-        return Earlier(first, cut=cut)
-    kept = join([each.rows for each in keepers], cut_at(classifier, cut, rows.x), relabel=relabel)
-    return Earlier(first, kept, cut, torch.cat([_copies_of(each) for each in keepers]) if copies else None)
+    parts = [each.rows for each in keepers] if cut else images
+    if not parts:
+        return rows, Earlier(first, cut=cut, within=within)
+    kept = join(parts, cut_at(classifier, cut, rows.x), relabel=rows.y_new is not None)
+    copies = torch.cat([_copies_of(each) for each in keepers]) if copies_for(how) else None
+    if kept.y_new is not None:
+        rows = join([rows], classifier, relabel=True)
+    return rows, Earlier(first, kept, cut, copies, within)
 
 
 def _copies_of(keeper: Keeper) -> Tensor:

@@ -29,17 +29,24 @@ class Earlier:
         rows: forgotten earlier; None if there are none. Where there is a cut, `x` is what goes through it.
         cut: the module after which layers may change, see `expunge.models.tails`; None for all layers.
         copies: (m, n, ...) what goes through the cut for n transformed copies of each row; None where none are kept.
+        within: how many of the rows to forget, the first ones, were forgotten earlier: their images are there.
     """
 
     first: Classifier
     rows: ForgetSet | None = None
     cut: str | None = None
     copies: Float[Tensor, "m n d e f"] | None = None
+    within: int = 0
 
     @property
     def count(self) -> int:
-        """Return how many rows earlier edits forgot."""
+        """Return how many rows earlier edits forgot that are not among those to forget."""
         return 0 if self.rows is None else len(self.rows)
+
+    @property
+    def begun(self) -> bool:
+        """Return whether there were earlier edits, from whose weights this one goes on."""
+        return self.count + self.within > 0
 
     def part(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Classifier:
         """Return the part of a classifier that takes what `rows` hold; it shares the classifier's weights.

@@ -27,6 +27,7 @@ from expunge.models.folding import choose_layout, fold_batchnorm
 from expunge.models.tails import cut_at, enter
 from expunge.surrogates.mix import Effort, SurrogateMix, draw_surrogates
 from expunge.surrogates.spliced import draw_spliced
+from expunge.task.earlier import Earlier
 from expunge.task.edit import Edit
 from expunge.task.expected import measure_expected_cost
 from expunge.task.task import Strength, Task
@@ -76,7 +77,7 @@ class LeastChange(Settings):
         reference = first.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device).x
-        resolved = self._resolve(reference, rows, earlier=0 if task.earlier is None else task.earlier.count)
+        resolved = self._resolve(reference, rows, task.earlier)
         drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
@@ -93,21 +94,23 @@ class LeastChange(Settings):
         edited = edit.classifier.to(runtime.device)
         return replace(edit, expected=measure_expected_cost(reference, edited, unseen, context.sharing))
 
-    def _resolve(self, classifier: Classifier, rows: Float[Tensor, "k c h w"], *, earlier: int = 0) -> "LeastChange":
+    def _resolve(
+        self, classifier: Classifier, rows: Float[Tensor, "k c h w"], earlier: Earlier | None = None
+    ) -> "LeastChange":
         """Return these settings with the sizes that were left open; what goes on from an edit takes few steps more.
 
         Args:
             classifier: the first one.
             rows: to forget.
-            earlier: how many rows earlier edits forgot.
+            earlier: what earlier edits left.
         """
         pixels = rows.shape[2] * rows.shape[3]
-        effort = Effort.QUICK if earlier else self.effort
+        effort = Effort.QUICK if earlier is not None and earlier.begun else self.effort
         return replace(
             self,
             surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
             exact=self.exact.resolve(pixels, effort),
-            robust=self.robust.resolve(len(rows), pixels, effort, earlier=earlier),
+            robust=self.robust.resolve(len(rows), pixels, effort, earlier=earlier.count if earlier is not None else 0),
         )
 
     def _choose_scope(self, classifier: Classifier, task: Task, x: Float[Tensor, "k c h w"]) -> Scope:

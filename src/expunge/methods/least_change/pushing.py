@@ -1,13 +1,14 @@
 """Copies that are to be over their boundaries: their loss, and its weight, which follows how many of them are."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.methods.least_change.iterate import Problem
+from expunge.methods.least_change.iterate import Problem, norm
 from expunge.methods.least_change.jacobian import Step
 from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
@@ -46,6 +47,28 @@ def push_copies(
     value, gradient = problem.objective.pull(x, loss)
     [gaps] = problem.context.sharing.map_concat(len(x), lambda part: [gaps[part]])
     return value, gaps, gradient
+
+
+def find_balance(gradient: Step, pushes: Iterable[Step]) -> float:
+    """Return the weight at which pushes have brought an edit to rest where it is: gradient + weight * push is shortest.
+
+    The push is the mean of some that are noisy. Its square is that of two different ones, since the square of a single
+    one would be that of its noise, too.
+
+    Args:
+        gradient: of what the edit changes elsewhere.
+        pushes: at least two, each of copies of its own.
+    """
+    total, squares, count = [torch.zeros_like(part) for part in gradient], 0.0, 0
+    for push in pushes:
+        total, squares, count = (
+            [old + part for old, part in zip(total, push, strict=True)],
+            squares + norm(push) ** 2,
+            count + 1,
+        )
+    along = -sum(float((one * other).sum()) for one, other in zip(gradient, total, strict=True)) / count
+    square = (norm(total) ** 2 - squares) / (count * (count - 1))
+    return max(0.0, along / square) if square > 0 else 0.0
 
 
 def steer(gain: float, missing: float) -> float:

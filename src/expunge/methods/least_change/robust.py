@@ -12,7 +12,7 @@ from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, Scope, compute_answers, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
-from expunge.methods.least_change.pushing import FADE, PLAIN_SHARE, EarlierCopies, push_copies, steer
+from expunge.methods.least_change.pushing import FADE, PLAIN_SHARE, EarlierCopies, find_balance, push_copies, steer
 from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
 from expunge.models.tails import find_cut
@@ -30,6 +30,10 @@ CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
 CLOSING_RISE = 0.01
 GOING_ON = 1 / 3
 """Share of the rate for an edit that goes on: it begins near where it ends, and larger steps would lead away first."""
+NEW_EVERY = 4
+"""In an edit that goes on, each fourth copy in a step is of a new row; the others are of any row."""
+BALANCING = 8
+"""Batches of copies from which such an edit finds the weight that it begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ class PenalisedSolver:
     The copies contradict each other a little, and some can be had only at the cost of much else. A soft margin leaves
     those out: its dual is that of a support vector machine, whose multipliers are bounded by the weight. The weight
     starts at what would carry the copies over if gaps and objective were linear and quadratic, and is set so again
-    while no copy holds.
+    while no copy holds. An edit that goes on starts at what held the copies of earlier rows where they are.
     """
 
     closing_steps = CLOSING_STEPS
@@ -118,6 +122,7 @@ class PenalisedSolver:
             problem.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
         )
         self._margins = problem.choose_margins(settings.margin, settings.leads)
+        self._within = 0 if problem.task.earlier is None else problem.task.earlier.within
         self._count, self._weight, self._held = 0, 0.0, 0.0
         self._wanted = settings.share or 1.0
         self._earlier = EarlierCopies(
@@ -166,12 +171,14 @@ class PenalisedSolver:
             value, gradient = objective.gradient(x, logits)
         if self._count == 0 or (held == 0 and self._held == 0):
             self._weight = max(self._weight, pushed * iterate.curvature / max(norm(push) ** 2, 1e-12))
+        if self._count == 0 and self._within:
+            self._weight = max(self._weight, self._find_balance(objective.gradient(x, logits)[1]))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
         gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers)
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             iterate.measure_curvature(gradient, x, logits)
         rate = self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST)
-        if self._task.earlier is not None and self._task.earlier.count:
+        if self._task.earlier is not None and self._task.earlier.begun:
             rate *= GOING_ON
         iterate.push(gradient, rate, largest=LARGEST_STEP)
         iterate.advance()
@@ -185,6 +192,22 @@ class PenalisedSolver:
         labels, margins = self._labels[chosen], self._margins[chosen]
         value, gaps, gradient = push_copies(self._problem, copies, labels, margins, self._settings.temperature)
         return value, float((gaps[fresh] < 0).float().mean()), gradient
+
+    def _find_balance(self, gradient: Step) -> float:
+        """Return the weight at which copies of earlier rows hold the edit where it begins, for all copies of a step.
+
+        Args:
+            gradient: of the objective there.
+        """
+        count, bounds, transforms = self._settings.copies or 1, self._task.classifier.bounds, self._task.transforms
+
+        def push_earlier() -> Step:
+            chosen = torch.randint(self._within, (count,), generator=self._copies)
+            fresh = self._problem.enter(draw_copies(self._rows[chosen], bounds, self._copies, transforms))
+            return self._push(fresh, chosen.to(self._labels.device), slice(None))[2]
+
+        share = (1 - 1 / NEW_EVERY) * self._within / len(self._rows)
+        return find_balance(gradient, (push_earlier() for _ in range(BALANCING))) / share
 
     def _ask_more(self) -> None:
         """Want more copies of the earlier rows if too few of theirs hold at the mean, else of the new rows."""
@@ -221,6 +244,8 @@ class PenalisedSolver:
         count = self._settings.copies or 1
         plain = max(1, round(PLAIN_SHARE * count))
         drawn = torch.randint(len(self._rows), (plain + count,), generator=self._copies).to(self._labels.device)
+        if self._within:
+            drawn[::NEW_EVERY] = self._within + drawn[::NEW_EVERY] % (len(self._rows) - self._within)
         if self._count >= self.steps:
             logits = compute_logits(
                 self._objective.classifier, self._problem.enter(self._rows), self._problem.context.sharing
