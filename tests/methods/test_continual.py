@@ -91,6 +91,19 @@ def test_robust_edits_keep_the_copies_of_earlier_rows(trained, rows):
         assert bool(holds(part, kept.rows).all())
 
 
+def test_a_robust_edit_forgets_kept_images_anew_with_the_new_ones(trained, rows):
+    parts = parts_of(rows, 3)
+    how = options(strength=Strength.ROBUST)
+    first = forget_next(trained, [parts[0]], [], how, Runtime(), History(trained))
+    edit = forget_next(first.classifier, [parts[1]], [], how, Runtime(), History(trained, images=parts[:1]))
+
+    assert edit.task.forget_set.ids == parts[0].ids + parts[1].ids
+    assert edit.task.earlier.within == 3
+    assert edit.task.earlier.begun
+    assert not first.task.earlier.begun
+    assert find_lost(edit.classifier, dict(enumerate(parts))) == {}
+
+
 def test_rows_of_both_goals_can_follow_each_other(trained, twelve):
     first, second = parts_of(twelve.rows(range(8)), 4)
     second = ForgetSet(second.ids, second.x, second.y, (second.y + 1) % trained.num_classes)

@@ -9,7 +9,7 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.least_change import pushing
-from expunge.methods.least_change.pushing import EarlierCopies
+from expunge.methods.least_change.pushing import EarlierCopies, find_balance
 from expunge.task import earlier as of_earlier
 from expunge.task.earlier import CHECKED_EVERY, Earlier
 from expunge.task.goals import Misclassify
@@ -58,3 +58,20 @@ def test_they_push_less_where_more_hold_than_are_wanted(pushed):
 
     assert weights == sorted(weights, reverse=True)
     assert copies.hold()
+
+
+def test_the_balance_is_the_weight_at_which_gradient_and_push_cancel():
+    push = [torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])]
+
+    assert find_balance([-4.0 * part for part in push], [push, push]) == pytest.approx(4.0)
+    assert find_balance([4.0 * part for part in push], [push, push]) == 0.0
+
+
+def test_noise_of_the_pushes_does_not_make_the_balance_smaller():
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(1000, generator=generator)
+    noisy = [mean + 5 * torch.randn(1000, generator=generator) for _ in range(20)]
+
+    assert find_balance([-4.0 * mean], [[part] for part in noisy]) == pytest.approx(4.0, rel=0.2)
+    one = torch.stack(noisy).mean(0)
+    assert float(4.0 * mean @ one / (one @ one)) < 2.2
