@@ -13,12 +13,15 @@ from expunge.methods.least_change.jacobian import Step
 from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import achieved
+from expunge.task.transforms import draw_copies
 
 FADE = 0.8
 LARGEST_MISS = 0.1
 PLAIN_SHARE = 1 / 8
+NEW_EVERY = 4
+"""In an edit that goes on, each fourth copy in a step is of a new row; the others are of any row."""
 EARLIER_SHARE = 0.96
-"""Of the copies of earlier rows that are to hold; the stop rule asks for 95%."""
+"""Of the copies of earlier rows, or of all where those are among them, that are to hold; the stop rule asks for 95%."""
 
 
 def push_copies(
@@ -74,6 +77,56 @@ def find_balance(gradient: Step, pushes: Iterable[Step]) -> float:
 def steer(gain: float, missing: float) -> float:
     """Return by what a weight grows, or shrinks, where a share of copies is missing, or to spare."""
     return math.exp(gain * max(-LARGEST_MISS, min(LARGEST_MISS, missing)))
+
+
+class RowCopies:
+    """Copies of the rows to forget, drawn anew for each step, beside some of the rows as they are."""
+
+    def __init__(self, problem: Problem, count: int) -> None:
+        task = problem.task
+        self._problem, self._task, self._count, self._plain = problem, task, count, max(1, round(PLAIN_SHARE * count))
+        self._rows, self._labels = (each.to(problem.surrogates.device) for each in (task.forget_set.x, task.labels))
+        self._generator = task.generator("constraint copies")
+        self._within = 0 if task.earlier is None else task.earlier.within
+
+    @property
+    def share_of_earlier(self) -> float:
+        """Return the share of a step's copies that are of rows that earlier edits forgot."""
+        return (1 - 1 / NEW_EVERY) * self._within / len(self._rows)
+
+    def draw(self, *, hardest: bool) -> tuple[Float[Tensor, "m d e f"], Int[Tensor, " m"], Int[Tensor, " j"]]:
+        """Return rows and copies, of which rows they are, and which are copies of any row, new or not.
+
+        Args:
+            hardest: whether the rows that are shown as they are are those nearest to coming back.
+        """
+        plain, within = self._plain, self._within
+        drawn = self._choose(len(self._rows), plain + self._count)
+        judged = torch.arange(plain, len(drawn), device=drawn.device)
+        if within:
+            judged = judged[judged % NEW_EVERY != 0]
+            drawn[::NEW_EVERY] = within + drawn[::NEW_EVERY] % (len(self._rows) - within)
+        if hardest:
+            entered, problem = self._problem.enter(self._rows), self._problem
+            logits = compute_logits(problem.objective.classifier, entered, problem.context.sharing)
+            gaps = self._task.goal.gap(logits, self._labels)
+            drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
+        return (
+            self._problem.enter(torch.cat([self._rows[drawn[:plain]], self._transform(drawn[plain:])])),
+            drawn,
+            judged,
+        )
+
+    def draw_earlier(self) -> tuple[Float[Tensor, "m d e f"], Int[Tensor, " m"]]:
+        """Return copies of rows that earlier edits forgot, and of which rows they are."""
+        drawn = self._choose(self._within, self._count)
+        return self._problem.enter(self._transform(drawn)), drawn
+
+    def _choose(self, of: int, count: int) -> Int[Tensor, " m"]:
+        return torch.randint(of, (count,), generator=self._generator).to(self._labels.device)
+
+    def _transform(self, chosen: Int[Tensor, " m"]) -> Float[Tensor, "m c h w"]:
+        return draw_copies(self._rows[chosen], self._task.classifier.bounds, self._generator, self._task.transforms)
 
 
 class EarlierCopies:

@@ -12,14 +12,20 @@ from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, Scope, compute_answers, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
-from expunge.methods.least_change.pushing import FADE, PLAIN_SHARE, EarlierCopies, find_balance, push_copies, steer
+from expunge.methods.least_change.pushing import (
+    EARLIER_SHARE,
+    FADE,
+    EarlierCopies,
+    RowCopies,
+    find_balance,
+    push_copies,
+    steer,
+)
 from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
 from expunge.models.tails import find_cut
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
-from expunge.task.evaluation import compute_logits
-from expunge.task.transforms import draw_copies
 
 FEW_ROWS, SOME_ROWS = 32, 128
 LEAST_LAYERS = 6
@@ -30,8 +36,6 @@ CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
 CLOSING_RISE = 0.01
 GOING_ON = 1 / 3
 """Share of the rate for an edit that goes on: it begins near where it ends, and larger steps would lead away first."""
-NEW_EVERY = 4
-"""In an edit that goes on, each fourth copy in a step is of a new row; the others are of any row."""
 BALANCING = 8
 """Batches of copies from which such an edit finds the weight that it begins with."""
 
@@ -118,13 +122,12 @@ class PenalisedSolver:
         self._rows, self._labels = (
             each.to(problem.surrogates.device) for each in (problem.task.forget_set.x, problem.task.labels)
         )
-        self._drawn, self._copies, self._joins = (
-            problem.task.generator(purpose) for purpose in ("probe batches", "constraint copies", "joined rows")
-        )
+        self._drawn, self._joins = (problem.task.generator(purpose) for purpose in ("probe batches", "joined rows"))
+        self._copies = RowCopies(problem, settings.copies or 1)
         self._margins = problem.choose_margins(settings.margin, settings.leads)
         self._within = 0 if problem.task.earlier is None else problem.task.earlier.within
         self._count, self._weight, self._held = 0, 0.0, 0.0
-        self._wanted = settings.share or 1.0
+        self._wanted = max(settings.share or 1.0, EARLIER_SHARE if self._within else 0.0)
         self._earlier = EarlierCopies(
             problem,
             count=settings.surrogate_batch or 1,
@@ -162,8 +165,8 @@ class PenalisedSolver:
     def _move(self) -> dict[str, float]:
         iterate, objective = self._iterate, self._objective
         x, logits = self._draw_surrogates()
-        copies, chosen, fresh = self._draw_copies()
-        pushed, held, push = self._push(copies, chosen, fresh)
+        copies, chosen, judged = self._copies.draw(hardest=self._count >= self.steps)
+        pushed, held, push = self._push(copies, chosen, judged)
         if self._count == 0:
             iterate.measure_curvature(push, x, logits)
             value, gradient = 0.0, [torch.zeros_like(part) for part in push]
@@ -187,11 +190,13 @@ class PenalisedSolver:
         iterate.write(iterate.position)
         return {"cost": value, "push": pushed, "copies that hold": held, "weight": self._weight}
 
-    def _push(self, copies: Tensor, chosen: Int[Tensor, " m"], fresh: slice) -> tuple[float, float, Step]:
-        """Return the copies' mean loss, the share of fresh ones that hold, and the gradient of the loss."""
+    def _push(
+        self, copies: Tensor, chosen: Int[Tensor, " m"], judged: slice | Int[Tensor, " j"]
+    ) -> tuple[float, float, Step]:
+        """Return the copies' mean loss, the share of those that are judged that hold, and the gradient of the loss."""
         labels, margins = self._labels[chosen], self._margins[chosen]
         value, gaps, gradient = push_copies(self._problem, copies, labels, margins, self._settings.temperature)
-        return value, float((gaps[fresh] < 0).float().mean()), gradient
+        return value, float((gaps[judged] < 0).float().mean()), gradient
 
     def _find_balance(self, gradient: Step) -> float:
         """Return the weight at which copies of earlier rows hold the edit where it begins, for all copies of a step.
@@ -199,15 +204,9 @@ class PenalisedSolver:
         Args:
             gradient: of the objective there.
         """
-        count, bounds, transforms = self._settings.copies or 1, self._task.classifier.bounds, self._task.transforms
-
-        def push_earlier() -> Step:
-            chosen = torch.randint(self._within, (count,), generator=self._copies)
-            fresh = self._problem.enter(draw_copies(self._rows[chosen], bounds, self._copies, transforms))
-            return self._push(fresh, chosen.to(self._labels.device), slice(None))[2]
-
-        share = (1 - 1 / NEW_EVERY) * self._within / len(self._rows)
-        return find_balance(gradient, (push_earlier() for _ in range(BALANCING))) / share
+        drawn = (self._copies.draw_earlier() for _ in range(BALANCING))
+        pushes = (self._push(copies, chosen, slice(None))[2] for copies, chosen in drawn)
+        return find_balance(gradient, pushes) / self._copies.share_of_earlier
 
     def _ask_more(self) -> None:
         """Want more copies of the earlier rows if too few of theirs hold at the mean, else of the new rows."""
@@ -238,20 +237,3 @@ class PenalisedSolver:
         x = problem.enter(draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins))
         logits = compute_answers(problem.reference, x, self._objective.precision, problem.context)
         return torch.cat([x, pool]), torch.cat([logits, answers])
-
-    def _draw_copies(self) -> tuple[Tensor, Tensor, slice]:
-        """Return untouched rows and fresh copies, of which rows they are, and which are the copies."""
-        count = self._settings.copies or 1
-        plain = max(1, round(PLAIN_SHARE * count))
-        drawn = torch.randint(len(self._rows), (plain + count,), generator=self._copies).to(self._labels.device)
-        if self._within:
-            drawn[::NEW_EVERY] = self._within + drawn[::NEW_EVERY] % (len(self._rows) - self._within)
-        if self._count >= self.steps:
-            logits = compute_logits(
-                self._objective.classifier, self._problem.enter(self._rows), self._problem.context.sharing
-            )
-            gaps = self._task.goal.gap(logits, self._labels)
-            drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
-        bounds, transforms = self._task.classifier.bounds, self._task.transforms
-        fresh = draw_copies(self._rows[drawn[plain:]], bounds, self._copies, transforms)
-        return self._problem.enter(torch.cat([self._rows[drawn[:plain]], fresh])), drawn, slice(plain, None)
