@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from expunge.methods.layers import Layer
@@ -49,8 +49,29 @@ class Flow:
     def unrolled(self) -> Iterator[tuple[Float[Tensor, "b g i l"], Float[Tensor, "b g o l"]]]:
         """Yield inputs and output gradients at l positions, call by call."""
         for inputs, gradient in zip(self.inputs, self.gradients, strict=True):
-            columns, spread = _to_positions(self.layer, inputs, gradient)
-            yield _side_by_side(columns, self.rows), _side_by_side(spread, self.rows)
+            columns = _to_columns(self.layer, inputs, gradient.shape[-2:])
+            yield _side_by_side(columns, self.rows), _side_by_side(_spread(self.layer, gradient), self.rows)
+
+    def inputs_at(self, choose: Callable[[int], Int[Tensor, " m"]]) -> Iterator[Float[Tensor, "b g i m"]]:
+        """Yield inputs at some of the positions, call by call; the others are not unrolled.
+
+        Args:
+            choose: how many positions there are -> which.
+        """
+        for inputs, gradient in zip(self.inputs, self.gradients, strict=True):
+            if len(inputs) != self.rows or isinstance(self.layer.module, nn.Linear):
+                columns = _side_by_side(_to_columns(self.layer, inputs, gradient.shape[-2:]), self.rows)
+                yield columns[..., choose(columns.shape[-1]).to(columns.device)]
+                continue
+            height, width = gradient.shape[-2:]
+            chosen = choose(height * width).to(inputs.device)
+            seen = _windows(self.layer.module, inputs, gradient.shape[-2:])
+            yield _of_groups(self.layer, seen[..., chosen // width, chosen % width].flatten(1, 3))
+
+    def output_gradients(self) -> Iterator[Float[Tensor, "b g o l"]]:
+        """Yield the gradients of what came out at all l positions, call by call."""
+        for gradient in self.gradients:
+            yield _side_by_side(_spread(self.layer, gradient), self.rows)
 
     def row_gradients(self) -> Float[Tensor, "b g o i"]:
         """Return each row's gradient of the layer's weight matrices."""
@@ -85,29 +106,40 @@ def _side_by_side(columns: Float[Tensor, "n g i l"], rows: int) -> Float[Tensor,
     return columns.reshape(rows, -1, *columns.shape[1:]).permute(0, 2, 3, 1, 4).flatten(3)
 
 
-def _to_positions(layer: Layer, inputs: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+def _spread(layer: Layer, gradient: Tensor) -> Float[Tensor, "n g o l"]:
+    """Return output gradients at all positions."""
     groups, outputs, _ = layer.shape
     if isinstance(layer.module, nn.Linear):
-        columns = inputs.reshape(len(inputs), -1, inputs.shape[-1]).transpose(1, 2).unsqueeze(1)
-        gradient = gradient.reshape(len(gradient), -1, outputs).transpose(1, 2).unsqueeze(1)
-    else:
-        columns = _unfold(layer.module, inputs, gradient.shape[-2:])
-        columns = columns.reshape(len(inputs), groups, -1, columns.shape[-1])
-        gradient = gradient.reshape(len(gradient), groups, outputs, -1)
-    if layer.bias is not None:
-        ones = columns.new_ones(columns.shape[0], groups, 1, columns.shape[-1])
-        columns = torch.cat([columns, ones], dim=2)
-    return columns, gradient
+        return gradient.reshape(len(gradient), -1, outputs).transpose(1, 2).unsqueeze(1)
+    return gradient.reshape(len(gradient), groups, outputs, -1)
 
 
-def _unfold(module: nn.Conv2d, inputs: Tensor, output_size: torch.Size) -> Tensor:
-    """Return (b, channels * taps, positions); zero padding is what makes the known output size.
+def _to_columns(layer: Layer, inputs: Tensor, output_size: torch.Size) -> Float[Tensor, "n g i l"]:
+    """Return inputs at all positions; `output_size` is a convolution's."""
+    if isinstance(layer.module, nn.Linear):
+        return _with_bias(layer, inputs.reshape(len(inputs), -1, inputs.shape[-1]).transpose(1, 2).unsqueeze(1))
+    return _of_groups(layer, _windows(layer.module, inputs, output_size).flatten(4).flatten(1, 3))
 
-    It is computed from the sizes, because some layers pad inside their own forward ("same" padding).
+
+def _of_groups(layer: Layer, columns: Float[Tensor, "n gi l"]) -> Float[Tensor, "n g i l"]:
+    return _with_bias(layer, columns.reshape(len(columns), layer.shape[0], -1, columns.shape[-1]))
+
+
+def _with_bias(layer: Layer, columns: Float[Tensor, "n g i l"]) -> Float[Tensor, "n g i l"]:
+    if layer.bias is None:
+        return columns
+    return torch.cat([columns, columns.new_ones(*columns.shape[:2], 1, columns.shape[-1])], dim=2)
+
+
+def _windows(module: nn.Conv2d, inputs: Tensor, output_size: torch.Size) -> Float[Tensor, "b c ky kx y x"]:
+    """Return a view of what the kernel sees at each position; copying it takes half the time of `F.unfold`.
+
+    Zero padding is what makes the known output size. It is computed from the sizes, because some layers pad inside
+    their own forward ("same" padding).
     """
     if module.kernel_size == (1, 1) and module.padding in ((0, 0), "valid"):
         step_y, step_x = module.stride
-        return inputs[:, :, ::step_y, ::step_x].flatten(2)
+        return inputs[:, :, None, None, ::step_y, ::step_x]
     margins: list[int] = []
     for axis in (1, 0):
         reach = module.dilation[axis] * (module.kernel_size[axis] - 1) + 1
@@ -115,11 +147,7 @@ def _unfold(module: nn.Conv2d, inputs: Tensor, output_size: torch.Size) -> Tenso
         declared = module.padding[axis] if isinstance(module.padding, tuple) else 0
         before = declared if declared > 0 else max(needed, 0) // 2
         margins += [before, needed - before]
-    return _windows(F.pad(inputs, margins), module, output_size).flatten(4).flatten(1, 3)
-
-
-def _windows(padded: Tensor, module: nn.Conv2d, output_size: torch.Size) -> Float[Tensor, "b c ky kx y x"]:
-    """Return a view of what the kernel sees at each position; copying it takes half the time of `F.unfold`."""
+    padded = F.pad(inputs, margins)
     row, channel, down, across = padded.stride()
     taps = down * module.dilation[0], across * module.dilation[1]
     steps = down * module.stride[0], across * module.stride[1]

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.methods.layers import Layer, Route
@@ -37,12 +37,11 @@ def add_moments(traced: Traced, inputs: Tensor | None, outputs: Tensor | None, s
             if total is not None:
                 _add_outer(total, columns)
         return
-    for columns, gradient in traced.unrolled():
-        if inputs is not None:
-            order = torch.randperm(columns.shape[-1], generator=torch.Generator().manual_seed(seed))
-            chosen = order[:POSITIONS].to(columns.device)
-            _add_outer(inputs, columns[..., chosen], len(chosen))
-        if outputs is not None:
+    if inputs is not None:
+        for columns in traced.inputs_at(lambda count: _choose(count, seed)):
+            _add_outer(inputs, columns, columns.shape[-1])
+    if outputs is not None:
+        for gradient in traced.output_gradients():
             _add_outer(outputs, gradient)
 
 
@@ -89,6 +88,11 @@ def trace(total: Float[Tensor, "g m n"], *, thin: bool) -> Float[Tensor, "g 1 1"
     """Return the trace of second moments, or of those that the vectors of a thin factor make."""
     found = total.square().sum(dim=(1, 2)) if thin else total.diagonal(dim1=1, dim2=2).sum(dim=1)
     return found.view(-1, 1, 1)
+
+
+def _choose(count: int, seed: int) -> Int[Tensor, " m"]:
+    """Return at most 64 random positions of `count`."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:POSITIONS]
 
 
 def _add_outer(total: Float[Tensor, "g n n"], columns: Float[Tensor, "b g n l"], divisor: int = 1) -> None:
