@@ -13,6 +13,9 @@ from expunge.compute.processes import ALONE, Processes, share_of
 Work = Callable[[slice], Sequence[Tensor]]
 """Images from..to -> tensors."""
 
+PIXELS_IN_CACHE, LEAST_IN_CACHE = 128 * 32 * 32, 8
+"""So few images at a time stay in a processor's cache on their way through a network (docs/performance.md)."""
+
 SIGNS_OF_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation", "bad_alloc")
 
 
@@ -106,6 +109,16 @@ class Sharing:
             start = part.stop
             if start >= own.stop:
                 return
+
+
+def fitting_cache(x: Tensor, device: torch.device) -> int | None:
+    """Return how many of some images, or of what goes through a cut, a network is to be given at a time.
+
+    Args:
+        x: (n, c, h, w).
+        device: of the network; any but a CPU wants as many as there are: None.
+    """
+    return max(LEAST_IN_CACHE, PIXELS_IN_CACHE // (x.shape[2] * x.shape[3])) if device.type == "cpu" else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

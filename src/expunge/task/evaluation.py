@@ -11,7 +11,7 @@ from torch import Tensor
 from expunge.compute.exactness import exactly
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Runtime
-from expunge.compute.sharing import Sharing
+from expunge.compute.sharing import Sharing, fitting_cache
 from expunge.data.images import Images, batches
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
@@ -72,7 +72,12 @@ def compute_logits(
     """
     sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
     with torch.no_grad(), evaluating(classifier.module), exactly():
-        [logits] = sharing.map_concat(len(x), lambda part: [classifier(x[part].to(classifier.device))], among=ALONE)
+        [logits] = sharing.map_concat(
+            len(x),
+            lambda part: [classifier(x[part].to(classifier.device))],
+            at_once=fitting_cache(x, classifier.device),
+            among=ALONE,
+        )
     return logits
 
 

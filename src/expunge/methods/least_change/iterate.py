@@ -10,6 +10,7 @@ from torch import Tensor
 
 from expunge.compute.context import Context
 from expunge.compute.runtime import Precision, computing_in
+from expunge.compute.sharing import fitting_cache
 from expunge.methods.layers import Layer, differentiate
 from expunge.methods.least_change.curvature import Whitening
 from expunge.methods.least_change.jacobian import Step
@@ -65,7 +66,7 @@ class Objective:
             self.context.add_gradients(len(x[part]))
             return [value.detach(), *differentiate(value, self.layers)]
 
-        value, *gradient = self.context.sharing.map_sum(len(x), differentiate_part)
+        value, *gradient = self.context.sharing.map_sum(len(x), differentiate_part, at_once=fitting_cache(x, x.device))
         return value.item(), [self.whitening.pull(number, part) for number, part in enumerate(gradient)]
 
 
