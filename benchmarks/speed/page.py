@@ -203,8 +203,8 @@ said.
   ...`. Each process takes its share of the images in each pass, and the processes exchange sums. If a process is lost,
   the first process saves the best state so far, as after Ctrl-C. If the first one is killed, another saves in its
   place. `--weights DIR/model.safetensors` goes on from there. If one is lost before the first step, there is nothing to
-  save, and the command says so. A process that is killed is noticed at once, also while they meet; one that lives and does
-  not answer for two minutes counts as lost.
+  save, and the command says so. A process that is killed is noticed at once, also while they meet. One that lives and
+  does not answer for two minutes counts as lost.
 - **Devices.** `--device auto` takes a GPU of NVIDIA or of Apple where there is one. What a device lacks, such as double
   precision on Apple's, is computed on the CPU. If memory runs out in any phase, the batch is halved, and later phases
   begin with what fitted. `expunge bench --jobs N` gives each of the N places a GPU in turn, and Ray is asked for one.
