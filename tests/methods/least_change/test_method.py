@@ -176,11 +176,18 @@ def test_what_holds_decides_how_much_copies_weigh(trained, rows):
 
 def test_steps_after_the_planned_ones_want_more_copies_until_enough_hold(trained, rows, monkeypatch):
     robust = replace(ROBUST, steps=60, share=0.4, gain=1.0, margin=0.0, temperature=0.1)
-    stopped = {}
-    for rise in (0.04, 0.0):
-        monkeypatch.setattr(penalised, "CLOSING_RISE", rise)
-        stopped[rise] = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust)).stop_reason
-    assert stopped == {0.04: StopReason.GOAL_REACHED, 0.0: StopReason.STEP_LIMIT}
+    wanted, steer = [], penalised.PenalisedSolver._steer
+
+    def note(solver, held):
+        wanted.append(solver._wanted)
+        steer(solver, held)
+
+    monkeypatch.setattr(penalised, "CLOSING_RISE", 0.04)
+    monkeypatch.setattr(penalised.PenalisedSolver, "_steer", note)
+    edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust))
+    assert wanted[:60] == [0.4] * 60
+    assert wanted[60::10] == pytest.approx([min(1.0, 0.44 + 0.04 * more) for more in range(edit.steps - 60)])
+    assert edit.stop_reason is StopReason.GOAL_REACHED or wanted[-1] == 1.0
 
 
 def test_an_edit_says_what_was_chosen_for_the_sizes_left_open(trained, rows):
