@@ -123,11 +123,11 @@ def apply_all(folder: Path, train: Images, parts: list[list[int]], how: Arrangem
                 options = RequestOptions(reference=f"request {number + 1}", keep_until=KEPT, minimum_right=0.0)
                 receive(ledger, forget_set(train, rows), options)
             if ledger.state.in_state(State.VALIDATED, State.APPLIED):
-                print(f"{folder.name}: request {number + 1} of {len(parts)}", file=sys.stderr)
-                start = time.process_time()
+                latest, start = len(ledger.state.requests), time.process_time()
+                print(f"{folder.name}: request {latest} of {len(parts)}", file=sys.stderr)
                 report = apply_waiting(ledger, Runtime(progress=Bars()))
                 seconds = round(time.process_time() - start, 1)
-                write_json(folder.parent / f"{folder.name}-{number + 1}-seconds.json", {"processor": seconds})
+                write_json(folder.parent / f"{folder.name}-{latest}-seconds.json", {"processor": seconds})
                 for name, reason in report.failed.items():
                     print(f"{name}: {reason}", file=sys.stderr)
 

@@ -205,6 +205,8 @@ def test_open_sizes_follow_the_number_of_rows():
         (160, 256, 256, 0.8, 0.915),
     ]
     assert Robust(steps=7, spliced=0.0).resolve(256, 32 * 32).spliced == 0.0
+    assert Robust().resolve(256, 32 * 32, Effort.QUICK).steps == 80
+    assert Robust().resolve(256, 32 * 32, Effort.QUICK, again=True).steps == 64
     large = Robust().resolve(64, 224 * 224)
     assert (large.steps, large.surrogate_batch, large.copies) == (120, 96, 64)
 

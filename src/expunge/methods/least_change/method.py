@@ -106,11 +106,12 @@ class LeastChange(Settings):
         """
         pixels = rows.shape[2] * rows.shape[3]
         effort = Effort.QUICK if earlier is not None and earlier.begun else self.effort
+        kept, again = (0, False) if earlier is None else (earlier.count, earlier.within > 0)
         return replace(
             self,
             surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
             exact=self.exact.resolve(pixels, effort),
-            robust=self.robust.resolve(len(rows), pixels, effort, earlier=earlier.count if earlier is not None else 0),
+            robust=self.robust.resolve(len(rows), pixels, effort, earlier=kept, again=again),
         )
 
     def _choose_scope(self, classifier: Classifier, task: Task, x: Float[Tensor, "k c h w"]) -> Scope:

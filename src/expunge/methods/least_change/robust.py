@@ -36,6 +36,8 @@ CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
 CLOSING_RISE = 0.01
 GOING_ON = 1 / 3
 """Share of the rate for an edit that goes on: it begins near where it ends, and larger steps would lead away first."""
+MOST_STEPS_AGAIN = 64
+"""That forget earlier images anew: however many there are, a request takes at most about three times as long."""
 BALANCING = 8
 """Batches of copies from which such an edit finds the weight that it begins with."""
 
@@ -70,7 +72,9 @@ class Robust(Settings):
     temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
     averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
 
-    def resolve(self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH, *, earlier: int = 0) -> "Robust":
+    def resolve(
+        self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH, *, earlier: int = 0, again: bool = False
+    ) -> "Robust":
         """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
 
         Args:
@@ -78,15 +82,16 @@ class Robust(Settings):
             pixels: of an image.
             effort: halves the steps.
             earlier: rows that are to stay forgotten: steps, and surrogates in them, are as for all rows together.
+            again: whether some of the rows were forgotten earlier.
 
         >>> Robust(copies=7).resolve(16, 224 * 224).surrogate_batch
         64
         """
         own, size = (sum(count > bound for bound in (FEW_ROWS, SOME_ROWS)) for count in (rows, rows + earlier))
-        split = 1 + (pixels > SMALL_IMAGE)
+        split, steps = 1 + (pixels > SMALL_IMAGE), (80, 120, 160)[size] // (1 + (effort is Effort.QUICK))
         return replace(
             self,
-            steps=self.steps or (80, 120, 160)[size] // (1 + (effort is Effort.QUICK)),
+            steps=self.steps or (min(steps, MOST_STEPS_AGAIN) if again else steps),
             surrogate_batch=self.surrogate_batch or (128, 192, 256)[size] // split,
             copies=self.copies or (96, 128, 256)[own] // split,
             spliced=(0.4, 0.6, 0.8)[own] if self.spliced is None else self.spliced,
