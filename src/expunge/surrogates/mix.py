@@ -19,7 +19,6 @@ from expunge.surrogates.procedural import draw_leaves
 from expunge.task.task import Task
 
 SMALL_IMAGE = 64 * 64
-LEAVES_OF_LARGE = 128
 
 
 class Effort(StrEnum):
@@ -31,10 +30,11 @@ class Effort(StrEnum):
 
 
 MIXES = {Effort.QUICK: 1000, Effort.STANDARD: 2000, Effort.THOROUGH: 2000}
-MIXES_OF_LARGE = 384
 INVERTED = {Effort.QUICK: 0, Effort.STANDARD: 256, Effort.THOROUGH: 1536}
 LEAVES = {Effort.QUICK: 512, Effort.STANDARD: 1536, Effort.THOROUGH: 1536}
 """Of images up to 64 x 64; leaves where nothing can be inverted, or nothing is."""
+MIXES_OF_LARGE = {Effort.QUICK: 192, Effort.STANDARD: 256, Effort.THOROUGH: 384}
+LEAVES_OF_LARGE = {Effort.QUICK: 64, Effort.STANDARD: 64, Effort.THOROUGH: 128}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,9 @@ class SurrogateMix(Settings):
     """How many surrogates of each kind; a number that is left open follows from the image size and the classifier."""
 
     mixes: int | None = setting(
-        None, "mixes of forget rows and inverted images; 1,000, 2,000 or 2,000 by effort, 384 if large", at_least=0
+        None,
+        "mixes of forget rows and inverted images; 1,000, 2,000 or 2,000 by effort, 192, 256 or 384 if large",
+        at_least=0,
     )
     inverted: int | None = setting(
         None,
@@ -50,7 +52,7 @@ class SurrogateMix(Settings):
         at_least=0,
     )
     procedural: int | None = setting(
-        None, "dead leaves, where none is inverted; 512, 1,536 or 1,536 by effort, 128 if large", at_least=0
+        None, "dead leaves, where none is inverted; 512, 1,536 or 1,536 by effort, 64, 64 or 128 if large", at_least=0
     )
     adversarial: int = setting(0, "adversarial examples of each forget row", at_least=0)
     folder: str | None = setting(None, "a folder of unlabelled images of your own")
@@ -61,10 +63,10 @@ class SurrogateMix(Settings):
         """Return these settings with the numbers that were left open chosen for images of so many pixels."""
         small = pixels <= SMALL_IMAGE
         inverted = INVERTED[effort] if small and has_batchnorm(classifier) else 0
-        leaves = 0 if inverted else LEAVES[effort] if small else LEAVES_OF_LARGE
+        leaves = 0 if inverted else (LEAVES if small else LEAVES_OF_LARGE)[effort]
         return replace(
             self,
-            mixes=_or(self.mixes, MIXES[effort] if small else MIXES_OF_LARGE),
+            mixes=_or(self.mixes, (MIXES if small else MIXES_OF_LARGE)[effort]),
             inverted=_or(self.inverted, inverted),
             procedural=_or(self.procedural, leaves),
         )

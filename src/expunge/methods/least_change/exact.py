@@ -18,6 +18,8 @@ from expunge.task.evaluation import compute_logits
 GIGABYTE = 2**30
 SLOWEST = 0.02
 CLOSING_STEPS = 30
+STEPS = {Effort.QUICK: (20, 12), Effort.STANDARD: (50, 16), Effort.THOROUGH: (50, 24)}
+"""For images up to 64 x 64, and for larger ones."""
 NEARLY_BACK = 0.5
 """Share of its margin below which an earlier row is a constraint again."""
 
@@ -27,7 +29,7 @@ class Exact(Settings):
     """Settings of exact forgetting, where the rows as they are are the constraints."""
 
     steps: int | None = setting(
-        None, "steps that lower the cost; 20, 50 or 50 by effort, 12 or 24 for images above 64 x 64", at_least=1
+        None, "steps that lower the cost; 20, 50 or 50 by effort, 12, 16 or 24 for images above 64 x 64", at_least=1
     )
     surrogate_batch: int | None = setting(
         None, "surrogates in a step; 96 or 64 likewise", at_least=1, formerly="probe_batch"
@@ -50,8 +52,8 @@ class Exact(Settings):
         >>> Exact(steps=7).resolve(224 * 224).surrogate_batch
         64
         """
-        large, quick = pixels > SMALL_IMAGE, effort is Effort.QUICK
-        steps = ((50, 24), (20, 12))[quick][large]
+        large = pixels > SMALL_IMAGE
+        steps = STEPS[effort][large]
         return replace(self, steps=self.steps or steps, surrogate_batch=self.surrogate_batch or (96, 64)[large])
 
 

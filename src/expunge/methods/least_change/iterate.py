@@ -208,7 +208,7 @@ def compute_answers(
         with torch.no_grad(), evaluating(classifier.module), computing_in(precision, x.device):
             return [classifier(x[part]).to(x.dtype)]
 
-    [logits] = context.sharing.map_concat(len(x), answer)
+    [logits] = context.sharing.map_concat(len(x), answer, at_once=fitting_cache(x, x.device))
     return logits
 
 
