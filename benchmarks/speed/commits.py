@@ -58,8 +58,7 @@ SETTINGS = {
 def main(before: Path, sets: int, only: str) -> None:
     """Edit with both commits, whatever is not there yet."""
     (RUNS / "commits").mkdir(parents=True, exist_ok=True)
-    if not RESNET18.exists():
-        save_resnet18()
+    import_module("setting").save_resnet18(RESNET18, 224)  # that module is of this commit alone
     for seed in range(sets):
         for number, name in enumerate(SETTINGS):
             for commit, folder in (("before", before), ("now", ROOT), ("standard", ROOT)):
@@ -104,34 +103,6 @@ def answer(classifier: Classifier, x: Tensor) -> Tensor:
     classifier.module.eval()
     with torch.no_grad():
         return torch.cat([classifier(part).argmax(dim=1) for part in x.split(BATCH)])
-
-
-def save_resnet18() -> None:
-    """Write a ResNet-18 whose BatchNorm and head are fitted to the photographs."""
-    torchvision, data, tensors = (import_module(each) for each in ("torchvision", "expunge.data", "safetensors.torch"))
-    crop = import_module("expunge.data.preprocessing").Preprocessing(resize=256, crop=(224, 224))
-    torch.manual_seed(0)
-    network = torchvision.models.resnet18()
-    images = data.load_data(PHOTOGRAPHS["source"], data.DataRequest(preprocessing=crop)).train
-    x = images.load(range(len(images.labels)))
-    x = (x - torch.tensor(IMAGENET[0]).view(1, 3, 1, 1)) / torch.tensor(IMAGENET[1]).view(1, 3, 1, 1)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # the mean over all batches
-    head, network.fc = network.fc, torch.nn.Identity()
-    with torch.no_grad():
-        for training in (True, False):
-            network.train(training)
-            features = torch.cat([network(part) for part in x.split(64)]).double()
-        wanted = torch.nn.functional.one_hot(images.labels, head.out_features).double()
-        centred = features - features.mean(dim=0)
-        gram = centred.T @ centred
-        ridge = 0.01 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-        weights = 20 * torch.linalg.solve(gram + ridge, centred.T @ wanted)
-        head.weight.copy_(weights.T)
-        head.bias.copy_(-features.mean(dim=0) @ weights)
-    network.fc = head
-    tensors.save_file(network.state_dict(), RESNET18)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ cache. All images were forgotten. Churn is the mean share of other images (2,000
 photographs) that are answered otherwise.
 
 """
+COLD = """\
+The first edit of a classifier, 16 images, with an empty cache: wall time on all cores, surrogates included. One forget
+set; drop and churn on 2,000 test images of CIFAR-10, or on the other 968 photographs.
+
+"""
 SCALING = """\
 Seconds of wall time. "With set-up" adds what the first edit of a process imports, lays out and tries. In the series
 `rows` the forget set grows; `rows-1-GB` is the same with a memory budget of 1 GB.
@@ -204,6 +209,19 @@ def write_commits(found: dict[str, list[Measurement]]) -> str:
     return COMMITS + table(columns, rows())
 
 
+def write_cold(found: dict[str, list[Measurement]]) -> str:
+    """Return the table of first edits: seconds, of which for inverted images, and churn; a line a setting and effort."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for name, [one] in sorted(found.items()):
+            _, _, effort = name.partition("-")
+            inverting = one["phases"].get("invert", 0.0)
+            seconds = (f"{each:.0f}" for each in (one["wall_seconds"], inverting))
+            yield one["setting"], effort, *seconds, f"{one['drop']:.2f}", f"{one['churn']:.2f}"
+
+    return COLD + table(("edit", "effort", "seconds", "of them to invert", "drop", "churn, %"), rows())
+
+
 TEXT = """\
 # Performance
 
@@ -274,6 +292,7 @@ SECTIONS = (
     ("edits", "Whole edits: a forget set of 16 images", write_edits),
     ("scaling", "Scaling", write_scaling),
     ("commits", "Edits before and now", write_commits),
+    ("cold", "The first edit of a classifier", write_cold),
     ("start", "Start-up", write_start),
 )
 ORDER = (*(title for _, title, _ in SECTIONS), "Devices", "What a device is asked for", "Floor and profiles")

@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
 
 from expunge import Classifier, ForgetSet
 from expunge.base.tensors import write_json
 from expunge.bench.cells import find_data
 from expunge.compute.runtime import Runtime
+from expunge.data import DataRequest, load_data
+from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.inputs import load_inputs
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 
@@ -46,6 +52,45 @@ def _make_job(count: int, seed: int) -> Job:
         forget=ForgetPart(random=count),
         seed=seed,
     )
+
+
+def save_resnet18(path: Path, size: int) -> None:
+    """Write a ResNet-18 with random filters, its BatchNorm and head fitted to photographs, unless it is there.
+
+    Args:
+        path: of the weights, for `torchvision:resnet18`.
+        size: pixels of a side.
+    """
+    if path.exists():
+        return
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18()
+    crop = Preprocessing(resize=size * 8 // 7, crop=(size, size))
+    images = load_data(f"folder:{find_data() / 'imagenet_samples'}", DataRequest(preprocessing=crop)).train
+    x = images.load(range(len(images.labels)))
+    x = (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches
+    head, network.fc = network.fc, nn.Identity()
+    with torch.no_grad():
+        for training in (True, False):
+            network.train(training)
+            features = torch.cat([network(part) for part in x.split(64)]).double()
+        weights = _fit(features - features.mean(dim=0), F.one_hot(images.labels, head.out_features).double())
+        head.weight.copy_(weights.T)
+        head.bias.copy_(-features.mean(dim=0) @ weights)
+    network.fc = head
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(network.state_dict(), path)
+
+
+def _fit(features: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the weights of a ridge regression, times 20, so that classes lead by a few logits."""
+    gram = features.T @ features
+    ridge = 0.01 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    solved: torch.Tensor = torch.linalg.solve(gram + ridge, features.T @ wanted)
+    return 20 * solved
 
 
 @contextmanager
