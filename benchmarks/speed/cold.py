@@ -3,8 +3,8 @@
     python benchmarks/speed/cold.py [--efforts quick,standard] [--only exact]
 
 16 images to forget, `least-change`, surrogates included, wall time, a thread on each core; each edit runs in a process
-of its own. ResNet-18 has random filters, and a head that is fitted to photographs. Every edit that is done is kept; those
-with thorough effort take longest.
+of its own. ResNet-18 has random filters, and a head that is fitted to photographs. Every edit that is done is kept;
+those with thorough effort take longest.
 """
 
 import os

@@ -210,7 +210,7 @@ def write_commits(found: dict[str, list[Measurement]]) -> str:
 
 
 def write_cold(found: dict[str, list[Measurement]]) -> str:
-    """Return the table of first edits: seconds, of which for inverted images, and churn; a line a setting and effort."""
+    """Return the table of first edits, a line a setting and effort."""
 
     def rows() -> Iterator[Sequence[str]]:
         for name, [one] in sorted(found.items()):
