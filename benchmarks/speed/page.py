@@ -187,18 +187,18 @@ def write_counts(found: dict[str, Measurement]) -> str:
 
 def write_commits(found: dict[str, list[Measurement]]) -> str:
     """Return the table of edits by two commits, a line a setting."""
+    names = ("before", "now", "standard")
 
     def rows() -> Iterator[Sequence[str]]:
         for number in sorted({name.partition("-")[0] for name in found}):
-            before, now, standard = (found[f"{number}-{commit}"] for commit in ("before", "now", "standard"))
-            runs = (before, now, standard)
-            seconds = [middle(each, "seconds") for each in runs]
-            faster = (f"{seconds[0] / each:.2f}" for each in seconds[1:])
-            churn = (f"{mean(line['churn'] for line in each):.2f}" for each in runs)
-            sets = ", ".join(str(len(each)) for each in runs)
-            yield now[0]["setting"], sets, *(f"{each:.0f}" for each in seconds), *faster, *churn
+            runs = [found.get(f"{number}-{commit}", []) for commit in names]
+            seconds = [middle(each, "seconds") if each else None for each in runs]
+            told = ("" if each is None else f"{each:.0f}" for each in seconds)
+            faster = (f"{seconds[0] / each:.2f}" if seconds[0] and each else "" for each in seconds[1:])
+            churn = (f"{mean(line['churn'] for line in each):.2f}" if each else "" for each in runs)
+            setting = next(line["setting"] for each in runs for line in each)
+            yield setting, ", ".join(str(len(each)) for each in runs), *told, *faster, *churn
 
-    names = ("before", "now", "standard")
     columns = (
         "edit",
         "forget sets",
