@@ -194,16 +194,8 @@ def test_an_edit_says_what_was_chosen_for_the_sizes_left_open(trained, rows):
     edit = unlearn(trained, rows, method=LeastChange(**QUICK), strength=Strength.EXACT, limits=Limits(steps=1))
     assert (edit.settings["exact"]["steps"], edit.settings["exact"]["surrogate_batch"]) == (50, 96)
     assert edit.settings["robust"]["copies"] == 96
-    assert edit.settings["precision"] == Precision.FLOAT32
     assert (Exact().resolve(64 * 64).steps, Exact().resolve(224 * 224).steps) == (50, 24)
     assert Exact().resolve(224 * 224, Effort.STANDARD).steps == 16
-
-
-def test_less_effort_computes_gradients_in_bfloat16_where_the_processor_has_it(trained, rows):
-    short = {"surrogates": SurrogateMix(mixes=40, inverted=0, procedural=20), "exact": Exact(steps=1)}
-    for effort in (Effort.QUICK, Effort.STANDARD):
-        edit = unlearn(trained, rows, method=LeastChange(effort=effort, **short), strength=Strength.EXACT)
-        assert edit.settings["precision"] == Precision.AUTO
 
 
 def test_open_sizes_follow_the_number_of_rows():

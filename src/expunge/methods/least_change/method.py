@@ -66,10 +66,8 @@ class LeastChange(Settings):
     rate: float = setting(0.3, "step size, in units of 1 / measured curvature", above=0, spread=3)
     momentum: float = setting(0.8, "share of the last step that is taken again", at_least=0, at_most=1)
     damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0, spread=10)
-    precision: Precision | None = setting(
-        None,
-        "in what numbers layers compute gradients of surrogates and copies: float32, bfloat16, or auto, which is "
-        "bfloat16 where the processor has it; float32 with thorough effort, otherwise auto",
+    precision: Precision = setting(
+        Precision.FLOAT32, "in what numbers layers compute gradients of surrogates and copies: float32, bfloat16, auto"
     )
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
@@ -109,10 +107,8 @@ class LeastChange(Settings):
         pixels = rows.shape[2] * rows.shape[3]
         effort = Effort.QUICK if earlier is not None and earlier.begun else self.effort
         kept, again = (0, False) if earlier is None else (earlier.count, earlier.within > 0)
-        precise = Precision.FLOAT32 if self.effort is Effort.THOROUGH else Precision.AUTO
         return replace(
             self,
-            precision=self.precision or precise,
             surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
             exact=self.exact.resolve(pixels, effort),
             robust=self.robust.resolve(len(rows), pixels, effort, earlier=kept, again=again),
@@ -136,9 +132,9 @@ class LeastChange(Settings):
         def enter_cut(x: Tensor) -> Tensor:
             return enter(reference, scope.cut, x, context.sharing)
 
-        pair, precision = enter_cut(rows[:2]), self.precision or Precision.FLOAT32
+        pair = enter_cut(rows[:2])
         before = choose_layout(cut_at(reference, scope.cut, rows), pair)
-        surrogates, answers = _answer(before, surrogates, enter_cut if scope.cut else None, precision, context)
+        surrogates, answers = _answer(before, surrogates, enter_cut if scope.cut else None, self.precision, context)
         changing = cut_at(working, scope.cut, rows)
         layers = scope.choose(find_layers(changing, pair))
         fast = choose_layout(fold_batchnorm(changing, pair, sharing=[layer.module for layer in layers]), pair)
@@ -157,7 +153,7 @@ class LeastChange(Settings):
             context=context,
             memory_gigabytes=memory,
         )
-        objective = Objective(fast, layers, whitening, context, precision)
+        objective = Objective(fast, layers, whitening, context, self.precision)
         iterate = Iterate(objective, self.momentum)
         return Problem(task, context, before, objective, iterate, surrogates, answers, self.rate, memory, enter_cut)
 
