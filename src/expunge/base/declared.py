@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import SettingsError, one_line
 
 
 def find_declared(group: str, kind: str, own: Iterable[str]) -> dict[str, EntryPoint]:
@@ -66,15 +66,6 @@ def blaming(point: EntryPoint, kind: str, expected: str, *let_pass: type[Excepti
         raise
     except (Exception, SystemExit) as error:
         raise SettingsError(place_of(point, kind), expected, one_line(error)) from error
-
-
-def one_line(error: BaseException) -> str:
-    r"""Return an error's kind and text on one line.
-
-    >>> one_line(ValueError("this\n  and that"))
-    'ValueError: this and that'
-    """
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _package(point: EntryPoint) -> str:

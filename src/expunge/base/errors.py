@@ -103,3 +103,12 @@ def package_needed(package: str, extra: str, kind: type[ExpungeError] = ExpungeE
         is_missing = isinstance(error, ModuleNotFoundError) and error.name in (package, package.partition(".")[0])
         found = "none" if is_missing else str(error)
         raise kind(package, "an installed package", found, f"pip install expunge[{extra}]") from error
+
+
+def one_line(error: BaseException) -> str:
+    r"""Return an error's kind and text on one line.
+
+    >>> one_line(ValueError("this\n  and that"))
+    'ValueError: this and that'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())

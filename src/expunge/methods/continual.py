@@ -182,10 +182,10 @@ def _go_on(
     them. For an exact one they are constraints; where all edits stay after a cut, what goes through it is enough.
     """
     first, cut, images, within = history.first.to(classifier.device), history.cut, history.images, 0
-    if copies_for(how):
+    robust = copies_for(how) > 0
+    if robust:
         cut = cut or _find_common_cut(first, classifier, rows.x)
-        within, images = sum(map(len, images)), ()
-        rows = join([*history.images, rows], classifier)
+        within, rows, images = sum(map(len, images)), join([*images, rows], classifier), ()
     drawn = seeded_generator(how.seed, "copies that are kept")
     made = [make_keeper(classifier, cut, each, drawn, copies=0, at_once=runtime.sharing) for each in images if cut]
     keepers = [*history.keepers, *made]
@@ -193,7 +193,7 @@ def _go_on(
     if not parts:
         return rows, Earlier(first, cut=cut, within=within)
     kept = join(parts, cut_at(classifier, cut, rows.x), relabel=rows.y_new is not None)
-    copies = torch.cat([_copies_of(each) for each in keepers]) if copies_for(how) else None
+    copies = torch.cat([_copies_of(each) for each in keepers]) if robust else None
     if kept.y_new is not None:
         rows = join([rows], classifier, relabel=True)
     return rows, Earlier(first, kept, cut, copies, within)

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from expunge.base.declared import one_line
-from expunge.base.errors import DataError, package_needed, suggest
+from expunge.base.errors import DataError, one_line, package_needed, suggest
 from expunge.data.objects import images_of
 from expunge.data.reading import Reading
 from expunge.data.sources.splits import DataRequest, DataSplits

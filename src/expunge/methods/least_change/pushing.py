@@ -64,11 +64,9 @@ def find_balance(gradient: Step, pushes: Iterable[Step]) -> float:
     """
     total, squares, count = [torch.zeros_like(part) for part in gradient], 0.0, 0
     for push in pushes:
-        total, squares, count = (
-            [old + part for old, part in zip(total, push, strict=True)],
-            squares + norm(push) ** 2,
-            count + 1,
-        )
+        total = [old + part for old, part in zip(total, push, strict=True)]
+        squares += norm(push) ** 2
+        count += 1
     along = -sum(float((one * other).sum()) for one, other in zip(gradient, total, strict=True)) / count
     square = (norm(total) ** 2 - squares) / (count * (count - 1))
     return max(0.0, along / square) if square > 0 else 0.0
@@ -82,16 +80,15 @@ def steer(gain: float, missing: float) -> float:
 class RowCopies:
     """Copies of the rows to forget, drawn anew for each step, beside some of the rows as they are."""
 
-    def __init__(self, problem: Problem, count: int) -> None:
-        task = problem.task
-        self._problem, self._task, self._count, self._plain = problem, task, count, max(1, round(PLAIN_SHARE * count))
-        self._rows, self._labels = (each.to(problem.surrogates.device) for each in (task.forget_set.x, task.labels))
-        self._generator = task.generator("constraint copies")
-        self._within = 0 if task.earlier is None else task.earlier.within
+    def __init__(self, problem: Problem, rows: Float[Tensor, "k c h w"], labels: Int[Tensor, " k"], count: int) -> None:
+        self._problem, self._task, self._rows, self._labels = problem, problem.task, rows, labels
+        self._count, self._plain = count, max(1, round(PLAIN_SHARE * count))
+        self._generator = problem.task.generator("constraint copies")
+        self._within = 0 if problem.task.earlier is None else problem.task.earlier.within
 
     @property
     def share_of_earlier(self) -> float:
-        """Return the share of a step's copies that are of rows that earlier edits forgot."""
+        """Return the share of a step's copies that are of rows that earlier edits forgot; 0 where there are none."""
         return (1 - 1 / NEW_EVERY) * self._within / len(self._rows)
 
     def draw(self, *, hardest: bool) -> tuple[Float[Tensor, "m d e f"], Int[Tensor, " m"], Int[Tensor, " j"]]:
@@ -111,11 +108,8 @@ class RowCopies:
             logits = compute_logits(problem.objective.classifier, entered, problem.context.sharing)
             gaps = self._task.goal.gap(logits, self._labels)
             drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
-        return (
-            self._problem.enter(torch.cat([self._rows[drawn[:plain]], self._transform(drawn[plain:])])),
-            drawn,
-            judged,
-        )
+        x = torch.cat([self._rows[drawn[:plain]], self._transform(drawn[plain:])])
+        return self._problem.enter(x), drawn, judged
 
     def draw_earlier(self) -> tuple[Float[Tensor, "m d e f"], Int[Tensor, " m"]]:
         """Return copies of rows that earlier edits forgot, and of which rows they are."""

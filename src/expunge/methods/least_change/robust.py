@@ -128,11 +128,10 @@ class PenalisedSolver:
             each.to(problem.surrogates.device) for each in (problem.task.forget_set.x, problem.task.labels)
         )
         self._drawn, self._joins = (problem.task.generator(purpose) for purpose in ("probe batches", "joined rows"))
-        self._copies = RowCopies(problem, settings.copies or 1)
+        self._copies = RowCopies(problem, self._rows, self._labels, settings.copies or 1)
         self._margins = problem.choose_margins(settings.margin, settings.leads)
-        self._within = 0 if problem.task.earlier is None else problem.task.earlier.within
         self._count, self._weight, self._held = 0, 0.0, 0.0
-        self._wanted = max(settings.share or 1.0, EARLIER_SHARE if self._within else 0.0)
+        self._wanted = max(settings.share or 1.0, EARLIER_SHARE if self._copies.share_of_earlier else 0.0)
         self._earlier = EarlierCopies(
             problem,
             count=settings.surrogate_batch or 1,
@@ -179,7 +178,7 @@ class PenalisedSolver:
             value, gradient = objective.gradient(x, logits)
         if self._count == 0 or (held == 0 and self._held == 0):
             self._weight = max(self._weight, pushed * iterate.curvature / max(norm(push) ** 2, 1e-12))
-        if self._count == 0 and self._within:
+        if self._count == 0 and self._copies.share_of_earlier:
             self._weight = max(self._weight, self._find_balance(objective.gradient(x, logits)[1]))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
         gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers)

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from expunge.base.errors import ClassifierError
+from expunge.base.errors import ClassifierError, one_line
 
 INDEX_SUFFIX = ".safetensors.index.json"
 INDEX_BYTES = 100_000_000
@@ -24,8 +24,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # the library raises errors of its own, and torch those of odd types
-        reason = " ".join(f"{error}".split())
-        raise ClassifierError(str(path), "a whole safetensors file", reason, "the file is damaged") from error
+        raise ClassifierError(str(path), "a whole safetensors file", one_line(error), "the file is damaged") from error
 
 
 def read_shards(index: Path) -> dict[str, Tensor]:
@@ -70,8 +69,9 @@ def _read_index(index: Path) -> dict[str, str]:
         places = json.loads(index.read_text("utf-8"), object_pairs_hook=_each_once)["weight_map"]
         shards = set(places.values())
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(f"{error!r}".split())
-        raise ClassifierError(str(index), "an index of shards, with a weight_map", reason, ALL_FILES) from error
+        raise ClassifierError(
+            str(index), "an index of shards, with a weight_map", one_line(error), ALL_FILES
+        ) from error
     for shard in shards:
         if not isinstance(shard, str) or not shard.endswith(".safetensors") or {"/", "\\", ":", "\0"} & set(shard):
             raise ClassifierError(str(index), "names of .safetensors files beside it", repr(shard))
