@@ -3,7 +3,7 @@ import torch
 
 from expunge.base.errors import ExpungeWarning, OutOfMemoryError
 from expunge.compute.processes import ALONE, share_of
-from expunge.compute.sharing import Sharing, is_out_of_memory
+from expunge.compute.sharing import Sharing, fitting_cache, is_out_of_memory
 
 
 class Others:
@@ -107,3 +107,10 @@ def test_fewer_images_at_once_than_a_batch_holds(at_once, sizes):
     [found] = Sharing(4).map_concat(10, work, at_once=at_once)
     assert found.tolist() == list(range(10))
     assert seen == sizes
+
+
+def test_a_processor_gets_as_many_images_as_stay_in_its_cache_and_a_device_all():
+    cpu, device = torch.device("cpu"), torch.device("cuda")
+    found = [fitting_cache(torch.empty(1, 1, size, size), cpu) for size in (8, 32, 64, 224)]
+    assert found == [2048, 128, 32, 8]
+    assert fitting_cache(torch.empty(1, 1, 32, 32), device) is None

@@ -10,6 +10,7 @@ from torch import nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.forget import ForgetSet
+from expunge.methods.flows import Flow
 from expunge.methods.layers import Route, differentiate
 from expunge.methods.tracing import find_layers, images_at_once, trace_rows
 from expunge.methods.unlearn import make_method, unlearn
@@ -223,6 +224,18 @@ def test_row_gradients_are_those_of_autograd(name):
         for each, gradient in zip(traced, expected, strict=True):
             found = each.row_gradients()[row]
             assert float((found - gradient).detach().norm()) <= tolerance * float(gradient.detach().norm()) + 1e-6
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_some_positions_are_those_of_all_that_are_chosen(name):
+    classifier, x = make(NETWORKS[name][0])
+    layers = find_layers(classifier, x)
+    _, traced = trace_rows(classifier, layers, x, torch.ones_like)
+    for flow in (each for each in traced if isinstance(each, Flow)):
+        some = flow.inputs_at(lambda count: torch.arange(count).flip(0)[: max(1, count // 2)])
+        for (columns, gradient), found, spread in zip(flow.unrolled(), some, flow.output_gradients(), strict=True):
+            assert torch.equal(found, columns.flip(-1)[..., : max(1, columns.shape[-1] // 2)])
+            assert torch.equal(spread, gradient)
 
 
 @pytest.mark.parametrize("strength", Strength)

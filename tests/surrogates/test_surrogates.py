@@ -17,9 +17,9 @@ from expunge.surrogates.adversarial import order_in_rounds
 from expunge.surrogates.cache import CACHE_VARIABLE
 from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import GROUP, Inversion, has_batchnorm, invert_classifier
-from expunge.surrogates.mix import SurrogateMix, draw_surrogates
+from expunge.surrogates.mix import Effort, SurrogateMix, draw_surrogates
 from expunge.surrogates.mixes import draw_mixes
-from expunge.surrogates.procedural import draw_leaves
+from expunge.surrogates.procedural import _paint, draw_leaves
 from expunge.task.evaluation import compute_logits
 from expunge.task.task import Task
 
@@ -50,6 +50,15 @@ def test_leaves_stay_within_bounds_and_repeat_with_the_seed(bounds, channels):
     assert float(leaves.max()) <= bounds.upper
     assert torch.equal(leaves, draw_leaves(5, (channels, 9, 7), bounds, seeded()))
     assert not torch.equal(leaves[0], leaves[1])
+
+
+def test_the_leaf_on_top_gives_its_colour_and_another_images_texture():
+    texture = torch.tensor([[[[0.2, 0.4]]], [[[0.6, 0.8]]]])
+    top = torch.tensor([[[0, 1]], [[1, 0]]])
+    colours, textures = torch.tensor([[[0.0, 0.3]], [[0.0, 0.9]]]), torch.tensor([[0, 1], [1, 0]])
+    painted = _paint(texture, top, colours, textures)
+    expected = torch.tensor([[[[0.2, 0.3 + 0.5 * (0.8 - 0.47)]]], [[[0.9 + 0.5 * (0.2 - 0.47), 0.8]]]])
+    torch.testing.assert_close(painted, expected)
 
 
 def test_no_leaves_are_none():
@@ -221,6 +230,15 @@ def test_inversion_leaves_the_classifier_as_it_was(trained):
     invert_classifier(frozen, 3, SHAPE, FEW, context())
     assert frozen.sha256() == before
     assert not any(part._forward_pre_hooks for part in frozen.module.modules())
+
+
+def test_large_images_have_fewer_surrogates_and_less_effort_fewer_still(trained):
+    sizes = [SurrogateMix().resolve(trained, 224 * 224, effort) for effort in Effort]
+    assert [(each.mixes, each.procedural, each.inverted) for each in sizes] == [
+        (192, 64, 0),
+        (256, 64, 0),
+        (384, 128, 0),
+    ]
 
 
 def test_a_mix_holds_what_it_is_told(trained, rows):
