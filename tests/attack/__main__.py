@@ -1,7 +1,7 @@
 """`make attack`: all attacks, each in its long form, and the table in SECURITY.md.
 
     python tests/attack             all of them, on every core
-    python tests/attack WORD ...    those whose names hold one of these words; the table is printed alone
+    python tests/attack WORD ...    those whose names hold one of these words; the other lines of the table stay
 
 Every try is kept in `runs/attack` as soon as it is made, under a hash of the sources. A command that was stopped goes on
 from there; one after a whole run begins anew.
@@ -103,8 +103,18 @@ def notes_of(attack: Attack, tries: Mapping[tuple[str, int], tuple[Tried, float]
     return wrong + [f"{attack.name}: {note}: {count}" for note, count in counted.items()]
 
 
+def write_page(attacks: Sequence[Attack], tries: Mapping[tuple[str, int], tuple[Tried, float]]) -> None:
+    """Put the lines of these attacks into the page's table, and leave out those that are no attacks any more."""
+    head, rest = PAGE.read_text("utf-8").split(BEGIN)
+    table, tail = rest.split(END)
+    known = {line.split(" | ")[0].removeprefix("| "): f"{line}\n" for line in table.splitlines()}
+    made = known | {attack.name: line_of(attack, tries) for attack in attacks}
+    lines = "".join(made[attack.name] for attack in all_attacks() if attack.name in made)
+    PAGE.write_text(f"{head}{BEGIN}\n{HEADER}{lines}\n{END}{tail}", "utf-8")
+
+
 def main(words: Sequence[str]) -> int:
-    """Make the attacks; print the table, and keep it if none is missing; return 1 if anything was lost or broke."""
+    """Make the attacks, print their lines and put them into the page; return 1 if anything was lost or broke."""
     warnings.simplefilter("ignore")
     attacks = [each for each in all_attacks() if not words or any(word in each.name for word in words)]
     record, cores, started = Record(ROOT / "runs/attack"), os.cpu_count() or 1, time.monotonic()
@@ -116,12 +126,9 @@ def main(words: Sequence[str]) -> int:
         make(attacks, record, progress, cores)
     minutes = (time.monotonic() - started) / 60
     print("\n".join(note for each in attacks for note in notes_of(each, record.tries)), file=sys.stderr)
-    table = HEADER + "".join(line_of(each, record.tries) for each in attacks)
-    print(f"{table}\n{len(record.tries) - before} tries in {minutes:.1f} minutes on {cores} cores")
-    if not words:
-        content = PAGE.read_text("utf-8")
-        head, tail = content[: content.index(BEGIN) + len(BEGIN)], content[content.index(END) :]
-        PAGE.write_text(f"{head}\n{table}\n{tail}", "utf-8")
+    lines = "".join(line_of(each, record.tries) for each in attacks)
+    print(f"{HEADER}{lines}\n{len(record.tries) - before} tries in {minutes:.1f} minutes on {cores} cores")
+    write_page(attacks, record.tries)
     wrong = any(one.lost or one.broken for one, _ in record.tries.values())
     return int(wrong)
 
