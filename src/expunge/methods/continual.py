@@ -22,7 +22,7 @@ from expunge.compute.seeds import seeded_generator
 from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.methods.least_change.robust import Robust
+from expunge.methods.least_change.scope import LAST_THIRD, find_scope
 from expunge.methods.protocol import Method, goes_on
 from expunge.methods.tracing import find_layers
 from expunge.methods.unlearn import unlearn
@@ -208,7 +208,7 @@ def _copies_of(keeper: Keeper) -> Tensor:
 
 def _find_common_cut(first: Classifier, newest: Classifier, x: Tensor) -> str | None:
     """Return the cut for robust edits if nothing before it has changed since the first classifier."""
-    cut = Robust().find_scope(first, x.to(first.device)).cut
+    cut = find_scope(first, x.to(first.device), LAST_THIRD).cut
     if cut is None or not torch.equal(enter(first, cut, x[:2]), enter(newest, cut, x[:2])):
         return None
     return cut

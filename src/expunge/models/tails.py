@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from expunge.compute.sharing import Sharing
+from expunge.compute.sharing import Sharing, fitting_cache
 from expunge.models.classifier import Classifier
 from expunge.models.modes import ForwardHook, evaluating, hooked
 
@@ -74,7 +74,7 @@ def enter(
         entering = _through(classifier, cut, x[part].to(classifier.device))
         return [entering.reshape(*entering.shape, *[1] * (DIMENSIONS + 1 - entering.ndim))]
 
-    [features] = sharing.map_concat(len(x), enter_part)
+    [features] = sharing.map_concat(len(x), enter_part, at_once=fitting_cache(x, classifier.device))
     return features
 
 

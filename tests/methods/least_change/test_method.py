@@ -10,11 +10,13 @@ from expunge.audit.metrics.fingerprint import closeness_to_median_lead
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.least_change import robust as penalised
+from expunge.methods.least_change import scope as scopes
 from expunge.methods.least_change.exact import Exact
-from expunge.methods.least_change.iterate import Scope, norm
+from expunge.methods.least_change.iterate import norm
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
+from expunge.methods.least_change.scope import Scope, find_scope
 from expunge.methods.published.negative_gradient import NegativeGradient
 from expunge.models.classifier import Classifier
 from expunge.models.tails import find_cut
@@ -114,23 +116,25 @@ def test_only_the_last_layers_change_in_a_deep_network(depth, layers, expected):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), *(nn.Linear(4, 4) for _ in range(layers)))
     deep = Classifier.wrap(network, num_classes=4, mean=0.5, std=0.5)
-    scope = Robust(depth=depth).find_scope(deep, torch.rand(2, 1, 2, 2))
-    assert scope == Scope(f"network.{layers - expected}", expected), "module 0 is no layer"
+    scope = find_scope(deep, torch.rand(2, 1, 2, 2), depth)
+    assert scope == (Scope(f"network.{layers - expected}", expected) if depth < 1 else Scope()), "module 0 is no layer"
 
 
-def test_an_edit_behind_a_cut_is_the_same_edit(trained, rows, monkeypatch):
-    monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
-    method = LeastChange(**QUICK, robust=replace(ROBUST, depth=0.3, steps=4), precision=Precision.FLOAT32)
+@pytest.mark.parametrize("strength", Strength)
+def test_an_edit_behind_a_cut_is_the_same_edit(trained, rows, monkeypatch, strength):
+    monkeypatch.setattr(scopes, "LEAST_LAYERS", 1)
+    settings = {"robust": replace(ROBUST, depth=0.3, steps=4), "exact": Exact(depth=0.3)}
+    method = LeastChange(**QUICK | settings, precision=Precision.FLOAT32)
     seen = list[str | None]()
 
     def cut(*arguments):
         seen.append(find_cut(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(penalised, "find_cut", cut)
-    behind = unlearn(trained, rows, method=method, limits=Limits(steps=4)).compute_patch()
-    monkeypatch.setattr(penalised, "find_cut", lambda *_: None)
-    whole = unlearn(trained, rows, method=method, limits=Limits(steps=4)).compute_patch()
+    monkeypatch.setattr(scopes, "find_cut", cut)
+    behind = unlearn(trained, rows, method=method, strength=strength, limits=Limits(steps=4)).compute_patch()
+    monkeypatch.setattr(scopes, "find_cut", lambda *_: None)
+    whole = unlearn(trained, rows, method=method, strength=strength, limits=Limits(steps=4)).compute_patch()
     assert seen == ["network.7"]
     assert behind.keys() == whole.keys()
     for name, change in whole.items():
@@ -138,7 +142,7 @@ def test_an_edit_behind_a_cut_is_the_same_edit(trained, rows, monkeypatch):
 
 
 def test_an_edit_behind_a_cut_needs_no_spliced_surrogates(trained, rows, monkeypatch):
-    monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
+    monkeypatch.setattr(scopes, "LEAST_LAYERS", 1)
     robust = replace(ROBUST, depth=0.3, steps=2, spliced=0.0)
     edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=2))
     assert edit.steps == 2
@@ -152,7 +156,7 @@ def test_an_edit_that_goes_on_is_sized_for_all_rows():
 
 
 def test_layers_that_are_not_edited_stay_as_they_are(trained, rows, monkeypatch):
-    monkeypatch.setattr(penalised, "LEAST_LAYERS", 1)
+    monkeypatch.setattr(scopes, "LEAST_LAYERS", 1)
     robust = replace(ROBUST, depth=0.3, steps=4)
     edit = unlearn(trained, rows, method=LeastChange(**QUICK, robust=robust), limits=Limits(steps=4))
     assert {name.partition(".")[0] for name in edit.compute_patch()} == {"8"}
@@ -192,13 +196,24 @@ def test_steps_after_the_planned_ones_want_more_copies_until_enough_hold(trained
 
 def test_an_edit_says_what_was_chosen_for_the_sizes_left_open(trained, rows):
     edit = unlearn(trained, rows, method=LeastChange(**QUICK), strength=Strength.EXACT, limits=Limits(steps=1))
-    assert (edit.settings["exact"]["steps"], edit.settings["exact"]["surrogate_batch"]) == (50, 96)
-    assert edit.settings["robust"]["copies"] == 96
-    assert (Exact().resolve(64 * 64).steps, Exact().resolve(224 * 224).steps) == (50, 24)
-    assert Exact().resolve(224 * 224, Effort.STANDARD).steps == 16
+    assert (edit.settings["exact"]["steps"], edit.settings["exact"]["surrogate_batch"]) == (40, 160)
+    assert (edit.settings["exact"]["depth"], edit.settings["robust"]["copies"]) == (0.35, 96)
 
 
-def test_open_sizes_follow_the_number_of_rows():
+def test_open_sizes_of_an_exact_edit_follow_rows_and_pixels():
+    sizes = [Exact().resolve(rows, side * side) for rows, side in ((32, 64), (33, 64), (32, 224), (33, 224))]
+    assert [(each.steps, each.surrogate_batch, each.depth) for each in sizes] == [
+        (40, 160, 0.35),
+        (50, 96, 1.0),
+        (24, 64, 0.35),
+        (24, 64, 1.0),
+    ]
+    assert Exact().resolve(16, 32 * 32, among_others=True) == Exact().resolve(64, 32 * 32)
+    assert Exact().resolve(16, 224 * 224, Effort.STANDARD).steps == 16
+    assert Exact(depth=0.5).resolve(64, 32 * 32).depth == 0.5
+
+
+def test_open_sizes_of_a_robust_edit_follow_the_number_of_rows():
     sizes = [Robust().resolve(rows, 32 * 32) for rows in (16, 64, 256)]
     assert [(each.steps, each.surrogate_batch, each.copies, each.spliced, each.share) for each in sizes] == [
         (80, 128, 96, 0.4, 0.975),
@@ -267,7 +282,7 @@ def test_more_effort_takes_more_surrogates_and_steps(trained, rows):
         resolved = LeastChange(effort=effort)._resolve(trained, rows.x)
         mix, exact, robust = resolved.surrogates, resolved.exact, resolved.robust
         sizes.append((mix.mixes + mix.inverted + mix.procedural, exact.steps, robust.steps))
-    assert sizes == [(1512, 20, 40), (2256, 50, 80), (3536, 50, 80)]
+    assert sizes == [(1512, 20, 40), (2256, 40, 80), (3536, 40, 80)]
 
 
 def test_what_is_said_goes_before_the_effort(trained, rows):

@@ -12,6 +12,7 @@ from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remai
 from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_jacobian
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.quadratic import solve_multipliers
+from expunge.methods.least_change.scope import FEW_ROWS, LAST_THIRD
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.task.evaluation import compute_logits
 
@@ -19,7 +20,9 @@ GIGABYTE = 2**30
 SLOWEST = 0.02
 CLOSING_STEPS = 30
 STEPS = {Effort.QUICK: (20, 12), Effort.STANDARD: (50, 16), Effort.THOROUGH: (50, 24)}
-"""For images up to 64 x 64, and for larger ones."""
+STEPS_OF_FEW = {Effort.QUICK: (20, 12), Effort.STANDARD: (40, 16), Effort.THOROUGH: (40, 24)}
+BATCH, BATCH_OF_FEW = (96, 64), (160, 64)
+"""For images up to 64 x 64, and for larger ones; of few rows, steps behind a cut, which cost little."""
 NEARLY_BACK = 0.5
 """Share of its margin below which an earlier row is a constraint again."""
 
@@ -29,10 +32,22 @@ class Exact(Settings):
     """Settings of exact forgetting, where the rows as they are are the constraints."""
 
     steps: int | None = setting(
-        None, "steps that lower the cost; 20, 50 or 50 by effort, 12, 16 or 24 for images above 64 x 64", at_least=1
+        None,
+        "steps that lower the cost; by effort 20, 40 or 40 for up to 32 rows, 20, 50 or 50 for more; 12, 16 or 24 for "
+        "images above 64 x 64",
+        at_least=1,
     )
     surrogate_batch: int | None = setting(
-        None, "surrogates in a step; 96 or 64 likewise", at_least=1, formerly="probe_batch"
+        None,
+        "surrogates in a step; 160 for up to 32 rows, 96 for more; 64 for images above 64 x 64",
+        at_least=1,
+        formerly="probe_batch",
+    )
+    depth: float | None = setting(
+        None,
+        "share of the layers that are edited, the last ones, six at least; 0.35 for up to 32 rows, 1 for more",
+        above=0,
+        at_most=1,
     )
     margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0, spread=4)
     leads: Leads = setting(
@@ -46,15 +61,28 @@ class Exact(Settings):
         above=0,
     )
 
-    def resolve(self, pixels: int, effort: Effort = Effort.THOROUGH) -> "Exact":
-        """Return these settings with the sizes that were left open chosen for images of so many pixels.
+    def resolve(
+        self, rows: int, pixels: int, effort: Effort = Effort.THOROUGH, *, among_others: bool = False
+    ) -> "Exact":
+        """Return these settings with the sizes that were left open chosen for so many rows of so many pixels.
 
-        >>> Exact(steps=7).resolve(224 * 224).surrogate_batch
+        Args:
+            rows: to forget.
+            pixels: of an image.
+            effort: how many steps.
+            among_others: whether other edits come before or after: sizes are those for many rows.
+
+        >>> Exact(steps=7).resolve(16, 224 * 224).surrogate_batch
         64
         """
-        large = pixels > SMALL_IMAGE
-        steps = STEPS[effort][large]
-        return replace(self, steps=self.steps or steps, surrogate_batch=self.surrogate_batch or (96, 64)[large])
+        few, large = rows <= FEW_ROWS and not among_others, pixels > SMALL_IMAGE
+        steps, batch = (STEPS_OF_FEW, BATCH_OF_FEW) if few else (STEPS, BATCH)
+        return replace(
+            self,
+            steps=self.steps or steps[effort][large],
+            surrogate_batch=self.surrogate_batch or batch[large],
+            depth=self.depth or (LAST_THIRD if few else 1.0),
+        )
 
 
 class ConstrainedSolver:

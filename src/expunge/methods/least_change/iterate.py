@@ -131,24 +131,6 @@ class Iterate:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which layers an edit may change.
-
-    Args:
-        cut: the module after which they lie, so that what lies before need not run in each step, see
-            `expunge.models.tails`; None where the whole classifier runs.
-        depth: how many, the last ones; None for all after the cut.
-    """
-
-    cut: str | None = None
-    depth: int | None = None
-
-    def choose(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        """Return those of the layers after the cut."""
-        return layers if self.depth is None else layers[-self.depth :]
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """What a solver is given.
 
@@ -162,6 +144,7 @@ class Problem:
         logits: what the classifier answered to them before the edit.
         rate: step size, in units of 1 / curvature.
         memory_gigabytes: for row gradients.
+        cut: the module after which the layers lie that may change; None where there is no cut.
         enter: images -> what the objective's classifier takes: they as they are, or what goes through a cut.
     """
 
@@ -174,6 +157,7 @@ class Problem:
     logits: Float[Tensor, "n k"]
     rate: float
     memory_gigabytes: float
+    cut: str | None
     enter: Callable[[Tensor], Tensor]
 
     def out_of_time(self) -> bool:

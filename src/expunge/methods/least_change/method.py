@@ -18,8 +18,9 @@ from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.exact import ConstrainedSolver, Exact
-from expunge.methods.least_change.iterate import Iterate, Objective, Problem, Scope, compute_answers
+from expunge.methods.least_change.iterate import Iterate, Objective, Problem, compute_answers
 from expunge.methods.least_change.robust import PenalisedSolver, Robust
+from expunge.methods.least_change.scope import Scope, find_scope
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
@@ -81,7 +82,7 @@ class LeastChange(Settings):
         drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
-        reference = fold_batchnorm(reference, rows[:2])
+        reference = choose_layout(fold_batchnorm(reference, rows[:2]), rows[:2])
         problem = resolved._pose(task, context, working, reference, surrogates)
         solver = (
             PenalisedSolver(resolved.robust, problem)
@@ -91,8 +92,9 @@ class LeastChange(Settings):
         limit = solver.steps + solver.closing_steps
         plan = Plan(self.name, to_mapping(resolved), working, solver.take_step, limit, least_steps=solver.steps)
         edit = edit_until_goal(task, plan, context)
-        edited = edit.classifier.to(runtime.device)
-        return replace(edit, expected=measure_expected_cost(reference, edited, unseen, context.sharing))
+        after = choose_layout(cut_at(edit.classifier.to(runtime.device), problem.cut, rows), problem.enter(rows[:2]))
+        cost = measure_expected_cost(problem.reference, after, problem.enter(unseen), context.sharing)
+        return replace(edit, expected=cost)
 
     def _resolve(
         self, classifier: Classifier, rows: Float[Tensor, "k c h w"], earlier: Earlier | None = None
@@ -110,17 +112,19 @@ class LeastChange(Settings):
         return replace(
             self,
             surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
-            exact=self.exact.resolve(pixels, effort),
+            exact=self.exact.resolve(len(rows), pixels, effort, among_others=earlier is not None),
             robust=self.robust.resolve(len(rows), pixels, effort, earlier=kept, again=again),
         )
 
     def _choose_scope(self, classifier: Classifier, task: Task, x: Float[Tensor, "k c h w"]) -> Scope:
         """Return what may change: all layers, or the last ones of a robust edit, and no more than earlier edits say."""
+        share = self.robust.depth if task.strength is Strength.ROBUST else self.exact.depth or 1.0
         earlier = task.earlier
-        if task.strength is Strength.EXACT or (earlier is not None and earlier.cut):
-            return Scope(None if earlier is None else earlier.cut)
-        scope = self.robust.find_scope(classifier, x)
-        return scope if earlier is None else replace(scope, cut=None)
+        if earlier is None:
+            return find_scope(classifier, x, share)
+        if earlier.cut is not None or share >= 1:
+            return Scope(earlier.cut)
+        return replace(find_scope(classifier, x, share), cut=None)
 
     def _pose(
         self, task: Task, context: Context, working: Classifier, reference: Classifier, surrogates: Tensor
@@ -155,7 +159,9 @@ class LeastChange(Settings):
         )
         objective = Objective(fast, layers, whitening, context, self.precision)
         iterate = Iterate(objective, self.momentum)
-        return Problem(task, context, before, objective, iterate, surrogates, answers, self.rate, memory, enter_cut)
+        return Problem(
+            task, context, before, objective, iterate, surrogates, answers, self.rate, memory, scope.cut, enter_cut
+        )
 
 
 def _answer(

@@ -12,6 +12,7 @@ from expunge.methods.single_rows import RowGradients
 from expunge.methods.tracing import Traced
 
 POSITIONS = 64
+WIDE = 256
 
 
 class Side(IntEnum):
@@ -96,8 +97,21 @@ def _choose(count: int, seed: int) -> Int[Tensor, " m"]:
 
 
 def _add_outer(total: Float[Tensor, "g n n"], columns: Float[Tensor, "b g n l"], divisor: int = 1) -> None:
-    spread = columns.transpose(0, 1).transpose(1, 2).flatten(2)
-    total += spread @ spread.mT / divisor
+    _add_square(total, columns.transpose(0, 1).transpose(1, 2).flatten(2), 1 / divisor)
+
+
+def _add_square(total: Float[Tensor, "g n n"], vectors: Float[Tensor, "g n m"], share: float) -> None:
+    """Add share * vectors vectors'; of a wide one, what is below the diagonal is what is above it, computed once."""
+    half = vectors.shape[1] // 2
+    if vectors.shape[1] <= WIDE:
+        total += share * (vectors @ vectors.mT)
+        return
+    upper, lower = vectors[:, :half], vectors[:, half:]
+    _add_square(total[:, :half, :half], upper, share)
+    _add_square(total[:, half:, half:], lower, share)
+    across = share * (lower @ upper.mT)
+    total[:, half:, :half] += across
+    total[:, :half, half:] += across.mT
 
 
 def _signed(columns: Float[Tensor, "b g n l"], seed: int, part: slice) -> Float[Tensor, "g b n"]:

@@ -82,6 +82,7 @@ class RowCopies:
 
     def __init__(self, problem: Problem, rows: Float[Tensor, "k c h w"], labels: Int[Tensor, " k"], count: int) -> None:
         self._problem, self._task, self._rows, self._labels = problem, problem.task, rows, labels
+        self._entered = problem.enter(rows)
         self._count, self._plain = count, max(1, round(PLAIN_SHARE * count))
         self._generator = problem.task.generator("constraint copies")
         self._within = 0 if problem.task.earlier is None else problem.task.earlier.within
@@ -104,12 +105,12 @@ class RowCopies:
             judged = judged[judged % NEW_EVERY != 0]
             drawn[::NEW_EVERY] = within + drawn[::NEW_EVERY] % (len(self._rows) - within)
         if hardest:
-            entered, problem = self._problem.enter(self._rows), self._problem
-            logits = compute_logits(problem.objective.classifier, entered, problem.context.sharing)
+            problem = self._problem
+            logits = compute_logits(problem.objective.classifier, self._entered, problem.context.sharing)
             gaps = self._task.goal.gap(logits, self._labels)
             drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
-        x = torch.cat([self._rows[drawn[:plain]], self._transform(drawn[plain:])])
-        return self._problem.enter(x), drawn, judged
+        copies = self._problem.enter(self._transform(drawn[plain:]))
+        return torch.cat([self._entered[drawn[:plain]], copies]), drawn, judged
 
     def draw_earlier(self) -> tuple[Float[Tensor, "m d e f"], Int[Tensor, " m"]]:
         """Return copies of rows that earlier edits forgot, and of which rows they are."""

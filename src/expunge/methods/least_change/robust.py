@@ -1,15 +1,14 @@
 """Robust forgetting: fresh transformed copies are pushed over their boundaries with as much weight as it takes."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from expunge.base.settings import Settings, setting
-from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, Scope, compute_answers, norm, remaining
+from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, compute_answers, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.pushing import (
@@ -21,14 +20,11 @@ from expunge.methods.least_change.pushing import (
     push_copies,
     steer,
 )
-from expunge.methods.tracing import find_layers
-from expunge.models.classifier import Classifier
-from expunge.models.tails import find_cut
+from expunge.methods.least_change.scope import FEW_ROWS, LAST_THIRD
 from expunge.surrogates.mix import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
 
-FEW_ROWS, SOME_ROWS = 32, 128
-LEAST_LAYERS = 6
+SOME_ROWS = 128
 SLOWEST = 0.1
 STEERING_STARTS = 0.15
 LARGEST_STEP = 3.0
@@ -60,7 +56,9 @@ class Robust(Settings):
         at_least=0,
         at_most=1,
     )
-    depth: float = setting(0.35, "share of the layers that are edited, the last ones; six at least", above=0, at_most=1)
+    depth: float = setting(
+        LAST_THIRD, "share of the layers that are edited, the last ones; six at least", above=0, at_most=1
+    )
     share: float | None = setting(
         None, "share of fresh copies that steers their weight; 0.975, 0.94 or 0.915 likewise", above=0, at_most=1
     )
@@ -97,17 +95,6 @@ class Robust(Settings):
             spliced=(0.4, 0.6, 0.8)[own] if self.spliced is None else self.spliced,
             share=self.share or (0.975, 0.94, 0.915)[own],
         )
-
-    def find_scope(self, classifier: Classifier, x: Float[Tensor, "b c h w"]) -> Scope:
-        """Return the last layers, and where the classifier can be cut before them.
-
-        Args:
-            classifier: whose layers they are.
-            x: one image or more, to try with.
-        """
-        layers = find_layers(classifier, x)
-        depth = min(len(layers), max(LEAST_LAYERS, math.ceil(self.depth * len(layers))))
-        return Scope(find_cut(classifier, layers[-depth].module, x[:2]), depth)
 
 
 class PenalisedSolver:
