@@ -1,4 +1,4 @@
-"""Edits by an earlier commit of the package, and by this one with thorough and with standard effort, in turn.
+"""Edits by an earlier commit of the package and by this one, in turn.
 
     python benchmarks/speed/commits.py BEFORE [--sets 3] [--only robust]
 
@@ -61,16 +61,16 @@ def main(before: Path, sets: int, only: str) -> None:
     import_module("setting").save_resnet18(RESNET18, 224)  # that module is of this commit alone
     for seed in range(sets):
         for number, name in enumerate(SETTINGS):
-            for commit, folder in (("before", before), ("now", ROOT), ("standard", ROOT)):
+            for commit, folder in (("before", before), ("now", ROOT)):
                 path = RUNS / "commits" / f"{number}-{commit}-{seed}.json"
                 if only in name and not path.exists():
                     click.echo(f"{name}, {commit}, set {seed}")
                     environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
-                    command = [sys.executable, __file__, "--one", name, commit, str(seed), str(path)]
+                    command = [sys.executable, __file__, "--one", name, str(seed), str(path)]
                     subprocess.run(command, env=environment, check=True)  # noqa: S603
 
 
-def edit_one(name: str, commit: str, seed: int, path: Path) -> None:
+def edit_one(name: str, seed: int, path: Path) -> None:
     """Edit with the package that is in the path, and write what it took and what it changed."""
     model, strength = SETTINGS[name]
     architecture, weights, (mean, std), source = MODELS[model]
@@ -85,8 +85,6 @@ def edit_one(name: str, commit: str, seed: int, path: Path) -> None:
     others = [number for number, each in enumerate(splits.train.ids) if each not in rows.ids]
     x = splits.test.load(range(0, 10_000, 10_000 // IMAGES)) if splits.test else splits.train.load(others[::2])
     settings: dict[str, Any] = {"method": "least-change", "strength": Strength(strength), "seed": seed}
-    if commit == "standard":
-        settings["effort"] = "standard"
     if x.shape[-1] <= INVERTED_UP_TO:
         unlearn(classifier, rows, limits=Limits(steps=1), **settings)  # makes inverted images, unless they are there
     used, started = time.process_time(), time.perf_counter()
@@ -107,6 +105,6 @@ def answer(classifier: Classifier, x: Tensor) -> Tensor:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        edit_one(sys.argv[2], sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]))
+        edit_one(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
     else:
         main()

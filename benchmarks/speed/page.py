@@ -30,10 +30,9 @@ package before it was made for devices. A look of the stop rule comes after each
 """
 COMMITS = """\
 16 images to forget, one process on one thread of a machine that did other work as well. "Before" is commit 240cfc4,
-before the package was made for devices; "now" has the default, `--effort thorough`, and "standard" is
-`--effort standard`. Medians of the processor's seconds over forget sets, without inverted images, which were in the
-cache. All images were forgotten. Churn is the mean share of other images (2,000 test images of CIFAR-10, 492
-photographs) that are answered otherwise.
+before the package was made for devices. Medians of the processor's seconds over forget sets, without inverted images,
+which were in the cache. All images were forgotten. Churn is the mean share of other images (2,000 test images of
+CIFAR-10, 492 photographs) that are answered otherwise.
 
 """
 COLD = """\
@@ -187,25 +186,16 @@ def write_counts(found: dict[str, Measurement]) -> str:
 
 def write_commits(found: dict[str, list[Measurement]]) -> str:
     """Return the table of edits by two commits, a line a setting."""
-    names = ("before", "now", "standard")
 
     def rows() -> Iterator[Sequence[str]]:
         for number in sorted({name.partition("-")[0] for name in found}):
-            runs = [found.get(f"{number}-{commit}", []) for commit in names]
-            seconds = [middle(each, "seconds") if each else None for each in runs]
-            told = ("" if each is None else f"{each:.0f}" for each in seconds)
-            faster = (f"{seconds[0] / each:.2f}" if seconds[0] and each else "" for each in seconds[1:])
-            churn = (f"{mean(line['churn'] for line in each):.2f}" if each else "" for each in runs)
-            setting = next(line["setting"] for each in runs for line in each)
-            yield setting, ", ".join(str(len(each)) for each in runs), *told, *faster, *churn
+            before, now = (found[f"{number}-{commit}"] for commit in ("before", "now"))
+            seconds = [middle(each, "seconds") for each in (before, now)]
+            churn = (f"{mean(line['churn'] for line in each):.2f}" for each in (before, now))
+            ratio = f"{seconds[0] / seconds[1]:.2f}"
+            yield now[0]["setting"], str(len(now)), *(f"{each:.0f}" for each in seconds), ratio, *churn
 
-    columns = (
-        "edit",
-        "forget sets",
-        *(f"seconds, {each}" for each in names),
-        *(f"times faster, {each}" for each in names[1:]),
-        *(f"churn, {each}, %" for each in names),
-    )
+    columns = ("edit", "forget sets", "seconds, before", "now", "times faster", "churn, before, %", "now, %")
     return COMMITS + table(columns, rows())
 
 
