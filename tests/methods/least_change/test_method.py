@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,11 @@ from expunge.audit.metrics.auc import exact_area
 from expunge.audit.metrics.fingerprint import closeness_to_median_lead
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent
+from expunge.methods.least_change import exact as solver
 from expunge.methods.least_change import robust as penalised
 from expunge.methods.least_change import scope as scopes
 from expunge.methods.least_change.exact import Exact
-from expunge.methods.least_change.iterate import norm
+from expunge.methods.least_change.iterate import Iterate, norm
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
@@ -94,6 +96,24 @@ def test_bfloat16_forgets_as_well_and_changes_other_answers_hardly_more(trained,
     assert plain.stop_reason is reduced.stop_reason is StopReason.GOAL_REACHED
     assert not torch.equal(*(compute_logits(each.classifier, few.x) for each in (plain, reduced)))
     assert float(change_elsewhere(reduced)) < 1.3 * float(change_elsewhere(plain))
+
+
+def test_after_a_step_that_was_too_long_the_curvature_is_measured_at_once(trained, rows, monkeypatch):
+    measure, calls = Iterate.measure_curvature, list[int]()
+
+    def underestimate(iterate, *arguments):
+        measure(iterate, *arguments)
+        iterate.curvature /= 1 if calls else 10
+        calls.append(1)
+
+    monkeypatch.setattr(Iterate, "measure_curvature", underestimate)
+    reasons = []
+    for steep in (solver.STEEP, math.inf):
+        calls.clear()
+        monkeypatch.setattr(solver, "STEEP", steep)
+        edit = unlearn(trained, rows, method=exact(steps=12, approach=1), strength=Strength.EXACT)
+        reasons.append(edit.stop_reason)
+    assert reasons == [StopReason.GOAL_REACHED, StopReason.DIVERGED]
 
 
 def test_robust_forgetting_holds_on_fresh_copies(trained, rows):

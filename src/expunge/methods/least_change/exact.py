@@ -18,6 +18,8 @@ from expunge.task.evaluation import compute_logits
 
 GIGABYTE = 2**30
 SLOWEST = 0.02
+STEEP, FADE = 10.0, 0.8
+"""A cost so many times the usual one says that the last step was too long: the curvature is measured at once."""
 CLOSING_STEPS = 30
 STEPS = {Effort.QUICK: (20, 12), Effort.STANDARD: (50, 16), Effort.THOROUGH: (50, 24)}
 STEPS_OF_FEW = {Effort.QUICK: (20, 12), Effort.STANDARD: (40, 16), Effort.THOROUGH: (40, 24)}
@@ -97,7 +99,7 @@ class ConstrainedSolver:
         self._x, self._labels = problem.enter(task.forget_set.x.to(device)), task.labels.to(device)
         self._margins = problem.choose_margins(settings.margin, settings.leads)
         self._drawn = problem.task.generator("probe batches")
-        self._count = 0
+        self._count, self._usual = 0, 0.0
 
     @property
     def steps(self) -> int:
@@ -162,7 +164,11 @@ class ConstrainedSolver:
         chosen = torch.randint(len(self._problem.surrogates), (settings.surrogate_batch or 1,), generator=self._drawn)
         x, logits = (each[chosen.to(each.device)] for each in (self._problem.surrogates, self._problem.logits))
         value, gradient = self._objective.gradient(x, logits)
-        if self._count % CURVATURE_EVERY == 1:
+        steep = self._count > settings.approach and value > STEEP * self._usual
+        self._usual = value if self._count == 1 else FADE * self._usual + (1 - FADE) * min(value, STEEP * self._usual)
+        if steep:
+            iterate.halt()
+        if steep or self._count % CURVATURE_EVERY == 1:
             iterate.measure_curvature(gradient, x, logits)
         iterate.push(gradient, self._problem.rate * min(1.0, remaining(self._count, self.steps) + SLOWEST))
         return value

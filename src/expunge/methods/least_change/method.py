@@ -117,7 +117,7 @@ class LeastChange(Settings):
         )
 
     def _choose_scope(self, classifier: Classifier, task: Task, x: Float[Tensor, "k c h w"]) -> Scope:
-        """Return what may change: all layers, or the last ones of a robust edit, and no more than earlier edits say."""
+        """Return what may change: all layers, or the last ones, and no more than earlier edits say."""
         share = self.robust.depth if task.strength is Strength.ROBUST else self.exact.depth or 1.0
         earlier = task.earlier
         if earlier is None:
