@@ -44,7 +44,7 @@ NEGLIGIBLE = 1e-4
 """Share of the longest gradient of a network below which a layer's is rounding."""
 SETTINGS = {
     "surrogates": {"mixes": 24, "procedural": 8, "inverted": 0},
-    "exact": {"steps": 4, "surrogate_batch": 8},
+    "exact": {"steps": 4, "surrogate_batch": 8, "depth": 1.0},
     "robust": {"steps": 8, "surrogate_batch": 8, "copies": 16},
 }
 SECONDS = 900.0
