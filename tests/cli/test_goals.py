@@ -247,6 +247,6 @@ def test_what_the_library_chose_is_in_job_and_result(expunge, job):
     for settings in (result["settings"], written["settings"]):
         assert settings["surrogates"]["inverted"] == 0
         assert settings["robust"]["copies"] == 96
-        assert settings["exact"]["surrogate_batch"] == 96
+        assert settings["exact"]["surrogate_batch"] == 160
     assert result["reference"] == written["reference"] == "file 7"
     assert result["finished"]
