@@ -4,7 +4,7 @@
 
 The grids are least_change_cifar10, least_change_cifar100, single_cifar10_resnet18 and utkface. The digits of the demo
 are forgotten here, with ten seeds, in about four core-minutes; a seed that is done is kept. Writes README.md and
-digits.jsonl to benchmarks/results/damage.
+measured.jsonl to benchmarks/results/damage.
 """
 
 import json
@@ -23,7 +23,7 @@ from expunge.task.task import Strength
 
 RESULTS = Path(__file__).resolve().parent / "results"
 FOLDER = RESULTS / "damage"
-DIGITS, SEEDS = FOLDER / "digits.jsonl", range(10)
+DIGITS, SEEDS = FOLDER / "measured.jsonl", range(10)
 CELL = re.compile(r"(?:(?P<classifier>\w+), )?least-change \((?P<strength>\w+)\), k = (?P<count>\d+), seed \d+")
 
 Edit = tuple[str, int]
