@@ -32,7 +32,7 @@ COMMITS = """\
 16 images to forget, one process on one thread of a machine that did other work as well. "Before" is commit 240cfc4,
 before the package was made for devices. Medians of the processor's seconds over forget sets, without inverted images,
 which were in the cache. All images were forgotten. Churn is the mean share of other images (2,000 test images of
-CIFAR-10, 492 photographs) that are answered otherwise.
+CIFAR-10, 492 photographs) that are answered otherwise. Exact edits changed all layers before, and now the last third.
 
 """
 COLD = """\
