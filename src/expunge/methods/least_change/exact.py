@@ -19,7 +19,7 @@ from expunge.task.evaluation import compute_logits
 GIGABYTE = 2**30
 SLOWEST = 0.02
 STEEP, FADE = 10.0, 0.8
-"""A cost so many times the usual one says that the last step was too long: the curvature is measured at once."""
+"""A cost so many times the usual one, a fading mean, says that the last step was too long."""
 CLOSING_STEPS = 30
 STEPS = {Effort.QUICK: (20, 12), Effort.STANDARD: (50, 16), Effort.THOROUGH: (50, 24)}
 STEPS_OF_FEW = {Effort.QUICK: (20, 12), Effort.STANDARD: (40, 16), Effort.THOROUGH: (40, 24)}

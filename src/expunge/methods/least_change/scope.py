@@ -42,6 +42,9 @@ def find_scope(classifier: Classifier, x: Float[Tensor, "k c h w"], share: float
         classifier: whose layers they are.
         x: one image or more, to try with.
         share: of the layers; six are taken at least. 1 for all, without a cut.
+
+    Raises:
+        ClassifierError: there is no layer that can be edited.
     """
     if share >= 1:
         return Scope()
