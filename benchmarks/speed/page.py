@@ -264,9 +264,9 @@ said.
 ## If a process is killed
 
 `python tests/attack "one of two"` starts `expunge run --devices 2` and kills either of the two processes at random
-moments. Here two cores had hardly any other work. An edit that had taken a step was saved as a whole each time, and the process that
-was left ended within ten seconds of the kill. Where nothing was said, all was saved already, and it had nothing to do
-in the other's place. Under a load of 6 to 12 processes it took up to 44 seconds.
+moments. Here two cores had hardly any other work. An edit that had taken a step was saved as a whole each time, and the
+process that was left ended within ten seconds of the kill. Where nothing was said, all was saved already, and it had
+nothing to do in the other's place. Under a load of 6 to 12 processes it took up to 44 seconds.
 
 | moments | tries | said in words | lost | tracebacks |
 | --- | --- | --- | --- | --- |
