@@ -7,7 +7,9 @@ import torch
 from expunge.base.errors import SettingsError
 from expunge.bench.ray_cluster import share_of_gpus
 from expunge.bench.run import Share
+from expunge.compute import devices
 from expunge.compute.devices import find_device, generators_kept, has_bfloat16, peak_bytes, seeded
+from expunge.compute.runtime import Precision, find_precision
 
 CPU = torch.device("cpu")
 WITHOUT_RESOURCE = """
@@ -43,10 +45,21 @@ def test_auto_is_the_preferred_device_that_is_there(monkeypatch):
 
 def test_older_torch_is_asked_for_what_it_tells(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     for answer in (True, False):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda answer=answer: answer, raising=False)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
         assert has_bfloat16(CPU) is answer
+
+
+@pytest.mark.parametrize(
+    ("limit", "answer"), [("", True), ("AVX512_CORE_BF16", True), ("AVX512_CORE", False), ("avx2", False)]
+)
+def test_a_processor_that_may_not_use_newer_instructions_has_no_bfloat16(monkeypatch, limit, answer):
+    monkeypatch.setattr(devices, "_capabilities_of_cpu", lambda: {"avx512_bf16": True})
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert has_bfloat16(CPU) is answer
+    assert find_precision(Precision.AUTO, CPU) is (Precision.BFLOAT16 if answer else Precision.FLOAT32)
 
 
 def test_generators_are_put_back():

@@ -109,6 +109,20 @@ def test_fewer_images_at_once_than_a_batch_holds(at_once, sizes):
     assert seen == sizes
 
 
+def test_where_results_are_to_be_steady_the_batch_size_does_not_count_until_memory_runs_out():
+    sharing = Sharing(4)
+    work, seen = fail_over(100, None)
+    with sharing.steady(6):
+        sharing.map_concat(10, work)
+        sharing.map_concat(10, work, at_once=5)
+        assert seen == [6, 4, 5, 5]
+        work, seen = fail_over(5, MemoryError())
+        with pytest.warns(ExpungeWarning, match="of 3 images"):
+            sharing.map_concat(10, work)
+    assert seen == [6, 3, 3, 3, 1]
+    assert sharing.batch_size == 3
+
+
 def test_a_processor_gets_as_many_images_as_stay_in_its_cache_and_a_device_all():
     cpu, device = torch.device("cpu"), torch.device("cuda")
     found = [fitting_cache(torch.empty(1, 1, size, size), cpu) for size in (8, 32, 64, 224)]

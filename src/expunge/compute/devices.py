@@ -1,5 +1,6 @@
 """What a device is called, what it can do, and how much memory it took: no other module asks which kind it is."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ CPU = torch.device("cpu")
 PREFERRED = ("cuda", "mps")
 """Kinds of devices, the preferred one first; a CPU otherwise."""
 BFLOAT16_OF_CPU = ("avx512_bf16", "amx_bf16", "amx_tile", "bf16")
+LIMIT_OF_CPU = "ONEDNN_MAX_CPU_ISA"
+"""Environment variable by which people keep the library of convolutions from newer instructions."""
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -57,7 +61,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Return whether the processor has instructions for bfloat16; without, it would be slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
+    if device.type == "cpu" and os.environ.get(LIMIT_OF_CPU, "").upper() not in WITHOUT_BFLOAT16:
         found = _capabilities_of_cpu()
         return any(found.get(name, False) for name in BFLOAT16_OF_CPU)
     return False

@@ -53,9 +53,20 @@ class Precision(StrEnum):
     """bfloat16 where the processor has instructions for it, otherwise float32."""
 
 
+def find_precision(precision: Precision, device: torch.device) -> Precision:
+    """Return the precision, and what auto means on this device.
+
+    >>> find_precision(Precision.BFLOAT16, torch.device("cpu")).value
+    'bfloat16'
+    """
+    if precision is not Precision.AUTO:
+        return precision
+    return Precision.BFLOAT16 if has_bfloat16(device) else Precision.FLOAT32
+
+
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
     """Return a context in which linear and convolutional layers compute in `precision`."""
-    reduced = precision is Precision.BFLOAT16 or (precision is Precision.AUTO and has_bfloat16(device))
+    reduced = find_precision(precision, device) is Precision.BFLOAT16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced)
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -24,6 +25,19 @@ class Sharing:
 
     def __init__(self, batch_size: int, processes: Processes = ALONE) -> None:
         self.batch_size, self.processes = batch_size, processes
+        self._steady: int | None = None
+
+    @contextmanager
+    def steady(self, size: int | None) -> Iterator[None]:
+        """Let `size` images through at once in the block, whatever the batch size, as long as memory suffices.
+
+        What bfloat16 rounds off depends on which images go through together, and an edit follows it. None: as always.
+        """
+        self._steady = size
+        try:
+            yield
+        finally:
+            self._steady = None
 
     def map_concat(
         self, count: int, work: Work, *, at_once: int | None = None, among: Processes | None = None
@@ -86,11 +100,12 @@ class Sharing:
         """
         if not is_out_of_memory(error):
             raise error
-        size = self.batch_size if images is None else min(images, self.batch_size)
+        most, self._steady = self._steady or self.batch_size, None
+        size = most if images is None else min(images, most)
         if size <= 1:
             found = (str(error).splitlines() or [type(error).__name__])[0]
             raise OutOfMemoryError("memory", "enough for one image", found, "take smaller images or another device")
-        self.batch_size = size // 2
+        self.batch_size = min(self.batch_size, size // 2)
         error.with_traceback(None)  # its frames hold what filled the memory
         release_memory()
         warnings.warn(f"out of memory: going on with batches of {self.batch_size} images", ExpungeWarning, stacklevel=2)
@@ -98,7 +113,8 @@ class Sharing:
     def _run(self, own: slice, work: Work, at_once: int | None = None) -> Iterator[Sequence[Tensor]]:
         start = own.start
         while True:
-            size = self.batch_size if at_once is None else min(at_once, self.batch_size)
+            most = self._steady or self.batch_size
+            size = most if at_once is None else min(at_once, most)
             part = slice(start, min(start + size, own.stop))
             try:
                 done = work(part)

@@ -8,6 +8,7 @@ from torch import nn
 from expunge import Strength, unlearn
 from expunge.audit.metrics.auc import exact_area
 from expunge.audit.metrics.fingerprint import closeness_to_median_lead
+from expunge.compute import runtime
 from expunge.compute.runtime import Precision, Runtime
 from expunge.methods.descent import Descent
 from expunge.methods.least_change import exact as solver
@@ -96,6 +97,25 @@ def test_bfloat16_forgets_as_well_and_changes_other_answers_hardly_more(trained,
     assert plain.stop_reason is reduced.stop_reason is StopReason.GOAL_REACHED
     assert not torch.equal(*(compute_logits(each.classifier, few.x) for each in (plain, reduced)))
     assert float(change_elsewhere(reduced)) < 1.3 * float(change_elsewhere(plain))
+
+
+@pytest.mark.parametrize(
+    ("strength", "said", "expected"),
+    [
+        (Strength.ROBUST, None, "bfloat16"),
+        (Strength.EXACT, None, "float32"),
+        (Strength.ROBUST, Precision.FLOAT32, "float32"),
+        (Strength.EXACT, Precision.AUTO, "bfloat16"),
+    ],
+)
+def test_robust_edits_compute_in_bfloat16_where_the_processor_has_it(
+    trained, rows, monkeypatch, strength, said, expected
+):
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda _: True)
+    edit = unlearn(
+        trained, rows, method=LeastChange(**QUICK, precision=said), strength=strength, limits=Limits(steps=1)
+    )
+    assert edit.settings["precision"] == expected
 
 
 def test_after_a_step_that_was_too_long_the_curvature_is_measured_at_once(trained, rows, monkeypatch):
@@ -299,7 +319,7 @@ def test_ordinary_leads_are_those_that_the_rows_had(trained, rows):
 def test_more_effort_takes_more_surrogates_and_steps(trained, rows):
     sizes = []
     for effort in Effort:
-        resolved = LeastChange(effort=effort)._resolve(trained, rows.x)
+        resolved = LeastChange(effort=effort)._resolve(trained, rows.x, Strength.EXACT)
         mix, exact, robust = resolved.surrogates, resolved.exact, resolved.robust
         sizes.append((mix.mixes + mix.inverted + mix.procedural, exact.steps, robust.steps))
     assert sizes == [(1512, 20, 40), (2256, 40, 80), (3536, 40, 80)]
@@ -307,5 +327,5 @@ def test_more_effort_takes_more_surrogates_and_steps(trained, rows):
 
 def test_what_is_said_goes_before_the_effort(trained, rows):
     said = LeastChange(effort=Effort.QUICK, surrogates=SurrogateMix(inverted=7), exact=Exact(steps=9))
-    resolved = said._resolve(trained, rows.x)
+    resolved = said._resolve(trained, rows.x, Strength.EXACT)
     assert (resolved.surrogates.inverted, resolved.exact.steps, resolved.robust.steps) == (7, 9, 40)

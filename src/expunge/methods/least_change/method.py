@@ -14,7 +14,8 @@ from torch import Tensor
 
 from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
-from expunge.compute.runtime import Precision, Runtime
+from expunge.compute.devices import CPU
+from expunge.compute.runtime import Precision, Runtime, computing_in, find_precision
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.exact import ConstrainedSolver, Exact
@@ -35,6 +36,9 @@ from expunge.task.task import Strength, Task
 
 CURVATURE_SURROGATES = 512
 KEPT_OUT = 10
+ANSWERED_AT_ONCE = 256
+ROUNDED_TOGETHER = 256
+"""The batch size where bfloat16 rounds, whatever the runtime's, so that it does not choose the edit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,10 @@ class LeastChange(Settings):
     rate: float = setting(0.3, "step size, in units of 1 / measured curvature", above=0, spread=3)
     momentum: float = setting(0.8, "share of the last step that is taken again", at_least=0, at_most=1)
     damping: float = setting(0.01, "added to the curvature, as a share of its mean", above=0, spread=10)
-    precision: Precision = setting(
-        Precision.FLOAT32, "in what numbers layers compute gradients of surrogates and copies: float32, bfloat16, auto"
+    precision: Precision | None = setting(
+        None,
+        "numbers that layers compute in for surrogates and copies: float32, bfloat16, or auto, bfloat16 where the "
+        "processor has it; not said, auto for robust edits on a CPU, else float32",
     )
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
@@ -78,39 +84,49 @@ class LeastChange(Settings):
         reference = first.to(runtime.device).frozen_copy()
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device).x
-        resolved = self._resolve(reference, rows, task.earlier)
+        resolved = self._resolve(reference, rows, task.strength, task.earlier)
         drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
         reference = choose_layout(fold_batchnorm(reference, rows[:2]), rows[:2])
-        problem = resolved._pose(task, context, working, reference, surrogates)
-        solver = (
-            PenalisedSolver(resolved.robust, problem)
-            if task.strength is Strength.ROBUST
-            else ConstrainedSolver(resolved.exact, problem)
-        )
-        limit = solver.steps + solver.closing_steps
-        plan = Plan(self.name, to_mapping(resolved), working, solver.take_step, limit, least_steps=solver.steps)
-        edit = edit_until_goal(task, plan, context)
+        rounds = resolved.precision is Precision.BFLOAT16 and runtime.device == CPU
+        with context.sharing.steady(ROUNDED_TOGETHER if rounds else None):
+            problem = resolved._pose(task, context, working, reference, surrogates)
+            solver = (
+                PenalisedSolver(resolved.robust, problem)
+                if task.strength is Strength.ROBUST
+                else ConstrainedSolver(resolved.exact, problem)
+            )
+            limit = solver.steps + solver.closing_steps
+            plan = Plan(self.name, to_mapping(resolved), working, solver.take_step, limit, least_steps=solver.steps)
+            edit = edit_until_goal(task, plan, context)
         after = choose_layout(cut_at(edit.classifier.to(runtime.device), problem.cut, rows), problem.enter(rows[:2]))
         cost = measure_expected_cost(problem.reference, after, problem.enter(unseen), context.sharing)
         return replace(edit, expected=cost)
 
     def _resolve(
-        self, classifier: Classifier, rows: Float[Tensor, "k c h w"], earlier: Earlier | None = None
+        self,
+        classifier: Classifier,
+        rows: Float[Tensor, "k c h w"],
+        strength: Strength,
+        earlier: Earlier | None = None,
     ) -> "LeastChange":
-        """Return these settings with the sizes that were left open; what goes on from an edit takes few steps more.
+        """Return these settings with what was left open; what goes on from an edit takes few steps more.
 
         Args:
             classifier: the first one.
             rows: to forget.
+            strength: what bfloat16 rounds off is little beside the chance in a robust edit's copies.
             earlier: what earlier edits left.
         """
+        device = classifier.device
+        usual = Precision.AUTO if strength is Strength.ROBUST and device == CPU else Precision.FLOAT32
         pixels = rows.shape[2] * rows.shape[3]
         effort = Effort.QUICK if earlier is not None and earlier.begun else self.effort
         kept, again = (0, False) if earlier is None else (earlier.count, earlier.within > 0)
         return replace(
             self,
+            precision=find_precision(self.precision or usual, device),
             surrogates=self.surrogates.resolve(classifier, pixels, self.effort),
             exact=self.exact.resolve(len(rows), pixels, effort, among_others=earlier is not None),
             robust=self.robust.resolve(len(rows), pixels, effort, earlier=kept, again=again),
@@ -132,13 +148,15 @@ class LeastChange(Settings):
         """Return the problem that changes `working`: its layers, their metric, the answers that should stay."""
         rows = task.forget_set.x.to(surrogates.device)
         scope = self._choose_scope(working, task, rows)
+        precision = self.precision or Precision.FLOAT32
 
         def enter_cut(x: Tensor) -> Tensor:
-            return enter(reference, scope.cut, x, context.sharing)
+            with computing_in(precision, reference.device):
+                return enter(reference, scope.cut, x, context.sharing).to(x.dtype)
 
         pair = enter_cut(rows[:2])
         before = choose_layout(cut_at(reference, scope.cut, rows), pair)
-        surrogates, answers = _answer(before, surrogates, enter_cut if scope.cut else None, self.precision, context)
+        surrogates, answers = _answer(before, surrogates, enter_cut if scope.cut else None, precision, context)
         changing = cut_at(working, scope.cut, rows)
         layers = scope.choose(find_layers(changing, pair))
         fast = choose_layout(fold_batchnorm(changing, pair, sharing=[layer.module for layer in layers]), pair)
@@ -157,7 +175,7 @@ class LeastChange(Settings):
             context=context,
             memory_gigabytes=memory,
         )
-        objective = Objective(fast, layers, whitening, context, self.precision)
+        objective = Objective(fast, layers, whitening, context, precision)
         iterate = Iterate(objective, self.momentum)
         return Problem(
             task, context, before, objective, iterate, surrogates, answers, self.rate, memory, scope.cut, enter_cut
@@ -174,7 +192,7 @@ def _answer(
     """Return what goes through the cut for each image, and what the classifier answers to it before the edit."""
     entered, answers = list[Tensor](), list[Tensor]()
     with context.phase("answers", total=len(x)) as advance:
-        for part in x.split(context.runtime.batch_size * context.sharing.processes.count):
+        for part in x.split(ANSWERED_AT_ONCE * context.sharing.processes.count):
             entered.append(part if enter_cut is None else enter_cut(part))
             answers.append(compute_answers(before, entered[-1], precision, context))
             advance(len(part))
