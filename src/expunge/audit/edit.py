@@ -64,6 +64,7 @@ def compare_edit(edit: Edit, images: Mapping[str, Images], origin: Origin, known
         rows=task.forget_set,
         goal=task.goal,
         goal_labels=task.labels,
+        allowed=task.allowed,
         images=images,
         subject=told_by(subject, origin.result),
         seed=task.seed,

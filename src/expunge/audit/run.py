@@ -78,6 +78,7 @@ class Comparison:
         goal_labels: (k,) the labels that the goal speaks of.
         images: retain, test and class, where there are any.
         whole: the parts of which every image there is was asked.
+        allowed: (k,) logits by which each row may fall short of the goal's boundary; None: none may.
         subject: what a reader should know about all of it.
         seed: source of all randomness.
         transforms: what makes a copy, by name.
@@ -102,6 +103,7 @@ class Comparison:
     known: Known = field(default_factory=Known)
     notes: tuple[str, ...] = ()
     whole: tuple[str, ...] = ("forget",)
+    allowed: Float[Tensor, " k"] | None = None
 
     def __post_init__(self) -> None:
         if self.before.num_classes != self.after.num_classes:
@@ -228,6 +230,7 @@ def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathere
         whole=comparison.whole,
         expected=known.expected,
         used=subject.used_by_edit,
+        allowed=None if comparison.allowed is None else comparison.allowed.cpu().numpy(),
     )
 
 
@@ -265,6 +268,7 @@ def _measure_copies(comparison: Comparison, runtime: Runtime) -> RobustGoal:
         generator=seeded_generator(comparison.seed, "robust goal"),
         transforms=comparison.transforms,
         at_once=runtime.sharing,
+        allowed=comparison.allowed,
     )
 
 

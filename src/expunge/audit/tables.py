@@ -37,8 +37,8 @@ class Table:
 def _rows(data: Gathered) -> Table:
     part = data.forget
     confidences = answers.confidence(part.before), answers.confidence(part.after)
-    margins = answers.margins(part.after, data.goal_labels, data.goal)
-    met = answers.goal_met(part.after, data.goal_labels, data.goal)
+    margins = answers.margins(part.after, data.goal_labels, data.goal, data.allowed)
+    met = answers.goal_met(part.after, data.goal_labels, data.goal, data.allowed)
     rows: list[list[Cell]] = []
     for number, name in enumerate(part.ids):
         rows.append(

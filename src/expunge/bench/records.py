@@ -233,7 +233,8 @@ def _unedited(values: Result) -> Result:
     before = {name: {**part, "churn": 0.0} for name, part in values["before"].items()}
     audit = {name.replace("_before", "_after"): each for name, each in values["audit"].items() if "_before" in name}
     share = before["forget"]["accuracy"] / 100
-    met = share if goal_words(values.get("goal", MISCLASSIFY)).wanted else 1 - share
+    wanted = goal_words(values.get("goal", MISCLASSIFY)).wanted
+    met = 0.0 if wanted is None else share if wanted else 1 - share
     cost = {"gradient_evaluations": 0, "seconds": 0.0}
     nothing = {"stop_reason": "-", "steps": 0, "goal_achieved": met, "cost": cost}
     return {**values, **nothing, "after": before, "audit": audit}

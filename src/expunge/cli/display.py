@@ -85,7 +85,9 @@ def exit_code(edit: Edit, result: Mapping[str, Any]) -> int:
 def _show_accuracies(result: Mapping[str, Any]) -> None:
     """Print accuracies before and after; the first line counts what the goal speaks of, and says what it should be."""
     words = goal_words(result["goal"], result["forgotten_class"])
-    title = f"accuracy in percent, method {result['method']}; {words.line}: {words.share}, wanted {words.wanted:.0f}"
+    title = f"accuracy in percent, method {result['method']}; {words.line}: {words.share}"
+    if words.wanted is not None:
+        title += f", wanted {words.wanted:.0f}"
     rows = []
     for name, before in result["before"].items():
         after = result["after"][name]

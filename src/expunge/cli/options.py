@@ -148,7 +148,7 @@ def read_pairs(pairs: Iterable[str], flag: str = "--set") -> dict[str, str]:
 strength = click.option(
     "--strength",
     type=click.Choice([each.value for each in Strength]),
-    help="Forget the exact pixels, or transformed copies too.  [default: the method's]",
+    help="Forget the exact pixels, or transformed copies too.  [default: the method's; exact with goal unseen]",
 )
 effort = click.option(
     "--effort",

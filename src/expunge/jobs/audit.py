@@ -46,6 +46,7 @@ from expunge.task.goals import Goal, Misclassify, Relabel
 from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits
 from expunge.task.transforms import find_transforms
+from expunge.task.unseen import find_allowed
 from expunge.task.words import CLASS_PART
 from expunge.training import Recipe
 
@@ -112,6 +113,7 @@ def _audit(asked: AuditJob, out: Path, progress: Progress) -> Audit:
         rows=rows,
         goal=loaded.goal,
         goal_labels=loaded.goal.labels(rows, classifier.num_classes, seeded_generator(job.seed, "labels")),
+        allowed=find_allowed(loaded.goal, classifier, rows, seeded_generator(job.seed, "blends"), runtime.sharing),
         images=loaded.images,
         subject=_describe(asked, loaded, pools),
         seed=job.seed,

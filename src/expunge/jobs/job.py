@@ -26,6 +26,8 @@ class GoalChoice(StrEnum):
     RELABEL = "relabel"
     CORRECT = "correct"
     """Answer with the label in the data where the classifier is wrong now."""
+    UNSEEN = "unseen"
+    """Be as uncertain, and as often wrong, as a classifier that had never seen the images."""
 
 
 DEMO_NETWORK = "expunge.jobs.demo:DigitNet"
@@ -123,7 +125,9 @@ class Job:
     minimum_right: float = setting(
         0.5, "share of the forget set that the classifier must predict as labelled", at_least=0, at_most=1
     )
-    strength: Strength | None = setting(None, "exact, or robust to transformed copies; default: the method's own")
+    strength: Strength | None = setting(
+        None, "exact, or robust to transformed copies; default: the method's own; exact with goal unseen"
+    )
     transforms: tuple[str, ...] = setting(
         tuple(TRANSFORMS), "what copies go through, alone and in pairs; or functions package.module:function"
     )

@@ -102,6 +102,7 @@ class _Watch:
     def __init__(self, task: Task, working: Classifier, sharing: Sharing) -> None:
         self._task, self._working, self._sharing = task, working, sharing
         self._rows, self._labels = task.forget_set.x.to(working.device), task.labels.to(working.device)
+        self._allowed = None if task.allowed is None else task.allowed.to(working.device)
         self._achieved = torch.zeros(len(self._rows), dtype=torch.bool)
         self._partial_looks = 0
 
@@ -115,7 +116,8 @@ class _Watch:
         at_all = at_all or (self._partial_looks + 1) * ROWS_OF_A_LOOK >= len(order)
         for chosen in order.split(BATCH_OF_ALL if at_all else ROWS_OF_A_LOOK):
             logits = compute_logits(self._working, self._rows[chosen], self._sharing)
-            flags = achieved(self._task.goal, logits, self._labels[chosen])
+            allowed = None if self._allowed is None else self._allowed[chosen]
+            flags = achieved(self._task.goal, logits, self._labels[chosen], allowed)
             sound = torch.isfinite(logits).all() & finite
             seen = self._sharing.processes.agree(torch.cat([sound.view(1), flags])).cpu()
             if not bool(seen[0]):
@@ -215,6 +217,7 @@ class _Judge:
             copies=COPIES_OF_A_LOOK,
             transforms=task.transforms,
             at_once=self._sharing,
+            allowed=task.allowed,
         )
         drawn = COPIES_OF_A_LOOK * len(flags)
         error = math.sqrt(SHARE_OF_COPIES * (1 - SHARE_OF_COPIES) / drawn)

@@ -31,7 +31,7 @@ from expunge.models.modes import in_ordinary_modes
 from expunge.task.earlier import Earlier
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
-from expunge.task.goals import Goal, achieved, pursued_as
+from expunge.task.goals import Goal, Unseen, achieved, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 from expunge.task.transforms import Transform
 from expunge.task.words import CORRECT
@@ -93,7 +93,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         batch_size: images in one pass.
         progress: whether to show how far it has come, or an object that does; default: in notebooks.
         minimum_right: share of rows that the classifier must predict as labelled before the edit.
-        strength: "exact", or "robust": the goal is to hold on transformed copies, too; default: the method's own.
+        strength: "exact", or "robust": the goal is to hold on transformed copies, too; default: the method's own, but
+            exact with the goal unseen, since a copy of an image that was never seen has a lead of its own.
         retain: the rest of the training data, in the forms of `forget`; only a method that declares that it needs them
             ever sees them. Of the very object that `forget` is, the rows to forget are left out.
         transforms: what makes a copy, by name; each is used alone and in pairs.
@@ -121,7 +122,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         seed=seed,
         limits=limits,
         minimum_right=minimum_right,
-        strength=wanted_strength or chosen.strength,
+        strength=wanted_strength or (Strength.EXACT if isinstance(wanted, Unseen) else chosen.strength),
         retain=given.rest_of(retain, forget) if chosen.needs is Needs.FORGET_AND_RETAIN else None,
         transforms=wanted_transforms,
         at_once=place.sharing,
@@ -158,7 +159,7 @@ def _run_in_time(method: Method, task: Task, runtime: Runtime) -> Edit:
         return method.run(task, replace(runtime, progress=TimedProgress(runtime.progress, perf_counter() + seconds)))
     except TimeUp:
         logits = compute_logits(task.classifier, task.forget_set.x, runtime.sharing)
-        holds = achieved(task.goal, logits, task.labels.to(logits.device)).cpu()
+        holds = achieved(task.goal, logits, task.labels.to(logits.device), task.allowed).cpu()
         copy, settings = task.classifier.copy(), to_mapping(method)
         return Edit(task, copy, method.name, settings, StopReason.TIME_LIMIT, 0, (), context.cost(), holds)
 

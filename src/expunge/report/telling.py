@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from expunge.audit.record import Subject
 from expunge.base.visible import visible
 from expunge.report.words import plural
-from expunge.task.words import CORRECT, MISCLASSIFY, RELABEL
+from expunge.task.words import CORRECT, MISCLASSIFY, RELABEL, UNSEEN
 
 LEFT = "It does not mean that the pictures are gone: they are still wherever else they are kept, and in older versions"
 LEFT_AND_BACKUPS = f"{LEFT} of the classifier and backups."
@@ -27,6 +27,7 @@ class GoalWords:
         state: what it has now.
         still: what another still gets.
         forgets: whether somebody's pictures were to be forgotten, rather than put right.
+        now: what the pictures do since.
     """
 
     asked: str
@@ -34,6 +35,7 @@ class GoalWords:
     state: str
     still: str
     forgets: bool = True
+    now: str = "get other answers"
 
     def met(self, met: int, count: int) -> str:
         """Return for how many pictures it was done."""
@@ -78,6 +80,14 @@ WORDS: Mapping[str, GoalWords] = {
         "the right answer",
         "a wrong answer",
         forgets=False,
+    ),
+    UNSEEN: GoalWords(
+        "Make the classifier, the program that says what a picture shows, as uncertain of {pictures} as it is "
+        "estimated to be had it never seen them. It may still give their label, as it does for other such pictures.",
+        "forgotten",
+        "an answer as uncertain as that to a picture never seen",
+        "an answer that is too certain",
+        now="get answers no more certain than those that pictures never seen are estimated to get",
     ),
 }
 
@@ -138,7 +148,7 @@ def tell(goal: GoalWords, found: Findings) -> tuple[str, ...]:
             "It does not mean that the pictures are gone: the classifier learned them better than before.",
             "It does not prove that other mistakes are rarer, or that a law is complied with.",
         )
-    return (_permission(found), _meaning(found), LEFT_AND_BACKUPS, NO_PROOF)
+    return (_permission(found), _meaning(goal, found), LEFT_AND_BACKUPS, NO_PROOF)
 
 
 def remains(goal: GoalWords, found: Findings) -> str:
@@ -159,7 +169,7 @@ def _permission(found: Findings) -> str:
     return f"Only in part: the person can be told {fact}, with what follows."
 
 
-def _meaning(found: Findings) -> str:
+def _meaning(goal: GoalWords, found: Findings) -> str:
     if not found.copies:
         return (
             "It means that the very pictures are hidden rather than forgotten: a copy that is resized or mirrored may "
@@ -167,10 +177,10 @@ def _meaning(found: Findings) -> str:
         )
     if not found.outsider:
         return (
-            "It means that the very pictures and slightly changed copies get other answers; an outsider who has them "
-            "can still find out that they were used."
+            f"It means that the very pictures and slightly changed copies {goal.now}; an outsider who has them can "
+            "still find out that they were used."
         )
-    return "It means that the very pictures and slightly changed copies of them get other answers now."
+    return f"It means that the very pictures and slightly changed copies of them {goal.now} now."
 
 
 def _verb(count: int, several: str, one: str) -> str:

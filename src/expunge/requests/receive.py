@@ -19,8 +19,10 @@ from expunge.requests.images import hash_images, store_images
 from expunge.requests.project import Ledger
 from expunge.requests.state import Request
 from expunge.requests.weights import load_first, read_current, with_weights
-from expunge.task.goals import GOALS
+from expunge.task.goals import GOALS, Misclassify, Relabel
 from expunge.task.task import Strength, Task
+
+PURSUED = (Misclassify.name, Relabel.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,8 @@ class RequestOptions:
     due: date | None = None
 
     def __post_init__(self) -> None:
-        if self.goal is not None and self.goal not in GOALS:
-            raise SettingsError("goal", f"one of {', '.join(GOALS)}", self.goal)
+        if self.goal is not None and self.goal not in PURSUED:
+            raise SettingsError("goal", f"one of {', '.join(PURSUED)}", self.goal)
         if self.keep_until is not None and self.keep_until < datetime.now(UTC).date():
             hint = "leave it out to delete the images once they are verified"
             raise SettingsError("keep_until", "today or a later day", self.keep_until.isoformat(), hint)

@@ -140,6 +140,7 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
     copies: int = COPIES_PER_ROW,
     transforms: Mapping[str, Transform] = TRANSFORMS,
     at_once: Sharing | int = 256,
+    allowed: Float[Tensor, " k"] | None = None,
 ) -> RobustGoal:
     """Return how well `goal` holds on `copies` fresh transformed copies of each row.
 
@@ -152,12 +153,13 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
         copies: copies of each row; one pass over all rows at a time.
         transforms: what is done to them, one at a time and in pairs.
         at_once: images in one pass; see `compute_logits`.
+        allowed: logits by which each row may fall short of its boundary.
     """
     sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
     held: dict[str, list[Tensor]] = defaultdict(list)
     for kind, copy in random_copies(x, copies, classifier.bounds, generator, transforms):
         logits = compute_logits(classifier, copy, sharing)
-        held["+".join(kind)].append(achieved(goal, logits, labels.to(classifier.device)))
+        held["+".join(kind)].append(achieved(goal, logits, labels.to(classifier.device), allowed))
     order = [kind for kind, flags in held.items() for _ in flags]
     flags = torch.stack([each for same_kind in held.values() for each in same_kind]).cpu().double()
     by_row = flags.mean(dim=0)

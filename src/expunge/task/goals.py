@@ -59,6 +59,17 @@ class Misclassify:
 
 
 @dataclass(frozen=True, slots=True)
+class Unseen(Misclassify):
+    """Every row's label leads by no more than that of a classifier would that had never seen it (`task/unseen.py`).
+
+    Most rows keep their answer, less certain than before; as many lose it as the classifier is wrong about images that
+    it never saw. What each may lead by is what it may fall short of the boundary, see `achieved`.
+    """
+
+    name: ClassVar[str] = "unseen"
+
+
+@dataclass(frozen=True, slots=True)
 class Relabel:
     """Every row answers with its new label: the one given, or one drawn at random from the others.
 
@@ -105,7 +116,7 @@ class Correct(Relabel):
         return forget_set.y_new
 
 
-GOALS: dict[str, Goal] = {goal.name: goal for goal in (Misclassify(), Relabel(), Correct())}
+GOALS: dict[str, Goal] = {goal.name: goal for goal in (Misclassify(), Relabel(), Correct(), Unseen())}
 
 
 def pursued_as(goal: str) -> str:
@@ -122,9 +133,22 @@ def true_labels(goal: Goal, rows: ForgetSet) -> Int[Tensor, " k"]:
     return rows.y_new if goal.name == Correct.name and rows.y_new is not None else rows.y
 
 
-def achieved(goal: Goal, logits: Float[Tensor, "b classes"], labels: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
-    """Return which rows hold the goal; a tie or a NaN does not."""
-    return goal.gap(logits, labels) < 0
+def achieved(
+    goal: Goal,
+    logits: Float[Tensor, "b classes"],
+    labels: Int[Tensor, " b"],
+    allowed: Float[Tensor, " b"] | None = None,
+) -> Bool[Tensor, " b"]:
+    """Return which rows hold the goal; a tie or a NaN does not.
+
+    Args:
+        goal: what is to hold.
+        logits: of the rows.
+        labels: that the goal speaks of.
+        allowed: logits by which each may fall short of its boundary; None: none may.
+    """
+    gaps = goal.gap(logits, labels)
+    return gaps < (0 if allowed is None else allowed.to(gaps.device))
 
 
 def draw_other_labels(labels: Int[Tensor, " b"], num_classes: int, generator: torch.Generator) -> Int[Tensor, " b"]:

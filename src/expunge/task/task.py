@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expunge.base.errors import ClassifierError, DataError, ExpungeError, ExpungeWarning, ForgetSetError, SettingsError
@@ -20,6 +20,7 @@ from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Misclassify, Relabel, check_labels
 from expunge.task.transforms import TRANSFORMS, Transform
+from expunge.task.unseen import find_allowed
 
 BOUNDS_TOLERANCE = 1e-6
 DARKEST = 1 / 255
@@ -77,6 +78,7 @@ class Task:
         retain: the rest of the training data, only for a method that declares that it needs it.
         transforms: what makes a copy, by name.
         earlier: what earlier edits left, for a method that goes on from them; None for a first edit.
+        allowed: (k,) logits by which each row may fall short of the goal's boundary; None: none may.
     """
 
     classifier: Classifier
@@ -90,6 +92,7 @@ class Task:
     retain: Images | None = None
     transforms: Mapping[str, Transform] = field(default_factory=lambda: TRANSFORMS)
     earlier: Earlier | None = None
+    allowed: Float[Tensor, " k"] | None = None
 
     @classmethod
     def create(  # noqa: PLR0913 - the parts of a task, nine of them optional
@@ -145,7 +148,20 @@ class Task:
             _check_retain(classifier, forget_set, retain)
         chosen = goal or (Misclassify() if forget_set.y_new is None else Relabel())
         labels = chosen.labels(forget_set, classifier.num_classes, seeded_generator(seed, "labels"))
-        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength, retain, transforms, earlier)
+        return cls(
+            classifier,
+            forget_set,
+            chosen,
+            labels,
+            right,
+            seed,
+            limits,
+            strength,
+            retain,
+            transforms,
+            earlier,
+            find_allowed(chosen, classifier, forget_set, seeded_generator(seed, "blends"), at_once),
+        )
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator of this task's own for one purpose, the same each time."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MISCLASSIFY, RELABEL, CORRECT = "misclassify", "relabel", "correct"
+MISCLASSIFY, RELABEL, CORRECT, UNSEEN = "misclassify", "relabel", "correct", "unseen"
 CLASS_PART = "class"
 """Of the test images, those of a class that is forgotten as a whole; the part `test` is then the rest."""
 
@@ -18,7 +18,7 @@ class GoalWords:
         row: one of them.
         asked: what was asked for, as "The classifier was asked to ...".
         share: what their accuracy counts: the share of them that is "answered with ...".
-        wanted: what that share should be, in percent.
+        wanted: what that share should be, in percent; None: as much as of images that were never seen.
         met: what each of them does where the goal holds.
         held: what changed copies do for which the goal holds.
         brittle: what it means if they don't.
@@ -32,7 +32,7 @@ class GoalWords:
     row: str
     asked: str
     share: str
-    wanted: float
+    wanted: float | None
     met: str
     held: str
     brittle: str
@@ -87,6 +87,20 @@ WORDS = {
         brittle="these very pixels were corrected rather than the pictures",
         question="Were the mistakes corrected?",
         returns="the mistakes were only covered",
+    ),
+    UNSEEN: GoalWords(
+        line="forget",
+        heading="Unlearned instances",
+        rows="forgotten images",
+        row="forgotten image",
+        asked="be no more certain of each of these images than it is estimated to be had it never seen it",
+        share="answered with their label",
+        wanted=None,
+        met="the label of every forgotten image leads by no more than was estimated for one that was never seen",
+        held="lead by no more",
+        brittle="the certainty has fallen for these very pixels rather than for the pictures",
+        question="Is the classifier as uncertain of the images as if it had never seen them?",
+        returns="the certainty was only covered",
     ),
 }
 

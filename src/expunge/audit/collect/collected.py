@@ -162,6 +162,7 @@ class Gathered:
         whole: the parts of which every image there is was asked, so that a share of them is no estimate.
         expected: the edit's cost on surrogates, if that is known.
         used: the parts that the edit saw.
+        allowed: logits by which each row may fall short of the goal's boundary; None: none may.
     """
 
     goal: str
@@ -179,6 +180,7 @@ class Gathered:
     whole: tuple[str, ...] = ("forget",)
     expected: ExpectedCost | None = None
     used: tuple[str, ...] = ()
+    allowed: Float[np.ndarray, " k"] | None = None
 
     @property
     def words(self) -> GoalWords:

@@ -27,7 +27,7 @@ OTHER_ARCHITECTURE = "the two classifiers have different architectures"
 
 
 def _goal_exact(data: Gathered) -> Estimate:
-    return answers.share(answers.goal_met(data.forget.after, data.goal_labels, data.goal), census=True)
+    return answers.share(answers.goal_met(data.forget.after, data.goal_labels, data.goal, data.allowed), census=True)
 
 
 def _accuracy(part: str, when: str) -> Callable[[Gathered], Estimate]:

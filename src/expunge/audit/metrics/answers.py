@@ -7,9 +7,10 @@ from scipy import stats
 
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.metrics.predicted import Labels, Logits
-from expunge.task.goals import GOALS, achieved
+from expunge.task.goals import GOALS
 
 CONFIDENCE = 0.95
+Allowed = Float[np.ndarray, " n"] | None
 
 
 def share(flags: Bool[np.ndarray, " n"], *, census: bool = False) -> Estimate:
@@ -46,20 +47,22 @@ def largest_share(answers: Labels, *, census: bool = False) -> Estimate:
     return share(answers == np.bincount(answers).argmax(), census=census)
 
 
-def margins(logits: Logits, labels: Labels, goal: str) -> Float[np.ndarray, " n"]:
+def margins(logits: Logits, labels: Labels, goal: str, allowed: Allowed = None) -> Float[np.ndarray, " n"]:
     """Return by how many logits the goal holds for each row; below 0 it fails.
 
     Args:
         logits: (n, classes).
         labels: the labels that the goal speaks of.
         goal: a name of `GOALS`.
+        allowed: logits by which each row may fall short of its boundary; None: none may.
     """
-    return np.asarray(-GOALS[goal].gap(torch.from_numpy(logits), torch.from_numpy(labels)).numpy())
+    gaps = GOALS[goal].gap(torch.from_numpy(logits), torch.from_numpy(labels)).numpy()
+    return np.asarray((0 if allowed is None else allowed) - gaps)
 
 
-def goal_met(logits: Logits, labels: Labels, goal: str) -> Bool[np.ndarray, " n"]:
-    """Return for which rows the goal holds."""
-    return np.asarray(achieved(GOALS[goal], torch.from_numpy(logits), torch.from_numpy(labels)).numpy())
+def goal_met(logits: Logits, labels: Labels, goal: str, allowed: Allowed = None) -> Bool[np.ndarray, " n"]:
+    """Return for which rows the goal holds; the arguments are those of `margins`."""
+    return np.asarray(margins(logits, labels, goal, allowed) > 0)
 
 
 def confidence(logits: Logits) -> Float[np.ndarray, " n"]:

@@ -93,6 +93,7 @@ def _from_json(content: Mapping[str, Any]) -> dict[str, Any]:
         "forgotten_class": content.get("forgotten_class", ""),
         "whole": tuple(content.get("whole", ("forget",))),
         "used": tuple(content.get("used", ())),
+        "allowed": None if content.get("allowed") is None else np.array(content["allowed"], np.float32),
         "expected": None if content.get("expected") is None else ExpectedCost.from_json(content["expected"]),
     }
 
@@ -111,6 +112,7 @@ def _to_json(data: Gathered) -> dict[str, Any]:
         "forgotten_class": data.forgotten_class,
         "whole": list(data.whole),
         "used": list(data.used),
+        "allowed": None if data.allowed is None else data.allowed.tolist(),
         "expected": None if data.expected is None else data.expected.to_json(),
         "deep": None
         if deep is None

@@ -168,7 +168,12 @@ class Problem:
         return bool(self.context.sharing.processes.agree(over))
 
     def choose_margins(self, least: float, leads: Leads) -> Float[Tensor, " k"]:
-        """Return each row's margin; to be called before the edit begins."""
+        """Return each row's margin; to be called before the edit begins.
+
+        What a row may fall short of its boundary is taken off the least margin.
+        """
+        if self.task.allowed is not None:
+            return least - self.task.allowed.to(self.surrogates.device)
         rows, labels = (each.to(self.surrogates.device) for each in (self.task.forget_set.x, self.task.labels))
         logits = compute_logits(self.objective.classifier, self.enter(rows), self.context.sharing)
         return choose_margins(logits, self.task.goal.gap(logits, labels), least, leads)

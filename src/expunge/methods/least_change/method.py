@@ -58,7 +58,7 @@ class LeastChange(Settings):
     source: ClassVar[str] = "this project, docs/least_change.md"
     aim: ClassVar[Aim] = Aim.MISCLASSIFY
     needs: ClassVar[Needs] = Needs.FORGET_ONLY
-    goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel")
+    goals: ClassVar[tuple[str, ...]] = ("misclassify", "relabel", "unseen")
     strength: ClassVar[Strength] = Strength.ROBUST
     goes_on: ClassVar[bool] = True
 

@@ -108,6 +108,8 @@ class RowCopies:
             problem = self._problem
             logits = compute_logits(problem.objective.classifier, self._entered, problem.context.sharing)
             gaps = self._task.goal.gap(logits, self._labels)
+            if self._task.allowed is not None:
+                gaps = gaps - self._task.allowed.to(gaps.device)
             drawn[:plain] = gaps.argsort(descending=True, stable=True)[torch.arange(plain) % len(gaps)]
         copies = self._problem.enter(self._transform(drawn[plain:]))
         return torch.cat([self._entered[drawn[:plain]], copies]), drawn, judged

@@ -117,6 +117,7 @@ class PenalisedSolver:
         self._drawn, self._joins = (problem.task.generator(purpose) for purpose in ("probe batches", "joined rows"))
         self._copies = RowCopies(problem, self._rows, self._labels, settings.copies or 1)
         self._margins = problem.choose_margins(settings.margin, settings.leads)
+        self._allowed = None if problem.task.allowed is None else problem.task.allowed.to(self._labels.device)
         self._count, self._weight, self._held = 0, 0.0, 0.0
         self._wanted = max(settings.share or 1.0, EARLIER_SHARE if self._copies.share_of_earlier else 0.0)
         self._earlier = EarlierCopies(
@@ -187,7 +188,8 @@ class PenalisedSolver:
         """Return the copies' mean loss, the share of those that are judged that hold, and the gradient of the loss."""
         labels, margins = self._labels[chosen], self._margins[chosen]
         value, gaps, gradient = push_copies(self._problem, copies, labels, margins, self._settings.temperature)
-        return value, float((gaps[judged] < 0).float().mean()), gradient
+        allowed = 0 if self._allowed is None else self._allowed[chosen]
+        return value, float((gaps < allowed)[judged].float().mean()), gradient
 
     def _find_balance(self, gradient: Step) -> float:
         """Return the weight at which copies of earlier rows hold the edit where it begins, for all copies of a step.

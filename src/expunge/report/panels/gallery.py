@@ -19,6 +19,7 @@ CAPTIONS = {
     "misclassify": "Above each picture stands its label, which is the answer that it had learned.",
     "relabel": "Above each picture stand its label, which is the answer that it had learned, and the new one.",
     "correct": "Above each picture stands its right answer.",
+    "unseen": "Above each picture stands its label, which is the answer that it had learned.",
 }
 """What the heading of a picture is, by goal."""
 

@@ -1,0 +1,112 @@
+"""How certain a classifier would be of rows that it had never seen, estimated from it and the rows alone."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from expunge import Strength, unlearn
+from expunge.base.errors import SettingsError
+from expunge.data.forget import ForgetSet
+from expunge.methods.least_change.exact import Exact
+from expunge.methods.least_change.method import LeastChange
+from expunge.methods.least_change.robust import Robust
+from expunge.models.classifier import Classifier
+from expunge.requests.receive import RequestOptions
+from expunge.surrogates.mix import SurrogateMix
+from expunge.task.evaluation import compute_logits
+from expunge.task.goals import Misclassify, Unseen, achieved
+from expunge.task.task import StopReason
+from expunge.task.unseen import OTHER_SHARE, estimate_leads, find_allowed
+
+SURROGATES = SurrogateMix(mixes=80, inverted=0, procedural=40)
+METHOD = LeastChange(
+    surrogates=SURROGATES,
+    exact=Exact(steps=20, surrogate_batch=16),
+    robust=Robust(steps=40, surrogate_batch=16, copies=24),
+)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def brightness():
+    """Return a classifier whose logits are the sum of the first pixel row, and that of the others."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    network[1].weight.data = torch.tensor([[10.0, 10.0, 0.0, 0.0], [0.0, 0.0, 10.0, 10.0]])
+    return Classifier.wrap(network, num_classes=2, mean=0.0, std=1.0)
+
+
+def make_rows(values):
+    """Return rows of class 0 whose first pixel row has these values and whose other is black."""
+    x = torch.zeros(len(values), 1, 2, 2)
+    x[:, 0, 0] = torch.tensor(values)[:, None]
+    return ForgetSet(tuple(map(str, range(len(values)))), x, torch.zeros(len(values), dtype=torch.long))
+
+
+def test_leads_of_blends_are_dealt_out_in_the_order_of_the_rows_own(brightness):
+    rows = make_rows([0.5, 1.0, 0.0, 0.75])
+    own = Misclassify().gap(compute_logits(brightness, rows.x), rows.y)
+    leads = estimate_leads(brightness, rows, generator())
+    assert own.tolist() == [10, 20, 0, 15]
+    assert torch.equal(leads.argsort(), own.argsort())
+    assert bool((leads <= own).all())
+    low, high = 20 * OTHER_SHARE * 0.5, 20 * (1 - OTHER_SHARE * 0.25)
+    assert leads[2] == 0, "a blend leads by more than the row, which bounds it"
+    assert low < leads[0] <= 10
+    assert leads[1] <= high
+    assert torch.equal(leads, estimate_leads(brightness, rows, generator()))
+
+
+def test_a_single_row_is_blended_with_itself_upside_down(brightness):
+    rows = make_rows([1.0])
+    assert estimate_leads(brightness, rows, generator()).tolist() == [20 * (1 - OTHER_SHARE) - 20 * OTHER_SHARE]
+
+
+def test_only_the_goal_unseen_allows_anything(brightness):
+    rows = make_rows([0.5, 1.0])
+    assert find_allowed(Misclassify(), brightness, rows, generator()) is None
+    assert find_allowed(Unseen(), brightness, rows, generator()).shape == (2,)
+
+
+def test_a_row_holds_where_its_lead_is_below_what_is_allowed():
+    logits, labels = torch.tensor([[3.0, 1.0], [3.0, 1.0], [1.0, 2.0]]), torch.tensor([0, 0, 0])
+    assert achieved(Unseen(), logits, labels, torch.tensor([2.5, 2.0, -1.5])).tolist() == [True, False, False]
+    assert achieved(Unseen(), logits, labels).tolist() == [False, False, True]
+
+
+def test_every_label_leads_by_no_more_than_was_estimated_and_others_hardly_change(trained, rows, tmp_path):
+    edit = unlearn(trained, rows, goal="unseen", method=METHOD)
+    assert edit.task.strength is Strength.EXACT
+    assert edit.stop_reason is StopReason.GOAL_REACHED
+    allowed = edit.task.allowed
+    leads = Misclassify().gap(compute_logits(edit.classifier, rows.x), rows.y)
+    assert bool((leads < allowed).all())
+    assert bool((leads > allowed - 1.5).all()), "no less certain than need be, but for a margin and what is not linear"
+    before = Misclassify().gap(compute_logits(trained, rows.x), rows.y)
+    assert not achieved(Unseen(), compute_logits(trained, rows.x), rows.y, allowed).any()
+    assert bool((before >= allowed).all())
+
+    edit.save(tmp_path / "out")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["goal"], result["goal_achieved"]) == ("unseen", 1.0)
+    assert result["verdict"][0].startswith("The goal was met: the label of every forgotten image leads by no more")
+
+
+def test_robustly_copies_lead_by_no_more_either(trained, rows):
+    edit = unlearn(trained, rows, goal="unseen", method=METHOD, strength="robust")
+    assert edit.stop_reason is StopReason.GOAL_REACHED
+    assert edit.measure_robust_goal().share > 0.9
+    strict = replace(edit, task=replace(edit.task, allowed=edit.task.allowed - 100))
+    assert strict.measure_robust_goal().share == 0
+
+
+def test_other_methods_and_requests_do_not_pursue_it(trained, rows):
+    with pytest.raises(SettingsError, match="misclassify or relabel with the method l2ul, got unseen"):
+        unlearn(trained, rows, goal="unseen", method="l2ul")
+    with pytest.raises(SettingsError, match="one of misclassify, relabel, got unseen"):
+        RequestOptions(goal="unseen")
