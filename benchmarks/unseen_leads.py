@@ -74,7 +74,7 @@ def measure(name: str, model: ModelPart, source: str) -> list[dict[str, Any]]:
         blends = lead(classifier, blend(own.x, seeded_generator(0, "blends"), share), own)
         lines.append(describe(name, f"seen, {100 * share:.0f}% of another", blends))
     sets = [own.rows(list(range(start, start + ROWS))) for start in range(0, IMAGES, ROWS)]
-    estimated = [estimate_leads(classifier, rows, seeded_generator(0, "blends")) for rows in sets]
+    estimated = [estimate_leads(classifier, rows, 0, Runtime()) for rows in sets]
     return [*lines, describe(name, "estimated for them", torch.cat(estimated))]
 
 

@@ -93,7 +93,9 @@ def assert_honest(edit):
     held = predicted == rows.y_new if edit.task.goal.name == "relabel" else predicted != rows.y
     if edit.task.goal.name == "unseen":
         own = logits.gather(1, rows.y[:, None])[:, 0]
-        held = own - logits.scatter(1, rows.y[:, None], -torch.inf).amax(dim=1) < edit.task.allowed
+        held = own - logits.scatter(1, rows.y[:, None], -torch.inf).amax(dim=1) < (
+            0 if edit.task.allowed is None else edit.task.allowed
+        )
     assert torch.equal(edit.achieved, held)
     assert (edit.stop_reason is StopReason.GOAL_REACHED) == bool(held.all())
     assert all(bool(torch.isfinite(tensor).all()) for tensor in twin.state_dict().values())

@@ -9,6 +9,7 @@ from torch import nn
 
 from expunge import Strength, unlearn
 from expunge.base.errors import SettingsError
+from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.least_change.exact import Exact
 from expunge.methods.least_change.method import LeastChange
@@ -29,10 +30,6 @@ METHOD = LeastChange(
 )
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.fixture
 def brightness():
     """Return a classifier whose logits are the sum of the first pixel row, and that of the others."""
@@ -51,7 +48,7 @@ def make_rows(values):
 def test_leads_of_blends_are_dealt_out_in_the_order_of_the_rows_own(brightness):
     rows = make_rows([0.5, 1.0, 0.0, 0.75])
     own = Misclassify().gap(compute_logits(brightness, rows.x), rows.y)
-    leads = estimate_leads(brightness, rows, generator())
+    leads = estimate_leads(brightness, rows, 0, Runtime())
     assert own.tolist() == [10, 20, 0, 15]
     assert torch.equal(leads.argsort(), own.argsort())
     assert bool((leads <= own).all())
@@ -59,18 +56,18 @@ def test_leads_of_blends_are_dealt_out_in_the_order_of_the_rows_own(brightness):
     assert leads[2] == 0, "a blend leads by more than the row, which bounds it"
     assert low < leads[0] <= 10
     assert leads[1] <= high
-    assert torch.equal(leads, estimate_leads(brightness, rows, generator()))
+    assert torch.equal(leads, estimate_leads(brightness, rows, 0, Runtime()))
 
 
 def test_a_single_row_is_blended_with_itself_upside_down(brightness):
     rows = make_rows([1.0])
-    assert estimate_leads(brightness, rows, generator()).tolist() == [20 * (1 - OTHER_SHARE) - 20 * OTHER_SHARE]
+    assert estimate_leads(brightness, rows, 0, Runtime()).tolist() == [20 * (1 - OTHER_SHARE) - 20 * OTHER_SHARE]
 
 
 def test_only_the_goal_unseen_allows_anything(brightness):
     rows = make_rows([0.5, 1.0])
-    assert find_allowed(Misclassify(), brightness, rows, generator()) is None
-    assert find_allowed(Unseen(), brightness, rows, generator()).shape == (2,)
+    assert find_allowed(Misclassify(), brightness, rows, 0, Runtime()) is None
+    assert find_allowed(Unseen(), brightness, rows, 0, Runtime()).shape == (2,)
 
 
 def test_a_row_holds_where_its_lead_is_below_what_is_allowed():

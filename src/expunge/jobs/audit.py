@@ -113,7 +113,7 @@ def _audit(asked: AuditJob, out: Path, progress: Progress) -> Audit:
         rows=rows,
         goal=loaded.goal,
         goal_labels=loaded.goal.labels(rows, classifier.num_classes, seeded_generator(job.seed, "labels")),
-        allowed=find_allowed(loaded.goal, classifier, rows, seeded_generator(job.seed, "blends"), runtime.sharing),
+        allowed=find_allowed(loaded.goal, classifier, rows, job.seed, runtime),
         images=loaded.images,
         subject=_describe(asked, loaded, pools),
         seed=job.seed,

@@ -34,6 +34,7 @@ from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Unseen, achieved, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 from expunge.task.transforms import Transform
+from expunge.task.unseen import find_allowed
 from expunge.task.words import CORRECT
 
 
@@ -153,15 +154,20 @@ def _run_in_time(method: Method, task: Task, runtime: Runtime) -> Edit:
     """
     seconds = task.limits.seconds
     if seconds is None or runtime.processes is not ALONE:
-        return method.run(task, runtime)
+        return _run(method, task, runtime)
     context = Context(runtime)
     try:
-        return method.run(task, replace(runtime, progress=TimedProgress(runtime.progress, perf_counter() + seconds)))
+        return _run(method, task, replace(runtime, progress=TimedProgress(runtime.progress, perf_counter() + seconds)))
     except TimeUp:
         logits = compute_logits(task.classifier, task.forget_set.x, runtime.sharing)
         holds = achieved(task.goal, logits, task.labels.to(logits.device), task.allowed).cpu()
         copy, settings = task.classifier.copy(), to_mapping(method)
         return Edit(task, copy, method.name, settings, StopReason.TIME_LIMIT, 0, (), context.cost(), holds)
+
+
+def _run(method: Method, task: Task, runtime: Runtime) -> Edit:
+    allowed = find_allowed(task.goal, task.classifier, task.forget_set, task.seed, runtime)
+    return method.run(replace(task, allowed=allowed), runtime)
 
 
 def _check_goal(method: Method, goal: Goal) -> None:

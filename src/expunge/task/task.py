@@ -20,7 +20,6 @@ from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Misclassify, Relabel, check_labels
 from expunge.task.transforms import TRANSFORMS, Transform
-from expunge.task.unseen import find_allowed
 
 BOUNDS_TOLERANCE = 1e-6
 DARKEST = 1 / 255
@@ -78,7 +77,7 @@ class Task:
         retain: the rest of the training data, only for a method that declares that it needs it.
         transforms: what makes a copy, by name.
         earlier: what earlier edits left, for a method that goes on from them; None for a first edit.
-        allowed: (k,) logits by which each row may fall short of the goal's boundary; None: none may.
+        allowed: (k,) logits by which each row may fall short of the boundary, see `find_allowed`; None: none may.
     """
 
     classifier: Classifier
@@ -148,20 +147,7 @@ class Task:
             _check_retain(classifier, forget_set, retain)
         chosen = goal or (Misclassify() if forget_set.y_new is None else Relabel())
         labels = chosen.labels(forget_set, classifier.num_classes, seeded_generator(seed, "labels"))
-        return cls(
-            classifier,
-            forget_set,
-            chosen,
-            labels,
-            right,
-            seed,
-            limits,
-            strength,
-            retain,
-            transforms,
-            earlier,
-            find_allowed(chosen, classifier, forget_set, seeded_generator(seed, "blends"), at_once),
-        )
+        return cls(classifier, forget_set, chosen, labels, right, seed, limits, strength, retain, transforms, earlier)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator of this task's own for one purpose, the same each time."""

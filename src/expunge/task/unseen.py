@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expunge.compute.runtime import Runtime
+from expunge.compute.seeds import seeded_generator
 from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
@@ -18,11 +20,7 @@ BLENDS = 512
 
 
 def find_allowed(
-    goal: Goal,
-    classifier: Classifier,
-    rows: ForgetSet,
-    generator: torch.Generator,
-    at_once: Sharing | int = 256,
+    goal: Goal, classifier: Classifier, rows: ForgetSet, seed: int, runtime: Runtime
 ) -> Float[Tensor, " k"] | None:
     """Return by how many logits each row may fall short of the goal's boundary; None where it may not.
 
@@ -30,15 +28,13 @@ def find_allowed(
         goal: what is to hold.
         classifier: before the edit.
         rows: to forget.
-        generator: draws the blends.
-        at_once: images in one pass; see `compute_logits`.
+        seed: of the edit.
+        runtime: batch size and progress.
     """
-    return estimate_leads(classifier, rows, generator, at_once) if isinstance(goal, Unseen) else None
+    return estimate_leads(classifier, rows, seed, runtime) if isinstance(goal, Unseen) else None
 
 
-def estimate_leads(
-    classifier: Classifier, rows: ForgetSet, generator: torch.Generator, at_once: Sharing | int = 256
-) -> Float[Tensor, " k"]:
+def estimate_leads(classifier: Classifier, rows: ForgetSet, seed: int, runtime: Runtime) -> Float[Tensor, " k"]:
     """Return by how many logits the label of each row would lead had the classifier never seen it; below 0: not at all.
 
     A classifier is about as often wrong, and as uncertain, on images that it has never seen as on its training images
@@ -49,16 +45,20 @@ def estimate_leads(
     Args:
         classifier: before the edit.
         rows: to forget; a single one is blended with itself, turned upside down.
-        generator: draws which rows are blended.
-        at_once: images in one pass; see `compute_logits`.
+        seed: draws which rows are blended.
+        runtime: batch size and progress.
     """
+    generator, sharing = seeded_generator(seed, "blends"), runtime.sharing
     x, labels = rows.x.to(classifier.device), rows.y.to(classifier.device)
-    own = _leads(classifier, x, labels, at_once)
-    passes = math.ceil(BLENDS / len(x))
-    blended = torch.cat([_leads(classifier, blend(x, generator), labels, at_once) for _ in range(passes)])
+    own, passes, drawn = _leads(classifier, x, labels, sharing), math.ceil(BLENDS / len(x)), list[Tensor]()
+    with runtime.progress.phase("blends", passes * len(x)) as advance:
+        for _ in range(passes):
+            drawn.append(_leads(classifier, blend(x, generator), labels, sharing))
+            advance(len(x))
+    blended = torch.cat(drawn).sort().values
     places = (torch.arange(len(x), dtype=own.dtype, device=own.device) + 0.5) / len(x)
     dealt = torch.empty_like(own)
-    dealt[own.argsort(stable=True)] = blended.sort().values[(places * len(blended)).long()]
+    dealt[own.argsort(stable=True)] = blended[(places * len(blended)).long()]
     return torch.minimum(dealt, own).cpu()
 
 
@@ -74,6 +74,6 @@ def blend(
 
 
 def _leads(
-    classifier: Classifier, x: Float[Tensor, "k c h w"], labels: Int[Tensor, " k"], at_once: Sharing | int
+    classifier: Classifier, x: Float[Tensor, "k c h w"], labels: Int[Tensor, " k"], sharing: Sharing
 ) -> Float[Tensor, " k"]:
-    return Misclassify().gap(compute_logits(classifier, x, at_once), labels)
+    return Misclassify().gap(compute_logits(classifier, x, sharing), labels)
