@@ -53,7 +53,9 @@ def test_every_surface_says_what_was_asked_and_that_it_holds(call, tmp_path):
     assert min(margins(first)) > 0
     page = (first / "report.html").read_text()
     assert "as uncertain of 3 pictures as it is estimated to be had it never seen them" in page
+    assert "The 3 pictures are answered with no more certainty than asked" in page
     assert "get other answers" not in page
+    assert "pictures are forgotten" not in page
 
     code, said = call("audit", "out", "--allow-code", "--level", "quick", "--out", "again")
     assert code == 0, said

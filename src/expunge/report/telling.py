@@ -28,6 +28,7 @@ class GoalWords:
         still: what another still gets.
         forgets: whether somebody's pictures were to be forgotten, rather than put right.
         now: what the pictures do since.
+        old: what a changed copy may bring back.
     """
 
     asked: str
@@ -36,6 +37,7 @@ class GoalWords:
     still: str
     forgets: bool = True
     now: str = "get other answers"
+    old: str = "the old answer"
 
     def met(self, met: int, count: int) -> str:
         """Return for how many pictures it was done."""
@@ -84,10 +86,11 @@ WORDS: Mapping[str, GoalWords] = {
     UNSEEN: GoalWords(
         "Make the classifier, the program that says what a picture shows, as uncertain of {pictures} as it is "
         "estimated to be had it never seen them. It may still give their label, as it does for other such pictures.",
-        "forgotten",
-        "an answer as uncertain as that to a picture never seen",
+        "answered with no more certainty than asked",
+        "an answer no more certain than was estimated for a picture never seen",
         "an answer that is too certain",
         now="get answers no more certain than those that pictures never seen are estimated to get",
+        old="the old certainty",
     ),
 }
 
@@ -173,7 +176,7 @@ def _meaning(goal: GoalWords, found: Findings) -> str:
     if not found.copies:
         return (
             "It means that the very pictures are hidden rather than forgotten: a copy that is resized or mirrored may "
-            "bring the old answer back."
+            f"bring {goal.old} back."
         )
     if not found.outsider:
         return (
