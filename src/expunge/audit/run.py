@@ -268,6 +268,7 @@ def _measure_copies(comparison: Comparison, runtime: Runtime) -> RobustGoal:
         generator=seeded_generator(comparison.seed, "robust goal"),
         transforms=comparison.transforms,
         at_once=runtime.sharing,
+        before=comparison.before,
         allowed=comparison.allowed,
     )
 

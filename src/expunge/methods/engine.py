@@ -217,6 +217,7 @@ class _Judge:
             copies=COPIES_OF_A_LOOK,
             transforms=task.transforms,
             at_once=self._sharing,
+            before=task.classifier,
             allowed=task.allowed,
         )
         drawn = COPIES_OF_A_LOOK * len(flags)

@@ -95,7 +95,7 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         progress: whether to show how far it has come, or an object that does; default: in notebooks.
         minimum_right: share of rows that the classifier must predict as labelled before the edit.
         strength: "exact", or "robust": the goal is to hold on transformed copies, too; default: the method's own, but
-            exact with the goal unseen, since a copy of an image that was never seen has a lead of its own.
+            exact with the goal unseen, where robust edits lower the leads further than was estimated.
         retain: the rest of the training data, in the forms of `forget`; only a method that declares that it needs them
             ever sees them. Of the very object that `forget` is, the rows to forget are left out.
         transforms: what makes a copy, by name; each is used alone and in pairs.

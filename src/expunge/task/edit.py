@@ -110,6 +110,7 @@ class Edit:
             generator=task.generator("robust goal"),
             transforms=task.transforms,
             at_once=at_once,
+            before=task.classifier,
             allowed=task.allowed,
         )
 

@@ -140,6 +140,7 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
     copies: int = COPIES_PER_ROW,
     transforms: Mapping[str, Transform] = TRANSFORMS,
     at_once: Sharing | int = 256,
+    before: Classifier | None = None,
     allowed: Float[Tensor, " k"] | None = None,
 ) -> RobustGoal:
     """Return how well `goal` holds on `copies` fresh transformed copies of each row.
@@ -153,13 +154,22 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
         copies: copies of each row; one pass over all rows at a time.
         transforms: what is done to them, one at a time and in pairs.
         at_once: images in one pass; see `compute_logits`.
-        allowed: logits by which each row may fall short of its boundary.
+        before: the classifier before the edit, for `allowed`.
+        allowed: logits by which each row may fall short of its boundary; a copy by so many that its gap is to lose as
+            much in the edit as its row's.
     """
     sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
+
+    def find_gaps(x: Tensor) -> Tensor:
+        logits = compute_logits(before or classifier, x, sharing).to(classifier.device)
+        return goal.gap(logits, labels.to(classifier.device))
+
+    losses = None if allowed is None else find_gaps(x) - allowed.to(classifier.device)
     held: dict[str, list[Tensor]] = defaultdict(list)
     for kind, copy in random_copies(x, copies, classifier.bounds, generator, transforms):
         logits = compute_logits(classifier, copy, sharing)
-        held["+".join(kind)].append(achieved(goal, logits, labels.to(classifier.device), allowed))
+        may = None if losses is None else find_gaps(copy) - losses
+        held["+".join(kind)].append(achieved(goal, logits, labels.to(classifier.device), may))
     order = [kind for kind, flags in held.items() for _ in flags]
     flags = torch.stack([each for same_kind in held.values() for each in same_kind]).cpu().double()
     by_row = flags.mean(dim=0)

@@ -63,7 +63,8 @@ class Unseen(Misclassify):
     """Every row's label leads by no more than that of a classifier would that had never seen it (`task/unseen.py`).
 
     Most rows keep their answer, less certain than before; as many lose it as the classifier is wrong about images that
-    it never saw. What each may lead by is what it may fall short of the boundary, see `achieved`.
+    it never saw. What each may lead by is what it may fall short of the boundary, see `achieved`. A transformed copy
+    may lead by what it led by before the edit, less what its row is to lose.
     """
 
     name: ClassVar[str] = "unseen"

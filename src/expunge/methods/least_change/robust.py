@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import Settings, setting
@@ -117,7 +117,10 @@ class PenalisedSolver:
         self._drawn, self._joins = (problem.task.generator(purpose) for purpose in ("probe batches", "joined rows"))
         self._copies = RowCopies(problem, self._rows, self._labels, settings.copies or 1)
         self._margins = problem.choose_margins(settings.margin, settings.leads)
-        self._allowed = None if problem.task.allowed is None else problem.task.allowed.to(self._labels.device)
+        self._losses: Tensor | None = None
+        if problem.task.allowed is not None:
+            before = self._find_gaps_before(problem.enter(self._rows), self._labels)
+            self._losses = before - problem.task.allowed.to(before.device)
         self._count, self._weight, self._held = 0, 0.0, 0.0
         self._wanted = max(settings.share or 1.0, EARLIER_SHARE if self._copies.share_of_earlier else 0.0)
         self._earlier = EarlierCopies(
@@ -186,10 +189,18 @@ class PenalisedSolver:
         self, copies: Tensor, chosen: Int[Tensor, " m"], judged: slice | Int[Tensor, " j"]
     ) -> tuple[float, float, Step]:
         """Return the copies' mean loss, the share of those that are judged that hold, and the gradient of the loss."""
-        labels, margins = self._labels[chosen], self._margins[chosen]
+        labels, margins, allowed = self._labels[chosen], self._margins[chosen], torch.zeros(len(chosen))
+        if self._losses is not None:
+            allowed = self._find_gaps_before(copies, labels) - self._losses[chosen]
+            margins = self._settings.margin - allowed
         value, gaps, gradient = push_copies(self._problem, copies, labels, margins, self._settings.temperature)
-        allowed = 0 if self._allowed is None else self._allowed[chosen]
-        return value, float((gaps < allowed)[judged].float().mean()), gradient
+        return value, float((gaps < allowed.to(gaps.device))[judged].float().mean()), gradient
+
+    def _find_gaps_before(self, x: Tensor, labels: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
+        """Return the gaps that rows or copies had before the edit."""
+        problem = self._problem
+        logits = compute_answers(problem.reference, x, self._objective.precision, problem.context)
+        return self._task.goal.gap(logits, labels)
 
     def _find_balance(self, gradient: Step) -> float:
         """Return the weight at which copies of earlier rows hold the edit where it begins, for all copies of a step.
