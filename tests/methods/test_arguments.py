@@ -27,7 +27,7 @@ class Unread:
     ("said", "words"),
     [
         ({"strength": "strong"}, "`strength`: expected one of exact, robust, got 'strong'"),
-        ({"goal": "forget"}, "`goal`: expected one of misclassify, relabel, correct, auto, got forget"),
+        ({"goal": "forget"}, "`goal`: expected one of misclassify, relabel, correct, unseen, auto, got forget"),
         ({"device": "abacus"}, "`device`: expected a device that this machine has, got abacus"),
         ({"method": "amnesia"}, "`method`: expected one of"),
         ({"transforms": "mirored"}, "mirored"),

@@ -65,9 +65,12 @@ def find_precision(precision: Precision, device: torch.device) -> Precision:
 
 
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
-    """Return a context in which linear and convolutional layers compute in `precision`."""
+    """Return a context in which linear and convolutional layers compute in `precision`.
+
+    Rounded weights are not kept: under a caller's autocast they would outlive the step that changes the weights.
+    """
     reduced = find_precision(precision, device) is Precision.BFLOAT16
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced, cache_enabled=False)
 
 
 @dataclass(frozen=True, slots=True)
