@@ -23,6 +23,8 @@ from expunge.task.task import Task
 FINITE_STEP = 0.05
 CURVATURE_EVERY = 10
 FADE = 0.7
+JUST_BELOW = 0.05
+"""Logits by which a row's lead is below what it may be: that is an estimate, and lower would be as wrong as higher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +172,10 @@ class Problem:
     def choose_margins(self, least: float, leads: Leads) -> Float[Tensor, " k"]:
         """Return each row's margin; to be called before the edit begins.
 
-        What a row may fall short of its boundary is taken off the least margin.
+        A row that may fall short of its boundary by an estimate ends just below that, whatever the least margin.
         """
         if self.task.allowed is not None:
-            return least - self.task.allowed.to(self.surrogates.device)
+            return JUST_BELOW - self.task.allowed.to(self.surrogates.device)
         rows, labels = (each.to(self.surrogates.device) for each in (self.task.forget_set.x, self.task.labels))
         logits = compute_logits(self.objective.classifier, self.enter(rows), self.context.sharing)
         return choose_margins(logits, self.task.goal.gap(logits, labels), least, leads)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.base.settings import Settings, setting
-from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, compute_answers, norm, remaining
+from expunge.methods.least_change.iterate import CURVATURE_EVERY, JUST_BELOW, Problem, compute_answers, norm, remaining
 from expunge.methods.least_change.jacobian import Step
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.pushing import (
@@ -192,7 +192,7 @@ class PenalisedSolver:
         labels, margins, allowed = self._labels[chosen], self._margins[chosen], torch.zeros(len(chosen))
         if self._losses is not None:
             allowed = self._find_gaps_before(copies, labels) - self._losses[chosen]
-            margins = self._settings.margin - allowed
+            margins = JUST_BELOW - allowed
         value, gaps, gradient = push_copies(self._problem, copies, labels, margins, self._settings.temperature)
         return value, float((gaps < allowed.to(gaps.device))[judged].float().mean()), gradient
 
