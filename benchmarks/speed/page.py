@@ -259,9 +259,9 @@ said.
 - **bfloat16.** Robust edits of `least-change` multiply in bfloat16 on a CPU that has instructions for it. ResNet-20
   takes two thirds to three quarters of the time at the same damage. MobileNetV2 takes five sixths, and changes 1.0% of
   other answers in place of 0.6%, within the error of three sets ([float32 and
-  bfloat16](../benchmarks/results/precision/README.md)). What is rounded off depends on which images go through together,
-  so there the batch size has no say. `--set precision=float32` gives edits that hardly depend on the processor. Weights,
-  sums and measurements are float32.
+  bfloat16](../benchmarks/results/precision/README.md)). What is rounded off depends on which images go through
+  together, so there the batch size has no say. `--set precision=float32` gives edits that hardly depend on the
+  processor. Weights, sums and measurements are float32.
 - **float32.** On a GPU, convolutions of passes with gradients use TensorFloat-32. Answers that are compared, finite
   differences and Gram matrices are IEEE float32. `--float32 ieee` makes everything IEEE float32.
 - **Same seed, same weights.** This holds bit for bit on the same kind of processor, with the same versions, number of

@@ -76,7 +76,7 @@ REFERENCE_COLUMNS = (
     Column("retain accuracy", 0, lambda line: line["after"]["retain"]["accuracy"]),
     Column("test accuracy", 0, lambda line: line["after"]["test"]["accuracy"]),
     Column("membership AUC", 0, lambda line: line["audit"]["membership.loss_after"]),
-    Column("forget misclassified, %", 0, lambda line: 100 * line["goal_achieved"]),
+    Column("forget misclassified, %", 0, lambda line: 100 - line["after"]["forget"]["accuracy"]),
     Column("test answers changed, %", 0, lambda line: line["after"]["test"]["churn"]),
     Column("steps", 0, lambda line: line["steps"]),
     Column("gradient evaluations", -1, lambda line: line["cost"]["gradient_evaluations"]),
