@@ -12,7 +12,6 @@ from expunge.audit.collect.pools import Member, Pool, Unlearning, predict_retrai
 from expunge.audit.edit import told_by
 from expunge.audit.record import AUDIT_FILE, Audit, Level, Subject
 from expunge.audit.run import Comparison, Known, run_audit
-from expunge.base.disk import sha256_file
 from expunge.base.errors import DataError, ExpungeWarning, SettingsError
 from expunge.base.folders import output_folder
 from expunge.base.settings import check_settings, setting, to_mapping
@@ -33,17 +32,16 @@ from expunge.jobs.inputs import (
 )
 from expunge.jobs.job import Job, ModelPart, make_runtime
 from expunge.jobs.measure import readable
+from expunge.jobs.past_run import read_run_result
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
 from expunge.methods import make_method
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
-from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.report import write_report
 from expunge.task.expected import ExpectedCost
 from expunge.task.goals import Goal, Misclassify, Relabel
-from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits
 from expunge.task.transforms import find_transforms
 from expunge.task.unseen import find_allowed
@@ -141,7 +139,7 @@ def _load(asked: AuditJob, runtime: Runtime) -> _Loaded:
     inputs = load_inputs(asked.job, runtime)
     edited = load_classifier(model_source(asked.after))
     goal = inputs.goal or (Misclassify() if inputs.forget_set.y_new is None else Relabel())
-    result = {} if asked.run is None else _read_result(asked.run, inputs)
+    result = {} if asked.run is None else read_run_result(asked.run, inputs)
     images, notes = dict[str, Images](), list[str]()
     retain = rows_but(inputs.splits.train, inputs.rows)
     for name, part in measured_parts(asked.job, inputs.splits, retain, inputs.forgotten_class).items():
@@ -273,29 +271,3 @@ def _describe(asked: AuditJob, loaded: _Loaded, pools: _Pools) -> Subject:
         forgotten_class=forgotten_class(inputs),
     )
     return told_by(subject, result)
-
-
-def _read_result(folder: Path, inputs: JobInputs) -> dict[str, Any]:
-    """Return a run's result, after checking that classifier and rows are those of the run."""
-    path = folder / RESULT_FILE
-    try:
-        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(str(path), "the result of an expunge run", f"{error}", "is the run complete?") from error
-    found = {"weights_sha256": inputs.loaded.weights_sha256, "forget_sha256": inputs.forget_set.sha256()}
-    told = result.get("inputs") if isinstance(result, dict) else None
-    if not isinstance(told, dict) or not isinstance(result.get("retain_used"), bool):
-        raise DataError(str(path), "the result of an expunge run", "something else", "is the run complete?")
-    written = sha256_file(folder / WEIGHTS_FILE)
-    if result.get("files", {}).get(WEIGHTS_FILE, written) != written:
-        raise DataError(
-            str(folder / WEIGHTS_FILE),
-            f"the weights that {RESULT_FILE} names",
-            "others",
-            "run it again with --overwrite",
-        )
-    for name, value in found.items():
-        if told.get(name) != value:
-            what = "the weights" if name == "weights_sha256" else "the rows to forget"
-            raise DataError(str(path), f"{what} that the run was given", "others", "run it from the same folder")
-    return result
