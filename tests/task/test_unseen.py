@@ -17,7 +17,7 @@ from expunge.methods.least_change.robust import Robust
 from expunge.models.classifier import Classifier
 from expunge.requests.receive import RequestOptions
 from expunge.surrogates.mix import SurrogateMix
-from expunge.task.evaluation import compute_logits
+from expunge.task.evaluation import compute_logits, measure_robust_goal
 from expunge.task.goals import Misclassify, Unseen, achieved
 from expunge.task.task import StopReason
 from expunge.task.transforms import TRANSFORMS, random_copies
@@ -110,6 +110,13 @@ def test_robustly_copies_lose_as_much_of_their_lead(trained, rows):
     assert (torch.stack(lost) > wanted).double().mean() > 0.9
     strict = replace(edit, task=replace(edit.task, allowed=edit.task.allowed - 100))
     assert strict.measure_robust_goal().share == 0
+
+
+def test_what_copies_may_lead_by_needs_the_classifier_before_the_edit(brightness):
+    rows = make_rows([0.5, 1.0])
+    generator, allowed = torch.Generator().manual_seed(0), torch.zeros(2)
+    with pytest.raises(SettingsError, match=r"`before`: expected the classifier before the edit, .*, got none"):
+        measure_robust_goal(brightness, rows.x, rows.y, Unseen(), generator=generator, allowed=allowed)
 
 
 def test_other_methods_and_requests_do_not_pursue_it(trained, rows):

@@ -160,7 +160,7 @@ def _run_in_time(method: Method, task: Task, runtime: Runtime) -> Edit:
         return _run(method, task, replace(runtime, progress=TimedProgress(runtime.progress, perf_counter() + seconds)))
     except TimeUp:
         logits = compute_logits(task.classifier, task.forget_set.x, runtime.sharing)
-        holds = achieved(task.goal, logits, task.labels.to(logits.device), task.allowed).cpu()
+        holds = achieved(task.goal, logits, task.labels.to(logits.device)).cpu()
         copy, settings = task.classifier.copy(), to_mapping(method)
         return Edit(task, copy, method.name, settings, StopReason.TIME_LIMIT, 0, (), context.cost(), holds)
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expunge.base.errors import SettingsError
 from expunge.compute.exactness import exactly
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Runtime
@@ -154,10 +155,15 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
         copies: copies of each row; one pass over all rows at a time.
         transforms: what is done to them, one at a time and in pairs.
         at_once: images in one pass; see `compute_logits`.
-        before: the classifier before the edit, for `allowed`.
+        before: the classifier before the edit; `allowed` needs it.
         allowed: logits by which each row may fall short of its boundary; a copy by so many that its gap is to lose as
             much in the edit as its row's.
+
+    Raises:
+        SettingsError: `allowed` is given and `before` is not.
     """
+    if allowed is not None and before is None:
+        raise SettingsError("before", "the classifier before the edit, since `allowed` is given", "none")
     sharing = at_once if isinstance(at_once, Sharing) else Sharing(at_once)
 
     def find_gaps(x: Tensor) -> Tensor:

@@ -46,9 +46,9 @@ def estimate_leads(classifier: Classifier, rows: ForgetSet, seed: int, runtime: 
         classifier: before the edit.
         rows: to forget; a single one is blended with itself, turned upside down.
         seed: draws which rows are blended.
-        runtime: batch size and progress.
+        runtime: device, batch size and progress.
     """
-    generator, sharing = seeded_generator(seed, "blends"), runtime.sharing
+    generator, sharing, classifier = seeded_generator(seed, "blends"), runtime.sharing, classifier.to(runtime.device)
     x, labels = rows.x.to(classifier.device), rows.y.to(classifier.device)
     own, passes, drawn = _leads(classifier, x, labels, sharing), math.ceil(BLENDS / len(x)), list[Tensor]()
     with runtime.progress.phase("blends", passes * len(x)) as advance:
