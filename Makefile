@@ -21,7 +21,7 @@ help:
 	@echo "make format  rewrite the sources in the project's format"
 	@echo "make check-processors  run the tests of trajectories as other processors would compute them"
 	@echo "make demo-seeds        test the demo with ten seeds"
-	@echo "make attack  kill, starve, damage and inject, with fixed seeds; prints one table, in about 20 minutes"
+	@echo "make attack  kill, starve, damage and inject, with fixed seeds; prints one table, in about 10 minutes"
 	@echo "make gpu     check the device that is there against the CPU, and time it, in under 5 minutes"
 	@echo "make matrix  run the quick tests with every Python and torch that this machine has or can get"
 	@echo "make clean   remove the virtual environment and caches"

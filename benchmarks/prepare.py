@@ -7,6 +7,7 @@ Training images stay in the original order, test images are sorted by class. A f
 Needs `pip install expunge[models]`.
 """
 
+import argparse
 import io
 import sys
 from pathlib import Path
@@ -20,8 +21,20 @@ from expunge.bench.cells import find_data
 ARRAYS = Path(__file__).resolve().parent.parent / "runs" / "data"
 
 
-def main(folder: Path) -> None:
-    """Download what is missing and write both files."""
+def main(arguments: list[str]) -> str | None:
+    """Download what is missing, write both files, and return what went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=find_data() / "torchvision", help="of the downloads")
+    folder = parser.parse_args(arguments).folder
+    try:
+        write_both(folder)
+    except OSError as error:
+        return f"expected the images in {folder}, or a way to download them: {error}"
+    return None
+
+
+def write_both(folder: Path) -> None:
+    """Write the arrays of both sets, where their file is missing."""
     from torchvision import datasets  # noqa: PLC0415 - an optional extra
 
     ARRAYS.mkdir(parents=True, exist_ok=True)
@@ -50,4 +63,4 @@ def make_arrays(train: Any, test: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else find_data() / "torchvision")
+    sys.exit(main(sys.argv[1:]))

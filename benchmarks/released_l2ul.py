@@ -4,7 +4,7 @@ Reproduces: negative gradient, ADV and ADV+IMP of Cha et al. 2024 (arXiv 2301.11
 Command:    python benchmarks/released_l2ul.py --classifier resnet20 --seeds 0 1 2 3 4
             python benchmarks/released_l2ul.py --classifier resnet18 --bfloat16 all
             python benchmarks/released_l2ul.py --page
-Needs:      EXPUNGE_DATA (default ../shared/data), and the arrays in runs/data (docs/benchmarks.md)
+Needs:      EXPUNGE_DATA (default: data/), and the arrays in runs/data (docs/benchmarks.md)
 Time:       on one core with bfloat16 instructions, 16 rows: ResNet-20 6 minutes a seed, ResNet-18 90
 
 The rows are those that the released code draws: the first of a permutation by torch's generator with the seed. Each

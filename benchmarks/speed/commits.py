@@ -28,7 +28,7 @@ from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "speed"
 COUNT, IMAGES, BATCH, INVERTED_UP_TO = 16, 2000, 8, 64
-DATA = Path(os.environ.get("EXPUNGE_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("EXPUNGE_DATA", "data"))
 RESNET18 = RUNS / "resnet18_224.safetensors"
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CIFAR10: dict[str, Any] = {"source": f"npz:{ROOT / 'runs' / 'data' / 'cifar10.npz'}"}

@@ -81,8 +81,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         indices: which of them, as numbers, a mask, text such as "3,17,40-45", or the issues that cleanlab found (a
             frame or its CSV), whose predicted labels become the new ones; default: all.
         new_labels: the label that each of these images is to get, or one for all.
-        goal: "misclassify", "relabel" or "correct" (mistakes get the label in the data), or an object; default:
-            relabel if there are new labels.
+        goal: "misclassify", "relabel", "correct" (mistakes get the label in the data) or "unseen" (as uncertain as of
+            images never seen), or an object; default: relabel if there are new labels.
         method: a name of `METHODS`, or a method with settings of its own.
         seed: source of all randomness; the same seed gives the same weights on the same processor, and on a GPU if the
             runtime is deterministic.

@@ -16,7 +16,7 @@ SPREAD, WHEN = ("largest_share", "entropy", "most_frequent"), ("before", "after"
 HALF = 0.5
 MOST_CHANGED = 70.0
 """Percent of the answers to surrogates. These lie nearer to boundaries than photographs: where 48% of the answers to
-test images changed, 73% of those to surrogates did, and 58% where it was 18% (CIFAR-10, docs/audit.md)."""
+test images changed, 73% of those to surrogates did, and 58% where it was 18% (CIFAR-10, docs/exit_codes.md)."""
 LEAST_ENTROPY = 0.3
 """In nats: where answers were already as uneven before, a further fall says nothing."""
 NOT_MEASURED = "What it costs on other images was not measured."
