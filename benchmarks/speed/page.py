@@ -42,8 +42,8 @@ set; drop and churn on 2,000 test images of CIFAR-10, or on the other 968 photog
 
 """
 SCALING = """\
-Three steps of `l2ul` on random weights, in seconds of wall time: how the time grows, not what an edit takes. Whole edits
-take 20 to 150 steps. "With set-up" adds what the first edit of a process imports, lays out and tries. In the series
+Three steps of `l2ul` on random weights, in seconds of wall time: how the time grows, not what an edit takes, which is
+20 to 150 steps. "With set-up" adds what the first edit of a process imports, lays out and tries. In the series
 `rows` the forget set grows; `rows-1-GB` is the same with a memory budget of 1 GB.
 
 """

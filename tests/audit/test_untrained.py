@@ -9,7 +9,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from torch import nn
 
-from expunge.audit.collect.untrained import DRAWS, answer_untrained, draw_weights
+from expunge.audit.collect.untrained import DRAWS, answer_untrained
 from expunge.audit.figures.table import compute_figures
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.retrained import zero_retrain_forgetting
@@ -54,18 +54,12 @@ def test_untrained_classifiers_know_nothing_of_the_weights_and_depend_on_the_see
     assert not np.array_equal(answer_untrained(classifier, rows, 4, Runtime()), found)
 
 
-def test_what_batchnorm_saw_is_drawn_anew_too(classifier):
-    draw_weights(classifier.network, torch.Generator())
-    assert classifier.network[1].running_mean.abs().max() == 0
-
-
-def test_weights_that_no_class_can_draw_make_it_undefined_and_stay(classifier):
+def test_weights_that_no_class_can_draw_make_it_undefined(classifier):
     network = nn.Sequential(classifier.network)
     network.token = nn.Parameter(torch.ones(3))
-    weight = classifier.network[0].weight.clone()
-    with pytest.raises(NotDefinedError, match=r"weights of Sequential can't be drawn anew: .* no reset_parameters"):
-        draw_weights(network, torch.Generator())
-    assert torch.equal(classifier.network[0].weight, weight)
+    rows = ForgetSet(("a",), torch.rand(1, 3, 8, 8), torch.tensor([0]))
+    with pytest.raises(NotDefinedError, match=r"weights can't be drawn anew: .*network \(Sequential\); give them"):
+        answer_untrained(Classifier.wrap(network, num_classes=5), rows, 3, Runtime())
 
 
 @pytest.mark.parametrize(("case", "flagged"), [("unedited", True), ("retrained", False), ("constant", False)])

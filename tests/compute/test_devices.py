@@ -72,6 +72,16 @@ def test_generators_are_put_back():
         assert torch.equal(torch.rand(6), torch.cat([before, after]))
 
 
+def test_no_other_device_is_seeded(monkeypatch):
+    """`torch.manual_seed` seeds them all, and only that of the block is put back."""
+    asked = []
+    for name in ("manual_seed", "manual_seed_all"):
+        monkeypatch.setattr(torch.cuda, name, asked.append)
+    with seeded(5):
+        torch.rand(1)
+    assert not asked
+
+
 def test_gpus_are_dealt_out_to_the_places_of_a_benchmark(monkeypatch):
     monkeypatch.setattr("expunge.bench.run.count_devices", lambda kind: 2)
     assert [Share(lane=lane).choose_device("auto") for lane in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]

@@ -30,6 +30,36 @@ def test_channels_last_images_keep_their_pixels(tmp_path):
     assert torch.equal(room[torch.arange(7)], X)
 
 
+class OneByteAtATime:
+    """A file that moves less than it is asked to, as a file may, and has room for so many bytes."""
+
+    def __init__(self, file, room):
+        self._file, self._room = file, room
+
+    def seek(self, place):
+        self._file.seek(place)
+
+    def readinto(self, where):
+        return self._file.readinto(where[:1])
+
+    def write(self, what):
+        written = self._file.write(what[: min(1, self._room)])
+        self._room -= written
+        return written
+
+    def close(self):
+        self._file.close()
+
+
+def test_what_moves_in_parts_arrives_as_a_whole_or_not_at_all(tmp_path):
+    room = FileImages(X, 7, tmp_path)
+    room._file = OneByteAtATime(room._file, room=2 * X[0].numel() * 4 + 5)
+    room[torch.tensor([1, 4])] = X[[1, 4]]
+    assert torch.equal(room[torch.tensor([4, 1])], X[[4, 1]])
+    with pytest.raises(OutputError, match="expected all bytes of an image, got 235 too few"):
+        room[torch.tensor([0])] = X[:1]
+
+
 def test_no_name_is_left_in_the_folder(tmp_path):
     room = FileImages(X, 1000, tmp_path)
     room[torch.tensor([999])] = X[:1]

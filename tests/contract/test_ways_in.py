@@ -335,6 +335,10 @@ def a_data_set_that_normalises(having):
     edit = having.forget(having.network, Pictures(having, steps), indices=range(2, 5))
     having.same_rows(edit, range(2, 5))
     having.same_answers(edit.task.classifier)
+    timm = pytest.importorskip("timm")  # whose configuration names another normalisation
+    network = timm.create_model("resnet10t", num_classes=4).eval()
+    edit = having.forget(network, Pictures(having, steps), indices=range(2, 5))
+    having.same_answers(edit.task.classifier, network)
     random = transforms.Compose([transforms.ColorJitter(0.5), steps])
     with pytest.warns(ExpungeWarning, match="changes its images by chance each time they are read"):
         having.forget(having.network, Pictures(having, random))
@@ -617,7 +621,7 @@ def a_table_with_a_column_split(having):
 
 
 @way
-def a_function_of_ones_own(having):
+def a_function_of_your_own(having):
     (having.folder / "ways_in_images.py").write_text(
         "import torch\n\ndef load():\n    x, y = torch.zeros(3, 3, 8, 6, dtype=torch.uint8), [0, 1, 2]\n"
         "    return {'train': (x, y), 'test': (x[:2], y[:2])}\n"

@@ -25,6 +25,20 @@ def test_floats_stay_as_they_are(rows):
     assert torch.equal(TensorImages(IMAGES.ids, IMAGES.labels, pixels).load(rows), pixels[rows])
 
 
+def test_the_ids_of_the_whole_are_made_once_for_all_rows_of_a_subset():
+    class Counted:
+        made = 0
+
+        @property
+        def ids(self):
+            self.made += 1
+            return ["a", "b", "c"]
+
+    images = Counted()
+    assert Subset(images, [2, 0, 2]).ids == ["c", "a", "c"]
+    assert images.made == 1
+
+
 @given(st.data())
 def test_a_subset_of_a_subset_is_a_subset(data):
     outer = data.draw(ROWS)

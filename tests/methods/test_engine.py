@@ -10,6 +10,7 @@ from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.models.classifier import Classifier
+from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import achieved
 from expunge.task.task import Limits, StopReason, Task
@@ -26,6 +27,22 @@ def forget_labels(working, labels):
     """Take these labels away from the classifier, whatever it sees."""
     with torch.no_grad():
         working.network[-1].bias[labels] -= 1e3
+
+
+@pytest.mark.parametrize(("held", "reason"), [(True, StopReason.GOAL_REACHED), (False, StopReason.STEP_LIMIT)])
+def test_at_a_limit_before_the_least_steps_earlier_rows_count_too(trained, rows, held, reason):
+    earlier = rows.rows([2])  # with another label than the row to forget
+
+    def step(working, number):
+        forget_labels(working, [int(rows.y[row]) for row in ([0, 2] if held else [0])])
+        return {"loss": 1.0}
+
+    task = Task.create(trained, rows.rows([0]), limits=Limits(steps=3), earlier=Earlier(trained, earlier))
+    assert int(rows.y[0]) != int(rows.y[2])
+    working = trained.copy()
+    plan = Plan("scripted", {}, working, lambda: step(working, 1), 50, least_steps=5)
+    edit = edit_until_goal(task, plan, Context(Runtime()))
+    assert (edit.stop_reason, edit.steps, edit.goal_achieved) == (reason, 3, 1.0)
 
 
 def nothing(working, number):

@@ -69,14 +69,21 @@ def has_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
-    """Seed torch's global generators for the block, since layers know no other, and put them back.
+    """Seed torch's global generators of the CPU and of `device` for the block, since layers know no other.
+
+    They are put back afterwards.
 
     >>> with seeded(0):
     ...     torch.rand(1).item() == torch.rand(1, generator=torch.Generator().manual_seed(0)).item()
     True
     """
     with generators_kept(device):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type != "cpu":
+            torch.get_device_module(device).manual_seed(seed)
         yield
 
 
@@ -94,7 +101,9 @@ def generators_kept(device: torch.device) -> Iterator[None]:
 
 def wait_for(device: torch.device) -> None:
     """Wait until all that was asked of the device is done."""
-    if device.type != "cpu":
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type != "cpu":
         torch.get_device_module(device).synchronize()
 
 

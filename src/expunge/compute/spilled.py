@@ -1,6 +1,7 @@
 """Images that need not fit into memory: in a tensor, or in a file that has no name and ends with the process."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -46,7 +47,7 @@ class FileImages:
         for place, row in enumerate(rows.tolist()):
             start = place * self._bytes_of_row
             self._file.seek(row * self._bytes_of_row)
-            self._file.readinto(memoryview(buffer)[start : start + self._bytes_of_row])
+            _move(self._file.readinto, memoryview(buffer)[start : start + self._bytes_of_row])
         if not buffer:
             return self._like
         flat = torch.frombuffer(buffer, dtype=self._like.dtype)
@@ -55,10 +56,23 @@ class FileImages:
     def __setitem__(self, rows: Int[Tensor, " b"], images: Float[Tensor, "b c h w"]) -> None:
         for row, image in zip(rows.tolist(), images.detach().cpu().contiguous(), strict=True):
             self._file.seek(row * self._bytes_of_row)
-            try:
-                self._file.write(image.numpy().tobytes())
-            except OSError as error:
-                raise OutputError("temporary file", "room for adversarial examples", str(error)) from error
+            _move(self._file.write, memoryview(image.numpy().tobytes()))
+
+
+def _move(how: Callable[[memoryview], int | None], what: memoryview) -> None:
+    """Read or write all of it, though a file without a buffer may move a part at a time.
+
+    Raises:
+        OutputError: there is no room, or nothing more to read.
+    """
+    while len(what):
+        try:
+            moved = how(what)
+        except OSError as error:
+            raise OutputError("temporary file", "room for adversarial examples", str(error)) from error
+        if not moved:
+            raise OutputError("temporary file", "all bytes of an image", f"{len(what)} too few")
+        what = what[moved:]
 
 
 def allocate_images(

@@ -71,7 +71,8 @@ class Subset:
     @property
     def ids(self) -> Sequence[str]:
         """Return the ids of the chosen rows."""
-        return [self.images.ids[row] for row in self.rows]
+        ids = self.images.ids  # once: some images make the list anew
+        return [ids[row] for row in self.rows]
 
     @property
     def labels(self) -> Tensor:

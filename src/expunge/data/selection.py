@@ -99,12 +99,13 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
     """
     if not rows:
         raise ForgetSetError("indices", "at least one image", "none")
-    check_rows(rows, len(images.ids))
+    ids = images.ids
+    check_rows(rows, len(ids))
     if new_labels is not None and len(new_labels) != len(rows):
         raise ForgetSetError("new_labels", f"{len(rows)} labels, one an image", str(len(new_labels)))
     index = torch.tensor(list(rows))
     return ForgetSet(
-        ids=tuple(images.ids[row] for row in rows),
+        ids=tuple(ids[row] for row in rows),
         x=images.load(rows),
         y=images.labels[index],
         y_new=None if new_labels is None else torch.tensor(list(new_labels)),

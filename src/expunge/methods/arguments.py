@@ -73,7 +73,7 @@ def read_inputs(
     if rows.x.is_inference() or rows.y.is_inference():  # a copy can have a part in a gradient
         rows = rows.rows(range(len(rows)))
     own = None if normalisation is None else Normalisation(*normalisation)
-    given = Given(classifier_of(known or model, rows.x, None if known is model else own), rows, reading)
+    given = Given(classifier_of(model, rows.x, own), rows, reading)
     return given.correcting() if correcting else given
 
 

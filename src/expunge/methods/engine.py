@@ -188,7 +188,8 @@ class _Judge:
         plan = self._plan
         completed = plan.completed is not None and plan.completed(steps)
         going_on = not completed if plan.completed is not None else steps < plan.least_steps
-        look = self._look(only_rows=going_on, at_all=last or plan.completed is not None or plan.least_steps > 0)
+        at_all = last or plan.completed is not None or plan.least_steps > 0
+        look = self._look(only_rows=going_on, at_all=at_all, earlier=not going_on or (last and steps > 0))
         if look is None:
             return StopReason.DIVERGED, 0
         if look.complete:
@@ -198,14 +199,21 @@ class _Judge:
             return StopReason.GOAL_REACHED, count
         return StopReason.COMPLETED if completed else None, count
 
-    def _look(self, *, only_rows: bool, at_all: bool) -> _Look | None:
-        """Return what the rows answer, or None if a weight or an answer is not finite."""
+    def _look(self, *, only_rows: bool, at_all: bool, earlier: bool) -> _Look | None:
+        """Return what the rows answer, or None if a weight or an answer is not finite.
+
+        Args:
+            only_rows: leave the copies out.
+            at_all: look at all rows, though some show that the goal is not reached.
+            earlier: look at the rows of earlier edits, too; without, the goal is not reached where there are such.
+        """
         task, working = self._task, self._plan.working
         seen = self._watch.look(at_all=at_all)
         if seen is None:
             return None
         flags, complete = seen
-        holds = complete and bool(flags.all()) and (only_rows or self._earlier_hold())
+        kept = task.earlier is not None and task.earlier.count > 0
+        holds = complete and bool(flags.all()) and (not kept or (earlier and self._earlier_hold()))
         if task.strength is Strength.EXACT or only_rows or not holds:
             return _Look(flags, 0.0, task.strength is Strength.EXACT and holds, complete)
         robust = measure_robust_goal(
@@ -228,8 +236,7 @@ class _Judge:
     def _earlier_hold(self) -> bool:
         """Return whether the rows of earlier edits are still forgotten."""
         task = self._task
-        if task.earlier is None:
-            return True
+        assert task.earlier is not None  # noqa: S101 - the caller asks
         robust = task.strength is Strength.ROBUST
         part = task.earlier.part(self._plan.working, task.forget_set.x)
         held = task.earlier.holds(part, task.goal, self._sharing, robust=robust)

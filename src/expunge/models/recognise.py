@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
+from expunge.data.preprocessing import AS_IS
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.models.normalised import Normalised
@@ -58,6 +59,7 @@ def classifier_of(
         mean=None if normalisation is None else normalisation.mean,
         std=None if normalisation is None else normalisation.std,
         class_names=() if known is None else known.class_names,
+        preprocessing=AS_IS if known is None else known.preprocessing,
     )
 
 

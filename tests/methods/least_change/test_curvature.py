@@ -6,6 +6,7 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.least_change.curvature import compute_whitening, draw_contrasts
 from expunge.methods.least_change.factors import make_whole
+from expunge.methods.least_change.moments import Side, add_moments, draw_vectors, trace
 from expunge.methods.tracing import find_layers, trace_rows
 from expunge.models.classifier import Classifier
 
@@ -65,6 +66,29 @@ def test_row_gradients_are_whitened_alike_by_positions_and_by_matrices(size):
     for number, flow in enumerate(flows):
         expected = whitening.pull(number, flow.row_gradients())
         torch.testing.assert_close(whitening.pull_rows(number, flow), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_vectors_of_a_layer_that_is_called_twice_have_the_expected_moments():
+    """With the same signs for both calls, their sum would have twice the trace where the calls are alike."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.head = nn.Linear(4, 4, bias=False), nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = x.flatten(2).mT
+            return self.head((self.linear(x) + self.linear(x)).mean(dim=1))
+
+    classifier = Classifier.wrap(Twice(), num_classes=2)
+    x = torch.rand(3, 4, 5, 5, generator=torch.Generator().manual_seed(1))
+    layer = next(each for each in find_layers(classifier, x) if each.module is classifier.network.linear)
+    _, (traced,) = trace_rows(classifier, (layer,), x, torch.ones_like)
+    for side, size in ((Side.OUTPUTS, 4), (Side.INPUTS, 4)):
+        whole = torch.zeros(1, size, size)
+        add_moments(traced, *((whole, None) if side is Side.INPUTS else (None, whole)), 0)
+        drawn = [trace(draw_vectors(traced, side, seed, slice(0, 3)), thin=True) for seed in range(400)]
+        torch.testing.assert_close(torch.stack(drawn).mean(dim=0), trace(whole, thin=False), rtol=0.15, atol=0)
 
 
 def test_a_layer_that_nothing_reaches_gives_no_nan():

@@ -11,7 +11,7 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.least_change import quadratic
 from expunge.methods.least_change.curvature import compute_whitening
-from expunge.methods.least_change.jacobian import Constraints, HeldJacobian
+from expunge.methods.least_change.jacobian import Constraints, HeldJacobian, OutOfTime
 from expunge.methods.least_change.quadratic import _approach, solve_multipliers
 from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
@@ -116,10 +116,12 @@ def test_contradicting_rows_take_few_solutions(monkeypatch):
     assert len(solved) <= 2 * quadratic.MOST_SOLVES
 
 
-def test_where_time_is_over_there_is_something_to_return():
-    jacobian, shortfall = draw(60, 7, 0)
-    found = solve_multipliers(jacobian @ jacobian.T, shortfall, expired=lambda: True)
-    assert bool(torch.isfinite(found).all() & (found >= 0).all())
+@pytest.mark.parametrize("solutions", [0, 1, 20])
+def test_where_time_is_over_no_multipliers_are_returned_that_are_none(solutions):
+    asked = iter(range(solutions))
+    gram, shortfall = make_contradicting_rows()
+    with pytest.raises(OutOfTime):
+        solve_multipliers(gram, shortfall, ridge=1e-4, expired=lambda: next(asked, None) is None)
 
 
 def test_a_singular_system_has_a_solution():

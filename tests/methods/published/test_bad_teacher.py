@@ -2,9 +2,9 @@ import torch
 
 from expunge.methods.published import bad_teacher
 from expunge.methods.published.bad_teacher import BadTeacher
-from expunge.methods.published.fresh import reinitialise
 from expunge.methods.published.scrub import distillation_loss
 from expunge.methods.unlearn import unlearn
+from expunge.models.reinitialise import reinitialise
 
 
 def test_rows_are_taught_by_the_untrained_network_and_the_rest_by_the_old_one(

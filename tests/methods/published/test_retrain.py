@@ -5,10 +5,10 @@ from torch import nn
 from expunge.base.errors import ClassifierError
 from expunge.data.forget import ForgetSet
 from expunge.methods.published.epochs import Schedule, Training
-from expunge.methods.published.fresh import reinitialise
 from expunge.methods.published.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
+from expunge.models.reinitialise import reinitialise
 from expunge.task.task import Limits, StopReason
 
 BRIEF = Retrain(training=Training(epochs=2, batch_size=8))
@@ -56,6 +56,14 @@ def test_modules_that_cannot_draw_new_weights_are_named(rows, retain):
         ClassifierError, match=r"modules that can draw new weights, got network\.2 \(Scale\); give them"
     ):
         unlearn(classifier, agreeing, method=BRIEF, retain=retain)
+
+
+def test_statistics_of_a_batchnorm_without_weights_start_anew_too():
+    norm = nn.BatchNorm2d(3, affine=False)
+    norm(torch.rand(2, 3, 4, 4) + 5)
+    network = nn.Sequential(norm, nn.Flatten(), nn.Linear(48, 2))
+    reinitialise(Classifier.wrap(network, num_classes=2), torch.Generator())
+    assert norm.running_mean.abs().max() == 0
 
 
 def test_new_weights_are_new_and_depend_on_the_generator_only(trained):

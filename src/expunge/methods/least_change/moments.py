@@ -49,8 +49,8 @@ def add_moments(traced: Traced, inputs: Tensor | None, outputs: Tensor | None, s
 def draw_vectors(traced: Traced, side: Side, seed: int, part: slice) -> Float[Tensor, "g b n"]:
     """Return one vector an image whose outer product is, in expectation, what `add_moments` adds for that image.
 
-    It is the sum over positions with random signs: where there is one position, there is nothing random in it. Of row
-    gradients it is near their leading direction, as long as the whole.
+    It is the sum over positions with random signs, drawn anew for each call of the layer: where there is one position,
+    there is nothing random in it. Of row gradients it is near their leading direction, as long as the whole.
 
     Args:
         traced: of some images.
@@ -65,8 +65,8 @@ def draw_vectors(traced: Traced, side: Side, seed: int, part: slice) -> Float[Te
         length: Tensor = columns.flatten(2).norm(dim=2, keepdim=True)
         return (length * leading).transpose(0, 1)
     drawn = []
-    for columns, gradient in traced.unrolled():
-        summed = _signed(columns if side is Side.INPUTS else gradient, seed, part)
+    for call, (columns, gradient) in enumerate(traced.unrolled()):
+        summed = _signed(columns if side is Side.INPUTS else gradient, seed + call, part)
         drawn.append(summed / columns.shape[-1] ** 0.5 if side is Side.INPUTS else summed)
     return torch.stack(drawn).sum(dim=0)
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.errors import ExpungeError
+from expunge.methods.least_change.jacobian import OutOfTime
 
 MAXIMUM_EXCHANGES = 5
 MOST_SOLVES = 60
@@ -35,10 +36,11 @@ def solve_multipliers(
         gram: K, positive semi-definite; n up to some thousand.
         shortfall: s, how far each constraint is from holding now; negative where it holds with room.
         ridge: r as a share of K's mean diagonal; makes the solution unique and bounds it where rows contradict.
-        expired: whether to give up and return what there is; asked before each solution of a linear system.
+        expired: whether to give up; asked before each solution of a linear system.
 
     Raises:
         ExpungeError: a value that is not finite.
+        OutOfTime: `expired` said yes before the multipliers were found.
 
     >>> solve_multipliers(torch.eye(2), torch.tensor([2.0, -1.0]), ridge=0.0)
     tensor([2., 0.])
@@ -52,6 +54,8 @@ def solve_multipliers(
     if not solved:
         near = _approach(matrix, target, expired)
         multipliers, solved = _exchange(matrix, target, near > matrix @ near - target, expired)
+        if not solved and expired():
+            raise OutOfTime
         multipliers = multipliers if solved else near
     return multipliers.to(shortfall)
 

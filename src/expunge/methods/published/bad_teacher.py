@@ -24,8 +24,8 @@ from expunge.methods.published.epochs import (
     to_images,
     train,
 )
-from expunge.methods.published.fresh import reinitialise
 from expunge.methods.published.scrub import distillation_loss
+from expunge.models.reinitialise import reinitialise
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
 

@@ -12,8 +12,8 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training, require_retain, run_epochs
-from expunge.methods.published.fresh import reinitialise
 from expunge.models.classifier import Classifier
+from expunge.models.reinitialise import reinitialise
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
 

@@ -16,16 +16,17 @@ def reinitialise(classifier: Classifier, generator: torch.Generator) -> None:
     Modules know only torch's global generators, which are seeded for the call and put back afterwards.
 
     Raises:
-        ClassifierError: a module holds weights and has no `reset_parameters`; the first five are named.
+        ClassifierError: a module holds weights and has no `reset_parameters`; the first five are named, and none is
+            changed.
     """
-    owners = [(name, part) for name, part in classifier.module.named_modules() if _holds_weights(part)]
-    resets = [(name, part, _find_reset(part)) for name, part in owners]
-    without = [f"{name} ({type(part).__name__})" for name, part, reset in resets if reset is None]
+    parts = list(classifier.module.named_modules())
+    without = [f"{name} ({type(part).__name__})" for name, part in parts if _holds_weights(part) and not _reset(part)]
     if without:
         names = ", ".join(without[:5])
         raise ClassifierError("classifier", "modules that can draw new weights", names, "give them reset_parameters")
     with seeded(generator.initial_seed(), classifier.device), torch.no_grad():
-        for _, _, reset in resets:
+        for _, part in parts:
+            reset = _reset(part)
             if reset is not None:
                 reset()
 
@@ -34,5 +35,5 @@ def _holds_weights(part: nn.Module) -> bool:
     return any(True for _ in part.parameters(recurse=False))
 
 
-def _find_reset(part: nn.Module) -> Callable[[], None] | None:
+def _reset(part: nn.Module) -> Callable[[], None] | None:
     return getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
