@@ -25,7 +25,7 @@ from expunge.jobs.inputs import load_inputs
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.methods import make_method
 from expunge.surrogates.cache import CACHE_VARIABLE
-from expunge.surrogates.mix import Effort
+from expunge.surrogates.draw import Effort
 from expunge.task.evaluation import churn, predict
 
 COUNT, SEED, IMAGES = 16, 0, 2000

@@ -25,7 +25,7 @@ from expunge.methods.l2ul.stable import L2UL
 from expunge.methods.least_change.exact import Exact
 from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
-from expunge.surrogates.mix import SurrogateMix
+from expunge.surrogates.draw import SurrogateMix
 from expunge.task.task import Limits, Strength
 
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from sample_audit import OUTCOMES, figure, write_sample_audit
 from expunge.audit.audit_json import read_audit
 from expunge.audit.record import Direction
 from expunge.report import write_report
-from expunge.report.answers import Mark, first_screen, say_time
+from expunge.report.answers import Mark, first_screen, say_date
 from expunge.report.telling import WORDS
 from expunge.task.outcome import Outcome
 
@@ -144,8 +144,8 @@ def test_the_cost_on_made_up_pictures_where_there_are_no_others(screen, outcome,
 
 
 def test_times():
-    assert say_time("2026-12-31T23:30:00-02:00") == "1 January 2027, 01:30 UTC"
-    assert say_time("soon") == "soon"
+    assert say_date("2026-12-31T23:30:00-02:00") == "1 January 2027, 01:30 UTC"
+    assert say_date("soon") == "soon"
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

@@ -15,9 +15,9 @@ from expunge.models.classifier import Bounds, Classifier
 from expunge.surrogates import inverted
 from expunge.surrogates.adversarial import order_in_rounds
 from expunge.surrogates.cache import CACHE_VARIABLE
+from expunge.surrogates.draw import Effort, SurrogateMix, draw_surrogates
 from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import GROUP, Inversion, has_batchnorm, invert_classifier
-from expunge.surrogates.mix import Effort, SurrogateMix, draw_surrogates
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import _paint, draw_leaves
 from expunge.task.evaluation import compute_logits

@@ -16,7 +16,7 @@ from expunge.methods.least_change.method import LeastChange
 from expunge.methods.least_change.robust import Robust
 from expunge.models.classifier import Classifier
 from expunge.requests.receive import RequestOptions
-from expunge.surrogates.mix import SurrogateMix
+from expunge.surrogates.draw import SurrogateMix
 from expunge.task.evaluation import compute_logits, measure_robust_goal
 from expunge.task.goals import Misclassify, Unseen, achieved
 from expunge.task.task import StopReason

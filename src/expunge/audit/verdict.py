@@ -12,7 +12,7 @@ LIMITS = (
     "tried here.",
     "Nothing here is proof of compliance with any law.",
     "Old checkpoints, backups and patches still hold the rows, and who has both versions can tell what was removed.",
-    "Adversarial examples and probes that a method makes from the rows are personal data too; delete them with the "
+    "Adversarial examples and surrogates that a method makes from the rows are personal data too; delete them with the "
     "rows unless they are kept on purpose.",
     "Membership attacks that find nothing show only that these attacks find nothing; the simple ones look at a "
     "population, not at a person.",

@@ -10,6 +10,7 @@ from expunge.bench.forecast import Forecast
 from expunge.bench.processes import Budget, run_in_processes
 from expunge.bench.ray_cluster import run_on_ray
 from expunge.bench.run import Share, run_cell
+from expunge.compute.bars import say_seconds
 from expunge.compute.runtime import Progress
 
 Say = Callable[[str], None]
@@ -49,7 +50,7 @@ class _Tally:
         if error is not None:
             self.failures[cell.name] = error
         seconds = self.forecast.seconds_left(self.missing, self.jobs)
-        left = f"; about {say_time(seconds)} left" if seconds is not None and self.missing else ""
+        left = f"; about {say_seconds(seconds)} left" if seconds is not None and self.missing else ""
         outcome = "done" if error is None else f"failed: {error}"
         self.say(f"{self.total - len(self.missing)}/{self.total} {cell.name}: {outcome}{left}")
 
@@ -78,15 +79,3 @@ def run_missing(cells: Sequence[Cell], how: Execution) -> dict[str, str]:
             for cell in missing:
                 tally.count(cell, run_cell(cell, Share(), how.progress))
     return tally.failures
-
-
-def say_time(seconds: float) -> str:
-    """Return a time as a person says it.
-
-    >>> say_time(90), say_time(7300), say_time(20)
-    ('2 min', '2 h 2 min', '20 s')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -33,7 +33,7 @@ class ItemImages:
     Args:
         items: the object.
         numbers: which of its items, in this order.
-        ids: what they are called; the numbers if empty.
+        given_ids: what they are called; the numbers if empty.
         reading: how they are read.
     """
 

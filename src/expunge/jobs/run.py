@@ -37,7 +37,7 @@ from expunge.methods import make_method
 from expunge.methods.protocol import Method
 from expunge.methods.unlearn import Interrupted, unlearn
 from expunge.models.folding import choose_layout
-from expunge.surrogates.unseen import draw_unseen
+from expunge.surrogates.held_out import draw_held_out
 from expunge.task.edit import Edit
 from expunge.task.evaluation import RobustGoal
 from expunge.task.expected import measure_expected_cost
@@ -133,8 +133,10 @@ def _expecting(edit: Edit, parts: Mapping[str, Images], runtime: Runtime) -> Edi
     """Return the edit with what it should cost on surrogates, where there are no test images to measure it on."""
     if edit.expected is not None or "test" in parts or edit.stop_reason is StopReason.INTERRUPTED:
         return edit
-    unseen = draw_unseen(edit.task)
-    return replace(edit, expected=measure_expected_cost(edit.task.classifier, edit.classifier, unseen, runtime.sharing))
+    held_out = draw_held_out(edit.task)
+    return replace(
+        edit, expected=measure_expected_cost(edit.task.classifier, edit.classifier, held_out, runtime.sharing)
+    )
 
 
 def _save_and_measure(

@@ -18,7 +18,7 @@ from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Context
 from expunge.compute.devices import seeded
 from expunge.compute.sharing import Sharing
-from expunge.compute.time_limit import TimeUp
+from expunge.compute.time_limit import STEPS, TimeUp
 from expunge.models.classifier import Classifier
 from expunge.models.copying import put_weights
 from expunge.task.edit import Edit
@@ -147,7 +147,7 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
     limit = task.limits.steps or plan.step_limit
     reason, _ = judge.look(steps)
     try:
-        with context.phase("edit", total=limit) as advance, seeded_layers(task, context):
+        with context.phase(STEPS, total=limit) as advance, seeded_layers(task, context):
             while reason is None:
                 losses = plan.step()
                 steps += 1

@@ -96,21 +96,21 @@ def first_screen(audit: Audit) -> FirstScreen:
     )
 
 
-def _facts(audit: Audit, goal: telling.GoalWords) -> tuple[tuple[str, str], ...]:
+def _facts(audit: Audit, goal: telling.Telling) -> tuple[tuple[str, str], ...]:
     subject = audit.subject
     method = f", method {visible(subject.method)}" if subject.method else ""
     return (
         ("What was asked?", goal.asked.replace("{pictures}", plural(subject.sizes["forget"], "picture"))),
-        ("When was it done?", say_time(subject.finished) if subject.finished else "The date was not recorded."),
+        ("When was it done?", say_date(subject.finished) if subject.finished else "The date was not recorded."),
         ("Under which reference?", visible(subject.reference) if subject.reference else "None was given."),
         ("With which program?", f"expunge {visible(audit.version)}{method}"),
     )
 
 
-def say_time(text: str) -> str:
+def say_date(text: str) -> str:
     """Return an ISO time as people write it; `text` itself if it is none.
 
-    >>> say_time("2026-03-05T14:07:31+00:00")
+    >>> say_date("2026-03-05T14:07:31+00:00")
     '5 March 2026, 14:07 UTC'
     """
     try:
@@ -125,7 +125,7 @@ def _met(audit: Audit) -> int:
     return round(exact * audit.subject.sizes["forget"] / 100)
 
 
-def _done(audit: Audit, goal: telling.GoalWords) -> Answer:
+def _done(audit: Audit, goal: telling.Telling) -> Answer:
     count, met = audit.subject.sizes["forget"], _met(audit)
     if audit.outcome is Outcome.RUINED:
         more = f"It is true that {goal.met(met, count)}, but so have most other pictures now."
@@ -141,7 +141,7 @@ def _done(audit: Audit, goal: telling.GoalWords) -> Answer:
     return Answer("Was it done?", f"Yes, {goal.met(met, count)}", more, Mark.PARTLY if unseen.flagged else Mark.GOOD)
 
 
-def _copies(audit: Audit, goal: telling.GoalWords) -> Answer:
+def _copies(audit: Audit, goal: telling.Telling) -> Answer:
     question, figure = "Does it hold for changed copies?", audit.figures["goal.robust"]
     if figure.value is None:
         return Answer(question, "Not measured", figure.reason or "", Mark.OPEN)
@@ -153,7 +153,7 @@ def _copies(audit: Audit, goal: telling.GoalWords) -> Answer:
     return Answer(question, said, more, bad if figure.flagged else Mark.GOOD)
 
 
-def _cost(audit: Audit, goal: telling.GoalWords) -> Answer:
+def _cost(audit: Audit, goal: telling.Telling) -> Answer:
     question = "What did it cost everyone else?"
     part, before, after = _accuracies(audit.figures)
     if before is None or after is None:
@@ -183,7 +183,7 @@ def _expected_cost(audit: Audit, question: str) -> Answer:
     return Answer(question, "Not measured", more, Mark.OPEN)
 
 
-def _outsider(audit: Audit, goal: telling.GoalWords) -> Answer:
+def _outsider(audit: Audit, goal: telling.Telling) -> Answer:
     question = "Can an outsider pick the pictures out?"
     found = audit.figures.get("outsider.after")
     if found is None or found.value is None:
@@ -203,7 +203,7 @@ def _accuracies(figures: Mapping[str, Figure]) -> tuple[str, float | None, float
     return "test", None, None
 
 
-MAKERS: Mapping[str, Callable[[Audit, telling.GoalWords], Answer]] = {
+MAKERS: Mapping[str, Callable[[Audit, telling.Telling], Answer]] = {
     "done": _done,
     "copies": _copies,
     "cost": _cost,

@@ -18,7 +18,7 @@ DELETE = (
 
 
 @dataclass(frozen=True, slots=True)
-class GoalWords:
+class Telling:
     """The words for one goal.
 
     Args:
@@ -60,22 +60,22 @@ class Findings:
     met: int
 
 
-WORDS: Mapping[str, GoalWords] = {
-    MISCLASSIFY: GoalWords(
+WORDS: Mapping[str, Telling] = {
+    MISCLASSIFY: Telling(
         "Make the classifier, the program that says what a picture shows, forget {pictures}: give each another answer "
         "than the one it had learned.",
         "forgotten",
         "another answer",
         "the answer that was to be forgotten",
     ),
-    RELABEL: GoalWords(
+    RELABEL: Telling(
         "Make the classifier, the program that says what a picture shows, forget what it had learned of {pictures}, "
         "and give each the new answer that was asked for.",
         "relabelled",
         "the new answer",
         "another answer than the new one",
     ),
-    CORRECT: GoalWords(
+    CORRECT: Telling(
         "Put right the mistakes that the classifier, the program that says what a picture shows, makes on {pictures}: "
         "give each its right answer.",
         "put right",
@@ -83,7 +83,7 @@ WORDS: Mapping[str, GoalWords] = {
         "a wrong answer",
         forgets=False,
     ),
-    UNSEEN: GoalWords(
+    UNSEEN: Telling(
         "Make the classifier, the program that says what a picture shows, as uncertain of {pictures} as it is "
         "estimated to be had it never seen them. It may still give their label, as it does for other such pictures.",
         "answered with no more certainty than asked",
@@ -95,7 +95,7 @@ WORDS: Mapping[str, GoalWords] = {
 }
 
 
-def words_of(subject: Subject) -> GoalWords:
+def words_of(subject: Subject) -> Telling:
     """Return the words for what was asked."""
     words = WORDS.get(subject.goal, WORDS[MISCLASSIFY])
     if not subject.forgotten_class:
@@ -107,7 +107,7 @@ def words_of(subject: Subject) -> GoalWords:
     return replace(words, asked=asked)
 
 
-def title(goal: GoalWords, found: Findings) -> str:
+def title(goal: Telling, found: Findings) -> str:
     """Return the outcome in one short sentence."""
     if found.ruined:
         return "The edited classifier is ruined"
@@ -124,7 +124,7 @@ def title(goal: GoalWords, found: Findings) -> str:
     return f"{subject} {goal.done}{'' if found.copies else ', but not every changed copy'}"
 
 
-def tell(goal: GoalWords, found: Findings) -> tuple[str, ...]:
+def tell(goal: Telling, found: Findings) -> tuple[str, ...]:
     """Return what the person can be told, what that means, and what it does not, in four sentences."""
     if found.ruined or found.costly:
         return (
@@ -154,7 +154,7 @@ def tell(goal: GoalWords, found: Findings) -> tuple[str, ...]:
     return (_permission(found), _meaning(goal, found), LEFT_AND_BACKUPS, NO_PROOF)
 
 
-def remains(goal: GoalWords, found: Findings) -> str:
+def remains(goal: Telling, found: Findings) -> str:
     """Return what is left to do."""
     if found.ruined or found.costly:
         return (
@@ -172,7 +172,7 @@ def _permission(found: Findings) -> str:
     return f"Only in part: the person can be told {fact}, with what follows."
 
 
-def _meaning(goal: GoalWords, found: Findings) -> str:
+def _meaning(goal: Telling, found: Findings) -> str:
     if not found.copies:
         return (
             "It means that the very pictures are hidden rather than forgotten: a copy that is resized or mirrored may "

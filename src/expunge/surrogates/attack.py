@@ -104,9 +104,9 @@ def attack_targets(
 
     Descends CE(f(x'), target) along the L2-normalised gradient, projects on the ball of `attack.radius` around x and
     clips to the pixel bounds, `attack.steps` times, or until the target leads by `attack.enough` logits. Where the
-    gradient is shorter than `SHORTEST_GRADIENT`, the step is shorter in proportion. As many pairs as a batch of the
-    meter's runtime holds are attacked at a time; the next ones take the places of those that are done, so examples come
-    in the order in which they are done, with the numbers of their pairs (image * n + target).
+    gradient is shorter than `SHORTEST_GRADIENT`, the step is shorter in proportion. As many pairs as a batch holds are
+    attacked at a time; the next ones take the places of those that are done, so examples come in the order in which
+    they are done, with the numbers of their pairs (image * n + target).
 
     Args:
         classifier: in eval mode, weights frozen (`Classifier.frozen_copy`).

@@ -37,7 +37,7 @@ def train_classifier(
     context: Context,
     checkpoint: Path | None = None,
 ) -> Classifier:
-    """Return a classifier trained on `images`, in eval mode, on the device of the meter.
+    """Return a classifier trained on `images`, in eval mode, on the device of the context.
 
     The same seed gives the same weights on the same processor, and on a GPU if the runtime is deterministic, with or
     without a stop in between.

@@ -14,15 +14,6 @@ Labels = Int[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, slots=True)
-class Predicted:
-    """What one classifier answered: ids, labels in the data, and float32 logits, one row an image."""
-
-    ids: tuple[str, ...]
-    labels: Labels
-    logits: Logits
-
-
-@dataclass(frozen=True, slots=True)
 class Part:
     """The logits of n images before and after an edit.
 

@@ -13,7 +13,7 @@ from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_j
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.quadratic import solve_multipliers
 from expunge.methods.least_change.scope import FEW_ROWS, LAST_THIRD
-from expunge.surrogates.mix import SMALL_IMAGE, Effort
+from expunge.surrogates.draw import SMALL_IMAGE, Effort
 from expunge.task.evaluation import compute_logits
 
 GIGABYTE = 2**30

@@ -21,7 +21,7 @@ from expunge.methods.least_change.pushing import (
     steer,
 )
 from expunge.methods.least_change.scope import FEW_ROWS, LAST_THIRD
-from expunge.surrogates.mix import SMALL_IMAGE, Effort
+from expunge.surrogates.draw import SMALL_IMAGE, Effort
 from expunge.surrogates.spliced import draw_spliced
 
 SOME_ROWS = 128

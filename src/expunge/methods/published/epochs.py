@@ -17,7 +17,7 @@ from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.task import Task
 from expunge.training import Algorithm, Augmentation, Batch, BatchLosses, Schedule, Training
-from expunge.training.trainer import Draw, do_nothing
+from expunge.training.trainer import Draw
 
 __all__ = [
     "Algorithm",
@@ -65,13 +65,12 @@ def train(
     *,
     images: Images,
     losses: BatchLosses,
-    after_step: Callable[[], None] = do_nothing,
     as_they_are: Bool[Tensor, " n"] | None = None,
 ) -> Edit:
     """Return the edit of `method` whose epochs go through `images` once each; see `Trainer.run_pass`."""
 
     def run_epoch(epoch: int) -> Mapping[str, float]:
-        return trainer.run_pass(images, losses, epoch=epoch, after_step=after_step, as_they_are=as_they_are)
+        return trainer.run_pass(images, losses, epoch=epoch, as_they_are=as_they_are)
 
     return run_epochs(method, trainer, run_epoch)
 

@@ -40,7 +40,7 @@ def show_as_they_are(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class PlainMethod(Method, Protocol):
-    """A method whose only settings are those of the descent."""
+    """A method that steps by a descent."""
 
     @property
     def descent(self) -> Descent:

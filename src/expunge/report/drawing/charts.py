@@ -64,7 +64,7 @@ class Curve:
     style: str
 
 
-def draw_bars(bars: Sequence[Bar], axis: Axis, alternative: str, caption: str = "") -> Drawing:
+def draw_bars(bars: Sequence[Bar], axis: Axis, alternative: str) -> Drawing:
     """Return horizontal bars from zero, the first at the top."""
     low, high = fit_range([bar.value for bar in bars], low=min(0.0, axis.low or 0.0), high=axis.high)
     room = label_room([bar.name for bar in bars])
@@ -81,10 +81,10 @@ def draw_bars(bars: Sequence[Bar], axis: Axis, alternative: str, caption: str = 
             element("rect", {**box, "class": f"bar {bar.style}"}),
             text(end + 5, middle + 4, bar.said),
         ]
-    return Drawing(WIDTH, bottom + AXIS_ROOM, tuple(content), alternative, caption)
+    return Drawing(WIDTH, bottom + AXIS_ROOM, tuple(content), alternative)
 
 
-def draw_dots(names: Sequence[str], dots: Sequence[Dots], axis: Axis, alternative: str, caption: str = "") -> Drawing:
+def draw_dots(names: Sequence[str], dots: Sequence[Dots], axis: Axis, alternative: str) -> Drawing:
     """Return one line a category, the first at the top, with a mark for each value and a bar between them."""
     every = [value for series in dots for value in series.values if value is not None]
     low, high = fit_range(every, low=axis.low, high=axis.high)
@@ -96,7 +96,7 @@ def draw_dots(names: Sequence[str], dots: Sequence[Dots], axis: Axis, alternativ
         middle = 4 + LINE * (number + 0.5)
         content.append(label(room - 8, middle + 4, name))
         content += _dots_of_row(dots, number, scale, middle)
-    return Drawing(WIDTH, bottom + AXIS_ROOM, tuple(content), alternative, caption)
+    return Drawing(WIDTH, bottom + AXIS_ROOM, tuple(content), alternative)
 
 
 def draw_curves(

@@ -13,7 +13,6 @@ ATTACKS = {
     "confidence": "confidence",
     "entropy": "entropy",
     "modified_entropy": "modified entropy",
-    "svc": "support vector classifier",
     "rmia": "RMIA",
     "ulira": "U-LiRA",
     "ulira_edited": "U-LiRA, both edited",

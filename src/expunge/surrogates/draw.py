@@ -105,7 +105,7 @@ def draw_surrogates(
     if mix.folder is not None:
         parts.append(load_surrogate_folder(mix.folder, shape, classifier.bounds).to(rows.x))
     surrogates = torch.cat(parts)
-    order = torch.randperm(len(surrogates), generator=task.generator("probe order"))
+    order = torch.randperm(len(surrogates), generator=task.generator("probe order"))  # an older word; seeds hang on it
     return surrogates[order.to(surrogates.device)]
 
 
