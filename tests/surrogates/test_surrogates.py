@@ -170,6 +170,7 @@ def test_who_waits_for_another_that_inverts_is_told_of_the_time_and_finds_its_im
             def advance(count):
                 if not count and other.is_locked:
                     told.append(count)
+                    moved.rename(group)
                     other.release()
 
             yield advance
@@ -177,12 +178,15 @@ def test_who_waits_for_another_that_inverts_is_told_of_the_time_and_finds_its_im
     frozen, told = trained.frozen_copy(), []
     made = invert_classifier(frozen, 3, SHAPE, FEW, context())
     [lock] = cache.rglob("lock")
+    [group] = cache.rglob("*.safetensors")
     other = FileLock(lock)
     other.acquire()
-    later = Context(Runtime(progress=Waiting()))
+    there, later = context(), Context(Runtime(progress=Waiting()))
+    assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, there), made)  # what is there is not waited for
+    moved = group.rename(cache / "moved")
     assert torch.equal(invert_classifier(frozen, 3, SHAPE, FEW, later), made)
     assert told == [0]
-    assert later.cost().gradient_evaluations == 0
+    assert there.cost().gradient_evaluations == later.cost().gradient_evaluations == 0
 
 
 def test_where_memory_ends_images_are_inverted_in_smaller_batches(trained, cache, monkeypatch):

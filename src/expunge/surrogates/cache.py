@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class GroupCache:
 
     @contextmanager
     def locked(self, advance: Advance) -> Iterator[None]:
-        """Let one process at a time make groups, so that those that wait find them; `advance` is called meanwhile."""
+        """Let one process at a time make a group, so that those that wait find it; `advance` is called meanwhile."""
         lock = FileLock(self.folder / "lock")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +58,10 @@ class GroupCache:
             yield
         finally:
             lock.release()
+
+    def read_all(self, numbers: Iterable[int]) -> dict[int, UInt8[Tensor, "group c h w"]]:
+        """Return those of these groups that are there, by number."""
+        return {number: levels for number in numbers if (levels := self.read(number)) is not None}
 
     def read(self, number: int) -> UInt8[Tensor, "group c h w"] | None:
         """Return a group; None if it is not there, or damaged."""

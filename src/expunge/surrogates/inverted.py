@@ -78,15 +78,21 @@ def invert_classifier(
     groups, bounds = -(-count // GROUP), classifier.bounds
     key = f"{classifier.sha256()}:{bounds}:{inversion}:{shape}:{GROUP}"
     cache = GroupCache.of(key, (GROUP, *shape))
-    with context.phase("invert", total=groups * inversion.steps) as advance, cache.locked(advance):
-        parts = {number: levels for number in range(groups) if (levels := cache.read(number)) is not None}
+    with context.phase("invert", total=groups * inversion.steps) as advance:
+        parts = cache.read_all(range(groups))
         advance(len(parts) * inversion.steps)
         missing = [number for number in range(groups) if number not in parts]
         for numbers in _cut(missing, _groups_at_once(context)):
-            images = _Groups(classifier, numbers, shape, inversion, context).descend(advance)
-            for number, levels in zip(numbers, bounds.to_levels(images).cpu().split(GROUP), strict=True):
-                cache.write(number, levels)
-                parts[number] = levels
+            with cache.locked(advance):
+                made = cache.read_all(numbers)  # by another process meanwhile
+                advance(len(made) * inversion.steps)
+                left = [number for number in numbers if number not in made]
+                if left:
+                    images = _Groups(classifier, left, shape, inversion, context).descend(advance)
+                    made |= zip(left, bounds.to_levels(images).cpu().split(GROUP), strict=True)
+                for number in left:
+                    cache.write(number, made[number])
+            parts |= made
     images = torch.cat([parts[number] for number in range(groups)])[:count]
     return context.sharing.processes.agree(bounds.from_levels(images).to(classifier.device))
 
