@@ -225,10 +225,11 @@ def test_flags_and_settings_in_backticks_exist(page):
             assert name in every or any(user in span for user in WRITTEN_BY_USERS), span
 
 
-def test_the_page_of_methods_names_every_method_and_only_settings_that_exist():
-    page = ROOT / "docs" / "methods.md"
-    found, every = spans(page), set().union(*SETTINGS.values())
-    assert set(METHODS) & set(SETTINGS) <= set(found)
+@pytest.mark.parametrize("name", ["methods", "authors"])
+def test_the_pages_of_methods_name_every_method_and_only_settings_that_exist(name):
+    found, every = spans(ROOT / "docs" / f"{name}.md"), set().union(*SETTINGS.values())
+    if name == "methods":
+        assert set(METHODS) & set(SETTINGS) <= set(found)
     for span in found:
         if named := re.fullmatch(r"([a-z_]+(?:\.[a-z_]+)*)=\S+", span):
             assert named[1] in every, span
