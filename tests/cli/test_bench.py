@@ -202,6 +202,30 @@ def test_a_data_set_with_other_class_names_than_classes_is_refused(grid, job, ex
     assert "expected images of the classifier's 3 classes, got 4 classes" in said.err
 
 
+NO_CODE = {"model": {"architecture": "cifar:resnet20"}, "data": {"source": "npz:images.npz"}}
+CODE = "own_code:load"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": {**NO_CODE, "model": {"architecture": CODE}}},
+        {"job": {**NO_CODE, "data": {"source": CODE}}},
+        {"job": {**NO_CODE, "transforms": ["flip", CODE]}},
+        {"classifiers": [{"label": "a"}, {"label": "b", "model": {"architecture": CODE}}]},
+        {"classifiers": [{"label": "a"}, {"label": "b", "data": {"source": CODE}}]},
+    ],
+    ids=["job model", "job data", "job transforms", "row model", "row data"],
+)
+def test_a_grid_that_names_code_is_refused_wherever_it_does(grid, expunge, changes):
+    folder = grid(**{"job": NO_CODE, **changes})
+    (folder / "own_code.py").write_text("import pathlib\npathlib.Path('ran').touch()\ndef load(): pass\n")
+    said = expunge("bench", "grid.toml")
+    assert said.code == 2
+    assert f"expected a file that names no code, got {CODE}, which would be run" in said.err
+    assert not (folder / "ran").exists()
+
+
 @pytest.mark.parametrize(("flag", "value"), [("--jobs", "0"), ("--memory-gigabytes", "0")])
 def test_budgets_are_checked(grid, expunge, flag, value):
     grid()
