@@ -82,6 +82,18 @@ def test_what_is_stored_is_not_run_again(grid, expunge):
     assert len(list((folder / "runs" / "grid").iterdir())) == 2
 
 
+@pytest.mark.parametrize("flags", [[], ["--again"], ["--table"]], ids=["run", "again", "table"])
+def test_a_result_of_another_goal_does_not_pass_for_that_of_the_grid(grid, expunge, flags):
+    folder = grid(methods=METHODS[:1])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    before = (folder / "results" / "grid" / "results.jsonl").read_text()
+    grid(methods=[{**METHODS[0], "goal": "misclassify"}])
+    said = expunge("bench", "--allow-code", "grid.toml", *flags)
+    assert said.code == 2
+    assert "negative-gradient-k4-s0`: expected a result of the job that the grid describes" in said.err
+    assert (folder / "results" / "grid" / "results.jsonl").read_text() == before
+
+
 def test_tables_are_exported_on_demand_and_the_folder_of_pages_can_be_named(grid, expunge):
     folder = grid(methods=METHODS[:1])
     said = expunge(

@@ -11,6 +11,7 @@ import torch
 from expunge.base.disk import make_folder, sweep
 from expunge.base.errors import SettingsError
 from expunge.base.tensors import write_json, write_tensors
+from expunge.bench.cells import REQUEST, RESULT
 from expunge.bench.grid import Earlier, StreamPart
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.seeds import seeded_generator
@@ -78,15 +79,15 @@ def run_stream(job: Job, stream: StreamPart, out: Path, *, progress: Progress) -
     working, lines = prepared.first.copy(), list[dict[str, Any]]()
     for number in range(stream.requests):
         folder = out / f"request-{number + 1}"
-        if not (folder / "request.json").exists():
+        if not (folder / REQUEST).exists():
             make_folder(folder)
             sweep(folder)
             edit = _forget(prepared, working, number)
             write_tensors(folder / "model.safetensors", edit.classifier.network.state_dict(), {"format": "pt"})
-            write_json(folder / "request.json", _describe(prepared, edit, number))
+            write_json(folder / REQUEST, _describe(prepared, edit, number))
         fill(working.network, read_weights(folder / "model.safetensors"), place=str(folder))
-        lines.append(json.loads((folder / "request.json").read_text("utf-8")))
-    write_json(out / "result.json", _summarise(prepared, lines))
+        lines.append(json.loads((folder / REQUEST).read_text("utf-8")))
+    write_json(out / RESULT, _summarise(prepared, lines))
 
 
 def _prepare(job: Job, stream: StreamPart, runtime: Runtime) -> _Stream:

@@ -9,6 +9,7 @@ from expunge.base.folders import sweep_below
 from expunge.base.settings import to_mapping
 from expunge.base.tensors import write_text
 from expunge.bench import Cell, make_cells, read_grid
+from expunge.bench.check import check_results
 from expunge.bench.page import Report, export_csv, export_latex, write_results
 from expunge.bench.processes import Budget
 from expunge.bench.schedule import Execution, run_missing
@@ -70,7 +71,9 @@ def command(  # noqa: PLR0913 - one argument a flag
     if not (only_table or again):
         _say_stored(cells, store)
     failures: dict[str, str] = {}
-    if not only_table:
+    if only_table:
+        check_results(cells)
+    else:
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
             failures = run_missing(bare if again else cells, how)
