@@ -25,6 +25,14 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
 runpy.run_module("expunge", run_name="__main__", alter_sys=True)
 """
+DARKER = """
+import traceback
+
+def darker(x, bounds, generator):
+    with open("callers", "a") as stream:
+        stream.writelines(frame.name + "\\n" for frame in traceback.extract_stack())
+    return 0.9 * x
+"""
 
 
 @pytest.fixture
@@ -272,6 +280,20 @@ def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expu
     ]
     assert again["requests"][:2] == result["requests"][:2]
     assert (folder / "results" / "grid" / "stream.svg").exists()
+
+
+def test_a_stream_makes_copies_by_the_transforms_that_are_named(grid, expunge):
+    settings = {"surrogates": {"inverted": 0, "procedural": 30, "mixes": 30}, "robust": {"steps": 2}}
+    row = {"label": "least change", "method": "least-change", "strength": "robust", "settings": settings}
+    folder = grid(stream={"requests": 2, "earlier": "kept"}, methods=[row])
+    text = (folder / "grid.toml").read_text()
+    (folder / "grid.toml").write_text(text.replace("[job]", '[job]\ntransforms = ["dark_copies:darker"]'))
+    (folder / "dark_copies.py").write_text(DARKER)
+    sys.modules.pop("dark_copies", None)
+    said = expunge("bench", "--allow-code", "grid.toml")
+    assert said.code == 0, said.err
+    callers = set((folder / "callers").read_text().split())
+    assert {"unlearn", "make_keeper", "measure_robust_goal"} <= callers
 
 
 @pytest.mark.parametrize("earlier", ["held", "kept"])

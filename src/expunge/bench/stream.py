@@ -37,6 +37,7 @@ from expunge.task.edit import Edit
 from expunge.task.evaluation import Predictions, churn, predict
 from expunge.task.keepers import make_keeper
 from expunge.task.task import Limits
+from expunge.task.transforms import find_transforms
 
 STREAM_SCHEMA_VERSION = 1
 
@@ -113,6 +114,7 @@ def _forget(prepared: _Stream, working: Classifier, number: int) -> Edit:
         strength=job.strength,
         limits=Limits(job.max_steps, job.max_seconds),
         retain=rows_but(prepared.splits.train, _asked_so_far(prepared, number)),
+        transforms=find_transforms(job.transforms),
     )
     back = _came_back(prepared, working, number) if prepared.stream.earlier is Earlier.REPAIRED else []
     history = _read_history(prepared, how, number)
@@ -130,8 +132,9 @@ def _read_history(prepared: _Stream, how: EditOptions, number: int) -> History |
     if cut is None:
         raise SettingsError("earlier", "a classifier that can be cut before its last layers", "another", "say held")
     generators = [seeded_generator(prepared.job.seed, f"keeper of request {each}") for each in range(number)]
+    copies, sharing = copies_for(how), prepared.runtime.sharing
     keepers = [
-        make_keeper(first, cut, rows, generator, copies=copies_for(how), at_once=prepared.runtime.sharing)
+        make_keeper(first, cut, rows, generator, copies=copies, at_once=sharing, transforms=how.transforms)
         for rows, generator in zip(done, generators, strict=True)
     ]
     return History(first, keepers=keepers, cut=cut)
