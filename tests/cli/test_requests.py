@@ -99,12 +99,14 @@ def test_help_of_the_group_imports_neither_torch_nor_sqlalchemy():
     assert "withdraw" in done.stdout
 
 
-def test_sizes_and_class_names_of_a_project_are_kept(job, expunge):
+def test_sizes_class_names_and_the_place_of_the_images_are_kept(job, expunge):
     made = expunge(
         *("requests", "init", "sized", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
         *("--mean", "0.5", "--std", "0.25", "--resize", "9", "--crop", "6", "--method", "l2ul"),
+        *("--data", "torchvision:MNIST:sets"),
     )
     assert made.code == 0, made.err
+    assert Ledger.open(job.folder / "sized").state.created["data"] == f"torchvision:MNIST:{job.folder / 'sets'}"
     loaded = load_first(Ledger.open(job.folder / "sized"))
     assert loaded.preprocessing == Preprocessing(9, (6, 6))
     count = loaded.classifier.num_classes
