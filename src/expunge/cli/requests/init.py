@@ -8,6 +8,7 @@ import click
 from expunge.base.settings import from_mapping, nest
 from expunge.cli import options
 from expunge.cli.requests.sources import absolute_source
+from expunge.cli.say import say
 from expunge.jobs.inputs import model_source
 from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
@@ -83,6 +84,4 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
     )
     ledger = create_project(folder, plan)
     key = (folder / read_settings(folder)["key"]).resolve()
-    click.echo(
-        f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key {key}"
-    )
+    say(f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key {key}")

@@ -6,6 +6,7 @@ import click
 
 from expunge.base.disk import write_text
 from expunge.cli.requests import project_option
+from expunge.cli.say import say
 from expunge.data import load_data
 from expunge.requests.images import find_places
 from expunge.requests.plan import contents_of, describe, plan_retraining, standing, to_csv
@@ -30,5 +31,5 @@ def command(project: Path, data: str | None, out: Path) -> None:
         places = find_places(ledger, load_data(data, load_first(ledger).request()).train, wanted)
     write_text(out, to_csv(plan_retraining(ledger, places)))
     for line in describe(ledger.state, places):
-        click.echo(line)
-    click.echo(str(out))
+        say(line)
+    say(str(out))

@@ -6,6 +6,7 @@ import click
 
 from expunge.cli.requests import device_option, port_option, project_option
 from expunge.cli.requests.sources import absolute_source
+from expunge.cli.say import say
 from expunge.requests.desk.app import LOOPBACK
 from expunge.requests.desk.serve import serve
 
@@ -29,8 +30,8 @@ def command(host: str, port: int, names: tuple[str, ...], against: str | None, p
 
     What takes long is done by one worker process, which goes on when the server stops.
     """
-    click.echo(f"http://{host}:{port}; Ctrl-C ends it")
+    say(f"http://{host}:{port}; Ctrl-C ends it")
     if host not in LOOPBACK:
-        click.echo("note: other machines reach this address, and the connection is not encrypted", err=True)
+        say("note: other machines reach this address, and the connection is not encrypted", err=True)
     source = None if against is None else absolute_source(against)
     serve(project.resolve(), host=host, port=port, names=[*names, host], against=source, device=device)
