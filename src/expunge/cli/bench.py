@@ -71,9 +71,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     if not (only_table or again):
         _say_stored(cells, store)
     failures: dict[str, str] = {}
-    if only_table:
-        check_results(cells)
-    else:
+    if not only_table:
         how = Execution(Budget.of_machine(jobs, memory_gigabytes), Bars(), _say, address)
         try:
             failures = run_missing(bare if again else cells, how)
@@ -101,6 +99,8 @@ def _say_stored(cells: Sequence[Cell], store: Path) -> None:
 
 
 def _write(report: Report, folder: Path, csv_file: Path | None, latex_file: Path | None) -> None:
+    """Write the page and what else is asked for, of results that are those of the grid as it is now."""
+    check_results(report.cells)
     say_lines(write_results(report, folder))
     for path, export in ((csv_file, export_csv), (latex_file, export_latex)):
         if path is not None:
