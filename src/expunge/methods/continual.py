@@ -9,7 +9,7 @@ looks for them with `find_lost`, and gives them once more.
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -228,12 +228,9 @@ def join(parts: Sequence[ForgetSet], classifier: Classifier, *, relabel: bool = 
         classifier: of what the parts hold.
         relabel: whether all are to have new labels.
     """
-    x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
-    ids = tuple(name for part in parts for name in part.ids)
-    if not relabel and all(part.y_new is None for part in parts):
-        return ForgetSet(ids, x, y)
-    new = [_runner_up(classifier, part) if part.y_new is None else part.y_new for part in parts]
-    return ForgetSet(ids, x, y, torch.cat(new))
+    if relabel or any(part.y_new is not None for part in parts):
+        parts = [replace(part, y_new=_runner_up(classifier, part)) if part.y_new is None else part for part in parts]
+    return ForgetSet.join(parts)
 
 
 def _runner_up(classifier: Classifier, rows: ForgetSet) -> Int[Tensor, " k"]:

@@ -194,8 +194,7 @@ def _including(rows: ForgetSet, training: Images, found: list[list[Near]], flags
         return rows
     if rows.y_new is not None:
         raise DataError("--include", "no new labels", "some", "add the copies to the table")
-    added = forget_set(training, chosen)
-    return ForgetSet((*rows.ids, *added.ids), torch.cat([rows.x, added.x]), torch.cat([rows.y, added.y]))
+    return ForgetSet.join([rows, forget_set(training, chosen)])
 
 
 def _tell(notes: list[str]) -> None:
