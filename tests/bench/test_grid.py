@@ -10,6 +10,7 @@ from expunge.bench.check import check_results
 from expunge.bench.forecast import UNKNOWN_BYTES, Forecast
 from expunge.bench.grid import read_grid
 from expunge.bench.processes import Budget, fits
+from expunge.bench.run import Share, _describe
 
 JOB = {"model": {"architecture": "a:b", "weights": "{data}/w"}, "data": {"source": "npz:{arrays}/c.npz"}}
 METHOD = {"label": "L2UL (stable)", "method": "l2ul"}
@@ -158,6 +159,62 @@ def test_a_result_with_other_settings_is_refused(cells_of):
     (cell.folder / "job.toml").write_text(tomli_w.dumps(saved))
     with pytest.raises(ExpungeError, match="give the row another label"):
         check_results([cell])
+
+
+def begin(cell, of):
+    """Make the folder of a cell as if it had been begun when it asked for what `of` asks for."""
+    (cell.folder / "cell.json").write_text(json.dumps(_describe(of, Share())))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": {**JOB, "data": {"source": "npz:others.npz"}}},
+        {"job": {**JOB, "model": {**JOB["model"], "weights": "others"}}},
+        {"job": {**JOB, "transforms": ["rotate"]}},
+        {"job": {**JOB, "goal": "relabel"}},
+        {"job": {**JOB, "minimum_right": 0.0}},
+    ],
+    ids=lambda changes: next(name for name, value in changes["job"].items() if value != JOB.get(name)),
+)
+def test_a_result_of_another_job_is_refused_whatever_differs(cells_of, changes):
+    before, now = cells_of()[0], cells_of(**changes)[0]
+    finish(before)
+    check_results([now])  # the folders of old don't say what they were begun for
+    begin(before, before)
+    check_results([before])
+    with pytest.raises(ExpungeError, match="a result of the job that the grid describes, got one of another job"):
+        check_results([now])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": [{**METHOD, "settings": {"margin": 2.0}}]},
+        {"job": {**JOB, "data": {"source": "npz:others.npz"}}},
+        {"stream": {"requests": 2, "earlier": "repaired"}},
+    ],
+    ids=["settings", "data", "earlier"],
+)
+def test_a_stream_goes_on_only_as_it_was_begun(cells_of, changes):
+    stream = {"stream": {"requests": 2}}
+    before, now = cells_of(**stream)[0], cells_of(**{**stream, **changes})[0]
+    before.folder.mkdir(parents=True)
+    begin(before, before)
+    check_results([now])  # nothing is there that it would go on from
+    (before.folder / "request-1").mkdir()
+    (before.folder / "request-1" / "request.json").write_text("{}")
+    check_results([before])
+    with pytest.raises(ExpungeError, match="give the row another label"):
+        check_results([now])
+
+
+def test_a_default_that_is_written_out_makes_no_other_result(cells_of):
+    before, now = cells_of()[0], cells_of(methods=[{**METHOD, "settings": {"margin": 0.5}}])[0]
+    finish(before)
+    begin(before, before)
+    (before.folder / "job.toml").write_text(tomli_w.dumps({"method": "l2ul", "seed": 0, "forget": {"random": 16}}))
+    check_results([now])
 
 
 def test_the_forecast_takes_the_cells_most_alike(cells_of):

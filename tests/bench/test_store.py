@@ -142,7 +142,7 @@ def test_what_another_revision_of_the_method_measured_is_not_found_and_goes(cell
     keep(store, "grid", [old])
     monkeypatch.setattr(METHODS["l2ul"], "revision", 2, raising=False)
     finish(newer)
-    (newer.folder / "cell.json").write_text(json.dumps({**MACHINE, "revision": 2}))
+    (newer.folder / "cell.json").write_text(json.dumps({**MACHINE, "key": newer.key, "revision": 2}))
     assert (old.result(), old.is_outdated, newer.result(), newer.is_outdated) == (None, True, RESULT, False)
     cells = with_stored(cells_of(), store, "grid")
     assert [cell.result() for cell in cells] == [None, RESULT]

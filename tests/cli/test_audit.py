@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from expunge.audit.audit_json import read_audit
 from expunge.data import DataRequest, forget_set, load_data
+from expunge.methods import METHODS
+from expunge.methods.protocol import revision_of
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
@@ -101,7 +103,7 @@ def test_any_two_classifiers_can_be_compared(expunge, job, edited):
     assert [row["id"] for row in audit.table("rows")] == ["3", "17"]
 
 
-def test_pools_are_trained_once_and_compared_with(expunge, job, edited):
+def test_pools_are_trained_once_and_compared_with(expunge, job, edited, monkeypatch):
     pools = ["--shadows", "pool", "--make-shadows", 4, "--retrained", "pool", "--make-retrained", 2]
     quick = ["--recipe", "digits", "--set", "epochs=2", "--level", "quick"]
     done = expunge("audit", "edited", "--allow-code", *pools, *quick)
@@ -121,6 +123,12 @@ def test_pools_are_trained_once_and_compared_with(expunge, job, edited):
     assert expunge("audit", "edited", "--allow-code", *pools, *quick).code == 0
     assert {path: path.stat().st_mtime_ns for path in (job.folder / "pool").rglob("*") if path.is_file()} == trained
     assert (edited / "audit" / "audit.json").read_bytes() == again
+    method = METHODS[audit.subject.method]
+    monkeypatch.setattr(method, "revision", revision_of(method) + 1, raising=False)
+    assert expunge("audit", "edited", "--allow-code", *pools, *quick).code == 0
+    more = {path.name for path in (job.folder / "pool").rglob("*") if path.is_file() and path not in trained}
+    assert len(more) == 4, "what each shadow classifier answers after unlearning by the newer code"
+    assert all(name.startswith("unlearned-") for name in more)
 
 
 def test_classifiers_that_expunge_train_made_are_a_pool(expunge, job, edited):

@@ -25,6 +25,14 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
 runpy.run_module("expunge", run_name="__main__", alter_sys=True)
 """
+DARKER = """
+import traceback
+
+def darker(x, bounds, generator):
+    with open("callers", "a") as stream:
+        stream.writelines(frame.name + "\\n" for frame in traceback.extract_stack())
+    return 0.9 * x
+"""
 
 
 @pytest.fixture
@@ -80,6 +88,18 @@ def test_what_is_stored_is_not_run_again(grid, expunge):
     assert len(read_table(folder)) == 2
     assert expunge("bench", "--allow-code", "grid.toml", "--again").code == 0
     assert len(list((folder / "runs" / "grid").iterdir())) == 2
+
+
+@pytest.mark.parametrize("flags", [[], ["--again"], ["--table"]], ids=["run", "again", "table"])
+def test_a_result_of_another_goal_does_not_pass_for_that_of_the_grid(grid, expunge, flags):
+    folder = grid(methods=METHODS[:1])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    before = (folder / "results" / "grid" / "results.jsonl").read_text()
+    grid(methods=[{**METHODS[0], "goal": "misclassify"}])
+    said = expunge("bench", "--allow-code", "grid.toml", *flags)
+    assert said.code == 2
+    assert "negative-gradient-k4-s0`: expected a result of the job that the grid describes" in said.err
+    assert (folder / "results" / "grid" / "results.jsonl").read_text() == before
 
 
 def test_tables_are_exported_on_demand_and_the_folder_of_pages_can_be_named(grid, expunge):
@@ -202,6 +222,30 @@ def test_a_data_set_with_other_class_names_than_classes_is_refused(grid, job, ex
     assert "expected images of the classifier's 3 classes, got 4 classes" in said.err
 
 
+NO_CODE = {"model": {"architecture": "cifar:resnet20"}, "data": {"source": "npz:images.npz"}}
+CODE = "own_code:load"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": {**NO_CODE, "model": {"architecture": CODE}}},
+        {"job": {**NO_CODE, "data": {"source": CODE}}},
+        {"job": {**NO_CODE, "transforms": ["flip", CODE]}},
+        {"classifiers": [{"label": "a"}, {"label": "b", "model": {"architecture": CODE}}]},
+        {"classifiers": [{"label": "a"}, {"label": "b", "data": {"source": CODE}}]},
+    ],
+    ids=["job model", "job data", "job transforms", "row model", "row data"],
+)
+def test_a_grid_that_names_code_is_refused_wherever_it_does(grid, expunge, changes):
+    folder = grid(**{"job": NO_CODE, **changes})
+    (folder / "own_code.py").write_text("import pathlib\npathlib.Path('ran').touch()\ndef load(): pass\n")
+    said = expunge("bench", "grid.toml")
+    assert said.code == 2
+    assert f"expected a file that names no code, got {CODE}, which would be run" in said.err
+    assert not (folder / "ran").exists()
+
+
 @pytest.mark.parametrize(("flag", "value"), [("--jobs", "0"), ("--memory-gigabytes", "0")])
 def test_budgets_are_checked(grid, expunge, flag, value):
     grid()
@@ -236,6 +280,20 @@ def test_a_stream_tells_of_every_request_and_goes_on_where_it_stopped(grid, expu
     ]
     assert again["requests"][:2] == result["requests"][:2]
     assert (folder / "results" / "grid" / "stream.svg").exists()
+
+
+def test_a_stream_makes_copies_by_the_transforms_that_are_named(grid, expunge):
+    settings = {"surrogates": {"inverted": 0, "procedural": 30, "mixes": 30}, "robust": {"steps": 2}}
+    row = {"label": "least change", "method": "least-change", "strength": "robust", "settings": settings}
+    folder = grid(stream={"requests": 2, "earlier": "kept"}, methods=[row])
+    text = (folder / "grid.toml").read_text()
+    (folder / "grid.toml").write_text(text.replace("[job]", '[job]\ntransforms = ["dark_copies:darker"]'))
+    (folder / "dark_copies.py").write_text(DARKER)
+    sys.modules.pop("dark_copies", None)
+    said = expunge("bench", "--allow-code", "grid.toml")
+    assert said.code == 0, said.err
+    callers = set((folder / "callers").read_text().split())
+    assert {"unlearn", "make_keeper", "measure_robust_goal"} <= callers
 
 
 @pytest.mark.parametrize("earlier", ["held", "kept"])

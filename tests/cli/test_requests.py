@@ -99,12 +99,14 @@ def test_help_of_the_group_imports_neither_torch_nor_sqlalchemy():
     assert "withdraw" in done.stdout
 
 
-def test_sizes_and_class_names_of_a_project_are_kept(job, expunge):
+def test_sizes_class_names_and_the_place_of_the_images_are_kept(job, expunge):
     made = expunge(
         *("requests", "init", "sized", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
         *("--mean", "0.5", "--std", "0.25", "--resize", "9", "--crop", "6", "--method", "l2ul"),
+        *("--data", "torchvision:MNIST:sets"),
     )
     assert made.code == 0, made.err
+    assert Ledger.open(job.folder / "sized").state.created["data"] == f"torchvision:MNIST:{job.folder / 'sets'}"
     loaded = load_first(Ledger.open(job.folder / "sized"))
     assert loaded.preprocessing == Preprocessing(9, (6, 6))
     count = loaded.classifier.num_classes
@@ -115,6 +117,21 @@ def test_sizes_and_class_names_of_a_project_are_kept(job, expunge):
     )
     assert wrong.code == 2
     assert f"expected {count} names, got {count + 1}" in wrong.err
+
+
+def test_a_terminal_obeys_nothing_that_stands_in_a_request(project, expunge):
+    levels = np.load("images.npz")["x_train"]
+    Image.fromarray(levels[3]).save("\x1b[2Jportrait.png")
+    words = ("--label", "0", "--keep-names", "--reference", "\x1b]0;owned\x07")
+    assert expunge("requests", "add", "\x1b[2Jportrait.png", *words).code == 0
+    assert expunge("requests", "withdraw", "R0001", "--reason", "\x1b[31m").code == 0
+    shown = [expunge("requests", *words) for words in (["show", "R0001"], ["list"], ["show", "R0001", "--json"])]
+    assert [one.code for one in shown] == [0, 0, 0]
+    assert not any({"\x1b", "\x07"} & set(one.out) for one in shown)
+    assert "reference  \\u001b]0;owned\\u0007\n" in shown[0].out
+    assert "instance   \\u001b[2Jportrait.png  label 0" in shown[0].out
+    assert "withdrawn  \\u001b[31m" in shown[0].out
+    assert "\\u001b]0;owned\\u0007" in shown[1].out
 
 
 def test_image_files_ids_and_tables_can_be_added(project, expunge):

@@ -32,6 +32,18 @@ def test_behind_a_pipe_a_table_is_lines_with_tabs(capsys):
     assert capsys.readouterr().out == wanted
 
 
+@pytest.mark.parametrize("width", [None, 10, 200])
+def test_a_terminal_obeys_nothing_that_stands_in_a_table(capsys, terminal, width):
+    if width is not None:
+        terminal(width)
+    show_table(COLUMNS, [("a", "\x1b]0;owned\x07"), ("b" * 20, "\x1b[2J")], title="of [class] \x1b[31m")
+    shown = click.unstyle(capsys.readouterr().out)
+    assert not {"\x1b", "\x07"} & set(shown)
+    assert "\\u001b]0;owned\\u0007" in shown
+    assert "\\u001b[2J" in shown
+    assert ("of [class] \\u001b[31m" in shown) == (width == 200)
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_no_word_is_broken_at_any_width(capsys, terminal, width):
     terminal(width)

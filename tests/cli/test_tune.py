@@ -10,6 +10,7 @@ from expunge.jobs import tune
 from expunge.jobs.search import Search, SearchRange, find_ranges
 from expunge.methods import METHODS
 from expunge.methods.descent import Descent
+from expunge.methods.protocol import revision_of
 
 RANGE = SearchRange("rate", 1e-4, 1.0)
 
@@ -90,6 +91,14 @@ def test_a_search_from_before_a_default_changed_is_refused(expunge, job, flags, 
     expunge(*flags, "--trials", 1, "--out", "tuned")
     changed = METHODS["negative-gradient"](descent=Descent(momentum=0.5))
     monkeypatch.setattr(tune, "make_method", lambda *_: changed)
+    done = expunge(*flags, "--trials", 1, "--out", "tuned")
+    assert "expected the search of this command, got another one" in done.err
+
+
+def test_a_search_from_before_the_methods_code_changed_is_refused(expunge, job, flags, monkeypatch):
+    expunge(*flags, "--trials", 1, "--out", "tuned")
+    method = METHODS["negative-gradient"]
+    monkeypatch.setattr(method, "revision", revision_of(method) + 1, raising=False)
     done = expunge(*flags, "--trials", 1, "--out", "tuned")
     assert "expected the search of this command, got another one" in done.err
 

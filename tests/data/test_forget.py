@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -93,3 +95,23 @@ def test_the_hash_sees_pixels_and_labels_but_not_ids():
     assert ForgetSet(("x", "y", "z"), X, Y).sha256() == base
     different = (ForgetSet(IDS, X + 1e-3, Y), ForgetSet(IDS, X, Y + 1), ForgetSet(IDS, X, Y, Y + 1))
     assert base not in [rows.sha256() for rows in different]
+
+
+def test_joined_sets_are_all_rows_in_order():
+    parts = [ForgetSet((name,), torch.rand(1, 3, 4, 4), torch.tensor([0]), torch.tensor([2])) for name in "ab"]
+    joined = ForgetSet.join(parts)
+    assert joined.ids == ("a", "b")
+    assert torch.equal(joined.x, torch.cat([parts[0].x, parts[1].x]))
+    assert (joined.y.tolist(), joined.y_new.tolist()) == ([0, 0], [2, 2])
+    assert ForgetSet.join([replace(part, y_new=None) for part in parts]).y_new is None
+
+
+def test_sets_that_do_not_go_together_are_not_joined():
+    first, second = (ForgetSet((name,), torch.rand(1, 3, 4, 4), torch.tensor([0])) for name in "ab")
+    relabelled = replace(second, y_new=torch.tensor([1]))
+    with pytest.raises(ForgetSetError, match="new labels of all rows, or of none, got those of 1 of 2 parts"):
+        ForgetSet.join([first, relabelled])
+    with pytest.raises(ForgetSetError, match="each id once"):
+        ForgetSet.join([first, first])
+    with pytest.raises(ForgetSetError, match="at least one instance"):
+        ForgetSet.join([])

@@ -1,5 +1,7 @@
 """One edit after another: earlier rows stay forgotten, and what changes is counted from the first classifier."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,8 +9,10 @@ from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods import make_method
 from expunge.methods.continual import EditOptions, History, find_lost, forget_next, holds
+from expunge.methods.unlearn import unlearn
 from expunge.models.tails import cut_at
 from expunge.surrogates.procedural import draw_leaves
+from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.keepers import make_keeper
 from expunge.task.task import Strength
@@ -89,6 +93,25 @@ def test_robust_edits_keep_the_copies_of_earlier_rows(trained, rows):
     if edit.stop_reason.value == "goal_reached":
         kept, part = history.keepers[0], cut_at(edit.classifier, CUT, rows.x)
         assert bool(holds(part, kept.rows).all())
+
+
+def test_copies_are_made_by_the_transforms_that_are_named(trained, rows):
+    parts, through = parts_of(rows, 3), []
+
+    def darker(x, bounds, generator):
+        through.append(x)
+        return x * 0.9
+
+    how = replace(options(strength=Strength.ROBUST), transforms={"darker": darker})
+    edit = forget_next(trained, [parts[0]], [], how, Runtime())
+    assert list(edit.task.transforms) == ["darker"]
+    assert list(edit.measure_robust_goal().by_kind) == ["darker"]
+
+    through.clear()
+    earlier = Earlier(trained, parts[1])
+    unlearn(trained, parts[0], method=how.method, strength="robust", transforms=how.transforms, earlier=earlier)
+    pixels = torch.cat(through)
+    assert all(bool((pixels == each).flatten(1).all(dim=1).any()) for each in parts[1].x), "copies of earlier rows, too"
 
 
 def test_a_robust_edit_forgets_kept_images_anew_with_the_new_ones(trained, rows):

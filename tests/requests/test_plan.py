@@ -9,7 +9,7 @@ from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
 from expunge.requests.images import find_places
-from expunge.requests.plan import contents_of, describe, plan_retraining, standing, to_csv
+from expunge.requests.plan import describe, plan_retraining, standing, to_csv
 from expunge.requests.receive import receive
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import withdraw
@@ -25,7 +25,7 @@ def test_images_of_requests_that_stand_are_found_by_their_pixels(project, rows_o
         receive(ledger, relabelled, options.keeping)
         receive(ledger, rows.rows([8]), options.keeping)
         withdraw(ledger, "R0003", "", Runtime())
-        wanted = {content for request in standing(ledger.state) for content in contents_of(request)}
+        wanted = {content for request in standing(ledger.state) for content in request.each_content()}
         places = find_places(ledger, training, wanted)
         planned = plan_retraining(ledger, places)
         told = describe(ledger.state, places)

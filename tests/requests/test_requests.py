@@ -419,6 +419,22 @@ def test_purging_versions_ends_the_way_back_and_drift_goes_on(three, rows_of, op
     assert verify_project(Ledger.open(three)).problems == ()
 
 
+def test_what_was_forgotten_before_the_versions_were_purged_stays_forgotten_when_one_is_withdrawn(
+    project, rows_of, options
+):
+    rows = rows_of(60, seed=0)
+    with writing(project) as ledger:
+        for number in range(3):
+            add(ledger, rows.rows(range(4 * number, 4 * number + 4)), options.keeping)
+        apply_waiting(ledger, Runtime(), names=["R0001"])
+        purge_versions(ledger)
+        apply_waiting(ledger, Runtime(), batch=1)
+        (version,) = withdraw(ledger, "R0002", "a mistake", Runtime()).versions
+        assert (version.requests, version.figures["checked"]) == (("R0003",), 4)
+        assert find_lost(classifier_of(ledger), {"R0001": load_rows(ledger, ledger.state.find("R0001"))}) == {}
+    assert verify_project(Ledger.open(project)).problems == ()
+
+
 def test_names_of_files_are_numbered(rows_of):
     rows = rows_of(3, seed=0)
     named = ForgetSet(("anna_mueller_1987.png", "2", "cats/17"), rows.x, rows.y)

@@ -5,6 +5,7 @@ import torch
 
 from expunge.data.forget import ForgetSet
 from expunge.task.earlier import CHECKED_EVERY, SHIFTED, Earlier
+from expunge.task.transforms import find_transforms
 
 
 @pytest.fixture
@@ -55,3 +56,10 @@ def test_tokens_are_not_shifted(trained, rows):
     drawn = earlier.draw_copies(torch.zeros(20, dtype=torch.long), torch.Generator().manual_seed(1))
 
     assert torch.allclose(drawn, copies[:, 1].expand_as(drawn))
+
+
+def test_copies_of_images_are_made_by_the_transforms_that_are_named(trained, rows):
+    chosen, only = torch.tensor([0, 2, 2]), find_transforms(["mirrored"])
+    drawn = Earlier(trained, rows).draw_copies(chosen, torch.Generator().manual_seed(1), transforms=only)
+
+    assert torch.equal(drawn, rows.x[chosen].flip(-1))

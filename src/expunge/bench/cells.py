@@ -21,7 +21,7 @@ from expunge.task.task import StopReason
 
 DATA_VARIABLE = "EXPUNGE_DATA"
 DEFAULT_DATA = Path("data")
-RESULT, FAILURE, MACHINE = "result.json", "failure.json", "cell.json"
+RESULT, FAILURE, MACHINE, REQUEST = "result.json", "failure.json", "cell.json", "request.json"
 WHERE_IT_RUNS = ("device", "devices", "nodes", "memory_gigabytes")
 PLAIN = Job(
     model=ModelPart(architecture="none:none"), data=DataPart(source="none:none"), forget=ForgetPart(random=1), method=""
@@ -82,6 +82,18 @@ class Cell:
         """Return whether the cell's folder is of another revision of the method."""
         machine = self._own_machine()
         return machine is not None and machine.get("revision", 1) != self.revision
+
+    @property
+    def is_begun(self) -> bool:
+        """Return whether the cell's folder holds a result that counts, or requests of a stream that goes on."""
+        if self._own_result() is not None:
+            return True
+        return not self.is_outdated and any(self.folder.glob(f"request-*/{REQUEST}"))
+
+    @property
+    def key_of_folder(self) -> str | None:
+        """Return the key of what the cell's folder was begun for; None if it doesn't say, as those of old."""
+        return (self._own_machine() or {}).get("key")
 
     def machine(self) -> dict[str, Any] | None:
         """Return where the cell was run, None if it doesn't say."""

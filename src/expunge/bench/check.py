@@ -38,25 +38,35 @@ def check_cells(cells: Sequence[Cell]) -> None:
 
 
 def check_results(cells: Sequence[Cell]) -> None:
-    """Check that results that are there already are of these cells.
+    """Check that what the cells' folders hold already, results and requests of streams that go on, is of these cells.
 
     Raises:
-        OutputError: a folder holds a result with other settings.
+        OutputError: a folder was begun for another job.
     """
     for cell in cells:
-        path = cell.folder / "job.toml"
-        if cell.result() is None or not path.is_file():
+        key = cell.key_of_folder
+        if not cell.is_begun or key == cell.key:
             continue
-        saved = tomllib.loads(path.read_text("utf-8"))
-        wanted = to_mapping(cell.job)
-        for name in ("method", "seed", "forget", "settings", "strength", "max_steps", "max_seconds"):
-            if name in wanted and not _within(wanted[name], saved.get(name)):
-                raise OutputError(
-                    str(cell.folder),
-                    f"a result with {name} = {wanted[name]}, as the grid says",
-                    f"one with {saved.get(name)}",
-                    "delete the folder, or give the row another label",
-                )
+        _compare_jobs(cell)
+        if key is not None:
+            raise _refuse(cell, "a result of the job that the grid describes", "one of another job")
+
+
+def _compare_jobs(cell: Cell) -> None:
+    """Compare a cell with the job in its folder as far as both tell."""
+    path = cell.folder / "job.toml"
+    if not path.is_file():
+        return
+    saved, wanted = tomllib.loads(path.read_text("utf-8")), to_mapping(cell.job)
+    for name in ("method", "seed", "forget", "settings", "strength", "max_steps", "max_seconds"):
+        if name in wanted and not _within(wanted[name], saved.get(name)):
+            raise _refuse(
+                cell, f"a result with {name} = {wanted[name]}, as the grid says", f"one with {saved.get(name)}"
+            )
+
+
+def _refuse(cell: Cell, expected: str, got: str) -> OutputError:
+    return OutputError(str(cell.folder), expected, got, "delete the folder, or give the row another label")
 
 
 def _within(wanted: Any, saved: Any) -> bool:  # noqa: ANN401 - any TOML value

@@ -107,9 +107,10 @@ def record_failure(cell: Cell, error: str, trace: str = "") -> str:
 
 
 def _describe(cell: Cell, share: Share) -> dict[str, object]:
-    """Return where a cell is run, and with which revision of its method."""
+    """Return what a cell asks for, where it is run, and with which revision of its method."""
     return {
         "cell": cell.name,
+        "key": cell.key,
         "revision": cell.revision,
         "machine": platform.machine(),
         "cores": os.cpu_count(),

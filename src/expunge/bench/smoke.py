@@ -39,17 +39,18 @@ def make_smoke(grid: Grid, folder: Path) -> Grid:
     """Return the grid with one small count and one seed, a few steps a cell, and digits in place of its images.
 
     The classifier is trained for two epochs only, so that it has mistakes to correct; it and the images are written to
-    `folder` unless they are there.
+    `folder`, which lies in the folder of all cells, unless they are there.
     """
     with locked_folder(folder, wait_seconds=WAIT_SECONDS):
         if not (folder / "weights.safetensors").exists():
             _write_inputs(folder)
+    place = f"{{runs}}/{folder.name}"
     model: dict[str, Any] = {
         "architecture": "expunge.jobs.demo:DigitNet",
-        "weights": str(folder / "weights.safetensors"),
+        "weights": f"{place}/weights.safetensors",
     }
     model |= {"mean": [0.0], "std": [1.0]}
-    data = {"source": f"npz:{folder / 'images.npz'}", "retain_rows": 50, "test_rows": 50}
+    data = {"source": f"npz:{place}/images.npz", "retain_rows": 50, "test_rows": 50}
     job = {"model": model, "data": data, "max_steps": STEPS, "minimum_right": 0.0, "device": "cpu"}
     job |= {name: grid.job[name] for name in ("goal", "strength", "audit") if name in grid.job}
     return replace(

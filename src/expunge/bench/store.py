@@ -30,7 +30,7 @@ def to_lines(cells: Iterable[Cell]) -> str:
             continue
         told = {name: value for name, value in result.items() if name not in LEFT_OUT}
         line: dict[str, Any] = {"cell": cell.name, "key": cell.key, "revision": cell.revision}
-        line |= {"machine": _without_revision(cell.machine()), "result": told}
+        line |= {"machine": _without_job(cell.machine()), "result": told}
         audit = cell.audit()
         lines.append(json.dumps(line | ({"audit": audit} if audit else {})) + "\n")
     return "".join(lines)
@@ -56,8 +56,11 @@ def with_stored(cells: Iterable[Cell], folder: Path, name: str) -> tuple[Cell, .
     return tuple(replace(cell, stored=_find(cell, known.get(cell.key, []))) for cell in cells)
 
 
-def _without_revision(machine: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if machine is None else {name: value for name, value in machine.items() if name != "revision"}
+def _without_job(machine: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return where a cell was run, without what the line says itself."""
+    if machine is None:
+        return None
+    return {name: value for name, value in machine.items() if name not in ("key", "revision")}
 
 
 def _find(cell: Cell, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from expunge.base.disk import make_folder, sweep
 from expunge.base.errors import SettingsError
 from expunge.base.tensors import write_json, write_tensors
+from expunge.bench.cells import REQUEST, RESULT
 from expunge.bench.grid import Earlier, StreamPart
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.seeds import seeded_generator
@@ -36,6 +37,7 @@ from expunge.task.edit import Edit
 from expunge.task.evaluation import Predictions, churn, predict
 from expunge.task.keepers import make_keeper
 from expunge.task.task import Limits
+from expunge.task.transforms import find_transforms
 
 STREAM_SCHEMA_VERSION = 1
 
@@ -78,15 +80,15 @@ def run_stream(job: Job, stream: StreamPart, out: Path, *, progress: Progress) -
     working, lines = prepared.first.copy(), list[dict[str, Any]]()
     for number in range(stream.requests):
         folder = out / f"request-{number + 1}"
-        if not (folder / "request.json").exists():
+        if not (folder / REQUEST).exists():
             make_folder(folder)
             sweep(folder)
             edit = _forget(prepared, working, number)
             write_tensors(folder / "model.safetensors", edit.classifier.network.state_dict(), {"format": "pt"})
-            write_json(folder / "request.json", _describe(prepared, edit, number))
+            write_json(folder / REQUEST, _describe(prepared, edit, number))
         fill(working.network, read_weights(folder / "model.safetensors"), place=str(folder))
-        lines.append(json.loads((folder / "request.json").read_text("utf-8")))
-    write_json(out / "result.json", _summarise(prepared, lines))
+        lines.append(json.loads((folder / REQUEST).read_text("utf-8")))
+    write_json(out / RESULT, _summarise(prepared, lines))
 
 
 def _prepare(job: Job, stream: StreamPart, runtime: Runtime) -> _Stream:
@@ -112,6 +114,7 @@ def _forget(prepared: _Stream, working: Classifier, number: int) -> Edit:
         strength=job.strength,
         limits=Limits(job.max_steps, job.max_seconds),
         retain=rows_but(prepared.splits.train, _asked_so_far(prepared, number)),
+        transforms=find_transforms(job.transforms),
     )
     back = _came_back(prepared, working, number) if prepared.stream.earlier is Earlier.REPAIRED else []
     history = _read_history(prepared, how, number)
@@ -129,8 +132,9 @@ def _read_history(prepared: _Stream, how: EditOptions, number: int) -> History |
     if cut is None:
         raise SettingsError("earlier", "a classifier that can be cut before its last layers", "another", "say held")
     generators = [seeded_generator(prepared.job.seed, f"keeper of request {each}") for each in range(number)]
+    copies, sharing = copies_for(how), prepared.runtime.sharing
     keepers = [
-        make_keeper(first, cut, rows, generator, copies=copies_for(how), at_once=prepared.runtime.sharing)
+        make_keeper(first, cut, rows, generator, copies=copies, at_once=sharing, transforms=how.transforms)
         for rows, generator in zip(done, generators, strict=True)
     ]
     return History(first, keepers=keepers, cut=cut)

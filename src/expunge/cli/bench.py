@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from expunge.base.folders import sweep_below
+from expunge.base.settings import to_mapping
 from expunge.base.tensors import write_text
 from expunge.bench import Cell, make_cells, read_grid
-from expunge.bench.grid import Grid
+from expunge.bench.check import check_results
 from expunge.bench.page import Report, export_csv, export_latex, write_results
 from expunge.bench.processes import Budget
 from expunge.bench.schedule import Execution, run_missing
@@ -59,13 +60,13 @@ def command(  # noqa: PLR0913 - one argument a flag
     exit code is 4 if a cell failed.
     """
     grid, name = read_grid(config), config.stem
-    if not (allow_code or smoke or only_table):
-        _refuse_code(grid, config)
     if smoke:
         name = f"{name}-smoke"
         grid, results = make_smoke(grid, runs / "smoke"), runs / "smoke" / "results"
     store = config.parent / "results" if results is None else results
     bare = make_cells(grid, name=name, runs=runs)
+    if not (allow_code or only_table):
+        _refuse_code(bare, config)
     cells = with_stored(bare, store, name)
     if not (only_table or again):
         _say_stored(cells, store)
@@ -85,9 +86,10 @@ def command(  # noqa: PLR0913 - one argument a flag
     return EXIT_CELLS_FAILED if failures else 0
 
 
-def _refuse_code(grid: Grid, config: Path) -> None:
-    for values in (grid.job, *({"model": one.model} for one in grid.classifiers)):
-        refuse_code(values, str(config))
+def _refuse_code(cells: Sequence[Cell], config: Path) -> None:
+    """Look at what each cell runs, whichever of the grid's tables it comes from."""
+    for cell in cells:
+        refuse_code(to_mapping(cell.job), str(config))
 
 
 def _say_stored(cells: Sequence[Cell], store: Path) -> None:
@@ -97,6 +99,8 @@ def _say_stored(cells: Sequence[Cell], store: Path) -> None:
 
 
 def _write(report: Report, folder: Path, csv_file: Path | None, latex_file: Path | None) -> None:
+    """Write the page and what else is asked for, of results that are those of the grid as it is now."""
+    check_results(report.cells)
     say_lines(write_results(report, folder))
     for path, export in ((csv_file, export_csv), (latex_file, export_latex)):
         if path is not None:

@@ -8,6 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from expunge.base.visible import visible
+from expunge.cli.say import say
+
 BORDERS = 3
 """Characters that a column takes beside its text: a line and two blanks."""
 
@@ -19,6 +22,7 @@ def show_table(
 
     In a terminal it has borders, cells are wrapped between words, and where even the longest words don't fit side by
     side, each row becomes a paragraph. Behind a pipe it is lines of cells with tabs between them, the names first.
+    Escapes within cells and title are written out, see `expunge.cli.say`.
 
     Args:
         columns: their names.
@@ -26,17 +30,19 @@ def show_table(
         title: a line above the table, for a terminal only.
         numbers: all columns but the first hold numbers, which stand at the right.
     """
+    columns, *rows = [[visible(" ".join(cell.split())) for cell in row] for row in (columns, *rows)]
+    title = "\n".join(map(visible, title.splitlines()))
     if not sys.stdout.isatty():
         for row in (columns, *rows):
-            click.echo("\t".join(" ".join(cell.split()) for cell in row))
+            click.echo("\t".join(row))
         return
     console = Console()
     widths = _fit(list(zip(columns, *rows, strict=True)), console.width - BORDERS * len(columns) - 1)
     if widths is None:
         for line in _to_paragraphs(columns, rows, title, console.width):
-            click.echo(line)
+            say(line)
         return
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=_escape(title) or None, title_justify="left")
     for number, (name, width) in enumerate(zip(columns, widths, strict=True)):
         table.add_column(name, width=width, justify="right" if numbers and number else "left")
     for row in rows:

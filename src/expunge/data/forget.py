@@ -88,6 +88,24 @@ class ForgetSet:
         pixels = x if isinstance(x, Tensor) and x.is_floating_point() else AS_GIVEN.to_pixels(x, "x")
         return cls(ids, pixels, to_labels(y), None if y_new is None else to_labels(y_new))
 
+    @staticmethod
+    def join(parts: "Sequence[ForgetSet]") -> "ForgetSet":
+        """Return all rows of some forget sets as one, in order.
+
+        Raises:
+            ForgetSetError: there are none, an id is in several, or only some have new labels.
+        """
+        if not parts:
+            raise ForgetSetError("forget set", "at least one instance", "none")
+        new = [part.y_new for part in parts if part.y_new is not None]
+        if len(new) not in (0, len(parts)):
+            raise ForgetSetError(
+                "y_new", "new labels of all rows, or of none", f"those of {len(new)} of {len(parts)} parts"
+            )
+        ids = tuple(name for part in parts for name in part.ids)
+        x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
+        return ForgetSet(ids, x, y, torch.cat(new) if new else None)
+
     def __repr__(self) -> str:
         """Return the size of the forget set in a line."""
         relabelled = "" if self.y_new is None else ", with new labels"

@@ -36,6 +36,7 @@ from expunge.jobs.past_run import read_run_result
 from expunge.jobs.pool import PoolPlan, read_pool, train_pool
 from expunge.jobs.train import TrainJob
 from expunge.methods import make_method
+from expunge.methods.protocol import revision_in_key
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier, load_classifier
@@ -220,7 +221,8 @@ def _unlearning(job: Job, loaded: _Loaded, runtime: Runtime) -> Unlearning:
 
     decisive = ("method", "settings", "seed", "strength", "transforms", "max_steps", "max_seconds")
     parts = {name: value for name, value in to_mapping(job).items() if name in decisive}
-    return Unlearning(forget, json.dumps({**parts, "goal": goal.name}, sort_keys=True))
+    parts |= {"goal": goal.name, **revision_in_key(method)}
+    return Unlearning(forget, json.dumps(parts, sort_keys=True))
 
 
 def _know(pools: _Pools, loaded: _Loaded, runtime: Runtime) -> Known:

@@ -26,7 +26,7 @@ from expunge.jobs.inputs import load_images, model_source
 from expunge.jobs.job import DataPart, ModelPart, make_runtime
 from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
 from expunge.methods import make_method
-from expunge.methods.protocol import Aim, Method
+from expunge.methods.protocol import Aim, Method, revision_in_key
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.sources import load_classifier
@@ -172,9 +172,10 @@ def _sample(images: Images, count: int) -> Subset:
 def _purpose(job: TuneJob, method: Method, ranges: tuple[SearchRange, ...], bench: _Bench) -> str:
     """Return what a search is for, without its budget: another purpose is another search.
 
-    All of the method's settings are part of it, so that trials from before a default changed are not gone on with.
+    All of the method's settings and its revision are part of it, so that trials from before a default or the code
+    changed are not gone on with.
     """
-    parts = {**to_mapping(job), "settings": to_mapping(method)}
+    parts = {**to_mapping(job), "settings": to_mapping(method), **revision_in_key(method)}
     for name in ("trials", "seconds", "device", "batch_size"):
         parts.pop(name, None)
     parts |= {"ranges": [str(each) for each in ranges], "weights_sha256": bench.classifier.sha256()}

@@ -9,7 +9,7 @@ looks for them with `find_lost`, and gives them once more.
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -34,6 +34,7 @@ from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Goal, Misclassify, Relabel, achieved
 from expunge.task.keepers import COPIES, Keeper, make_keeper
 from expunge.task.task import Limits, StopReason, Strength
+from expunge.task.transforms import TRANSFORMS, Transform
 
 CARRIED_ALONG = ".* rows are not predicted as labelled"
 """The warning about rows that an earlier edit has changed already, which is nothing to complain of here."""
@@ -54,6 +55,7 @@ class EditOptions:
         strength: whether the goal is to hold on transformed copies, too; None for the method's own.
         limits: when to give up.
         retain: the rest of the training data, for a method that needs them.
+        transforms: what makes a copy, by name.
     """
 
     method: Method
@@ -61,6 +63,7 @@ class EditOptions:
     strength: Strength | None = None
     limits: Limits = Limits()
     retain: Images | None = None
+    transforms: Mapping[str, Transform] = field(default_factory=lambda: TRANSFORMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def forget_next(
         classifier: as the last edit left it.
         new: rows of new requests.
         back: rows of earlier requests for which the goal no longer holds.
-        how: method, seed, strength, limits and retain data.
+        how: method, seed, strength, limits, retain data and transforms.
         runtime: device and batch size.
         history: for a method that goes on from earlier edits; others don't get to see it.
 
@@ -119,6 +122,7 @@ def forget_next(
             minimum_right=0.0,
             strength=how.strength,
             retain=how.retain,
+            transforms=how.transforms,
             earlier=earlier,
         )
     if edit.stop_reason is StopReason.INTERRUPTED:
@@ -224,12 +228,9 @@ def join(parts: Sequence[ForgetSet], classifier: Classifier, *, relabel: bool = 
         classifier: of what the parts hold.
         relabel: whether all are to have new labels.
     """
-    x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
-    ids = tuple(name for part in parts for name in part.ids)
-    if not relabel and all(part.y_new is None for part in parts):
-        return ForgetSet(ids, x, y)
-    new = [_runner_up(classifier, part) if part.y_new is None else part.y_new for part in parts]
-    return ForgetSet(ids, x, y, torch.cat(new))
+    if relabel or any(part.y_new is not None for part in parts):
+        parts = [replace(part, y_new=_runner_up(classifier, part)) if part.y_new is None else part for part in parts]
+    return ForgetSet.join(parts)
 
 
 def _runner_up(classifier: Classifier, rows: ForgetSet) -> Int[Tensor, " k"]:

@@ -30,8 +30,9 @@ class Method(Protocol):
     `run` never changes the classifier of the task: weights, buffers and training flags are the same, bit for bit.
     Retain data reach it only if it declares that it needs them.
 
-    A class may say `revision: ClassVar[int] = 2`, and so on: results that `expunge bench` keeps of another revision are
-    not shown any more. Raise it whenever the same settings and seed give other weights than before.
+    A class may say `revision: ClassVar[int] = 2`, and so on: results of another revision that `expunge bench`, `expunge
+    tune` and audits with shadow classifiers keep are not used any more. Raise it whenever the same settings and seed
+    give other weights than before.
 
     A class may say `goes_on: ClassVar[bool] = True`: then `run` keeps the rows of `task.earlier` forgotten, and charges
     for the change since its first classifier. Other methods never see them.
@@ -53,6 +54,12 @@ class Method(Protocol):
 def revision_of(method: Method | type[Method]) -> int:
     """Return which revision of its code a method declares; one that declares none is at its first."""
     return int(getattr(method, "revision", 1))
+
+
+def revision_in_key(method: Method) -> dict[str, int]:
+    """Return what the key of a kept result says of the revision: nothing of the first, as before there were any."""
+    revision = revision_of(method)
+    return {} if revision == 1 else {"revision": revision}
 
 
 def goes_on(method: Method | type[Method]) -> bool:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from expunge.audit.record import Level, Subject
 from expunge.audit.run import Comparison, run_audit
 from expunge.base.errors import LedgerError
@@ -18,7 +16,6 @@ from expunge.methods.continual import goal_of
 from expunge.models.sources import LoadedClassifier
 from expunge.report import write_report
 from expunge.requests.images import find_places, load_rows
-from expunge.requests.plan import contents_of
 from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, Request
 from expunge.requests.weights import load_first, read_current, with_weights
@@ -85,7 +82,7 @@ class _Scene:
 def _audit(scene: _Scene, requests: Sequence[Request], folder: Path, runtime: Runtime) -> Audited:
     ledger, classifier, total = scene.ledger, scene.first.classifier, sum(request.rows for request in requests)
     there = [request for request in requests if request.images is not None]
-    rows = _joined([load_rows(ledger, request) for request in there])
+    rows = ForgetSet.join([load_rows(ledger, request) for request in there])
     goal, labels = goal_of(rows)
     comparison = Comparison(
         before=classifier,
@@ -107,7 +104,7 @@ def _audit(scene: _Scene, requests: Sequence[Request], folder: Path, runtime: Ru
 def _measured(ledger: Ledger, first: LoadedClassifier, source: str, forgotten: Sequence[Request]) -> dict[str, Images]:
     """Return training images that were not forgotten, and test images, at most so many of each."""
     splits = load_data(source, first.request())
-    wanted = {content for request in forgotten for content in contents_of(request)}
+    wanted = {content for request in forgotten for content in request.each_content()}
     places = find_places(ledger, splits.train, wanted)
     gone = {row for found in places.values() for row, _ in found}
     others = [row for row in range(len(splits.train.ids)) if row not in gone]
@@ -119,16 +116,6 @@ def _measured(ledger: Ledger, first: LoadedClassifier, source: str, forgotten: S
 
 def _draw(images: Images, rows: Sequence[int], most: int) -> Subset:
     return Subset(images, [rows[at] for at in draw_numbers(most, len(rows), seeded_generator(0, "measured rows"))])
-
-
-def _joined(parts: Sequence[ForgetSet]) -> ForgetSet:
-    new = [part.y_new for part in parts if part.y_new is not None]
-    return ForgetSet(
-        tuple(name for part in parts for name in part.ids),
-        torch.cat([part.x for part in parts]),
-        torch.cat([part.y for part in parts]),
-        torch.cat(new) if new else None,
-    )
 
 
 def _describe(scene: _Scene, requests: Sequence[Request], rows: ForgetSet) -> Subject:

@@ -14,8 +14,6 @@ from expunge.requests.images import hash_images
 from expunge.requests.project import Ledger
 from expunge.requests.state import State
 
-CONTENT = 64
-"""Characters of a salted hash."""
 HERE = "this request"
 
 
@@ -62,10 +60,9 @@ def _against_requests(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
     contents = hash_images(ledger, rows)
     wanted = set(contents)
     for name, request in active.items():
-        for start in range(0, len(request.contents), CONTENT):
-            content = request.contents[start : start + CONTENT]
+        for number, content in enumerate(request.each_content()):
             if content in wanted:
-                places.setdefault(content, []).append((name, ids_of(name)[start // CONTENT]))
+                places.setdefault(content, []).append((name, ids_of(name)[number]))
     found = [
         Duplicate(rows.ids[row], name, other, None)
         for row, content in enumerate(contents)

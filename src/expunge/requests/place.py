@@ -27,50 +27,23 @@ from expunge.requests.database import PASSWORD_VARIABLE, has_password
 with package_needed("filelock", "requests", LedgerError):
     from filelock import FileLock, Timeout
 
-
 SETTINGS_FILE = "project.toml"
-
-
 FIRST_FILE = "first.safetensors"
 """In projects of old; the first weights are sealed now."""
-
-
 CURRENT_FILE = "current.safetensors"
-
-
 VERSIONS_FOLDER = "versions"
-
-
 IMAGES_FOLDER = "images"
-
-
 CACHE_FOLDER = "cache"
-
-
 QUARANTINE_FOLDER = "quarantine"
-
-
 INDEX_FOLDER = "index"
-
-
 DESK_FOLDER = "desk"
-
-
+EXPORTS_FOLDER = "exports"
+"""A folder of the desk's: what was written for others."""
 LOCK_FILE = ".lock"
-
-
 RESERVE_FILE = "reserve"
-
-
 RESERVE_BYTES = 1 << 18
-
-
 DEFAULT_DATABASE = "sqlite:///ledger.sqlite"
-
-
 OLD_KEY = "key"
-
-
 SQLITE_FILE = "sqlite:///"
 
 

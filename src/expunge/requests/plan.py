@@ -11,7 +11,6 @@ from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
 
 COLUMNS = ("request", "id", "label", "new_label", "row", "training_id")
-HASH_DIGITS = 64
 PLACES_FILE = "places.sealed"
 """In the folder of what is known of the training data, which goes when perceptual hashes are deleted."""
 PLACES = "places of images"
@@ -47,12 +46,6 @@ def standing(state: LedgerState) -> list[Request]:
     return state.in_state(*FORGOTTEN, State.VALIDATED, State.FAILED)
 
 
-def contents_of(request: Request) -> list[str]:
-    """Return the salted hash of each image of a request."""
-    starts = range(0, len(request.contents), HASH_DIGITS)
-    return [request.contents[start : start + HASH_DIGITS] for start in starts]
-
-
 def plan_retraining(ledger: Ledger, places: Places | None = None) -> list[PlannedRow]:
     """Return the images that a retrained classifier must not have learnt, of requests that wait as well.
 
@@ -81,7 +74,7 @@ def describe(state: LedgerState, places: Places | None = None) -> list[str]:
         + (f", and {relabelled} with their new labels" if relabelled else "")
     ]
     if places is not None:
-        found = sum(bool(places.get(content)) for request in requests for content in contents_of(request))
+        found = sum(bool(places.get(content)) for request in requests for content in request.each_content())
         lines.append(f"found in the training data: {found} of {images}")
     if state.newest:
         drift = state.versions[state.newest].figures["drift"]

@@ -77,10 +77,11 @@ def _remake(project: OpenProject, request: Request) -> tuple[list[NewVersion], E
     if position is None:
         found = f"those after version {state.base}; `purge --versions` deleted the others"
         raise LedgerError(request.name, "the versions since it was applied", found)
-    replaced, kept = lineage[position:], lineage[:position]
+    replaced = lineage[position:]
     batches = [[state.requests[name] for name in version.requests if name != request.name] for version in replaced]
     _check_images(request, [one for batch in batches for one in batch])
-    earlier = [state.requests[name] for version in kept for name in version.requests]
+    anew = {name for version in replaced for name in version.requests}
+    earlier = [one for one in state.in_state(*FORGOTTEN) if one.name not in anew]
     parent, number = replaced[0].parent, state.next_version()
     weights, made = rebuild(project.ledger, parent), list[NewVersion]()
     for old, batch in zip(replaced, batches, strict=True):

@@ -23,6 +23,8 @@ class State(StrEnum):
 
 
 FORGOTTEN = (State.APPLIED, State.VERIFIED)
+HASH_DIGITS = 64
+"""Characters of a salted hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Request:
         name: R0001, R0002, ...
         reference: as it was given.
         rows: how many instances it has; `Ledger.instances` reads them.
-        contents: their salted hashes, 64 characters each, one after the other.
+        contents: their salted hashes, one after the other; see `each_content`.
         goal: `misclassify` or `relabel`.
         how: method, settings, strength and seed.
         keep_until: the day until whose end the images are kept; None for until they are verified.
@@ -87,6 +89,11 @@ class Request:
     by: str = ""
     approved: list[str] = field(default_factory=list)
     keeper: StoredFile | None = None
+
+    def each_content(self) -> list[str]:
+        """Return the salted hash of each of its images, in order."""
+        starts = range(0, len(self.contents), HASH_DIGITS)
+        return [self.contents[start : start + HASH_DIGITS] for start in starts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What earlier edits of a classifier leave to the next: the classifier that was first, and rows that stay forgotten."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.tails import cut_at
 from expunge.task.evaluation import SHARE_OF_COPIES, compute_logits
 from expunge.task.goals import Goal, Misclassify, achieved
-from expunge.task.transforms import draw_copies, shifted
+from expunge.task.transforms import TRANSFORMS, Transform, draw_copies, shifted
 
 CHECKED_EVERY = 4
 """Of the kept copies of a row, each fourth has no part in an edit: whether they hold is what is looked at."""
@@ -65,7 +66,12 @@ class Earlier:
         return self.rows.y_new
 
     def draw_copies(
-        self, chosen: Int[Tensor, " b"], generator: torch.Generator, *, checked: bool = False
+        self,
+        chosen: Int[Tensor, " b"],
+        generator: torch.Generator,
+        *,
+        checked: bool = False,
+        transforms: Mapping[str, Transform] = TRANSFORMS,
     ) -> Float[Tensor, "b d e f"]:
         """Return a transformed copy of each chosen row: a fresh one of an image, else one made of those that are kept.
 
@@ -75,10 +81,11 @@ class Earlier:
             chosen: numbers of rows.
             generator: on the CPU.
             checked: of those kept, one that has no part in edits, as it is.
+            transforms: what makes a fresh copy of an image, by name.
         """
         assert self.rows is not None  # noqa: S101 - asked of rows
         if self.cut is None:
-            return draw_copies(self.rows.x[chosen], self.first.bounds, generator)
+            return draw_copies(self.rows.x[chosen], self.first.bounds, generator, transforms)
         if self.copies is None:
             return self.rows.x[chosen]
         one = self._draw_kept(chosen, generator, checked=checked)

@@ -4,6 +4,7 @@ A keeper is what goes through a cut of the classifier (`expunge.models.tails`) f
 of it, in 256 levels. It serves as long as no weight before the cut changes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
 from expunge.models.tails import enter
-from expunge.task.transforms import random_copies
+from expunge.task.transforms import TRANSFORMS, Transform, random_copies
 
 COPIES = 16
 LEVELS = 255
@@ -35,7 +36,7 @@ class Keeper:
     copies: Float[Tensor, "k n d e f"]
 
 
-def make_keeper(
+def make_keeper(  # noqa: PLR0913 - of what, and how its copies are made
     classifier: Classifier,
     cut: str,
     rows: ForgetSet,
@@ -43,6 +44,7 @@ def make_keeper(
     *,
     copies: int = COPIES,
     at_once: Sharing | int = 256,
+    transforms: Mapping[str, Transform] = TRANSFORMS,
 ) -> Keeper:
     """Return the keeper of some images.
 
@@ -53,8 +55,9 @@ def make_keeper(
         generator: on the CPU; draws the copies.
         copies: of each row.
         at_once: images in one pass.
+        transforms: what makes a copy, by name.
     """
-    drawn = [copy for _, copy in random_copies(rows.x, copies, classifier.bounds, generator)]
+    drawn = [copy for _, copy in random_copies(rows.x, copies, classifier.bounds, generator, transforms)]
     entered = [enter(classifier, cut, each, at_once).cpu() for each in (rows.x, *drawn)]
     x, *rest = (from_levels(*to_levels(each)) for each in entered)
     kept = torch.stack(rest, dim=1) if rest else x[:, None][:, :0]

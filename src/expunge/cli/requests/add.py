@@ -12,6 +12,7 @@ from expunge.base.errors import DataError
 from expunge.base.settings import nest
 from expunge.cli import options
 from expunge.cli.requests import project_option, wait_option
+from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.data import forget_set, load_data, rows_from_numbers, rows_from_table
@@ -91,13 +92,13 @@ def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) 
         rows = _read_rows(first, images, flags)
         if flags["again"] is not None:
             request = supply(ledger, flags["again"], rows)
-            click.echo(f"{request.name}: has its {len(rows)} images again")
+            say(f"{request.name}: has its {len(rows)} images again")
             return
         rows = _with_duplicates(ledger, first, rows, flags)
         if not flags["keep_names"]:
             rows = number_names(rows)
         request = receive(ledger, rows, _read_options(flags))
-        click.echo(f"{request.name}: {len(rows)} instances, {request.goal}, {request.state}; `expunge requests apply`")
+        say(f"{request.name}: {len(rows)} instances, {request.goal}, {request.state}; `expunge requests apply`")
 
 
 def _read_options(flags: dict[str, Any]) -> RequestOptions:
@@ -171,7 +172,7 @@ def _with_duplicates(ledger: Ledger, first: LoadedClassifier, rows: ForgetSet, f
     found = [[one for one in near if one.id not in rows.ids] for near in found]
     if flags["sheet"] is not None:
         write_sheet(flags["sheet"], rows, training, found)
-        click.echo(f"note: {flags['sheet']} shows the nearest pictures")
+        say(f"note: {flags['sheet']} shows the nearest pictures")
     _tell([_describe_near(name, one) for name, near in zip(rows.ids, found, strict=True) for one in near if one.alike])
     return _including(rows, training, found, flags)
 
@@ -187,21 +188,20 @@ def _including(rows: ForgetSet, training: Images, found: list[list[Near]], flags
         wanted |= {one.row for near in found for one in near if one.certain}
     alike = sorted({one.row for near in found for one in near if one.alike} - wanted)
     if alike:
-        click.echo(f"note: to forget others too, after a look at them: --include {','.join(map(str, alike[:SHOWN]))}")
+        say(f"note: to forget others too, after a look at them: --include {','.join(map(str, alike[:SHOWN]))}")
     chosen = [row for row in sorted(wanted) if training.ids[row] not in rows.ids]
     if not chosen:
         return rows
     if rows.y_new is not None:
         raise DataError("--include", "no new labels", "some", "add the copies to the table")
-    added = forget_set(training, chosen)
-    return ForgetSet((*rows.ids, *added.ids), torch.cat([rows.x, added.x]), torch.cat([rows.y, added.y]))
+    return ForgetSet.join([rows, forget_set(training, chosen)])
 
 
 def _tell(notes: list[str]) -> None:
     for note in notes[:SHOWN]:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     if len(notes) > SHOWN:
-        click.echo(f"note: and {len(notes) - SHOWN} more")
+        say(f"note: and {len(notes) - SHOWN} more")
 
 
 def _describe(match: Duplicate) -> str:

@@ -6,6 +6,7 @@ import click
 
 from expunge.cli import EXIT_GOAL_NOT_REACHED
 from expunge.cli.requests import batch_size_option, device_option, project_option, wait_option
+from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
@@ -59,7 +60,7 @@ def apply_command(  # noqa: PLR0913 - one for each option
     with writing(project, wait_seconds=wait) as ledger:
         report = apply_waiting(ledger, runtime, names=requests, batch=batch, start=Start(start))
     if not report.versions and not report.failed and not report.without_images:
-        click.echo("nothing is waiting")
+        say("nothing is waiting")
     return _show_report(report)
 
 
@@ -73,8 +74,8 @@ def undo_command(project: Path, wait: float) -> None:
     """
     with writing(project, wait_seconds=wait) as ledger:
         version = undo(ledger)
-        click.echo(f"version {version.number} undone: {', '.join(version.requests)} wait again")
-        click.echo(f"version {ledger.state.newest} ({ledger.state.weights_sha256[:12]}...)")
+        say(f"version {version.number} undone: {', '.join(version.requests)} wait again")
+        say(f"version {ledger.state.newest} ({ledger.state.weights_sha256[:12]}...)")
 
 
 @click.command()
@@ -89,7 +90,7 @@ def withdraw_command(request: str, reason: str, project: Path, wait: float, devi
     runtime = Runtime.on(device, batch_size=batch_size, progress=Bars())
     with writing(project, wait_seconds=wait) as ledger:
         report = withdraw(ledger, request, reason, runtime)
-        click.echo(f"{request}: withdrawn; version {ledger.state.newest} ({ledger.state.weights_sha256[:12]}...)")
+        say(f"{request}: withdrawn; version {ledger.state.newest} ({ledger.state.weights_sha256[:12]}...)")
     return _show_report(report)
 
 
@@ -128,14 +129,14 @@ def purge_command(  # noqa: PLR0913 - one for each option
         deleted += purge_keepers(ledger, chosen or done) if keepers else []
         deleted += purge_versions(ledger) if versions else []
         for file in deleted:
-            click.echo(f"deleted {file.path}  {file.sha256[:16]}...  {file.bytes} bytes")
+            say(f"deleted {file.path}  {file.sha256[:16]}...  {file.bytes} bytes")
         if fingerprints:
             count = purge_fingerprints(ledger, chosen or done)
-            click.echo(f"deleted the perceptual hashes of {count} requests")
+            say(f"deleted the perceptual hashes of {count} requests")
         for path in purge_quarantine(ledger) if quarantine else ():
-            click.echo(f"deleted {path}")
+            say(f"deleted {path}")
         if not deleted and not fingerprints and not quarantine:
-            click.echo("nothing is due")
+            say("nothing is due")
 
 
 def _show_report(report: Report) -> int:
@@ -143,28 +144,26 @@ def _show_report(report: Report) -> int:
     for version in report.versions:
         _show_version(version)
     for name, reason in report.failed.items():
-        click.echo(f"{name}: failed: {reason}; the classifier was left as it was", err=True)
+        say(f"{name}: failed: {reason}; the classifier was left as it was", err=True)
     for name in report.without_images:
-        click.echo(f"{name}: has no images; give them once more: expunge requests add --again {name}", err=True)
+        say(f"{name}: has no images; give them once more: expunge requests add --again {name}", err=True)
     if report.deleted:
-        click.echo(f"deleted {len(report.deleted)} files; the ledger has their hashes")
+        say(f"deleted {len(report.deleted)} files; the ledger has their hashes")
     return EXIT_GOAL_NOT_REACHED if report.failed or report.without_images else 0
 
 
 def _show_version(version: Version) -> None:
     figures, drift = version.figures, version.figures["drift"]
-    click.echo(f"version {version.number}: {', '.join(version.requests)} forgotten, {figures['steps']} steps")
+    say(f"version {version.number}: {', '.join(version.requests)} forgotten, {figures['steps']} steps")
     if figures["checked"]:
-        click.echo(
-            f"  {figures['checked']} earlier images checked, {len(figures['repaired'])} came back and were repaired"
-        )
+        say(f"  {figures['checked']} earlier images checked, {len(figures['repaired'])} came back and were repaired")
     for row in figures["repaired"]:
-        click.echo(f"    repaired {row}")
+        say(f"    repaired {row}")
     if figures["uncheckable"]:
-        click.echo(f"  not checked, since their images are gone: {', '.join(figures['uncheckable'])}")
+        say(f"  not checked, since their images are gone: {', '.join(figures['uncheckable'])}")
     accuracy = (
         "" if drift["accuracy"] is None else f" (accuracy {drift['accuracy_first']:.2f} -> {drift['accuracy']:.2f})"
     )
-    click.echo(f"  drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}{accuracy}")
+    say(f"  drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}{accuracy}")
     if drift["over_budget"]:
-        click.echo("  over the budget: it is time to retrain; `expunge requests plan` says what that needs")
+        say("  over the budget: it is time to retrain; `expunge requests plan` says what that needs")

@@ -6,6 +6,7 @@ import click
 
 from expunge.cli.export import describe
 from expunge.cli.requests import project_option
+from expunge.cli.say import say
 from expunge.models.export import FORMATS
 from expunge.requests.export import export_newest
 from expunge.requests.project import Ledger
@@ -25,8 +26,8 @@ def command(project: Path, out: Path, formats: tuple[str, ...], shape: str | Non
     size = None if shape is None else _shape(shape)
     exported, card = export_newest(ledger, out, formats or list(FORMATS), shape=size, overwrite=overwrite)
     for one in exported:
-        click.echo(describe(one))
-    click.echo(str(card))
+        say(describe(one))
+    say(str(card))
 
 
 def _shape(text: str) -> tuple[int, int, int]:

@@ -7,7 +7,8 @@ import click
 
 from expunge.base.settings import from_mapping, nest
 from expunge.cli import options
-from expunge.data.sources.own import is_function
+from expunge.cli.requests.sources import absolute_source
+from expunge.cli.say import say
 from expunge.jobs.inputs import model_source
 from expunge.jobs.job import ModelPart
 from expunge.methods import METHODS
@@ -64,14 +65,14 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
     newest entry is noted beside the key, so that an older copy of the folder does not pass for it.
     """
     given = {
-        "architecture": flags["model"],
+        "architecture": absolute_source(flags["model"]),
         **{name: flags[name] for name in ("weights", "weights_key", "classes", "num_classes", "mean", "std")},
     }
     plan = Plan(
         model=model_source(from_mapping(ModelPart, given)),
         resize=flags["resize"],
         crop=flags["crop"],
-        data=_absolute(flags["data"]),
+        data=None if flags["data"] is None else absolute_source(flags["data"]),
         method=flags["method"],
         settings=nest(options.read_pairs(flags["settings"])),
         strength=None if flags["strength"] is None else Strength(flags["strength"]),
@@ -83,16 +84,4 @@ def command(folder: Path, **flags: Any) -> None:  # noqa: ANN401 - click's value
     )
     ledger = create_project(folder, plan)
     key = (folder / read_settings(folder)["key"]).resolve()
-    click.echo(
-        f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key {key}"
-    )
-
-
-def _absolute(source: str | None) -> str | None:
-    """Return a source whose place doesn't depend on the current folder."""
-    if source is None:
-        return None
-    kind, colon, place = source.partition(":")
-    if is_function(source) or (kind == "hf" and not Path(place).expanduser().exists()):
-        return source
-    return f"{kind}{colon}{Path(place).expanduser().resolve()}"
+    say(f"made {folder} around the weights {ledger.state.weights_sha256[:12]}...; keep a backup of its key {key}")

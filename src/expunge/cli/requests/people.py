@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from expunge.cli.requests import port_option, project_option, wait_option
+from expunge.cli.say import say
 from expunge.requests.approval import Approval, approval_of, set_approval
 from expunge.requests.desk.people import COMMAND_LINE, ROLES, Role, check_name, dismiss, give_role, invite
 from expunge.requests.desk.store import Store
@@ -40,7 +41,7 @@ def invite_command(  # noqa: PLR0913 - one for each option
         with writing(project, wait_seconds=wait) as ledger:
             ledger.signature = signature
             give_role(ledger, person, ROLES[role])
-    click.echo(f"http://127.0.0.1:{port}/login?token={invite(store, person, hours=hours)}")
+    say(f"http://127.0.0.1:{port}/login?token={invite(store, person, hours=hours)}")
 
 
 @click.command()
@@ -53,7 +54,7 @@ def dismiss_command(person: str, by: str | None, project: Path, wait: float) -> 
     with writing(project, wait_seconds=wait) as ledger:
         ledger.signature = _signature(by)
         dismiss(ledger, Store.open(project, ledger.keys), person)
-    click.echo(f"{person} has no role any more")
+    say(f"{person} has no role any more")
 
 
 @click.command()
@@ -71,7 +72,7 @@ def approval_command(approval: str, by: str | None, project: Path, wait: float) 
         before = approval_of(ledger.state)
         ledger.signature = {} if by is None else _signature(by)
         set_approval(ledger, Approval(approval))
-    click.echo(f"approval: {approval} (before: {before}), by {by}")
+    say(f"approval: {approval} (before: {before}), by {by}")
 
 
 def _signature(by: str | None) -> dict[str, str]:

@@ -6,9 +6,10 @@ import click
 
 from expunge.base.disk import write_text
 from expunge.cli.requests import project_option
+from expunge.cli.say import say
 from expunge.data import load_data
 from expunge.requests.images import find_places
-from expunge.requests.plan import contents_of, describe, plan_retraining, standing, to_csv
+from expunge.requests.plan import describe, plan_retraining, standing, to_csv
 from expunge.requests.project import Ledger
 from expunge.requests.weights import load_first
 
@@ -26,9 +27,9 @@ def command(project: Path, data: str | None, out: Path) -> None:
     ledger = Ledger.open(project)
     places = None
     if data is not None:
-        wanted = {content for request in standing(ledger.state) for content in contents_of(request)}
+        wanted = {content for request in standing(ledger.state) for content in request.each_content()}
         places = find_places(ledger, load_data(data, load_first(ledger).request()).train, wanted)
     write_text(out, to_csv(plan_retraining(ledger, places)))
     for line in describe(ledger.state, places):
-        click.echo(line)
-    click.echo(str(out))
+        say(line)
+    say(str(out))

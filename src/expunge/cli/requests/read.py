@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from expunge.base.errors import LedgerError
+from expunge.base.visible import visible
 from expunge.cli import EXIT_BAD_INPUT
 from expunge.cli.requests import project_option
+from expunge.cli.say import say, say_lines
 from expunge.requests.project import Ledger
 from expunge.requests.state import LedgerState, Request, State
 from expunge.requests.verify import verify_folder
@@ -28,14 +30,13 @@ def list_requests(project: Path, state: str | None, as_json: bool) -> None:
     requests = [one for one in ledger.state.requests.values() if state is None or one.state == state]
     rows = [_row(request) for request in requests]
     if as_json:
-        click.echo("\n".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) for row in rows))
+        say_lines("\n".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) for row in rows))
         return
-    table = [COLUMNS, *rows]
-    widths = [max(len(str(row[column])) for row in table) for column in range(len(COLUMNS))]
-    lines = ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
-    click.echo("\n".join(line.rstrip() for line in lines))
-    for line in _summary(ledger.state):
-        click.echo(line)
+    table = [[visible(str(cell)) for cell in row] for row in (COLUMNS, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    for line in [*(line.rstrip() for line in lines), *_summary(ledger.state)]:
+        say(line)
 
 
 @click.command()
@@ -49,24 +50,22 @@ def show(request: str, project: Path, as_json: bool) -> None:
     instances, history = ledger.instances(found), ledger.history(found)
     if as_json:
         told = {"instances": [asdict(one) for one in instances], "history": history}
-        click.echo(json.dumps({**asdict(found), **told}, indent=2))
+        say_lines(json.dumps({**asdict(found), **told}, indent=2))
         return
-    click.echo(f"{found.name}: {found.state}" + (f" in version {found.version}" if found.version else ""))
-    click.echo(f"reference  {found.reference}")
-    click.echo(
-        f"goal       {found.goal}, {found.how['strength']}, by {found.how['method']} with seed {found.how['seed']}"
-    )
+    say(f"{found.name}: {found.state}" + (f" in version {found.version}" if found.version else ""))
+    say(f"reference  {found.reference}")
+    say(f"goal       {found.goal}, {found.how['strength']}, by {found.how['method']} with seed {found.how['seed']}")
     if found.figures:
         exact, robust = found.figures["goal_achieved"], found.figures["goal_achieved_robust"]
-        click.echo(f"holds      {100 * exact:.1f}% of the exact pixels, {100 * robust:.1f}% of fresh copies")
-    click.echo(f"images     {found.images.path if found.images else 'deleted'}")
+        say(f"holds      {100 * exact:.1f}% of the exact pixels, {100 * robust:.1f}% of fresh copies")
+    say(f"images     {found.images.path if found.images else 'deleted'}")
     for one in instances:
         new = "" if one.new_label is None else f" -> {one.new_label}"
-        click.echo(f"instance   {one.id}  label {one.label}{new}  {one.content[:16]}...")
+        say(f"instance   {one.id}  label {one.label}{new}  {one.content[:16]}...")
     for time, kind, body in history:
         what = body.get("reason") or body.get("path") or (f"version {body['version']}" if "version" in body else "")
         clock = f"  (the clock was {body['clock']})" if "clock" in body else ""
-        click.echo(f"{time[:19]}  {kind}  {what}".rstrip() + clock)
+        say(f"{time[:19]}  {kind}  {what}".rstrip() + clock)
 
 
 @click.command()
@@ -82,15 +81,13 @@ def verify(project: Path, head: str | None) -> int:
         raise LedgerError("--head", "16 to 64 digits of a hash, 0-9 and a-f", head[:64] or "nothing")
     found = verify_folder(project, head)
     for problem in found.problems:
-        click.echo(f"error: {problem}", err=True)
+        say(f"error: {problem}", err=True)
     for text in found.unfinished:
-        click.echo(f"unfinished: {text}", err=True)
+        say(f"unfinished: {text}", err=True)
     if found.aside:
-        click.echo(
-            f"note: {found.aside} files that no entry names are in quarantine/; `expunge requests purge --quarantine`"
-        )
-    click.echo(f"checked with the key {found.key}")
-    click.echo(f"{found.entries} entries, {found.files} files, {len(found.problems)} problems; head {found.head}")
+        say(f"note: {found.aside} files that no entry names are in quarantine/; `expunge requests purge --quarantine`")
+    say(f"checked with the key {found.key}")
+    say(f"{found.entries} entries, {found.files} files, {len(found.problems)} problems; head {found.head}")
     return EXIT_BAD_INPUT if found.problems or found.unfinished else 0
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from expunge.cli.requests import device_option, port_option, project_option
+from expunge.cli.requests.sources import absolute_source
+from expunge.cli.say import say
 from expunge.requests.desk.app import LOOPBACK
 from expunge.requests.desk.serve import serve
 
@@ -28,17 +30,8 @@ def command(host: str, port: int, names: tuple[str, ...], against: str | None, p
 
     What takes long is done by one worker process, which goes on when the server stops.
     """
-    click.echo(f"http://{host}:{port}; Ctrl-C ends it")
+    say(f"http://{host}:{port}; Ctrl-C ends it")
     if host not in LOOPBACK:
-        click.echo("note: other machines reach this address, and the connection is not encrypted", err=True)
-    source = _absolute(against)
+        say("note: other machines reach this address, and the connection is not encrypted", err=True)
+    source = None if against is None else absolute_source(against)
     serve(project.resolve(), host=host, port=port, names=[*names, host], against=source, device=device)
-
-
-def _absolute(source: str | None) -> str | None:
-    """Return a source of files whose place doesn't depend on the current folder, which a worker may not share."""
-    kind, colon, place = (source or "").partition(":")
-    path, mark, options = place.partition("?")
-    if colon and path and Path(path).expanduser().exists():
-        return f"{kind}:{Path(path).expanduser().resolve()}{mark}{options}"
-    return source

@@ -167,10 +167,11 @@ class EarlierCopies:
     def _draw(self, earlier: Earlier) -> tuple[Tensor, Tensor]:
         assert earlier.rows is not None  # noqa: S101 - asked for rows
         device, plain = self._problem.surrogates.device, max(1, round(PLAIN_SHARE * self._count))
+        task = self._problem.task
         chosen = torch.randint(len(earlier.rows), (self._count,), generator=self._generator)
-        copies = earlier.draw_copies(chosen[plain:], self._generator)
+        copies = earlier.draw_copies(chosen[plain:], self._generator, transforms=task.transforms)
         x = torch.cat([earlier.rows.x[chosen[:plain]], copies]).to(device)
-        return x, earlier.labels(self._problem.task.goal)[chosen].to(device)
+        return x, earlier.labels(task.goal)[chosen].to(device)
 
     def _measure_checked(self, earlier: Earlier) -> float:
         """Return the share that holds of some copies that are not learnt: the learnt ones soon all do."""

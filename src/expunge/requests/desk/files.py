@@ -12,10 +12,8 @@ from expunge.requests.desk import acts
 from expunge.requests.desk.audits import policy_of, read_audit
 from expunge.requests.desk.view import picture_of
 from expunge.requests.desk.web import Refused, Visit
-from expunge.requests.place import DESK_FOLDER
+from expunge.requests.place import DESK_FOLDER, EXPORTS_FOLDER
 from expunge.requests.plan import plan_retraining, read_places, to_csv
-
-EXPORTS = "exports"
 
 
 def picture(visit: Visit) -> Response:
@@ -56,7 +54,7 @@ def audited(visit: Visit) -> Response:
 
 def export_folders(visit: Visit) -> list[Path]:
     """Return the folders of exported classifiers, newest first."""
-    folders = (visit.desk.folder / DESK_FOLDER / EXPORTS).glob("*/")
+    folders = (visit.desk.folder / DESK_FOLDER / EXPORTS_FOLDER).glob("*/")
     return sorted(folders, key=lambda each: -each.stat().st_mtime)
 
 

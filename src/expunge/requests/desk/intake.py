@@ -1,6 +1,7 @@
 """From a draft to a request: copies in the training set are looked for, then what was ticked is added."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -90,12 +91,7 @@ def _joined(parts: Sequence[ForgetSet], new: Sequence[str], names: Sequence[str]
     if any(new) and not all(new):
         raise DataError("new labels", "one for every picture, or none at all", f"{sum(map(bool, new))} of {len(new)}")
     y_new = [label_from_text(text, names, place="new label") for text in new] if any(new) else None
-    return ForgetSet(
-        tuple(name for part in parts for name in part.ids),
-        torch.cat([part.x for part in parts]),
-        torch.cat([part.y for part in parts]),
-        None if y_new is None else torch.tensor(y_new),
-    )
+    return replace(ForgetSet.join(parts), y_new=None if y_new is None else torch.tensor(y_new))
 
 
 def _pictures(draft: Draft, first: LoadedClassifier, labels: Sequence[int]) -> ForgetSet:

@@ -13,13 +13,11 @@ from expunge.requests.desk.intake import search_copies
 from expunge.requests.desk.worker import Result, Work, said
 from expunge.requests.export import export_newest
 from expunge.requests.images import find_places
-from expunge.requests.place import DESK_FOLDER
-from expunge.requests.plan import contents_of, describe, standing, write_places
+from expunge.requests.place import DESK_FOLDER, EXPORTS_FOLDER
+from expunge.requests.plan import describe, standing, write_places
 from expunge.requests.project import Ledger
 from expunge.requests.verify import verify_folder
 from expunge.requests.weights import load_first
-
-EXPORTS = "exports"
 
 
 def search(work: Work) -> Result:
@@ -33,7 +31,7 @@ def plan(work: Work) -> Result:
     """Look for the images of the plan in the training data."""
     ledger = Ledger.open(work.folder)
     training = load_data(str(work.job.arguments["against"]), load_first(ledger).request()).train
-    wanted = {content for request in standing(ledger.state) for content in contents_of(request)}
+    wanted = {content for request in standing(ledger.state) for content in request.each_content()}
     places = find_places(ledger, training, wanted)
     write_places(ledger, places)
     return said(*describe(ledger.state, places))
@@ -72,7 +70,7 @@ def verify(work: Work) -> Result:
 
 def export(work: Work) -> Result:
     """Write the newest classifier for others."""
-    out = work.folder / DESK_FOLDER / EXPORTS / work.job.id
+    out = work.folder / DESK_FOLDER / EXPORTS_FOLDER / work.job.id
     with work.writing() as ledger:
         exported, card = export_newest(ledger, out, work.job.arguments["formats"], overwrite=True)
         names = [one.path.name for one in exported] + [card.name]

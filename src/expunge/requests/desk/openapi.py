@@ -51,9 +51,7 @@ def _body(fields: Mapping[str, Any], *, multipart: bool) -> dict[str, Any]:
 
 
 def _responses(answer: str, status: int) -> dict[str, Any]:
-    kind = {"Picture": "image/png", "Zip": "application/zip", "Table": "text/csv", "Page": "text/html"}.get(
-        answer, "application/json"
-    )
+    kind = KINDS.get(answer, "application/json")
     good = {"description": "Done.", "content": {kind: {"schema": {"$ref": f"#/components/schemas/{answer}"}}}}
     refused = {"description": "Not done; why.", "content": {"application/json": {"schema": _ref("Error")}}}
     return {str(status): good, "default": refused}

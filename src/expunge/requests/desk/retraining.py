@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from expunge.requests.plan import Places, contents_of, describe, standing
+from expunge.requests.plan import Places, describe, standing
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, Version
 
 MEANING = {
@@ -91,7 +91,7 @@ def _tell_held(state: LedgerState) -> list[dict[str, Any]]:
 
 def _tell_planned(request: Request, places: Places | None) -> dict[str, Any]:
     """Return what the plan says of a request: how many of its images were found, None if nobody has looked."""
-    contents = contents_of(request)
+    contents = request.each_content()
     looked = places is not None and all(content in places for content in contents)
     found = sum(bool((places or {}).get(content)) for content in contents) if looked else None
     return {"name": request.name, "pictures": request.rows, "goal": request.goal, "found": found}

@@ -1,7 +1,6 @@
 """The worker process, `python -m expunge.requests.desk.work PROJECT`: one function for each kind of job.
 
-It belongs to the project, not to the server: it goes on when the server stops, and a new server finds it at work. The
-system lifts its lock when it dies; the next worker begins the job anew that was not finished.
+`worker` is its loop, and says how long it lives.
 """
 
 import os
