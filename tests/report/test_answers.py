@@ -61,6 +61,54 @@ def test_one_bad_figure_colours_its_answer_and_the_whole(screen, name, value, un
     assert found.state != "Done"
 
 
+@pytest.mark.parametrize(
+    ("share", "said", "told", "title"),
+    [
+        (25.0, "For 9 of 12 pictures", "Only in part: of 9 of 12 pictures", "9 of 12 pictures are forgotten"),
+        (100.0, "There was nothing to do", "No: nothing was changed.", "The pictures have the answers that they had"),
+    ],
+)
+def test_pictures_that_were_answered_otherwise_before_are_not_called_forgotten(screen, share, said, told, title):
+    found = screen(changed={"goal.unchanged": figure("", share, "percent")})
+    answer = answer_to(found, "Was it done?")
+    assert (answer.said, answer.mark) == (said, Mark.PARTLY)
+    assert f"The answer to {round(12 * share / 100)} of 12 pictures is what it was before" in answer.more
+    assert found.told[0].startswith(told)
+    assert found.told_mark is found.mark is Mark.PARTLY
+    assert found.title.startswith(title)
+
+
+SAME = "the classifier gives every image the same answer"
+
+
+UNTRIED = {"outsider.after": figure("", None, "percent", reason=SAME)}
+
+
+def test_why_an_outsider_was_not_tried_is_what_the_audit_says(screen):
+    answer = answer_to(screen(changed=UNTRIED), "outsider")
+    assert (answer.said, answer.more, answer.mark) == ("Not measured", f"T{SAME[1:]}.", Mark.OPEN)
+
+
+def test_without_unseen_pictures_an_outsider_was_not_tried(screen):
+    none = {f"accuracy.test_{when}": figure("", None, "percent", reason="no images") for when in ("before", "after")}
+    answer = answer_to(screen(changed=UNTRIED | none, sizes={"forget": 12, "retain": 100}), "outsider")
+    assert answer.more == "There were no unseen pictures to compare with."
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "mark"),
+    [
+        ({}, "In 53.0 of 100 tries; guessing gives 50", Mark.GOOD),
+        (UNTRIED, "Not measured for one who has only the new version", Mark.PARTLY),
+    ],
+)
+def test_who_has_both_versions_is_an_outsider_too(screen, more, said, mark):
+    named = {"patch.named": figure("", 66.7, "percent", target=1.9)}
+    answer = answer_to(screen(changed=named | more), "outsider")
+    assert (answer.said, answer.mark) == (said, mark)
+    assert answer.more.endswith(" Somebody who has the old version, too, can name 66.7 of 100 of them.")
+
+
 def test_what_was_not_measured_is_no_success(screen):
     none = {
         f"accuracy.{part}_{when}": figure("", None, "percent", reason="no images")

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from expunge.base.cells import escape_cell
-from expunge.base.errors import OutputError
+from expunge.base.errors import ExpungeWarning, OutputError
 from expunge.base.tensors import sha256_file
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
@@ -119,6 +119,18 @@ def test_the_result_in_figures(edit, rows, other_images, tmp_path):
     assert result["inputs"]["forget_sha256"] == rows.sha256()
     assert result["trace"] == [{"step": 1, "seconds": 0.5, "losses": {"loss": 0.25}, "achieved": 2}]
     assert result["cost"]["gradient_evaluations"] == 6
+
+
+def test_images_that_were_answered_otherwise_before_are_told(trained, rows, tmp_path):
+    wrong = rows.y.clone()
+    wrong[2] = (wrong[2] + 1) % trained.num_classes  # what it is answered with is neither of these
+    with pytest.warns(ExpungeWarning, match="1 of 6 rows are not predicted as labelled"):
+        task = Task.create(trained, ForgetSet(rows.ids, rows.x, wrong))
+    result = make_edit(task, lose_two_labels).save(tmp_path)
+    assert result["unchanged"] == 1
+    said = "The answer to 1 of the 6 images is what it was: the goal held for it before the edit, so check its label."
+    assert said in result["verdict"]
+    assert said in (tmp_path / "README.md").read_text()
 
 
 def test_the_saved_weights_are_the_networks_own(edit, tmp_path):

@@ -178,8 +178,11 @@ def test_a_network_of_ones_own_is_loaded_into_one_that_is_given(tmp_path):
     assert not (tmp_path / "config.json").exists()
     with pytest.raises(ClassifierError, match="expected an architecture, got none"):
         Edit.load(tmp_path)
+    assert 'expunge.Edit.load("FOLDER", network).classifier' in (tmp_path / "README.md").read_text()
     given = own_network()
     saved = Edit.load(tmp_path, given)
+    assert repr(saved).startswith(f"SavedEdit('{tmp_path}', ")
+    assert len(repr(saved)) < len(str(tmp_path)) + 100
     assert saved.classifier.sha256() == edit.classifier.sha256()
     assert torch.equal(given[1].weight, own_network()[1].weight)
 
@@ -190,6 +193,12 @@ def test_an_architecture_in_the_job_is_enough(tmp_path):
     edit = make_edit(loaded.classifier.network)
     edit.save(tmp_path, job={"model": {"architecture": "cifar:resnet20"}})
     assert Edit.load(tmp_path).classifier.sha256() == edit.classifier.sha256()
+    assert 'expunge.Edit.load("FOLDER").classifier' in (tmp_path / "README.md").read_text()
+
+
+def test_the_card_says_that_a_function_of_ones_own_is_run(tmp_path):
+    make_edit(own_network()).save(tmp_path, job={"model": {"architecture": "mine:build"}})
+    assert 'expunge.Edit.load("FOLDER", allow_code=True).classifier' in (tmp_path / "README.md").read_text()
 
 
 def test_folders_that_are_not_whole_are_refused(tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from expunge.audit.collect.collected import Gathered
 from expunge.audit.record import WHOLE, Figure
-from expunge.task.outcome import NOT_MEASURED, Outcome, judge, say_health, say_outcome
+from expunge.task.outcome import NOT_MEASURED, Outcome, judge, say_health, say_outcome, say_unchanged
 from expunge.task.words import CLASS_PART, GoalWords, part_words
 
 LIMITS = (
@@ -38,7 +38,9 @@ def conclude(data: Gathered, figures: Mapping[str, Figure], told: str = "") -> t
 
 def _goal(figures: Mapping[str, Figure], data: Gathered) -> list[str]:
     exact, robust, words = _value(figures["goal.exact"]), _value(figures["goal.robust"]), data.words
-    sentences = [say_outcome(words, exact / 100, len(data.forget.ids))]
+    count = len(data.forget.ids)
+    unchanged = round(count * _value(figures["goal.unchanged"]) / 100)
+    sentences = [say_outcome(words, exact / 100, count), *say_unchanged(unchanged, count)]
     if exact > 0 and figures["goal.robust"].flagged:
         sentences.append(
             f"It does not last: only {robust:.0f}% of slightly changed copies (mirrored, shifted, resized, "

@@ -79,11 +79,13 @@ def first_screen(audit: Audit) -> FirstScreen:
         outsider=made["outsider"].mark is not Mark.PARTLY,
         count=count,
         met=_met(audit),
+        unchanged=_unchanged(audit),
     )
     failed = ruined or not done or cost is Mark.BAD
     mark = Mark.BAD if failed else Mark.PARTLY if reserved else Mark.GOOD
     state = "Ruined" if ruined else "Not done" if not done else "Too costly" if failed else ""
-    told_mark = Mark.BAD if failed else Mark.PARTLY if not (found.copies and found.outsider) else Mark.GOOD
+    reserved_told = not (found.copies and found.outsider) or found.unchanged > 0
+    told_mark = Mark.BAD if failed else Mark.PARTLY if reserved_told else Mark.GOOD
     return FirstScreen(
         title=telling.title(goal, found),
         state=state or ("Done, with reservations" if reserved else "Done"),
@@ -125,20 +127,29 @@ def _met(audit: Audit) -> int:
     return round(exact * audit.subject.sizes["forget"] / 100)
 
 
+def _unchanged(audit: Audit) -> int:
+    """Return how many pictures were answered as asked before the edit, and have that answer still."""
+    share = audit.figures.get("goal.unchanged")
+    return 0 if share is None else round((share.value or 0.0) * audit.subject.sizes["forget"] / 100)
+
+
 def _done(audit: Audit, goal: telling.Telling) -> Answer:
-    count, met = audit.subject.sizes["forget"], _met(audit)
+    question, count, met, same = "Was it done?", audit.subject.sizes["forget"], _met(audit), _unchanged(audit)
     if audit.outcome is Outcome.RUINED:
-        more = f"It is true that {goal.met(met, count)}, but so have most other pictures now."
-        return Answer("Was it done?", "No, the classifier is ruined", more, Mark.BAD)
+        more = _sentence(f"{goal.met(met, count)}, but most other pictures are answered wrongly now")
+        return Answer(question, "No, the classifier is ruined", more, Mark.BAD)
     if met < count:
-        return Answer("Was it done?", f"No, {goal.met(met, count)}", COUNTED, Mark.BAD)
+        return Answer(question, f"No, {goal.met(met, count)}", COUNTED, Mark.BAD)
     if audit.outcome is not Outcome.REACHED:
-        return Answer("Was it done?", f"Not as asked: {goal.met(met, count)}", SHORT_OF_COPIES, Mark.BAD)
+        return Answer(question, f"Not as asked: {goal.met(met, count)}", SHORT_OF_COPIES, Mark.BAD)
+    if same:
+        said = f"For {count - same:,} of {plural(count, 'picture')}" if same < count else "There was nothing to do"
+        return Answer(question, said, telling.say_unchanged(same, count), Mark.PARTLY)
     unseen = audit.figures.get("accuracy.class_after")
     if unseen is None or unseen.value is None:
-        return Answer("Was it done?", f"Yes, {goal.met(met, count)}", COUNTED, Mark.GOOD)
+        return Answer(question, f"Yes, {goal.met(met, count)}", COUNTED, Mark.GOOD)
     more = f"Of 100 pictures of the class that it had never seen, {say_hundredth(unseen.value)} still get its name."
-    return Answer("Was it done?", f"Yes, {goal.met(met, count)}", more, Mark.PARTLY if unseen.flagged else Mark.GOOD)
+    return Answer(question, f"Yes, {goal.met(met, count)}", more, Mark.PARTLY if unseen.flagged else Mark.GOOD)
 
 
 def _copies(audit: Audit, goal: telling.Telling) -> Answer:
@@ -185,12 +196,27 @@ def _expected_cost(audit: Audit, question: str) -> Answer:
 
 def _outsider(audit: Audit, goal: telling.Telling) -> Answer:
     question = "Can an outsider pick the pictures out?"
-    found = audit.figures.get("outsider.after")
+    found, owner = audit.figures.get("outsider.after"), _owner_of_both(audit)
     if found is None or found.value is None:
-        return Answer(question, "Not measured", "There were no unseen pictures to compare with.", Mark.OPEN)
+        reason = None if found is None or "test" not in audit.subject.sizes else found.reason
+        why = reason or "there were no unseen pictures to compare with"
+        said = "Not measured for one who has only the new version" if owner else "Not measured"
+        return Answer(question, said, f"{_sentence(why)}{owner}", Mark.PARTLY if owner else Mark.OPEN)
     said = f"In {say_hundredth(found.value)} of 100 tries; guessing gives 50"
     more = "A try: of one of these pictures and one that was never used, name the one that was."
-    return Answer(question, said, more, Mark.PARTLY if found.flagged else Mark.GOOD)
+    return Answer(question, said, more + owner, Mark.PARTLY if found.flagged else Mark.GOOD)
+
+
+def _owner_of_both(audit: Audit) -> str:
+    """Return in a sentence how many pictures the change of the weights names, if it names more than chance would."""
+    named = audit.figures.get("patch.named")
+    if named is None or named.value is None or not named.flagged:
+        return ""
+    return f" Somebody who has the old version, too, can name {say_hundredth(named.value)} of 100 of them."
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _accuracies(figures: Mapping[str, Figure]) -> tuple[str, float | None, float | None]:

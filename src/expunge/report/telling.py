@@ -58,6 +58,8 @@ class Findings:
     outsider: bool
     count: int
     met: int
+    unchanged: int = 0
+    """Pictures that were answered as asked before the edit, and have that answer still."""
 
 
 WORDS: Mapping[str, Telling] = {
@@ -119,6 +121,11 @@ def title(goal: Telling, found: Findings) -> str:
         subject = f"{left:,} of {found.count:,} {what}s {_verb(left, 'are', 'is')}"
     if not found.done:
         return f"{subject} not {goal.done}"
+    if found.unchanged == found.count:
+        return "The pictures have the answers that they had before"
+    if found.unchanged:
+        left = found.count - found.unchanged
+        subject = f"{left:,} of {found.count:,} {what}s {_verb(left, 'are', 'is')}"
     if found.costly:
         return f"{subject} {goal.done}, at too high a cost"
     return f"{subject} {goal.done}{'' if found.copies else ', but not every changed copy'}"
@@ -165,8 +172,25 @@ def remains(goal: Telling, found: Findings) -> str:
     return DELETE if goal.forgets else "Put the edited classifier in place of the old one, and tell who asked."
 
 
+def say_unchanged(unchanged: int, count: int) -> str:
+    """Return what it means that pictures were answered as asked before, and are still.
+
+    >>> say_unchanged(1, 3)
+    'The answer to 1 of 3 pictures is what it was before: it was answered as asked already. Check its label.'
+    """
+    which = f"{unchanged:,} of {plural(count, 'picture')}"
+    they, labels = ("it was", "its label") if unchanged == 1 else ("they were", "their labels")
+    return f"The answer to {which} is what it was before: {they} answered as asked already. Check {labels}."
+
+
 def _permission(found: Findings) -> str:
     fact = "that the classifier no longer answers as it had learned from the pictures"
+    if found.unchanged == found.count:
+        return f"No: nothing was changed. {say_unchanged(found.unchanged, found.count)}"
+    if found.unchanged:
+        which = f"of {found.count - found.unchanged:,} of {plural(found.count, 'picture')}"
+        changed = say_unchanged(found.unchanged, found.count)
+        return f"Only in part: {which} the person can be told {fact}, with what follows. {changed}"
     if found.copies and found.outsider:
         return f"Yes, in these words: {fact}."
     return f"Only in part: the person can be told {fact}, with what follows."

@@ -10,6 +10,7 @@ from expunge.base.errors import ExpungeWarning
 from expunge.models.classifier import Classifier
 from expunge.models.description import Description
 from expunge.models.libraries import library_of
+from expunge.models.sources.load import names_code
 from expunge.task.words import goal_words, part_words
 
 CARD_FILE = "README.md"
@@ -23,6 +24,14 @@ LOADING = {
     ),
 }
 OWN_LOADING = 'import expunge\n\nclassifier = expunge.Edit.load("FOLDER").classifier'
+CODE_LOADING = (
+    "import expunge\n\n# runs the function that makes the network, see the architecture above\n"
+    'classifier = expunge.Edit.load("FOLDER", allow_code=True).classifier'
+)
+NETWORK_LOADING = (
+    "import expunge\n\n# network: one of this architecture, with any weights\n"
+    'classifier = expunge.Edit.load("FOLDER", network).classifier'
+)
 LIMITS = (
     "A changed answer is no proof of erasure, and shows no compliance with any law. Older copies of the weights, and "
     "the patch between them and these, still hold what was there before."
@@ -80,7 +89,7 @@ def make_card(classifier: Classifier, description: Description, result: Mapping[
         f"{' x '.join(map(str, description.shape))} (channels, height, width).",
         "",
         "```python",
-        LOADING.get(library or "", OWN_LOADING),
+        LOADING.get(library or "") or _own_loading(description.portable_architecture()),
         "```",
         "",
         *_unlearned(result),
@@ -90,6 +99,12 @@ def make_card(classifier: Classifier, description: Description, result: Mapping[
         f"Weights SHA-256 `{classifier.sha256()}`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _own_loading(architecture: str | None) -> str:
+    if architecture is None:
+        return NETWORK_LOADING
+    return CODE_LOADING if names_code(architecture) else OWN_LOADING
 
 
 def _unlearned(result: Mapping[str, Any]) -> list[str]:

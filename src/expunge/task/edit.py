@@ -213,7 +213,13 @@ class Edit:
         """
         added = to_measures(measured)
         whole = {name: {**value, **added[name]} if name in added else value for name, value in result.items()}
-        whole |= judge_edit(self, measured, result["goal_achieved_robust"], result["forgotten_class"])
+        whole |= judge_edit(
+            self,
+            measured,
+            copies=result["goal_achieved_robust"],
+            unchanged=result["unchanged"],
+            forgotten_class=result["forgotten_class"],
+        )
         whole["measured_only"] = measured_only(self, [*result["before"], *measured])
         whole.pop("unmeasured", None)
         write_card(self.classifier, self._describe(preprocessing, job), whole, folder)

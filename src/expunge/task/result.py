@@ -11,9 +11,9 @@ from expunge._version import __version__
 from expunge.base.cells import csv_text, escape_cell
 from expunge.task.evaluation import Predictions, RobustGoal, churn, right_after
 from expunge.task.goals import true_labels
-from expunge.task.outcome import judge, say_health, say_outcome
+from expunge.task.outcome import judge, say_health, say_outcome, say_unchanged
 from expunge.task.task import StopReason, Strength
-from expunge.task.words import RELABEL, goal_words, part_words
+from expunge.task.words import RELABEL, UNSEEN, goal_words, part_words
 
 if TYPE_CHECKING:
     from expunge.task.edit import Edit
@@ -63,16 +63,20 @@ NOTHING_MORE = About()
 def to_result(edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal, about: About) -> dict[str, Any]:
     """Return what result.json says of an edit, but for the hashes of its files."""
     shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
+    forgotten = about.forgotten_class
+    may_stay = edit.task.goal.name == UNSEEN or forgotten
+    unchanged = None if may_stay else count_unchanged(edit, measured["forget"])
     return {
         "schema_version": RESULT_SCHEMA_VERSION,
-        **judge_edit(edit, measured, robust.share, about.forgotten_class),
+        **judge_edit(edit, measured, copies=robust.share, unchanged=unchanged, forgotten_class=forgotten),
         "method": edit.method,
         "goal": edit.task.goal.name,
-        "forgotten_class": about.forgotten_class,
+        "forgotten_class": forgotten,
         "reference": about.reference,
         "finished": about.finished,
         "strength": edit.task.strength.value,
         "goal_achieved": edit.goal_achieved,
+        "unchanged": unchanged,
         "goal_achieved_robust": robust.share,
         "robust": {**shares, "worst_kind": robust.worst_kind},
         "stop_reason": edit.stop_reason.value,
@@ -95,8 +99,23 @@ def to_result(edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal
     }
 
 
-def judge_edit(edit: "Edit", measured: Mapping[str, Measured], copies: float, forgotten_class: str) -> dict[str, Any]:
-    """Return what became of the edit, in a word and in sentences, and what that follows from."""
+def count_unchanged(edit: "Edit", forget: Measured) -> int:
+    """Return for how many rows the goal held before the edit, with the answer that they still have."""
+    return int((edit.achieved & (forget.before.predicted == forget.after.predicted)).sum())
+
+
+def judge_edit(
+    edit: "Edit", measured: Mapping[str, Measured], *, copies: float, unchanged: int | None, forgotten_class: str
+) -> dict[str, Any]:
+    """Return what became of the edit, in a word and in sentences, and what that follows from.
+
+    Args:
+        edit: the edit.
+        measured: predictions before and after, by part.
+        copies: share of transformed copies for which the goal holds.
+        unchanged: see `count_unchanged`; None where answers may stay.
+        forgotten_class: its name, if a class is forgotten as a whole.
+    """
     goal, health = edit.task.goal.name, edit.find_health(measured)
     reached = edit.stop_reason is StopReason.GOAL_REACHED
     outcome = judge(reached, health, interrupted=edit.stop_reason is StopReason.INTERRUPTED)
@@ -106,7 +125,7 @@ def judge_edit(edit: "Edit", measured: Mapping[str, Measured], copies: float, fo
     said = say_outcome(words, edit.goal_achieved, len(edit.task.forget_set), copies=copies if asked else None)
     return {
         "outcome": outcome.value,
-        "verdict": [said, *say_health(health, names)],
+        "verdict": [said, *say_unchanged(unchanged or 0, len(edit.task.forget_set)), *say_health(health, names)],
         "health": None if health is None else health.to_json(),
     }
 

@@ -25,7 +25,7 @@ LIBRARY_FILES = (CONFIG_FILE, PREPROCESSOR_FILE)
 PUBLIC_FILES = (WEIGHTS_FILE, DESCRIPTION_FILE, CARD_FILE, *LIBRARY_FILES)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SavedEdit:
     """An edited classifier and its result, read from a folder; the images and the first weights are not in there.
 
@@ -40,6 +40,11 @@ class SavedEdit:
     classifier: Classifier
     description: Description
     result: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """Return what it is in a line; the result has a trace of every step."""
+        goal = f"{self.result['goal']}: {self.goal_achieved:.0%} of the images, {self.stop_reason.value}"
+        return f"SavedEdit({str(self.folder)!r}, {self.method}, {goal})"
 
     @property
     def goal_achieved(self) -> float:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from expunge.audit.collect.collected import Gathered, need
 from expunge.audit.figures.definition import Definition, Judged
 from expunge.audit.metrics import answers, weights
-from expunge.audit.metrics.estimate import Estimate
+from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.metrics.weights import Shift
 from expunge.audit.record import Direction
 from expunge.compute.context import Cost
 from expunge.task.outcome import Spread
-from expunge.task.words import CLASS_PART, part_words
+from expunge.task.words import CLASS_PART, UNSEEN, part_words
 
 HELD_SHARE = 95.0
 WHEN = ("before", "after")
@@ -28,6 +28,15 @@ OTHER_ARCHITECTURE = "the two classifiers have different architectures"
 
 def _goal_exact(data: Gathered) -> Estimate:
     return answers.share(answers.goal_met(data.forget.after, data.goal_labels, data.goal, data.allowed), census=True)
+
+
+def _unchanged(data: Gathered) -> Estimate:
+    if data.goal == UNSEEN:
+        raise NotDefinedError("most answers are to stay, only less certain")
+    if data.forgotten_class:
+        raise NotDefinedError("a class was forgotten as a whole, with its mistakes")
+    met = answers.goal_met(data.forget.after, data.goal_labels, data.goal, data.allowed)
+    return answers.share(met & (data.forget.predicted_before == data.forget.predicted_after), census=True)
 
 
 def _accuracy(part: str, when: str) -> Callable[[Gathered], Estimate]:
@@ -89,6 +98,14 @@ def _gradients_per_row(data: Gathered) -> float:
 GOALS = {
     "goal.exact": Definition(
         "Goal achieved, exact pixels", "percent", Direction.HIGHER, PART_WORDS["forget"], _goal_exact, 100.0
+    ),
+    "goal.unchanged": Definition(
+        "{Rows} for which the goal held before, and whose answer is the same",
+        "percent",
+        Direction.LOWER,
+        PART_WORDS["forget"],
+        _unchanged,
+        0.0,
     ),
     "goal.robust": Definition(
         "Goal achieved, transformed copies",
