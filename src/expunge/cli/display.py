@@ -23,6 +23,12 @@ STOP_WORDS = {
     StopReason.INTERRUPTED: "interrupted; the {kept} state was kept",
 }
 FORMS = (".1f", ".1f", "+.1f", ".1f")
+MORE_EFFORT = {
+    "quick": "with --effort standard fewer other answers would change, see docs/least_change.md",
+    "standard": "with --effort thorough a tenth to a third fewer other answers would change; the first edit of a "
+    "classifier takes minutes then",
+}
+"""What more time would buy, see benchmarks/results/effort."""
 EXIT_CODES = {
     Outcome.REACHED: 0,
     Outcome.MISSED: EXIT_GOAL_NOT_REACHED,
@@ -61,6 +67,8 @@ def show_result(edit: Edit, result: Mapping[str, Any], place: str) -> None:
         say(f"{' and '.join(result['measured_only'])} data were only measured on; the edit never saw them")
     if result["retain_used"]:
         say("retain data were used by the method")
+    if result["settings"].get("effort") in MORE_EFFORT:
+        say(MORE_EFFORT[result["settings"]["effort"]])
     say(f"saved to {place}")
 
 

@@ -154,7 +154,7 @@ effort = click.option(
     "--effort",
     "settings__effort",
     type=click.Choice([each.value for each in Effort]),
-    help="How long the method least-change may work; less work costs more.  [default: thorough]",
+    help="How long the method least-change may work; less work costs more.  [default: standard]",
 )
 transforms = click.option(
     "--transforms",

@@ -63,7 +63,7 @@ class LeastChange(Settings):
     goes_on: ClassVar[bool] = True
 
     effort: Effort = setting(
-        Effort.THOROUGH, "quick, standard or thorough: how many surrogates are made and steps taken where none is said"
+        Effort.STANDARD, "quick, standard or thorough: how many surrogates are made and steps taken where none is said"
     )
     surrogates: SurrogateMix = field(default_factory=SurrogateMix, metadata={"formerly": "probes"})
     exact: Exact = field(default_factory=Exact)
