@@ -88,6 +88,7 @@ def test_code_that_a_file_names_runs_only_with_allow_code(expunge, job):
     assert "--allow-code" in expunge("export", "out").err
     (job.folder / "grid.toml").write_text(
         'title = "t"\ncounts = [1]\nseeds = [0]\n[job.model]\narchitecture = "a:b"\n'
+        '[job.data]\nsource = "npz:images.npz"\n'
         '[[methods]]\nlabel = "l"\nmethod = "l2ul"\n'
     )
     assert "names no code" in expunge("bench", "grid.toml").err

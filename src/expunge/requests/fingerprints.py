@@ -11,25 +11,23 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from expunge.models.classifier import Bounds
-
 SIDE = 8
 BYTES = 2 * SIDE * SIDE // 8
 FLAT = 0.02
-"""Steps below this share of the range count as none, so that noise in an even area sets no bit."""
+"""Steps below this count as none, so that noise in an even area sets no bit."""
 NEAR = 6
 """Hashes that differ in at most so many bits are near duplicates."""
 FEWEST_BITS = 8
 """A picture with fewer steps than this is too plain for its hash to say anything."""
 
 
-def fingerprint(x: Float[Tensor, "n c h w"], bounds: Bounds = Bounds()) -> NDArray[np.uint8]:
-    """Return the hashes of n images, 16 bytes each.
+def fingerprint(x: Float[Tensor, "n c h w"]) -> NDArray[np.uint8]:
+    """Return the hashes of n images with pixels in 0..1, 16 bytes each.
 
     >>> fingerprint(torch.rand(2, 3, 8, 6)).shape
     (2, 16)
     """
-    grey = (x.detach().cpu().float().mean(dim=1, keepdim=True) - bounds.lower) / bounds.width
+    grey = x.detach().cpu().float().mean(dim=1, keepdim=True)
     across = F.interpolate(grey, (SIDE, SIDE + 1), mode="bilinear", antialias=True, align_corners=False)
     down = F.interpolate(grey, (SIDE + 1, SIDE), mode="bilinear", antialias=True, align_corners=False)
     bits = [(across[..., 1:] - across[..., :-1] > FLAT), (down[..., 1:, :] - down[..., :-1, :] > FLAT)]

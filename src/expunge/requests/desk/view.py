@@ -13,7 +13,7 @@ from safetensors.numpy import load
 
 from expunge.base.errors import LedgerError
 from expunge.requests.approval import Approval, approval_of, is_approved
-from expunge.requests.chain import Body, Entry
+from expunge.requests.chain import Entry
 from expunge.requests.desk.answers import read_answers
 from expunge.requests.desk.retraining import held_by
 from expunge.requests.desk.store import Job
@@ -97,15 +97,14 @@ def tell_pictures(ledger: Ledger, request: Request) -> list[dict[str, Any]]:
     return found
 
 
-def tell_entry(entry: Entry, body: Body | None = None) -> dict[str, Any]:
+def tell_entry(entry: Entry) -> dict[str, Any]:
     """Return what a list says of an entry."""
-    body = entry.body if body is None else body
     return {
         "number": entry.number,
         "time": entry.time,
         "kind": entry.kind,
-        "by": body.get("actor", ""),
-        "about": _about(body),
+        "by": entry.body.get("actor", ""),
+        "about": _about(entry.body),
         "hash": entry.hash,
     }
 
