@@ -115,7 +115,7 @@ def apply_all(folder: Path, train: Images, parts: list[list[int]], how: Arrangem
         folder.parent.mkdir(parents=True, exist_ok=True)
         weights = find_data() / "classifiers" / "cifar10_resnet20.safetensors"
         source = ModelSource("cifar:resnet20", weights, 10, Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        create_project(folder, Plan(source, settings=EFFORT, strength=how.strength, keepers=how.keepers))
+        create_project(folder, Plan(model=source, settings=EFFORT, strength=how.strength, keepers=how.keepers))
     if shared is not None and not (folder / CACHE_FOLDER).exists():
         shutil.copytree(shared, folder / CACHE_FOLDER)
     for number, rows in enumerate(parts):
@@ -253,10 +253,11 @@ def make_page(lines: list[Line]) -> str:
             "# 16 deletion requests of 16 images, one after another, and one of 256",
             "",
             "CIFAR-10, ResNet-20, random training images; classifier and requests only, `least-change` with its "
-            "settings for thorough effort. Each edit goes on from the newest weights, charges for the change since the "
-            "first classifier, and keeps all earlier images forgotten: by the images themselves, or by keepers in place "
-            "of them (docs/requests.md). Means over forget sets, which are the same for all arrangements. `forgotten` are "
-            "the images of all requests so far that are misclassified, the least of the sets; `copies`, in percent, "
+            "settings for thorough effort. Each edit goes on from the newest weights, charges for the change "
+            "since the first classifier, and keeps all earlier images forgotten: by the images themselves, or by "
+            "keepers in place of them (docs/requests.md). Means over forget sets, which are the same for all "
+            "arrangements. `forgotten` are the images of all requests so far that are misclassified, the least of"
+            " the sets; `copies`, in percent, "
             f"those of {COPIES} fresh transformed copies of each. Drops are points of top-1 accuracy on all 10,000 "
             "test images; `churn` is the share of their answers that changed. Processor seconds are those of the whole "
             "command `apply`; seconds those of the edit, by the clock of a machine that did other work as well.",

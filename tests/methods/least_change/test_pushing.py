@@ -13,6 +13,7 @@ from expunge.methods.least_change.pushing import EarlierCopies, find_balance
 from expunge.task import earlier as of_earlier
 from expunge.task.earlier import CHECKED_EVERY, Earlier
 from expunge.task.goals import Misclassify
+from expunge.task.transforms import TRANSFORMS
 
 
 @pytest.fixture
@@ -30,7 +31,10 @@ def pushed(trained, rows, monkeypatch):
         answer = lambda x: torch.stack([x.flatten(1)[:, 0], torch.full((len(x),), 0.5)], dim=1)  # noqa: E731
         problem = SimpleNamespace(
             task=SimpleNamespace(
-                earlier=earlier, goal=Misclassify(), generator=lambda _: torch.Generator().manual_seed(0)
+                earlier=earlier,
+                goal=Misclassify(),
+                generator=lambda _: torch.Generator().manual_seed(0),
+                transforms=TRANSFORMS,
             ),
             surrogates=torch.zeros(1),
             objective=SimpleNamespace(classifier=SimpleNamespace(device=torch.device("cpu"))),
