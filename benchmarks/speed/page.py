@@ -288,11 +288,11 @@ nothing to do in the other's place. Under a load of 6 to 12 processes it took up
 - Batches of more than about 64 images of 32 x 32 are no faster on a CPU, since they no longer fit into its cache.
 """
 SECTIONS = (
-    ("attacks", "Attack: 16 images, 20 targets each", write_attacks),
-    ("edits", "Whole edits: a forget set of 16 images", write_edits),
-    ("scaling", "Scaling", write_scaling),
-    ("commits", "Edits before and now", write_commits),
     ("cold", "The first edit of a classifier", write_cold),
+    ("commits", "Edits before and now", write_commits),
+    ("edits", "Whole edits of l2ul: a forget set of 16 images", write_edits),
+    ("attacks", "Attack: 16 images, 20 targets each", write_attacks),
+    ("scaling", "Scaling", write_scaling),
     ("start", "Start-up", write_start),
 )
 ORDER = (*(title for _, title, _ in SECTIONS), "Devices", "What a device is asked for", "Floor and profiles")
