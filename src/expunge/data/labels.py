@@ -1,6 +1,5 @@
 """Labels as people write them: numbers or class names."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, nearest
 from expunge.data.tables import Line, Table
 
 LONGEST = 18
@@ -45,7 +44,7 @@ def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int
         numbers = " and ".join(str(label) for label in named)
         raise DataError(place, "a name of one class", f"{text}, which is {numbers}", "write the number instead")
     if not named:
-        close = difflib.get_close_matches(text, class_names, n=3)
+        close = nearest(text, {name: name for name in class_names}, 3)
         raise DataError(
             place,
             "a label: a number or a class name",
