@@ -65,6 +65,11 @@ def test_new_labels_are_numbers_or_names(ten_images, write_table):
     assert rows_from_table(write_table("id,new_label\ni7,2\n"), ten_images) == ([7], [2])
 
 
+@pytest.mark.parametrize("table", ["id,label\ni7,7\ni2,\n", "id,label\ni7,seven\ni2,2\n"])
+def test_labels_that_the_data_have_or_can_not_compare_are_no_matter(ten_images, write_table, table):
+    assert rows_from_table(write_table(table), ten_images) == ([7, 2], None)
+
+
 def test_table_of_a_folder_is_a_table_of_what_to_forget(photo_folder):
     (photo_folder / "table.csv").write_text("path,label,new_label\na.png,0,1\nb.png,1,0\n")
     images = load_data(f"folder:{photo_folder}").train
@@ -83,6 +88,12 @@ def test_table_of_a_folder_is_a_table_of_what_to_forget(photo_folder):
         ("name\ni1\n", DataError, "expected a column id or path, got name"),
         ("id,new_label\ni1,\n", DataError, "line 2`: expected a label: a number or a class name, got nothing"),
         ("id,new_label\ni1,cow\n", DataError, "line 2`: expected a label: a number or a class name, got cow"),
+        (
+            "id,label\ni1,1\ni2,cat\n",
+            DataError,
+            r"line 3`: expected the label .* in the data, 2 \(dog\), got cat; .* new_",
+        ),
+        ("id,label,new_label\ni1,0,2\n", DataError, r"line 2`: expected .* in the data, 1 \(cat\), got 0$"),
         ("id,new_label\ni1,5\n", DataError, r"line 2`: expected a label in 0..2, got 5"),
     ],
 )

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError
 from expunge.compute.bars import Bars, in_notebook
 from expunge.compute.runtime import SILENT, Runtime
+from expunge.data.forget import ForgetSet
 from expunge.methods.arguments import Where, read_goal, read_limits, read_strength, read_transforms
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.task.goals import Correct, Misclassify, Relabel
@@ -44,6 +45,16 @@ class Unread:
 def test_a_wrong_word_is_refused_before_anything_is_read(said, words):
     with pytest.raises(SettingsError, match=words):
         unlearn(Unread(), Unread(), **said)
+
+
+def test_new_labels_that_are_drawn_or_not_used_are_noted(trained, rows):
+    with pytest.warns(ExpungeWarning, match="no new labels are given, so they are drawn at random"):
+        unlearn(trained, rows, goal="relabel", method="relabel-only", max_steps=1)
+    new = (rows.y + 1) % trained.num_classes
+    given = ForgetSet(rows.ids, rows.x, rows.y, new)
+    with pytest.warns(ExpungeWarning, match="the new labels are not used: the goal is misclassify"):
+        unlearn(trained, given, goal="misclassify", method="relabel-only", max_steps=1)
+    unlearn(trained, given, goal="relabel", method="relabel-only", max_steps=1)
 
 
 def test_strings_mean_what_they_name(trained, rows):

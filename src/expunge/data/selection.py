@@ -10,7 +10,7 @@ from expunge.base.errors import DataError, ForgetSetError
 from expunge.compute.seeds import draw_numbers
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.data.labels import label_from_text
+from expunge.data.labels import is_number, label_from_text
 from expunge.data.rows import ISSUE, check_rows, numbers_from_text, read_issues, settle_issues
 from expunge.data.tables import Table, read_table, unique_cells
 
@@ -58,8 +58,8 @@ def rows_from_table(
         class_names: the classes, so that new labels may be names; they may be numbers in any case.
 
     Raises:
-        DataError: the table cannot be read, has neither column, names an instance twice, or has a line without a
-            new label or with one that is no class.
+        DataError: the table cannot be read, has neither column, names an instance twice, has a line without a
+            new label or with one that is no class, or a label in a column `label` that is not the image's.
         ForgetSetError: ids that `images` does not have.
     """
     table = read_table(path, ())
@@ -81,7 +81,9 @@ def rows_from_table(
             f"ids of the training images, such as {images.ids[0]}",
             f"{', '.join(unknown[:5])}{more}",
         )
-    return [row for row in found if row is not None], _new_labels(table, class_names)
+    rows = [row for row in found if row is not None]
+    _check_old_labels(table, images, rows, class_names)
+    return rows, _new_labels(table, class_names)
 
 
 def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int] | None = None) -> ForgetSet:
@@ -116,3 +118,18 @@ def _new_labels(table: Table, class_names: Sequence[str]) -> list[int] | None:
     if "new_label" not in table.columns:
         return None
     return [label_from_text(line.cells["new_label"], class_names, place=line.place) for line in table.lines]
+
+
+def _check_old_labels(table: Table, images: Images, rows: Sequence[int], class_names: Sequence[str]) -> None:
+    """Check that the column `label`, where there is one, says what the data say; empty cells say nothing."""
+    if "label" not in table.columns:
+        return
+    labels = images.labels[torch.tensor(list(rows))].tolist()
+    for line, label in zip(table.lines, labels, strict=True):
+        written = line.cells["label"]
+        if not written or not (class_names or is_number(written)):
+            continue
+        if label_from_text(written, class_names, place=line.place) != label:
+            known = f"{label} ({class_names[label]})" if class_names else str(label)
+            hint = "" if "new_label" in table.columns else "for the label that it is to get, name the column new_label"
+            raise DataError(line.place, f"the label that the image has in the data, {known}", written, hint)

@@ -132,7 +132,10 @@ def _select_mistakes(
 ) -> tuple[list[int], ForgetSet]:
     """Return rows that the classifier gets wrong, as rows to move from its answer to their label."""
     if job.forget.random is None:
-        rows, _ = _select_rows(job, splits)
+        rows, new_labels = _select_rows(job, splits)
+        if new_labels is not None:
+            note = "the new labels are not used: with the goal correct an image gets its label in the data"
+            warnings.warn(note, ExpungeWarning, stacklevel=2)
         chosen = forget_set(splits.train, rows)
         answers = predict(loaded.classifier, Subset(splits.train, rows), runtime, name="find mistakes").predicted
     else:

@@ -34,6 +34,7 @@ from expunge.jobs.inputs import (
 from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.jobs.measure import Answers, answer
 from expunge.methods import make_method
+from expunge.methods.arguments import note_new_labels
 from expunge.methods.protocol import Method
 from expunge.methods.unlearn import Interrupted, unlearn
 from expunge.models.folding import choose_layout
@@ -86,6 +87,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> JobR
         callbacks = tuple(map(find_logger, job.log)) if runtime.leads else ()
         runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=scratch, callbacks=callbacks)
         inputs = _arranged(load_inputs(job, runtime))
+        note_new_labels(inputs.goal, inputs.forget_set)
         retain = rows_but(inputs.splits.train, inputs.rows)
         edit = _unlearn(job, method, transforms, inputs, retain, runtime)
         parts = {}

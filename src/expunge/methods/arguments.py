@@ -1,5 +1,6 @@
 """What `unlearn` is called with, as people have it, made into what the rest of the package works on."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError
 from expunge.compute.bars import Bars, in_notebook
 from expunge.compute.runtime import SILENT, Progress, Runtime
 from expunge.data.collect import collect_forget_set
@@ -19,7 +20,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.pixels import Normalisation
 from expunge.models.recognise import classifier_of, recognise
 from expunge.task.evaluation import compute_logits
-from expunge.task.goals import GOALS, Goal
+from expunge.task.goals import GOALS, Goal, Relabel
 from expunge.task.task import Limits, Strength
 from expunge.task.transforms import TRANSFORMS, Transform, find_transforms
 
@@ -88,6 +89,20 @@ def read_goal(goal: str | Goal | None) -> Goal | None:
     if goal not in GOALS:
         raise SettingsError("goal", f"one of {', '.join((*GOALS, 'auto'))}", goal)
     return GOALS[goal]
+
+
+def note_new_labels(goal: Goal | None, rows: ForgetSet) -> None:
+    """Say where new labels are missing, or of no use.
+
+    Warns:
+        ExpungeWarning: the goal needs some and they are drawn, or it has no use for those given.
+    """
+    if isinstance(goal, Relabel) and rows.y_new is None:
+        note = "no new labels are given, so they are drawn at random; a column new_label, or new_labels=, says them"
+        warnings.warn(note, ExpungeWarning, stacklevel=4)
+    elif goal is not None and not isinstance(goal, Relabel) and rows.y_new is not None:
+        note = f"the new labels are not used: the goal is {goal.name}; they are for relabel"
+        warnings.warn(note, ExpungeWarning, stacklevel=4)
 
 
 def read_strength(strength: str | Strength | None) -> Strength | None:

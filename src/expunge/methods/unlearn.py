@@ -17,6 +17,7 @@ from expunge.compute.time_limit import TimedProgress, TimeUp
 from expunge.methods import make_method
 from expunge.methods.arguments import (
     Where,
+    note_new_labels,
     read_goal,
     read_inputs,
     read_limits,
@@ -110,11 +111,16 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         SettingsError: an unknown method, goal, strength, device or setting; a goal that the method can't pursue, retain
             data that it needs and lacks, or a memory budget too small for one image.
         Interrupted: Ctrl-C while steps are taken; the error holds the best state as an edit.
+
+    Warns:
+        ExpungeWarning: a goal that is named needs new labels and they are drawn, or has no use for those given.
     """
     chosen = _choose_method(method, settings, retain)
     wanted, wanted_strength, wanted_transforms = read_goal(goal), read_strength(strength), read_transforms(transforms)
     where, limits = Where(runtime, device, batch_size, progress), read_limits(limits, max_steps, max_seconds)
     given = read_inputs(model, forget, indices, new_labels, correcting=goal == CORRECT)
+    if isinstance(goal, str):
+        note_new_labels(wanted, given.forget_set)
     place = where.runtime_for(given.classifier)
     task = Task.create(
         given.classifier,
