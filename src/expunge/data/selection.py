@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from expunge.base.cells import unescape_cell
 from expunge.base.errors import DataError, ForgetSetError
 from expunge.compute.seeds import draw_numbers
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.labels import is_number, label_from_text
+from expunge.data.naming import rows_of_names
 from expunge.data.rows import ISSUE, check_rows, numbers_from_text, read_issues, settle_issues
 from expunge.data.tables import Table, read_table, unique_cells
 
@@ -52,7 +52,8 @@ def rows_from_table(
     """Return the rows that a CSV table names, and their new labels if it has a column `new_label`.
 
     Args:
-        path: a table whose column `id` holds ids of `images`; without it, the column `path` does. Or the issues that
+        path: a table whose column `id` holds ids of `images`, or their files as `rows_of_names` reads them; without
+            it, the column `path` does. Or the issues that
             cleanlab found: the rows are those that it marks, their new labels those that it predicts.
         images: what the rows are rows of.
         class_names: the classes, so that new labels may be names; they may be numbers in any case.
@@ -70,18 +71,12 @@ def rows_from_table(
     column = next((name for name in ("id", "path") if name in table.columns), None)
     if column is None:
         raise DataError(str(path), "a column id or path", ", ".join(table.columns))
-    row_of = {name: row for row, name in enumerate(images.ids)}
-    wanted = unique_cells(table, column)
-    found = [row_of.get(name, row_of.get(unescape_cell(name))) for name in wanted]
-    unknown = [name for name, row in zip(wanted, found, strict=True) if row is None]
-    if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise ForgetSetError(
-            f"{path}: {column}",
-            f"ids of the training images, such as {images.ids[0]}",
-            f"{', '.join(unknown[:5])}{more}",
-        )
-    rows = [row for row in found if row is not None]
+    rows = rows_of_names(unique_cells(table, column), images, place=f"{path}: {column}")
+    first: dict[int, str] = {}
+    for line, row in zip(table.lines, rows, strict=True):
+        if row in first:
+            raise DataError(line.place, "each image once", f"{line.cells[column]} again, first in {first[row]}")
+        first[row] = line.place
     _check_old_labels(table, images, rows, class_names)
     return rows, _new_labels(table, class_names)
 
