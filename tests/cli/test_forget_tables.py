@@ -46,3 +46,9 @@ def test_new_labels_of_mistakes_are_noted(run, job):
 
 def test_new_labels_with_their_goal_need_no_note(run):
     assert "new labels" not in run("id,new_label\n4,2\n", "--goal", "relabel").err
+
+
+def test_a_new_label_beyond_the_classes_names_the_line(run):
+    done = run("id,new_label\n4,2\n9,3\n")
+    assert done.code == 2
+    assert "rows.csv, line 3`: expected a label in 0..2, got 3; labels count from 0" in done.err

@@ -16,13 +16,14 @@ LONGEST = 18
 """Digits of a label; every such number fits into 63 bits."""
 
 
-def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int:
+def label_from_text(text: str, class_names: Sequence[str], *, place: str, num_classes: int | None = None) -> int:
     """Return the label that `text` means: a whole number, or one of `class_names`.
 
     Args:
         text: a number from 0, or a class name.
         class_names: the names in order of their labels; empty if unknown.
         place: where the text stands, for the message.
+        num_classes: how many classes there are, where that is known without names.
 
     Raises:
         DataError: a number that is no label, an unknown name, a name that two classes share, or a number that is
@@ -37,8 +38,10 @@ def label_from_text(text: str, class_names: Sequence[str], *, place: str) -> int
             raise DataError(place, f"a label of at most {LONGEST} digits", f"one of {len(text)}")
         if any(label != int(text) for label in named):
             raise DataError(place, "an unmistakable label", f"{text}, the number of one class and the name of another")
-        if class_names and int(text) >= len(class_names):
-            raise DataError(place, f"a label in 0..{len(class_names) - 1}", text)
+        count = len(class_names) or num_classes
+        if count and int(text) >= count:
+            hint = "labels count from 0" if int(text) == count else ""
+            raise DataError(place, f"a label in 0..{count - 1}", text, hint)
         return int(text)
     if len(named) > 1:
         numbers = " and ".join(str(label) for label in named)
@@ -96,17 +99,22 @@ def _one_of(value: Any, label: int, row: int) -> Any:  # noqa: ANN401
     return int(value[label])
 
 
-def labels_of_table(table: Table, class_names: Sequence[str]) -> tuple[Int[Tensor, " n"], tuple[str, ...]]:
+def labels_of_table(
+    table: Table, class_names: Sequence[str], num_classes: int | None = None
+) -> tuple[Int[Tensor, " n"], tuple[str, ...]]:
     """Return the labels of the column `label`, and the class names.
 
     Without `class_names` the column's own names are the classes, in alphabetical order; where the column holds
     numbers, a column `name` may name them.
 
     Raises:
-        DataError: a label is not one of the classes, or some are numbers and others names.
+        DataError: a label is not one of the classes, or some are numbers and others names; of these, the error names
+            the first of those that are fewer.
     """
-    names = tuple(class_names) or _names_in(table)
-    labels = [label_from_text(line.cells["label"], names, place=line.place) for line in table.lines]
+    names = tuple(class_names) or _names_in(table, num_classes)
+    labels = [
+        label_from_text(line.cells["label"], names, place=line.place, num_classes=num_classes) for line in table.lines
+    ]
     return torch.tensor(labels, dtype=torch.int64), names
 
 
@@ -134,15 +142,35 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
-def _names_in(table: Table) -> tuple[str, ...]:
+def _names_in(table: Table, num_classes: int | None) -> tuple[str, ...]:
     numbered = [line for line in table.lines if is_number(line.cells["label"])]
     if not numbered:
         return tuple(sorted({line.cells["label"] for line in table.lines}))
     if len(numbered) < len(table.lines):
-        name = next(line.cells["label"] for line in table.lines if line not in numbered)
-        both = f"{numbered[0].cells['label']}, elsewhere {name}"
-        raise DataError(numbered[0].place, "labels that are all names or all numbers", both)
+        raise _mixed(table, numbered, num_classes)
     return _names_of_numbers(table.lines) if "name" in table.columns else ()
+
+
+def _mixed(table: Table, numbered: Sequence[Line], num_classes: int | None) -> DataError:
+    """Return the error that names the first of the labels that are fewer: those that are numbers, or the others."""
+    named = [line for line in table.lines if not is_number(line.cells["label"])]
+    if len(named) < len(numbered) or all(_is_any_number(line.cells["label"]) for line in named):
+        odd, limit = named[0], "from 0" if num_classes is None else f"in 0..{num_classes - 1}"
+        rule, others = f"a label, a whole number {limit}", "numbers"
+    else:
+        odd, rule, others = numbered[0], "a label, a class name", "names"
+    count = len(table.lines) - min(len(named), len(numbered))
+    return DataError(
+        odd.place, rule, odd.cells["label"], f"labels are all names or all numbers, and {count} are {others}"
+    )
+
+
+def _is_any_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _names_of_numbers(lines: Sequence[Line]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def rows_from_numbers(text: str, images: Images) -> list[int]:
 
 
 def rows_from_table(
-    path: Path, images: Images, *, class_names: Sequence[str] = ()
+    path: Path, images: Images, *, class_names: Sequence[str] = (), num_classes: int | None = None
 ) -> tuple[list[int], list[int] | None]:
     """Return the rows that a CSV table names, and their new labels if it has a column `new_label`.
 
@@ -57,6 +57,7 @@ def rows_from_table(
             cleanlab found: the rows are those that it marks, their new labels those that it predicts.
         images: what the rows are rows of.
         class_names: the classes, so that new labels may be names; they may be numbers in any case.
+        num_classes: how many classes there are, where that is known without names.
 
     Raises:
         DataError: the table cannot be read, has neither column, names an instance twice, has a line without a
@@ -78,7 +79,7 @@ def rows_from_table(
             raise DataError(line.place, "each image once", f"{line.cells[column]} again, first in {first[row]}")
         first[row] = line.place
     _check_old_labels(table, images, rows, class_names)
-    return rows, _new_labels(table, class_names)
+    return rows, _new_labels(table, class_names, num_classes)
 
 
 def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int] | None = None) -> ForgetSet:
@@ -109,10 +110,13 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
     )
 
 
-def _new_labels(table: Table, class_names: Sequence[str]) -> list[int] | None:
+def _new_labels(table: Table, class_names: Sequence[str], num_classes: int | None) -> list[int] | None:
     if "new_label" not in table.columns:
         return None
-    return [label_from_text(line.cells["new_label"], class_names, place=line.place) for line in table.lines]
+    return [
+        label_from_text(line.cells["new_label"], class_names, place=line.place, num_classes=num_classes)
+        for line in table.lines
+    ]
 
 
 def _check_old_labels(table: Table, images: Images, rows: Sequence[int], class_names: Sequence[str]) -> None:

@@ -87,7 +87,7 @@ def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
         return JobInputs(loaded, splits, rows, chosen, Correct())
     if job.forget.class_name is not None:
         return _select_class(job.forget.class_name, loaded, splits)
-    rows, new_labels = _select_rows(job, splits)
+    rows, new_labels = _select_rows(job, loaded, splits)
     goal = None if job.goal is GoalChoice.AUTO else GOALS[job.goal.value]
     return JobInputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
 
@@ -108,10 +108,10 @@ def data_request(part: DataPart, loaded: LoadedClassifier) -> DataRequest:
     return loaded.request(preprocessing, Path(part.table) if part.table else None)
 
 
-def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | None]:
-    forget = job.forget
+def _select_rows(job: Job, loaded: LoadedClassifier, splits: DataSplits) -> tuple[list[int], list[int] | None]:
+    forget, count = job.forget, loaded.classifier.num_classes
     if forget.table is not None:
-        return rows_from_table(Path(forget.table), splits.train, class_names=splits.class_names)
+        return rows_from_table(Path(forget.table), splits.train, class_names=splits.class_names, num_classes=count)
     if forget.indices is not None:
         return rows_from_numbers(forget.indices, splits.train), None
     return random_rows(splits.train, forget.random or 0, seed=job.seed), None
@@ -132,7 +132,7 @@ def _select_mistakes(
 ) -> tuple[list[int], ForgetSet]:
     """Return rows that the classifier gets wrong, as rows to move from its answer to their label."""
     if job.forget.random is None:
-        rows, new_labels = _select_rows(job, splits)
+        rows, new_labels = _select_rows(job, loaded, splits)
         if new_labels is not None:
             note = "the new labels are not used: with the goal correct an image gets its label in the data"
             warnings.warn(note, ExpungeWarning, stacklevel=2)

@@ -34,7 +34,7 @@ def load_folder(folder: Path, request: DataRequest) -> DataSplits:
     table = read_table(request.table or _find_table(folder), ("path", "label"))
     paths = unique_cells(table, "path")
     names = unique_cells(table, "id") if "id" in table.columns else paths
-    labels, class_names = labels_of_table(table, request.class_names)
+    labels, class_names = labels_of_table(table, request.class_names, request.num_classes)
     if class_names and not request.class_names and "name" not in table.columns:
         request.check_class_count(len(class_names), str(table.path))
     images = FileImages(names, labels, paths_below(folder, table), request.preprocessing)
