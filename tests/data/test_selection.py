@@ -70,6 +70,10 @@ def test_labels_that_the_data_have_or_can_not_compare_are_no_matter(ten_images, 
     assert rows_from_table(write_table(table), ten_images) == ([7, 2], None)
 
 
+def test_new_labels_of_a_column_of_floats(ten_images, write_table):
+    assert rows_from_table(write_table("id,label,new_label\ni7,7.0,2.0\ni2,2,1.\n"), ten_images) == ([7, 2], [2, 1])
+
+
 def test_table_of_a_folder_is_a_table_of_what_to_forget(photo_folder):
     (photo_folder / "table.csv").write_text("path,label,new_label\na.png,0,1\nb.png,1,0\n")
     images = load_data(f"folder:{photo_folder}").train

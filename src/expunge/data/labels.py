@@ -1,5 +1,6 @@
 """Labels as people write them: numbers or class names."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from expunge.data.tables import Line, Table
 
 LONGEST = 18
 """Digits of a label; every such number fits into 63 bits."""
+LARGEST = 2**63
+NUMBER = re.compile(r"\d+(\.0*)?", re.ASCII)
 
 
 def label_from_text(text: str, class_names: Sequence[str], *, place: str, num_classes: int | None = None) -> int:
@@ -34,15 +37,17 @@ def label_from_text(text: str, class_names: Sequence[str], *, place: str, num_cl
     """
     named = [label for label, name in enumerate(class_names) if name == text]
     if is_number(text):
-        if len(text) > LONGEST:
-            raise DataError(place, f"a label of at most {LONGEST} digits", f"one of {len(text)}")
-        if any(label != int(text) for label in named):
+        digits = text.partition(".")[0]
+        if len(digits) > LONGEST:
+            raise DataError(place, f"a label of at most {LONGEST} digits", f"one of {len(digits)}")
+        number = int(digits)
+        if any(label != number for label in named):
             raise DataError(place, "an unmistakable label", f"{text}, the number of one class and the name of another")
         count = len(class_names) or num_classes
-        if count and int(text) >= count:
-            hint = "labels count from 0" if int(text) == count else ""
+        if count and number >= count:
+            hint = "labels count from 0" if number == count else ""
             raise DataError(place, f"a label in 0..{count - 1}", text, hint)
-        return int(text)
+        return number
     if len(named) > 1:
         numbers = " and ".join(str(label) for label in named)
         raise DataError(place, "a name of one class", f"{text}, which is {numbers}", "write the number instead")
@@ -58,7 +63,7 @@ def label_from_text(text: str, class_names: Sequence[str], *, place: str, num_cl
 
 
 def to_labels(values: Iterable[Any], class_names: Sequence[str] = (), *, label: int | None = None) -> Int[Tensor, " n"]:
-    """Return labels of any integer type, or class names, as int64.
+    """Return labels of any integer type, whole numbers of any other, or class names, as int64.
 
     Args:
         values: n labels in a list, an array, a tensor or a column of a frame; or n vectors of truth values.
@@ -84,7 +89,8 @@ def to_labels(values: Iterable[Any], class_names: Sequence[str] = (), *, label: 
         if isinstance(value, (list, tuple)):
             hint = "where an image has several labels, Classifier.wrap(..., label=NUMBER) chooses the one to edit"
             raise DataError(f"label of row {row}", "one label", f"{len(value)} values", hint)
-        if not isinstance(value, int):
+        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if not is_whole or abs(value) >= LARGEST:
             raise DataError(f"label of row {row}", "a whole number or a class name", repr(value))
     return torch.tensor([int(value) for value in found], dtype=torch.int64)
 
@@ -138,8 +144,12 @@ def read_class_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_number(text: str) -> bool:
-    """Return whether `text` is a whole number from 0 in ASCII digits."""
-    return text.isascii() and text.isdecimal()
+    """Return whether `text` is a whole number from 0 in ASCII digits; tables of floats have zeros behind a point.
+
+    >>> is_number("3"), is_number("3.0"), is_number("3.5")
+    (True, True, False)
+    """
+    return NUMBER.fullmatch(text) is not None
 
 
 def _names_in(table: Table, num_classes: int | None) -> tuple[str, ...]:

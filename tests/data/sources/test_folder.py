@@ -121,6 +121,12 @@ def test_names_must_be_all_classes_of_a_classifier_without_names(photo_folder):
         load_data(f"folder:{photo_folder}", DataRequest(num_classes=10))
 
 
+@pytest.mark.parametrize("names", [(), ("cat", "dog")])
+def test_whole_numbers_with_a_point_are_labels(photo_folder, names):
+    (photo_folder / "table.csv").write_text("path,label\na.png,0\nb.png,1.0\n")
+    assert load_data(f"folder:{photo_folder}", DataRequest(class_names=names)).train.labels.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(("label", "said"), [("10", "10; labels count from 0"), ("70", "70")])
 def test_labels_beyond_the_classifiers_name_the_line(photo_folder, label, said):
     (photo_folder / "table.csv").write_text(f"path,label\na.png,0\nb.png,{label}\n")

@@ -7,10 +7,10 @@ from expunge.base.errors import DataError
 from expunge.data.images import Subset
 from expunge.data.labels import labels_of_table
 from expunge.data.sources.file_images import FileImages
+from expunge.data.sources.other_kinds import TABLE_NAMES, check_is_folder
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.tables import Table, read_table, unique_cells
 
-TABLE_NAMES = ("table.csv", "labels.csv")
 SPLITS = {"train": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 
 
@@ -56,8 +56,7 @@ def _divided(images: FileImages, table: Table, class_names: tuple[str, ...]) -> 
 
 
 def _find_table(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise DataError(str(folder), "a folder", "none there")
+    check_is_folder(folder, "folder")
     for name in TABLE_NAMES:
         if (folder / name).is_file():
             return folder / name

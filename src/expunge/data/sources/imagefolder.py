@@ -12,6 +12,7 @@ from expunge.base.visible import visible_name
 from expunge.data.labels import labels_of_table
 from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.folder import paths_below
+from expunge.data.sources.other_kinds import check_is_folder
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.tables import read_table, unique_cells
 
@@ -37,8 +38,7 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
         DataError: no folder, no class folders, a class without images, test classes that the training images lack,
             or another number of classes than the classifier's.
     """
-    if not folder.is_dir():
-        raise DataError(str(folder), "a folder", "none there")
+    check_is_folder(folder, "imagefolder")
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
     found = _class_folders(train_folder)
     class_names, remarks = number_classes(str(train_folder), found, request)
