@@ -3,6 +3,7 @@
 import sys
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,24 @@ class Unread:
             "`limits`: expected limits=, or max_steps= and max_seconds=, got b",
         ),
         ({"max_seconds": 0}, "`max_seconds`: expected above 0"),
+        ({"max_seconds": "9"}, "`max_seconds`: expected a number or none, got '9'"),
+        ({"max_steps": "2"}, "`max_steps`: expected a whole number or none, got '2'"),
+        ({"max_steps": 2.5}, "`max_steps`: expected a whole number or none, got 2.5"),
+        ({"batch_size": "8"}, "`batch_size`: expected a whole number or none, got '8'"),
+        ({"seed": "a"}, "`seed`: expected a whole number, got 'a'"),
+        ({"seed": 1.5}, "`seed`: expected a whole number, got 1.5"),
+        ({"seed": None}, "`seed`: expected a whole number, got None"),
+        ({"seed": True}, "`seed`: expected a whole number, got True"),
+        ({"seed": -1}, "`seed`: expected at least 0, got -1"),
+        ({"minimum_right": 50}, r"`minimum_right`: expected at least 0 and at most 1, got 50; as a share, 50% is 0\.5"),
+        ({"minimum_right": -0.1}, r"`minimum_right`: expected at least 0 and at most 1, got -0\.1$"),
+        ({"minimum_right": "half"}, "`minimum_right`: expected a number, got 'half'"),
+        (
+            {"indicies": [3]},
+            r"`indicies`: expected an argument of unlearn, or a setting of .*, got .*; did you mean `indices`\?",
+        ),
+        ({"method": make_method("l2ul"), "max_step": 3}, r"`max_step`: .*; did you mean `max_steps`\?"),
+        ({"method": "l2ul", "radius": 3}, r"`settings.radius`: expected one of .*; did you mean `attack.radius`\?"),
     ],
 )
 def test_a_wrong_word_is_refused_before_anything_is_read(said, words):
@@ -55,6 +74,17 @@ def test_new_labels_that_are_drawn_or_not_used_are_noted(trained, rows):
     with pytest.warns(ExpungeWarning, match="the new labels are not used: the goal is misclassify"):
         unlearn(trained, given, goal="misclassify", method="relabel-only", max_steps=1)
     unlearn(trained, given, goal="relabel", method="relabel-only", max_steps=1)
+
+
+def test_numbers_of_numpy_are_numbers(trained, rows):
+    said = {
+        "seed": np.int64(3),
+        "max_steps": np.int32(1),
+        "max_seconds": np.float32(99),
+        "minimum_right": np.float64(0),
+    }
+    edit = unlearn(trained, rows, method="relabel-only", **said)
+    assert (edit.task.seed, type(edit.task.seed), edit.task.limits.steps) == (3, int, 1)
 
 
 def test_strings_mean_what_they_name(trained, rows):

@@ -1,14 +1,17 @@
 """What `unlearn` is called with, as people have it, made into what the rest of the package works on."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from expunge.base.errors import ExpungeWarning, SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError, suggest
+from expunge.base.settings import describe_settings
+from expunge.base.values import check_type
 from expunge.compute.bars import Bars, in_notebook
 from expunge.compute.runtime import SILENT, Progress, Runtime
 from expunge.data.collect import collect_forget_set
@@ -16,6 +19,7 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.objects import images_of, normalisation_of
 from expunge.data.reading import Reading
+from expunge.methods.protocol import Method
 from expunge.models.classifier import Classifier
 from expunge.models.pixels import Normalisation
 from expunge.models.recognise import classifier_of, recognise
@@ -105,6 +109,25 @@ def note_new_labels(goal: Goal | None, rows: ForgetSet) -> None:
         warnings.warn(note, ExpungeWarning, stacklevel=4)
 
 
+def refuse_unknown(settings: Mapping[str, Any], kind: type[Method], arguments: Iterable[str]) -> None:
+    """Check that keyword arguments that the method has no table or setting for were not meant for `unlearn` itself.
+
+    Args:
+        settings: nested values by the names that were given.
+        kind: the method.
+        arguments: what `unlearn` takes by name.
+
+    Raises:
+        SettingsError: one is neither, and near an argument.
+    """
+    described = [each.name for each in describe_settings(kind)]
+    known = {name.partition(".")[0] for name in described} | {item.metadata.get("formerly") for item in fields(kind)}
+    for name in settings:
+        near = suggest(name, arguments)
+        if name not in known and near and near == suggest(name, [*arguments, *described]):
+            raise SettingsError(name, f"an argument of unlearn, or a setting of {kind.name}", "an unknown one", near)
+
+
 def read_strength(strength: str | Strength | None) -> Strength | None:
     """Return the strength of that name.
 
@@ -127,12 +150,46 @@ def read_transforms(transforms: str | Sequence[str] | Mapping[str, Transform] | 
     return find_transforms(tuple(transforms.split(",") if isinstance(transforms, str) else transforms))
 
 
+def read_seed(seed: int) -> int:
+    """Return the seed as a plain number.
+
+    Raises:
+        SettingsError: it is no whole number, or below 0.
+    """
+    plain: int = _plain(seed)
+    check_type("seed", plain, int)
+    if plain < 0:
+        raise SettingsError("seed", "at least 0", str(plain))
+    return plain
+
+
+def check_share(minimum_right: float) -> None:
+    """Check that `minimum_right` is a share.
+
+    Raises:
+        SettingsError: it isn't.
+    """
+    plain: float = _plain(minimum_right)
+    check_type("minimum_right", plain, float)
+    if not 0 <= plain <= 1:
+        hint = f"as a share, {plain:g}% is {plain / 100:g}" if 1 < plain <= 100 else ""
+        raise SettingsError("minimum_right", "at least 0 and at most 1", str(plain), hint)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Return a number of NumPy as one of Python, and anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def read_limits(limits: Limits, max_steps: int | None, max_seconds: float | None) -> Limits:
     """Return `limits` with what else was said.
 
     Raises:
-        SettingsError: both ways of saying it were used, or a value is out of range.
+        SettingsError: both ways of saying it were used, or a value is of another type or out of range.
     """
+    max_steps, max_seconds = _plain(max_steps), _plain(max_seconds)
+    check_type("max_steps", max_steps, int | None)
+    check_type("max_seconds", max_seconds, float | None)
     if max_steps is None and max_seconds is None:
         return limits
     if limits != Limits():
@@ -145,7 +202,7 @@ class Where:
     """On which device, in which batches and before whose eyes `unlearn` is to work; None for what the rest says.
 
     Raises:
-        SettingsError: a device that this machine lacks.
+        SettingsError: a device that this machine lacks, or a batch size that is no number.
     """
 
     runtime: Runtime | None = None
@@ -156,6 +213,7 @@ class Where:
     def __post_init__(self) -> None:
         if self.device is not None:
             Runtime.on(str(self.device))
+        check_type("batch_size", _plain(self.batch_size), int | None)
 
     def runtime_for(self, classifier: Classifier) -> Runtime:
         """Return the runtime: on the classifier's device, and silent outside of notebooks, unless told otherwise."""
