@@ -178,3 +178,13 @@ def test_a_normalisation_is_taken_back_and_what_lies_beyond_pixels_is_left_to_be
     reading = Reading(normalisation=((0.5,) * 3, (0.25,) * 3))
     assert torch.allclose(reading.to_pixels((X - 0.5) / 0.25, "here"), X, atol=1e-6)
     assert float(reading.to_pixels(X + 9, "here").max()) > 2
+
+
+def test_a_frame_whose_file_is_not_there(monkeypatch, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    images = images_of(pandas.DataFrame({"path": ["gone.png"], "label": [0]}))
+    with pytest.raises(DataError) as refused:
+        images.load([0])
+    where = f"a relative path starts in the current folder, {tmp_path}"
+    assert str(refused.value) == f"`gone.png`: expected an image file, got none there; {where}"

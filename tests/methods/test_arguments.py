@@ -2,16 +2,17 @@
 
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from expunge.base.errors import ExpungeWarning, SettingsError
+from expunge.base.errors import ExpungeWarning, ForgetSetError, SettingsError
 from expunge.compute.bars import Bars, in_notebook
 from expunge.compute.runtime import SILENT, Runtime
 from expunge.data.forget import ForgetSet
-from expunge.methods.arguments import Where, read_goal, read_limits, read_strength, read_transforms
+from expunge.methods.arguments import Where, read_goal, read_inputs, read_limits, read_strength, read_transforms
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.task.goals import Correct, Misclassify, Relabel
 from expunge.task.task import Limits, StopReason, Strength
@@ -191,3 +192,25 @@ def test_ctrl_c_ends_a_loop_over_edits_and_the_best_state_is_kept(trained, rows)
     edit = stopped.value.edit
     assert (edit.stop_reason, edit.steps) == (StopReason.INTERRUPTED, 2)
     assert tuple(edit.classifier(rows.x).shape) == (6, 5)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_pixels_in_another_number_format_are_converted(trained, rows, kind):
+    given = ForgetSet(rows.ids, rows.x.to(kind), rows.y)
+    edit = unlearn(trained, given, method="relabel-only", max_steps=1, minimum_right=0)
+    assert edit.task.forget_set.x.dtype == torch.float32
+    as_double = replace(trained, module=trained.copy().module.double())
+    assert read_inputs(as_double, given, None, None).forget_set.x.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("labels", "new", "words"),
+    [
+        ([0, 7, 9], None, r"`label`: expected labels in 0\.\.4, got label 7 of image b and 1 more; check the"),
+        ([0, 1, 2], [1, 2, 5], r"`new label`: expected new labels in 0\.\.4, got new label 5 of image c; check"),
+    ],
+)
+def test_a_label_beyond_the_classes_is_named_with_its_image(trained, rows, labels, new, words):
+    given = ForgetSet(("a", "b", "c"), rows.x[:3], torch.tensor(labels), None if new is None else torch.tensor(new))
+    with pytest.raises(ForgetSetError, match=words):
+        unlearn(trained, given, method="relabel-only")

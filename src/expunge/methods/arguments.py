@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from expunge.base.errors import ExpungeWarning, SettingsError, suggest
+from expunge.base.errors import ExpungeWarning, ForgetSetError, SettingsError, suggest
 from expunge.base.settings import describe_settings
 from expunge.base.values import check_type
 from expunge.compute.bars import Bars, in_notebook
@@ -74,12 +74,37 @@ def read_inputs(
     if known is not None:
         bounds, label = known.bounds, getattr(known.module, "label", None)
         reading = Reading(known.preprocessing, known.class_names, label, bounds.lower, bounds.upper, normalisation)
-    rows = collect_forget_set(forget, indices=indices, new_labels=new_labels, reading=reading)
+    rows = _in_number_format_of(
+        model, collect_forget_set(forget, indices=indices, new_labels=new_labels, reading=reading)
+    )
     if rows.x.is_inference() or rows.y.is_inference():  # a copy can have a part in a gradient
         rows = rows.rows(range(len(rows)))
     own = None if normalisation is None else Normalisation(*normalisation)
     given = Given(classifier_of(model, rows.x, own), rows, reading)
+    _check_labels(given)
     return given.correcting() if correcting else given
+
+
+def _in_number_format_of(model: Classifier | nn.Module, rows: ForgetSet) -> ForgetSet:
+    """Return the rows with pixels in float64 for a network of such weights, and in float32 for all others."""
+    weight = next((model.module if isinstance(model, Classifier) else model).parameters(), None)
+    wanted = torch.float64 if weight is not None and weight.dtype == torch.float64 else torch.float32
+    return rows if rows.x.dtype == wanted else replace(rows, x=rows.x.to(wanted))
+
+
+def _check_labels(given: Given) -> None:
+    """Check that labels and new labels are classes of the classifier.
+
+    Raises:
+        ForgetSetError: one isn't; the first of them is named.
+    """
+    rows, count = given.forget_set, given.classifier.num_classes
+    for name, labels in (("label", rows.y), ("new label", rows.y_new)):
+        wrong = [] if labels is None else (labels >= count).nonzero().flatten().tolist()
+        if labels is not None and wrong:
+            first = f"{name} {int(labels[wrong[0]])} of image {rows.ids[wrong[0]]}"
+            more = f" and {len(wrong) - 1} more" if wrong[1:] else ""
+            raise ForgetSetError(name, f"{name}s in 0..{count - 1}", first + more, "check the class list")
 
 
 def read_goal(goal: str | Goal | None) -> Goal | None:
@@ -121,7 +146,7 @@ def refuse_unknown(settings: Mapping[str, Any], kind: type[Method], arguments: I
         SettingsError: one is neither, and near an argument.
     """
     described = [each.name for each in describe_settings(kind)]
-    known = {name.partition(".")[0] for name in described} | {item.metadata.get("formerly") for item in fields(kind)}
+    known = {name.partition(".")[0] for name in described} | {item.metadata.get("formerly") for item in fields(kind)}  # type: ignore[arg-type]
     for name in settings:
         near = suggest(name, arguments)
         if name not in known and near and near == suggest(name, [*arguments, *described]):

@@ -195,8 +195,8 @@ def _choose_method(method: str | Method, settings: Mapping[str, Any], retain: ob
         SettingsError: an unknown method or setting, or no retain data for a method that needs them.
     """
     nested = nest({name.replace("__", "."): value for name, value in settings.items()})
-    kind = METHODS[method] if isinstance(method, str) and method in METHODS else type(method)
-    if kind is not str:
+    kind = METHODS.get(method) if isinstance(method, str) else type(method)
+    if kind is not None:
         refuse_unknown(nested, kind, [name for name in signature(unlearn).parameters if name != "settings"])
     if isinstance(method, str):
         chosen = make_method(method, nested)

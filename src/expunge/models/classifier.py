@@ -60,8 +60,9 @@ class Classifier:
     preprocessing: Preprocessing = AS_IS
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_classes, Integral):
-            raise ClassifierError("num_classes", "a whole number", repr(self.num_classes))
+        count: Any = self.num_classes
+        if not isinstance(count, Integral):
+            raise ClassifierError("num_classes", "a whole number", repr(count))
         if self.num_classes < 2:
             raise ClassifierError("num_classes", "at least 2", str(self.num_classes))
         if self.class_names and len(self.class_names) != self.num_classes:
