@@ -29,6 +29,11 @@ class ExpungeError(ValueError):
         """Return the same error under the name that the user knows it by, such as a flag."""
         return type(self)(name, *self._rule)
 
+    def hinted(self, first: str) -> "ExpungeError":
+        """Return the same error with another thing to do, before what it says itself."""
+        expected, got, hint = self._rule
+        return type(self)(self.name, expected, got, f"{first}; {hint}" if hint else first)
+
 
 class ClassifierError(ExpungeError):
     """A classifier, its weights or its outputs are not what they should be."""
