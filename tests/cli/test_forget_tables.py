@@ -52,3 +52,15 @@ def test_a_new_label_beyond_the_classes_names_the_line(run):
     done = run("id,new_label\n4,2\n9,3\n")
     assert done.code == 2
     assert "rows.csv, line 3`: expected a label in 0..2, got 3; labels count from 0" in done.err
+
+
+def test_more_mistakes_than_there_are(job, expunge):
+    arrays = dict(np.load("images.npz"))
+    arrays["y_train"][[4, 9]] = (arrays["y_train"][[4, 9]] + 1) % 3
+    np.savez("mistaken.npz", **arrays)
+    done = expunge(
+        *job.flags, "--data", "npz:mistaken.npz", "--goal", "correct", "--forget-random", 3, "--out", "edited"
+    )
+    assert done.code == 2
+    words = "`--forget-random`: expected 1..2, the number of images that the classifier answers wrongly, got 3"
+    assert words in done.err

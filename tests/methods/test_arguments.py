@@ -214,3 +214,10 @@ def test_a_label_beyond_the_classes_is_named_with_its_image(trained, rows, label
     given = ForgetSet(("a", "b", "c"), rows.x[:3], torch.tensor(labels), None if new is None else torch.tensor(new))
     with pytest.raises(ForgetSetError, match=words):
         unlearn(trained, given, method="relabel-only")
+
+
+def test_what_is_right_already_is_not_corrected(trained, rows):
+    with pytest.raises(
+        ForgetSetError, match=r"`goal`: .* wrongly, .* that it answers correctly already: .*; leave them out"
+    ):
+        unlearn(trained, rows, goal="correct", method="relabel-only")

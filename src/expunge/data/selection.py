@@ -15,17 +15,24 @@ from expunge.data.rows import ISSUE, check_rows, numbers_from_text, read_issues,
 from expunge.data.tables import Table, read_table, unique_cells
 
 
-def random_rows(images: Images, count: int, *, seed: int) -> list[int]:
+def random_rows(images: Images, count: int, *, seed: int, name: str = "count", what: str = "images") -> list[int]:
     """Return `count` different rows of `images`, drawn evenly, in ascending order.
 
     With the same seed, fewer rows are some of the rows that a larger count draws.
+
+    Args:
+        images: what is drawn from.
+        count: how many.
+        seed: of the draw.
+        name: of the setting that says the count, for the message.
+        what: the images are, for the message.
 
     Raises:
         ForgetSetError: a count below 1, or above the number of images.
     """
     total = len(images.ids)
     if not 1 <= count <= total:
-        raise ForgetSetError("count", f"1..{total}, the number of images", str(count))
+        raise ForgetSetError(name, f"1..{total}, the number of {what}", str(count))
     return draw_numbers(count, total, torch.Generator().manual_seed(seed))
 
 

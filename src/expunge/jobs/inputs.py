@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import torch
 
-from expunge.base.errors import DataError, ExpungeWarning
+from expunge.base.errors import DataError, ExpungeWarning, ForgetSetError
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data import (
@@ -25,11 +25,15 @@ from expunge.data.images import Images, Subset
 from expunge.data.labels import label_from_text, read_class_names
 from expunge.data.sources.sizes import note_on_size
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
+from expunge.methods.arguments import as_mistakes
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.task.evaluation import predict
 from expunge.task.goals import GOALS, Correct, Goal, Misclassify
 from expunge.task.words import CLASS_PART
+
+RANDOM = "forget.random"
+"""The setting that says how many images are drawn, for errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def _select_rows(job: Job, loaded: LoadedClassifier, splits: DataSplits) -> tupl
         return rows_from_table(Path(forget.table), splits.train, class_names=splits.class_names, num_classes=count)
     if forget.indices is not None:
         return rows_from_numbers(forget.indices, splits.train), None
-    return random_rows(splits.train, forget.random or 0, seed=job.seed), None
+    return random_rows(splits.train, forget.random or 0, seed=job.seed, name=RANDOM), None
 
 
 def _select_class(name: str, loaded: LoadedClassifier, splits: DataSplits) -> JobInputs:
@@ -141,10 +145,13 @@ def _select_mistakes(
     else:
         found = predict(loaded.classifier, splits.train, runtime, name="find mistakes")
         mistakes = (found.predicted != found.labels).nonzero().flatten().tolist()
-        drawn = random_rows(Subset(splits.train, mistakes), job.forget.random, seed=job.seed)
+        if not mistakes:
+            raise ForgetSetError("goal", "images that the classifier answers wrongly now, to correct them", "none")
+        what = "images that the classifier answers wrongly"
+        drawn = random_rows(Subset(splits.train, mistakes), job.forget.random, seed=job.seed, name=RANDOM, what=what)
         rows = [mistakes[number] for number in drawn]
         chosen, answers = forget_set(splits.train, rows), found.predicted[torch.tensor(rows)]
-    return rows, ForgetSet(chosen.ids, chosen.x, answers, chosen.y)
+    return rows, as_mistakes(chosen, answers)
 
 
 def rows_but(train: Images, forgotten: Sequence[int]) -> Subset | None:

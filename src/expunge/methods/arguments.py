@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from expunge.base.errors import ExpungeWarning, ForgetSetError, SettingsError, suggest
 from expunge.base.settings import describe_settings
@@ -41,7 +42,7 @@ class Given:
         """Return the rows with the classifier's answers as labels to leave, and their own labels as new ones."""
         rows = self.forget_set
         answers = compute_logits(self.classifier, rows.x).argmax(dim=1).to(rows.y.device)
-        return replace(self, forget_set=ForgetSet(rows.ids, rows.x, answers, rows.y))
+        return replace(self, forget_set=as_mistakes(rows, answers))
 
     def rest_of(self, retain: Any, forget: Any) -> Images:  # noqa: ANN401 - what people have
         """Return the images of `retain`; of the forget set's own data set, all but its rows."""
@@ -51,6 +52,22 @@ class Given:
         every = images_of(retain, reading=self.reading)
         kept = [row for row, name in enumerate(every.ids) if name not in gone]
         return images_of(every, lambda count: kept)
+
+
+def as_mistakes(rows: ForgetSet, answers: Int[Tensor, " k"]) -> ForgetSet:
+    """Return rows that a classifier gets wrong, to be moved from its answers to their labels.
+
+    Raises:
+        ForgetSetError: it gets some right.
+    """
+    right = (answers == rows.y).nonzero().flatten().tolist()
+    if right:
+        names = ", ".join(rows.ids[row] for row in right[:5]) + (", ..." if len(right) > 5 else "")
+        found = f"{len(right)} of {len(rows)} that it answers correctly already: {names}"
+        raise ForgetSetError(
+            "goal", "images that the classifier answers wrongly, to correct them", found, "leave them out"
+        )
+    return ForgetSet(rows.ids, rows.x, answers, rows.y)
 
 
 def read_inputs(
