@@ -151,6 +151,8 @@ def test_settings_are_described_where_they_stand():
         "middle.name",
     ]
     assert described["rate"] == Setting("rate", 0.1, "how fast", Range(above=0, at_most=1))
+    assert described["mode"].allowed == "slow, fast"
+    assert described["rate"].allowed == "above 0 and at most 1"
     assert described["inner.radius"].default == 2.0
     assert described["inner.limit"].default is None
     assert described["middle.inner.radius"].default == 3.0

@@ -41,6 +41,21 @@ def test_methods_name_shows_settings_with_defaults(expunge):
     assert "L2 radius" in done.out
 
 
+def test_methods_name_lists_the_words_that_a_setting_may_have(expunge):
+    lines = [line.split("\t") for line in expunge("methods", "l2ul").out.splitlines()]
+    allowed = {line[0]: line[2] for line in lines if len(line) > 2}
+    words = {
+        "descent.algorithm": "sgd, nesterov, adam",
+        "descent.batchnorm": "frozen, batch",
+        "attack.start": "uniform_in_ball, noise_projected",
+        "attack.targets": "distinct, released",
+        "attack.order": "ball_first, bounds_first",
+        "attack.precision": "float32, bfloat16, auto",
+        "attack.radius": "above 0",
+    }
+    assert {name: allowed[name] for name in words} == words
+
+
 def test_methods_of_an_unknown_name(expunge):
     done = expunge("methods", "amnesia")
     assert done.code == 2

@@ -17,14 +17,22 @@ MESSAGES = {
     ("--set", "radius=1"): "got an unknown setting; did you mean `attack.radius`?",
     ("--set", "attack.radius=-1"): "`--set attack.radius`: expected above 0, got -1",
     ("--forget-random", "0"): "`--forget-random`: expected at least 1, got 0",
+    ("--forget-random", "601"): "`--forget-random`: expected 1..60, the number of images, got 601",
+    ("--classes", "a,b"): "`--classes`: expected 3 names, got 2",
+    ("--forget-random", "4", "--goal", "correct"): "`--goal`: expected images that the classifier answers wrongly now",
+    ("--forget-indices", "4", "--goal", "correct"): "got 1 of 1 that it answers correctly already: 4; leave them out",
+    ("--resize", "8", "--crop", "8"): "`--data`: expected images that the classifier takes, got (3, 8, 8) (",
+    ("--crop", "4"): "; --resize and --crop say which size images are brought to",
+    ("--forget", "same.csv"): "`--forget`: expected a new label other than the label, got the same one for 4",
     ("--goal", "corect"): "'corect' is not one of",
 }
 
 
 @pytest.mark.parametrize("flags", MESSAGES, ids=" ".join)
 def test_an_error_of_a_run_names_the_flag_and_leaves_nothing(expunge, job, flags):
+    (job.folder / "same.csv").write_text("id,new_label\n4,1\n")
     before = sorted(path.name for path in job.folder.iterdir())
-    random = () if "--forget-random" in flags else ("--forget-random", 4)
+    random = () if any(flag.startswith("--forget") for flag in flags) else ("--forget-random", 4)
     done = expunge(*job.flags, *random, *flags, "--out", "deep/edited")
     assert done.code == 2
     assert MESSAGES[flags] in done.err, done.err

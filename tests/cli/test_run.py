@@ -200,6 +200,18 @@ def test_bad_input_is_exit_code_2_with_words(expunge, job, extra, words):
     assert (job.folder / "full/thesis.txt").read_text() == "all of it"
 
 
+def test_forgotten_weights_of_a_function_are_named_first(expunge, job):
+    network = (job.folder / "tiny_networks.py").read_text().replace("def build", "import torch\n\ndef build")
+    (job.folder / "tiny_networks.py").write_text(network.replace("    return", "    torch.manual_seed(1)\n    return"))
+    at = job.flags.index("--weights")
+    without = [*job.flags[:at], *job.flags[at + 2 :], "--forget-random", 40, "--minimum-right", 0.9, "--out", "out"]
+    done = expunge(*without)
+    assert done.code == 2
+    words = "--weights was not given, and the network is random unless tiny_networks:build loads some itself; the norm"
+    assert words in done.err
+    assert "--weights was not" not in expunge(*without, "--weights", "weights.safetensors", "--mean", 9, "--std", 9).err
+
+
 def test_overwrite_keeps_files_that_are_not_ours(expunge, job):
     (job.folder / "full").mkdir()
     (job.folder / "full/thesis.txt").write_text("all of it")

@@ -65,7 +65,7 @@ def test_nothing_left_to_train_on(job, expunge):
         (["--leave-out-rows", "3", "--leave-out-run", "x"], "`--leave-out`: expected at most one"),
         (["--leave-out-rows", "60"], "`indices`: expected numbers in 0..59, got 60"),
         (["--leave-out-run", "nowhere"], "nowhere/predictions.csv"),
-        (["--train-rows", "61"], "`count`: expected 1..60"),
+        (["--train-rows", "61"], "`--train-rows`: expected 1..60, the number of training images, got 61"),
     ],
 )
 def test_bad_input_is_named_before_anything_is_written(job, expunge, flags, words):

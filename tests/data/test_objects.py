@@ -9,6 +9,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from expunge.base.errors import DataError
+from expunge.data.collect import collect_forget_set
+from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
 from expunge.data.objects import images_of, normalisation_of
 from expunge.data.preprocessing import Preprocessing
@@ -35,6 +37,36 @@ def test_mappings_as_items():
     images = images_of(items)
     assert torch.equal(images.load([1]), X[1:2])
     assert images.labels.tolist() == Y.tolist()
+
+
+WHOLE = [
+    Y.float(),
+    Y.double().numpy(),
+    Y.numpy().astype(np.float16),
+    Y[:, None],
+    Y[:, None].float(),
+    ["0.0", "1", "1.", "0"],
+]
+
+
+@pytest.mark.parametrize("labels", WHOLE)
+def test_whole_numbers_of_any_type_are_labels(labels):
+    assert images_of((X, labels)).labels.tolist() == Y.tolist()
+    assert images_of(list(zip(X, labels, strict=True))).labels.tolist() == Y.tolist()
+    assert ForgetSet.numbered(X, labels).y.tolist() == Y.tolist()
+
+
+@pytest.mark.parametrize("new", [2.0, 2, np.int64(2), torch.tensor(2.0), [2.0] * 4, np.full(4, 2.0)])
+def test_whole_numbers_of_any_type_are_new_labels(new):
+    assert collect_forget_set((X, Y), new_labels=new).y_new.tolist() == [2] * 4
+
+
+def test_columns_of_floats_are_labels(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    Image.new("RGB", (6, 5)).save(tmp_path / "a.png")
+    frame = pandas.DataFrame({"path": [str(tmp_path / "a.png")], "label": [1.0], "new_label": [2.0]})
+    rows = collect_forget_set(frame)
+    assert (rows.y.tolist(), rows.y_new.tolist()) == ([1], [2])
 
 
 class Listed:
@@ -93,6 +125,8 @@ def read(given):
         ({"x": X}, "got dict"),
         ([1, 2, 3], "item 0`: expected an image and its label, got int"),
         ([{"image": X[0]}], r"expected a column of labels called label or labels or y, got image"),
+        ([(X[0], 1e30)], "label of row 0`: expected a whole number or a class name, got 1e\\+30"),
+        ([(X[0], float("nan"))], "label of row 0`: expected a whole number or a class name, got nan"),
         ([(X[0], 0.5)], "label of row 0`: expected a whole number or a class name, got 0.5"),
         ([(X[0], "ant")], "expected a label: a number or a class name, got ant"),
         ([(X[0], [0, 1])], r"expected one label, got 2 values; .*Classifier\.wrap\(\.\.\., label=NUMBER\)"),
@@ -144,3 +178,13 @@ def test_a_normalisation_is_taken_back_and_what_lies_beyond_pixels_is_left_to_be
     reading = Reading(normalisation=((0.5,) * 3, (0.25,) * 3))
     assert torch.allclose(reading.to_pixels((X - 0.5) / 0.25, "here"), X, atol=1e-6)
     assert float(reading.to_pixels(X + 9, "here").max()) > 2
+
+
+def test_a_frame_whose_file_is_not_there(monkeypatch, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    images = images_of(pandas.DataFrame({"path": ["gone.png"], "label": [0]}))
+    with pytest.raises(DataError) as refused:
+        images.load([0])
+    where = f"a relative path starts in the current folder, {tmp_path}"
+    assert str(refused.value) == f"`gone.png`: expected an image file, got none there; {where}"

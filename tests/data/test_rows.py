@@ -15,6 +15,7 @@ from expunge.data.rows import find_rows, is_issues, read_issues, settle_issues
         (range(1, 3), [1, 2]),
         (np.array([3, 0], dtype=np.uint8), [3, 0]),
         (torch.tensor([3, 0]), [3, 0]),
+        ([3.0, 0.0], [3, 0]),
         ("3,0-1", [3, 0, 1]),
         ([True, False, False, True], [0, 3]),
         (torch.tensor([False, True, False, False]), [1]),

@@ -65,6 +65,15 @@ def test_new_labels_are_numbers_or_names(ten_images, write_table):
     assert rows_from_table(write_table("id,new_label\ni7,2\n"), ten_images) == ([7], [2])
 
 
+@pytest.mark.parametrize("table", ["id,label\ni7,7\ni2,\n", "id,label\ni7,seven\ni2,2\n"])
+def test_labels_that_the_data_have_or_can_not_compare_are_no_matter(ten_images, write_table, table):
+    assert rows_from_table(write_table(table), ten_images) == ([7, 2], None)
+
+
+def test_new_labels_of_a_column_of_floats(ten_images, write_table):
+    assert rows_from_table(write_table("id,label,new_label\ni7,7.0,2.0\ni2,2,1.\n"), ten_images) == ([7, 2], [2, 1])
+
+
 def test_table_of_a_folder_is_a_table_of_what_to_forget(photo_folder):
     (photo_folder / "table.csv").write_text("path,label,new_label\na.png,0,1\nb.png,1,0\n")
     images = load_data(f"folder:{photo_folder}").train
@@ -72,6 +81,58 @@ def test_table_of_a_folder_is_a_table_of_what_to_forget(photo_folder):
     forget = forget_set(images, rows, new_labels=new_labels)
     assert forget.ids == ("a.png", "b.png")
     assert forget.y_new.tolist() == [1, 0]
+
+
+@pytest.fixture
+def classes(tmp_path, picture, monkeypatch):
+    """Return the images of photos/train/cat and dog, seen from the folder above."""
+    for name in ("cat/1.png", "cat/deep/2.png", "dog/1.png", "dog/3.png"):
+        (tmp_path / "photos/train" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(6, 4).save(tmp_path / "photos/train" / name)
+    monkeypatch.chdir(tmp_path)
+    return load_data("imagefolder:photos").train
+
+
+@pytest.mark.parametrize("column", ["id", "path"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cat/deep/2.png",
+        "./cat/deep/2.png",
+        "photos/train/cat/deep/2.png",
+        "cat/../cat/deep/2.png",
+        "{here}/photos/train/cat/deep/2.png",
+        "2.png",
+        "train/cat/deep/2.png",
+        "cat\\deep\\2.png",
+    ],
+)
+def test_an_image_may_be_named_by_its_file(classes, write_table, tmp_path, name, column):
+    assert rows_from_table(write_table(f"{column}\n{name.format(here=tmp_path)}\n"), classes) == ([1], None)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("1.png", r"expected the name of one image, got 1.png, which is cat/1.png and dog/1.png"),
+        ("dog/2.png", r"got dog/2.png; did you mean cat/deep/2.png\?"),
+        ("Cat/1.PNG", r"got Cat/1.PNG; did you mean cat/1.png\?"),
+        ("/elsewhere/photos/train/cat/1.png", r"got /elsewhere/photos/train/cat/1.png; did you mean cat/1.png\?"),
+        ("dog/30.png", r"got dog/30.png; did you mean dog/3.png\?"),
+        ("../x.gif", r"got ../x.gif$"),
+        ("dog/3.png\n3.png", r"line 3`: expected each image once, got 3.png again, first in .*line 2"),
+    ],
+)
+def test_an_unclear_file_is_refused(classes, write_table, names, words):
+    with pytest.raises((DataError, ForgetSetError), match=words):
+        rows_from_table(write_table(f"path\n{names}\n"), classes)
+
+
+@pytest.mark.parametrize("name", ["./a.png", "a.png", "{here}/a.png"])
+def test_a_file_is_found_whose_image_is_called_otherwise(photo_folder, write_table, name):
+    (photo_folder / "table.csv").write_text("path,label,id,split\na.png,0,one,train\nb.png,1,two,test\n")
+    images = load_data(f"folder:{photo_folder}").train
+    assert rows_from_table(write_table(f"path\n{name.format(here=photo_folder)}\n"), images) == ([0], None)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +144,12 @@ def test_table_of_a_folder_is_a_table_of_what_to_forget(photo_folder):
         ("name\ni1\n", DataError, "expected a column id or path, got name"),
         ("id,new_label\ni1,\n", DataError, "line 2`: expected a label: a number or a class name, got nothing"),
         ("id,new_label\ni1,cow\n", DataError, "line 2`: expected a label: a number or a class name, got cow"),
+        (
+            "id,label\ni1,1\ni2,cat\n",
+            DataError,
+            r"line 3`: expected the label .* in the data, 2 \(dog\), got cat; .* new_",
+        ),
+        ("id,label,new_label\ni1,0,2\n", DataError, r"line 2`: expected .* in the data, 1 \(cat\), got 0$"),
         ("id,new_label\ni1,5\n", DataError, r"line 2`: expected a label in 0..2, got 5"),
     ],
 )

@@ -2,14 +2,17 @@
 
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import ExpungeWarning, ForgetSetError, SettingsError
 from expunge.compute.bars import Bars, in_notebook
 from expunge.compute.runtime import SILENT, Runtime
-from expunge.methods.arguments import Where, read_goal, read_limits, read_strength, read_transforms
+from expunge.data.forget import ForgetSet
+from expunge.methods.arguments import Where, read_goal, read_inputs, read_limits, read_strength, read_transforms
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
 from expunge.task.goals import Correct, Misclassify, Relabel
 from expunge.task.task import Limits, StopReason, Strength
@@ -39,11 +42,50 @@ class Unread:
             "`limits`: expected limits=, or max_steps= and max_seconds=, got b",
         ),
         ({"max_seconds": 0}, "`max_seconds`: expected above 0"),
+        ({"max_seconds": "9"}, "`max_seconds`: expected a number or none, got '9'"),
+        ({"max_steps": "2"}, "`max_steps`: expected a whole number or none, got '2'"),
+        ({"max_steps": 2.5}, "`max_steps`: expected a whole number or none, got 2.5"),
+        ({"batch_size": "8"}, "`batch_size`: expected a whole number or none, got '8'"),
+        ({"seed": "a"}, "`seed`: expected a whole number, got 'a'"),
+        ({"seed": 1.5}, "`seed`: expected a whole number, got 1.5"),
+        ({"seed": None}, "`seed`: expected a whole number, got None"),
+        ({"seed": True}, "`seed`: expected a whole number, got True"),
+        ({"seed": -1}, "`seed`: expected at least 0, got -1"),
+        ({"minimum_right": 50}, r"`minimum_right`: expected at least 0 and at most 1, got 50; as a share, 50% is 0\.5"),
+        ({"minimum_right": -0.1}, r"`minimum_right`: expected at least 0 and at most 1, got -0\.1$"),
+        ({"minimum_right": "half"}, "`minimum_right`: expected a number, got 'half'"),
+        (
+            {"indicies": [3]},
+            r"`indicies`: expected an argument of unlearn, or a setting of .*, got .*; did you mean `indices`\?",
+        ),
+        ({"method": make_method("l2ul"), "max_step": 3}, r"`max_step`: .*; did you mean `max_steps`\?"),
+        ({"method": "l2ul", "radius": 3}, r"`settings.radius`: expected one of .*; did you mean `attack.radius`\?"),
     ],
 )
 def test_a_wrong_word_is_refused_before_anything_is_read(said, words):
     with pytest.raises(SettingsError, match=words):
         unlearn(Unread(), Unread(), **said)
+
+
+def test_new_labels_that_are_drawn_or_not_used_are_noted(trained, rows):
+    with pytest.warns(ExpungeWarning, match="no new labels are given, so they are drawn at random"):
+        unlearn(trained, rows, goal="relabel", method="relabel-only", max_steps=1)
+    new = (rows.y + 1) % trained.num_classes
+    given = ForgetSet(rows.ids, rows.x, rows.y, new)
+    with pytest.warns(ExpungeWarning, match="the new labels are not used: the goal is misclassify"):
+        unlearn(trained, given, goal="misclassify", method="relabel-only", max_steps=1)
+    unlearn(trained, given, goal="relabel", method="relabel-only", max_steps=1)
+
+
+def test_numbers_of_numpy_are_numbers(trained, rows):
+    said = {
+        "seed": np.int64(3),
+        "max_steps": np.int32(1),
+        "max_seconds": np.float32(99),
+        "minimum_right": np.float64(0),
+    }
+    edit = unlearn(trained, rows, method="relabel-only", **said)
+    assert (edit.task.seed, type(edit.task.seed), edit.task.limits.steps) == (3, int, 1)
 
 
 def test_strings_mean_what_they_name(trained, rows):
@@ -150,3 +192,32 @@ def test_ctrl_c_ends_a_loop_over_edits_and_the_best_state_is_kept(trained, rows)
     edit = stopped.value.edit
     assert (edit.stop_reason, edit.steps) == (StopReason.INTERRUPTED, 2)
     assert tuple(edit.classifier(rows.x).shape) == (6, 5)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_pixels_in_another_number_format_are_converted(trained, rows, kind):
+    given = ForgetSet(rows.ids, rows.x.to(kind), rows.y)
+    edit = unlearn(trained, given, method="relabel-only", max_steps=1, minimum_right=0)
+    assert edit.task.forget_set.x.dtype == torch.float32
+    as_double = replace(trained, module=trained.copy().module.double())
+    assert read_inputs(as_double, given, None, None).forget_set.x.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("labels", "new", "words"),
+    [
+        ([0, 7, 9], None, r"`label`: expected labels in 0\.\.4, got label 7 of image b and 1 more; check the"),
+        ([0, 1, 2], [1, 2, 5], r"`new label`: expected new labels in 0\.\.4, got new label 5 of image c; check"),
+    ],
+)
+def test_a_label_beyond_the_classes_is_named_with_its_image(trained, rows, labels, new, words):
+    given = ForgetSet(("a", "b", "c"), rows.x[:3], torch.tensor(labels), None if new is None else torch.tensor(new))
+    with pytest.raises(ForgetSetError, match=words):
+        unlearn(trained, given, method="relabel-only")
+
+
+def test_what_is_right_already_is_not_corrected(trained, rows):
+    with pytest.raises(
+        ForgetSetError, match=r"`goal`: .* wrongly, .* that it answers correctly already: .*; leave them out"
+    ):
+        unlearn(trained, rows, goal="correct", method="relabel-only")

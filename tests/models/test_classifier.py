@@ -222,3 +222,17 @@ def test_plain_tensors_are_put_into_layers_that_ask_for_their_version():
     assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
     with pytest.raises(RuntimeError, match="Missing key"):
         put_weights(network, {"1.bias": weights["1.bias"]})
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"mean": ".5"}, "`mean`: expected a number, or one a channel, got '.5'"),
+        ({"mean": 0.5, "std": ["a", 1]}, r"`std`: expected a number, or one a channel, got \['a', 1\]"),
+        ({"mean": float("nan")}, "`mean`: expected finite numbers, got nan"),
+        ({"mean": 0.5, "num_classes": "3"}, "`num_classes`: expected a whole number, got '3'"),
+    ],
+)
+def test_what_is_no_number_is_refused(said, words):
+    with pytest.raises(ClassifierError, match=words):
+        Classifier.wrap(tiny(), **{"num_classes": 3, **said})

@@ -84,3 +84,23 @@ def test_frozen_weights_are_no_matter_of_copies():
     frozen = make()
     frozen.module.requires_grad_(False)
     check_copy(frozen, X)
+
+
+class WithoutGradients(nn.Linear):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x.flatten(1))
+
+
+class Detached(nn.Linear):
+    def forward(self, x):
+        return super().forward(x.flatten(1)).detach()
+
+
+@pytest.mark.parametrize("kind", [WithoutGradients, Detached])
+def test_answers_without_gradients_are_refused_as_such(kind):
+    classifier = Classifier.wrap(kind(192, 3), num_classes=3, mean=0, std=1)
+    with pytest.raises(
+        ClassifierError, match="expected a network whose answers have gradients, got answers without any"
+    ):
+        check_copy(classifier, X)

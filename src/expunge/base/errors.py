@@ -1,6 +1,6 @@
 """The errors a caller can cause, and the one form their messages take."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -28,6 +28,11 @@ class ExpungeError(ValueError):
     def renamed(self, name: str) -> "ExpungeError":
         """Return the same error under the name that the user knows it by, such as a flag."""
         return type(self)(name, *self._rule)
+
+    def hinted(self, first: str) -> "ExpungeError":
+        """Return the same error with another thing to do, before what it says itself."""
+        expected, got, hint = self._rule
+        return type(self)(self.name, expected, got, f"{first}; {hint}" if hint else first)
 
 
 class ClassifierError(ExpungeError):
@@ -69,14 +74,23 @@ class ExpungeWarning(UserWarning):
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the nearest of the known names; empty if none is near.
 
-    Of dotted names the last parts are compared, so that one is found without its table.
+    Of dotted names the last parts are compared, so that one is found without its table; case doesn't count.
 
-    >>> suggest("radios", ["rate", "attack.radius"])
+    >>> suggest("Radios", ["rate", "attack.radius"])
     'did you mean `attack.radius`?'
     """
-    by_last = {each.rpartition(".")[2]: each for each in reversed(list(known))}
-    near = get_close_matches(name.rpartition(".")[2], by_last, n=1)
-    return f"did you mean `{by_last[near[0]]}`?" if near else ""
+    near = nearest(name.rpartition(".")[2], {each.rpartition(".")[2]: each for each in reversed(list(known))})
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def nearest(name: str, known: Mapping[str, str], count: int = 1) -> list[str]:
+    """Return at most `count` values of those keys of `known` that are nearest to `name`, in whatever case.
+
+    >>> nearest("CAT", {"dog": "dog", "cat": "cat"})
+    ['cat']
+    """
+    lowered = {key.lower(): value for key, value in known.items()}
+    return [lowered[key] for key in get_close_matches(name.lower(), lowered, n=count)]
 
 
 @contextmanager

@@ -95,6 +95,9 @@ def output_folder(folder: Path, *, overwrite: bool, result: str, goes_on: str = 
         may_go_on = bool(goes_on) and (folder / goes_on).exists()
         if not (may_replace or may_go_on) and is_occupied(folder, but=LOCK_FILE):
             raise OutputError(
-                str(folder), "an empty output folder", "one with files in it", "choose another, or say --overwrite"
+                str(folder),
+                "an empty output folder",
+                "one with files in it",
+                "choose another, or say --overwrite; in Python, overwrite=True",
             )
         yield

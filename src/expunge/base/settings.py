@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar, get_type_hints
 
 from expunge.base.errors import ExpungeWarning, SettingsError, suggest
-from expunge.base.values import check_type, read_value
+from expunge.base.values import check_type, read_value, words_of
 
 T = TypeVar("T")
 
@@ -49,6 +49,7 @@ class Setting:
     """One hyper-parameter, for tables and help texts; `name` is dotted where it is nested.
 
     `spread` is by which factor `expunge tune` goes below and above the default; None: it leaves the setting alone.
+    `words` are the values that a setting may have that is no number; empty where any will do.
     """
 
     name: str
@@ -56,6 +57,12 @@ class Setting:
     meaning: str
     range: Range
     spread: float | None = None
+    words: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        """Return which values it may have."""
+        return ", ".join(self.words) or str(self.range)
 
 
 def setting(  # noqa: PLR0913 - what is said of a setting, five of them optional
@@ -103,7 +110,7 @@ class Settings:
 
 def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:  # noqa: ANN401 - a dataclass, or its type
     """Return the settings of a dataclass, nested ones with dotted names, defaults as JSON-ready values."""
-    found = []
+    found, hints = [], get_type_hints(settings if isinstance(settings, type) else type(settings))
     for item in fields(settings):
         value = _default(item) if isinstance(settings, type) else getattr(settings, item.name)
         name = prefix + item.name
@@ -111,7 +118,8 @@ def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:  # noqa
             found += describe_settings(value, name + ".")
         else:
             meaning, allowed = item.metadata.get("meaning", ""), item.metadata.get("range", Range())
-            found.append(Setting(name, _plain(value), meaning, allowed, item.metadata.get("spread")))
+            words = words_of(hints[item.name])
+            found.append(Setting(name, _plain(value), meaning, allowed, item.metadata.get("spread"), words))
     return found
 
 

@@ -21,6 +21,25 @@ def choices(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
+def words_of(hint: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return the words that may be said for a field of that type; empty where it may hold anything else.
+
+    >>> words_of(bool), words_of(int | None)
+    (('true', 'false'), ())
+    """
+    words: list[str] = []
+    for choice in choices(hint):
+        if isinstance(choice, type) and issubclass(choice, StrEnum):
+            words += list(choice)
+        elif choice is bool:
+            words += ["true", "false"]
+        elif choice is type(None):
+            words.append("none")
+        else:
+            return ()
+    return tuple(words)
+
+
 def check_type(name: str, value: Any, hint: Any) -> None:  # noqa: ANN401
     """Check that a value is of the type that a field says, and one that tensors and files can hold.
 

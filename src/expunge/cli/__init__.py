@@ -12,6 +12,7 @@ from expunge._version import __version__
 from expunge.base.errors import ExpungeError, ExpungeWarning, suggest
 from expunge.cli.flags import in_flags
 from expunge.cli.say import say
+from expunge.cli.termination import terminable
 
 COMMANDS = {
     "run": ("expunge.cli.run", "Edit a classifier so that chosen instances are forgotten."),
@@ -34,6 +35,7 @@ EXIT_GOAL_NOT_REACHED = 3
 EXIT_CELLS_FAILED = 4
 EXIT_RUINED = 5
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class LazyGroup(click.Group):
@@ -88,13 +90,20 @@ def group() -> None:
     """Make a trained image classifier forget chosen training instances, without retraining it.
 
     Exit codes: 0 the goal was reached; 2 bad usage or input; 3 the goal was not reached; 4 cells of a grid
-    failed; 5 the classifier is ruined, whatever the goal says; 130 interrupted.
+    failed; 5 the classifier is ruined, whatever the goal says; 130 interrupted; 143 the same by SIGTERM.
     """
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code; SIGTERM does what Ctrl-C does."""
     warnings.showwarning = _show_warning
+    with terminable() as told:
+        code = _run()
+    sys.exit(EXIT_TERMINATED if told.asked and code == EXIT_INTERRUPTED else code)
+
+
+def _run() -> int:
+    """Return the exit code of the command that this process was called with."""
     try:
         code = group(standalone_mode=False)
     except click.ClickException as error:
@@ -113,7 +122,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         say("interrupted: there was no edited state to save", err=True)
         code = EXIT_INTERRUPTED
-    sys.exit(code or 0)
+    return code or 0
 
 
 def _fail(message: str) -> int:

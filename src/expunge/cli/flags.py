@@ -8,10 +8,24 @@ SETTINGS = ("settings.", "recipe.")
 """Tables of settings that --set fills."""
 
 
+INNER = {
+    "class_names": ("model.classes",),
+    "y_new": ("forget.table", "forget"),
+    "x": ("data.source", "data"),
+}
+"""What fields of classifiers and forget sets are called among the settings; the first that a command has counts."""
+SIZES = ("--resize", "--crop")
+
+
 def in_flags(error: ExpungeError, command: click.Command) -> ExpungeError:
     """Return `error` under the flag of `command` that sets the field it names, if there is one."""
-    flag = flag_of(command, error.name)
-    return error if flag is None else error.renamed(flag)
+    flags = (flag_of(command, name) for name in INNER.get(error.name, (error.name,)))
+    flag = next((each for each in flags if each is not None), None)
+    if flag is None:
+        return error
+    sized = error.name == "x" and all(flag_of(command, size[2:]) == size for size in SIZES)
+    renamed = error.renamed(flag)
+    return renamed.hinted(f"{' and '.join(SIZES)} say which size images are brought to") if sized else renamed
 
 
 def flag_of(command: click.Command, name: str) -> str | None:

@@ -33,9 +33,9 @@ def _show(name: str) -> None:
         raise SettingsError("method", f"one of {', '.join(METHODS)}", name, suggest(name, METHODS))
     method = METHODS[name]
     show_table(
-        ("--set", "default", "range", "tuned", "meaning"),
+        ("--set", "default", "allowed", "tuned", "meaning"),
         [
-            (item.name, str(item.default), str(item.range), _tuned(item.spread), item.meaning)
+            (item.name, str(item.default), item.allowed, _tuned(item.spread), item.meaning)
             for item in describe_settings(method)
         ],
         title=f"{name}: {method.summary}\naim: {method.aim.value}; needs: {method.needs.value}; {method.source}",

@@ -77,7 +77,7 @@ def _warn_of_chance(images: Images, chosen: ForgetSet) -> None:
 
 
 def _one_a_row(new_labels: Any, count: int, class_names: Sequence[str]) -> Tensor:  # noqa: ANN401
-    single = isinstance(new_labels, (int, str))
+    single = isinstance(new_labels, (int, float, str)) or getattr(new_labels, "ndim", 1) == 0
     labels = to_labels([new_labels] * count if single else new_labels, class_names)
     if len(labels) != count:
         raise ForgetSetError("new_labels", f"{count} labels, one an image", str(len(labels)))

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.base.errors import ForgetSetError
-from expunge.data.labels import to_labels
+from expunge.data.labels import LARGEST, is_number, to_labels
 from expunge.data.tables import read_table
 
 ISSUE, GIVEN, PREDICTED = "is_label_issue", "given_label", "predicted_label"
@@ -56,6 +56,8 @@ def find_rows(indices: Any, count: int) -> list[int]:  # noqa: ANN401 - what peo
             if array.shape != (count,):
                 raise ForgetSetError("indices", f"{count} truth values, one an image", str(array.shape))
             array = array.nonzero()[0]
+        if array.dtype.kind == "f" and bool((array == np.floor(array)).all()) and bool((abs(array) < LARGEST).all()):
+            array = array.astype(np.int64)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
             raise ForgetSetError("indices", "whole numbers, or one truth value an image", f"{array.dtype} values")
         rows = [int(row) for row in array]
@@ -165,7 +167,7 @@ def settle_issues(
 
 def _numbers(values: Sequence[Any]) -> list[Any]:
     """Return numbers for text that is one, as a CSV holds them."""
-    return [int(value) if isinstance(value, str) and value.isdecimal() else value for value in values]
+    return [int(value.partition(".")[0]) if isinstance(value, str) and is_number(value) else value for value in values]
 
 
 def _frame_columns(frame: Any) -> Callable[[str], Sequence[Any]]:  # noqa: ANN401

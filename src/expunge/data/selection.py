@@ -5,27 +5,34 @@ from pathlib import Path
 
 import torch
 
-from expunge.base.cells import unescape_cell
 from expunge.base.errors import DataError, ForgetSetError
 from expunge.compute.seeds import draw_numbers
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.data.labels import label_from_text
+from expunge.data.labels import is_number, label_from_text
+from expunge.data.naming import rows_of_names
 from expunge.data.rows import ISSUE, check_rows, numbers_from_text, read_issues, settle_issues
 from expunge.data.tables import Table, read_table, unique_cells
 
 
-def random_rows(images: Images, count: int, *, seed: int) -> list[int]:
+def random_rows(images: Images, count: int, *, seed: int, name: str = "count", what: str = "images") -> list[int]:
     """Return `count` different rows of `images`, drawn evenly, in ascending order.
 
     With the same seed, fewer rows are some of the rows that a larger count draws.
+
+    Args:
+        images: what is drawn from.
+        count: how many.
+        seed: of the draw.
+        name: of the setting that says the count, for the message.
+        what: the images are, for the message.
 
     Raises:
         ForgetSetError: a count below 1, or above the number of images.
     """
     total = len(images.ids)
     if not 1 <= count <= total:
-        raise ForgetSetError("count", f"1..{total}, the number of images", str(count))
+        raise ForgetSetError(name, f"1..{total}, the number of {what}", str(count))
     return draw_numbers(count, total, torch.Generator().manual_seed(seed))
 
 
@@ -47,19 +54,21 @@ def rows_from_numbers(text: str, images: Images) -> list[int]:
 
 
 def rows_from_table(
-    path: Path, images: Images, *, class_names: Sequence[str] = ()
+    path: Path, images: Images, *, class_names: Sequence[str] = (), num_classes: int | None = None
 ) -> tuple[list[int], list[int] | None]:
     """Return the rows that a CSV table names, and their new labels if it has a column `new_label`.
 
     Args:
-        path: a table whose column `id` holds ids of `images`; without it, the column `path` does. Or the issues that
+        path: a table whose column `id` holds ids of `images`, or their files as `rows_of_names` reads them; without
+            it, the column `path` does. Or the issues that
             cleanlab found: the rows are those that it marks, their new labels those that it predicts.
         images: what the rows are rows of.
         class_names: the classes, so that new labels may be names; they may be numbers in any case.
+        num_classes: how many classes there are, where that is known without names.
 
     Raises:
-        DataError: the table cannot be read, has neither column, names an instance twice, or has a line without a
-            new label or with one that is no class.
+        DataError: the table cannot be read, has neither column, names an instance twice, has a line without a
+            new label or with one that is no class, or a label in a column `label` that is not the image's.
         ForgetSetError: ids that `images` does not have.
     """
     table = read_table(path, ())
@@ -70,18 +79,14 @@ def rows_from_table(
     column = next((name for name in ("id", "path") if name in table.columns), None)
     if column is None:
         raise DataError(str(path), "a column id or path", ", ".join(table.columns))
-    row_of = {name: row for row, name in enumerate(images.ids)}
-    wanted = unique_cells(table, column)
-    found = [row_of.get(name, row_of.get(unescape_cell(name))) for name in wanted]
-    unknown = [name for name, row in zip(wanted, found, strict=True) if row is None]
-    if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise ForgetSetError(
-            f"{path}: {column}",
-            f"ids of the training images, such as {images.ids[0]}",
-            f"{', '.join(unknown[:5])}{more}",
-        )
-    return [row for row in found if row is not None], _new_labels(table, class_names)
+    rows = rows_of_names(unique_cells(table, column), images, place=f"{path}: {column}")
+    first: dict[int, str] = {}
+    for line, row in zip(table.lines, rows, strict=True):
+        if row in first:
+            raise DataError(line.place, "each image once", f"{line.cells[column]} again, first in {first[row]}")
+        first[row] = line.place
+    _check_old_labels(table, images, rows, class_names)
+    return rows, _new_labels(table, class_names, num_classes)
 
 
 def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int] | None = None) -> ForgetSet:
@@ -112,7 +117,25 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
     )
 
 
-def _new_labels(table: Table, class_names: Sequence[str]) -> list[int] | None:
+def _new_labels(table: Table, class_names: Sequence[str], num_classes: int | None) -> list[int] | None:
     if "new_label" not in table.columns:
         return None
-    return [label_from_text(line.cells["new_label"], class_names, place=line.place) for line in table.lines]
+    return [
+        label_from_text(line.cells["new_label"], class_names, place=line.place, num_classes=num_classes)
+        for line in table.lines
+    ]
+
+
+def _check_old_labels(table: Table, images: Images, rows: Sequence[int], class_names: Sequence[str]) -> None:
+    """Check that the column `label`, where there is one, says what the data say; empty cells say nothing."""
+    if "label" not in table.columns:
+        return
+    labels = images.labels[torch.tensor(list(rows))].tolist()
+    for line, label in zip(table.lines, labels, strict=True):
+        written = line.cells["label"]
+        if not written or not (class_names or is_number(written)):
+            continue
+        if label_from_text(written, class_names, place=line.place) != label:
+            known = f"{label} ({class_names[label]})" if class_names else str(label)
+            hint = "" if "new_label" in table.columns else "for the label that it is to get, name the column new_label"
+            raise DataError(line.place, f"the label that the image has in the data, {known}", written, hint)

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import torch
 
-from expunge.base.errors import DataError, ExpungeWarning
+from expunge.base.errors import DataError, ExpungeWarning, ForgetSetError
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data import (
@@ -25,11 +25,15 @@ from expunge.data.images import Images, Subset
 from expunge.data.labels import label_from_text, read_class_names
 from expunge.data.sources.sizes import note_on_size
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
+from expunge.methods.arguments import as_mistakes
 from expunge.models.classifier import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.task.evaluation import predict
 from expunge.task.goals import GOALS, Correct, Goal, Misclassify
 from expunge.task.words import CLASS_PART
+
+RANDOM = "forget.random"
+"""The setting that says how many images are drawn, for errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
         return JobInputs(loaded, splits, rows, chosen, Correct())
     if job.forget.class_name is not None:
         return _select_class(job.forget.class_name, loaded, splits)
-    rows, new_labels = _select_rows(job, splits)
+    rows, new_labels = _select_rows(job, loaded, splits)
     goal = None if job.goal is GoalChoice.AUTO else GOALS[job.goal.value]
     return JobInputs(loaded, splits, rows, forget_set(splits.train, rows, new_labels=new_labels), goal)
 
@@ -108,13 +112,13 @@ def data_request(part: DataPart, loaded: LoadedClassifier) -> DataRequest:
     return loaded.request(preprocessing, Path(part.table) if part.table else None)
 
 
-def _select_rows(job: Job, splits: DataSplits) -> tuple[list[int], list[int] | None]:
-    forget = job.forget
+def _select_rows(job: Job, loaded: LoadedClassifier, splits: DataSplits) -> tuple[list[int], list[int] | None]:
+    forget, count = job.forget, loaded.classifier.num_classes
     if forget.table is not None:
-        return rows_from_table(Path(forget.table), splits.train, class_names=splits.class_names)
+        return rows_from_table(Path(forget.table), splits.train, class_names=splits.class_names, num_classes=count)
     if forget.indices is not None:
         return rows_from_numbers(forget.indices, splits.train), None
-    return random_rows(splits.train, forget.random or 0, seed=job.seed), None
+    return random_rows(splits.train, forget.random or 0, seed=job.seed, name=RANDOM), None
 
 
 def _select_class(name: str, loaded: LoadedClassifier, splits: DataSplits) -> JobInputs:
@@ -132,16 +136,22 @@ def _select_mistakes(
 ) -> tuple[list[int], ForgetSet]:
     """Return rows that the classifier gets wrong, as rows to move from its answer to their label."""
     if job.forget.random is None:
-        rows, _ = _select_rows(job, splits)
+        rows, new_labels = _select_rows(job, loaded, splits)
+        if new_labels is not None:
+            note = "the new labels are not used: with the goal correct an image gets its label in the data"
+            warnings.warn(note, ExpungeWarning, stacklevel=2)
         chosen = forget_set(splits.train, rows)
         answers = predict(loaded.classifier, Subset(splits.train, rows), runtime, name="find mistakes").predicted
     else:
         found = predict(loaded.classifier, splits.train, runtime, name="find mistakes")
         mistakes = (found.predicted != found.labels).nonzero().flatten().tolist()
-        drawn = random_rows(Subset(splits.train, mistakes), job.forget.random, seed=job.seed)
+        if not mistakes:
+            raise ForgetSetError("goal", "images that the classifier answers wrongly now, to correct them", "none")
+        what = "images that the classifier answers wrongly"
+        drawn = random_rows(Subset(splits.train, mistakes), job.forget.random, seed=job.seed, name=RANDOM, what=what)
         rows = [mistakes[number] for number in drawn]
         chosen, answers = forget_set(splits.train, rows), found.predicted[torch.tensor(rows)]
-    return rows, ForgetSet(chosen.ids, chosen.x, answers, chosen.y)
+    return rows, as_mistakes(chosen, answers)
 
 
 def rows_but(train: Images, forgotten: Sequence[int]) -> Subset | None:

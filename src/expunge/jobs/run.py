@@ -11,7 +11,7 @@ from typing import Any
 
 from expunge.audit.record import AUDIT_FOLDER, Audit, Level
 from expunge.audit.store.files import clear_folder
-from expunge.base.errors import ExpungeWarning, ProcessError
+from expunge.base.errors import ExpungeWarning, ForgetSetError, ProcessError
 from expunge.base.folders import abandoned_folder, locked_folder, output_folder
 from expunge.base.settings import to_mapping
 from expunge.compute.callbacks import find_logger
@@ -34,9 +34,11 @@ from expunge.jobs.inputs import (
 from expunge.jobs.job import GoalChoice, Job, make_runtime
 from expunge.jobs.measure import Answers, answer
 from expunge.methods import make_method
+from expunge.methods.arguments import note_new_labels
 from expunge.methods.protocol import Method
 from expunge.methods.unlearn import Interrupted, unlearn
 from expunge.models.folding import choose_layout
+from expunge.models.sources.load import names_code
 from expunge.surrogates.held_out import draw_held_out
 from expunge.task.edit import Edit
 from expunge.task.evaluation import RobustGoal
@@ -45,6 +47,9 @@ from expunge.task.result import About, Measured
 from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits, StopReason
 from expunge.task.transforms import Transform, find_transforms
+
+PREDICTED = "forget set"
+"""What the error is about that too few images are predicted as labelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> JobR
         callbacks = tuple(map(find_logger, job.log)) if runtime.leads else ()
         runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=scratch, callbacks=callbacks)
         inputs = _arranged(load_inputs(job, runtime))
+        note_new_labels(inputs.goal, inputs.forget_set)
         retain = rows_but(inputs.splits.train, inputs.rows)
         edit = _unlearn(job, method, transforms, inputs, retain, runtime)
         parts = {}
@@ -127,6 +133,11 @@ def _unlearn(
         )
     except Interrupted as stop:
         return stop.edit
+    except ForgetSetError as error:
+        if error.name != PREDICTED or job.model.weights is not None or not names_code(job.model.architecture):
+            raise
+        cause = f"--weights was not given, and the network is random unless {job.model.architecture} loads some itself"
+        raise error.hinted(cause) from error
 
 
 def _expecting(edit: Edit, parts: Mapping[str, Images], runtime: Runtime) -> Edit:

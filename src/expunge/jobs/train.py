@@ -135,7 +135,9 @@ def _load_inputs(job: TrainJob) -> _Inputs:
 
 def chosen_rows(job: TrainJob, images: Images, left_out: Sequence[int]) -> list[int]:
     """Return the rows of the training images that `job` trains on."""
-    drawn = range(len(images.ids)) if job.train_rows is None else random_rows(images, job.train_rows, seed=job.seed)
+    drawn: Sequence[int] = range(len(images.ids))
+    if job.train_rows is not None:
+        drawn = random_rows(images, job.train_rows, seed=job.seed, name="train_rows", what="training images")
     without = set(left_out)
     return [row for row in drawn if row not in without]
 

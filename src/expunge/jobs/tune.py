@@ -155,7 +155,7 @@ def _load_bench(job: TuneJob) -> _Bench:
     if splits.test is None:
         raise SettingsError("data", "a source with test images, to choose settings on", job.data.source)
     seeds = range(FIRST_SEED + job.seed * job.forget_sets, FIRST_SEED + (job.seed + 1) * job.forget_sets)
-    rows = [random_rows(splits.train, job.forget_rows, seed=seed) for seed in seeds]
+    rows = [random_rows(splits.train, job.forget_rows, seed=seed, name="forget_rows") for seed in seeds]
     forgotten = {row for each in rows for row in each}
     rest = Subset(splits.train, [row for row in range(len(splits.train.ids)) if row not in forgotten])
     measured = {"retain": _sample(rest, job.data.retain_rows), "test": _sample(splits.test, job.data.test_rows)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from time import perf_counter
 from typing import Any
 
@@ -14,14 +15,18 @@ from expunge.compute.context import Context
 from expunge.compute.processes import ALONE
 from expunge.compute.runtime import Progress, Runtime
 from expunge.compute.time_limit import TimedProgress, TimeUp
-from expunge.methods import make_method
+from expunge.methods import METHODS, make_method
 from expunge.methods.arguments import (
     Where,
+    check_share,
+    note_new_labels,
     read_goal,
     read_inputs,
     read_limits,
+    read_seed,
     read_strength,
     read_transforms,
+    refuse_unknown,
 )
 from expunge.methods.protocol import Method, Needs, goes_on
 from expunge.methods.table import DEFAULT_METHOD
@@ -107,14 +112,22 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         ForgetSetError: classifier and forget set do not fit.
         ClassifierError: the classifier's outputs are not logits.
         DataError: what was given holds no images, or retain data do not fit, or hold a row to forget.
-        SettingsError: an unknown method, goal, strength, device or setting; a goal that the method can't pursue, retain
-            data that it needs and lacks, or a memory budget too small for one image.
+        SettingsError: a seed, limit or share that is none; an unknown method, goal, strength, device or setting; a goal
+            that the method can't pursue, retain data that it needs and lacks, or a memory budget too small for one
+            image.
         Interrupted: Ctrl-C while steps are taken; the error holds the best state as an edit.
+
+    Warns:
+        ExpungeWarning: a goal that is named needs new labels and they are drawn, or has no use for those given.
     """
     chosen = _choose_method(method, settings, retain)
     wanted, wanted_strength, wanted_transforms = read_goal(goal), read_strength(strength), read_transforms(transforms)
+    seed = read_seed(seed)
+    check_share(minimum_right)
     where, limits = Where(runtime, device, batch_size, progress), read_limits(limits, max_steps, max_seconds)
     given = read_inputs(model, forget, indices, new_labels, correcting=goal == CORRECT)
+    if isinstance(goal, str):
+        note_new_labels(wanted, given.forget_set)
     place = where.runtime_for(given.classifier)
     task = Task.create(
         given.classifier,
@@ -182,6 +195,9 @@ def _choose_method(method: str | Method, settings: Mapping[str, Any], retain: ob
         SettingsError: an unknown method or setting, or no retain data for a method that needs them.
     """
     nested = nest({name.replace("__", "."): value for name, value in settings.items()})
+    kind = METHODS.get(method) if isinstance(method, str) else type(method)
+    if kind is not None:
+        refuse_unknown(nested, kind, [name for name in signature(unlearn).parameters if name != "settings"])
     if isinstance(method, str):
         chosen = make_method(method, nested)
     else:

@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from math import isfinite
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -58,6 +60,9 @@ class Classifier:
     preprocessing: Preprocessing = AS_IS
 
     def __post_init__(self) -> None:
+        count: Any = self.num_classes
+        if not isinstance(count, Integral):
+            raise ClassifierError("num_classes", "a whole number", repr(count))
         if self.num_classes < 2:
             raise ClassifierError("num_classes", "at least 2", str(self.num_classes))
         if self.class_names and len(self.class_names) != self.num_classes:
@@ -102,7 +107,7 @@ class Classifier:
             raise ClassifierError("num_classes", "how many classes the network has", "none", "pass num_classes=...")
         count, outputs = (2, None) if label is not None else (num_classes or 0, num_classes)
         network = own_network(network)
-        normalisation = Normalisation(_values(mean, 0.0), _values(std, 1.0))
+        normalisation = Normalisation(_values("mean", mean, 0.0), _values("std", std, 1.0))
         module = Normalised(network, normalisation, num_classes=outputs, label=label)
         return cls(module, count, bounds, tuple(class_names), preprocessing=preprocessing)
 
@@ -237,11 +242,21 @@ class Classifier:
         return sha256_tensors(self.network.state_dict())
 
 
-def _values(given: float | Sequence[float] | Tensor | None, default: float) -> tuple[float, ...]:
-    """Return one value, or one a channel, as a tuple."""
+def _values(name: str, given: float | Sequence[float] | Tensor | None, default: float) -> tuple[float, ...]:
+    """Return one value, or one a channel, as a tuple.
+
+    Raises:
+        ClassifierError: they are no finite numbers.
+    """
     if given is None:
         return (default,)
-    return tuple(torch.as_tensor(given, dtype=torch.float64).flatten().tolist())
+    try:
+        values = tuple(torch.as_tensor(given, dtype=torch.float64).flatten().tolist())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ClassifierError(name, "a number, or one a channel", repr(given)) from error
+    if not all(map(isfinite, values)):
+        raise ClassifierError(name, "finite numbers", repr(given))
+    return values
 
 
 def check_logits(logits: Tensor, num_classes: int) -> None:

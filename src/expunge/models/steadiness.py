@@ -53,14 +53,19 @@ def check_copy(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> None:
     """Ask a copy for one image: an edit works on a copy, which must compute with weights of its own.
 
     Raises:
-        ClassifierError: it computes with the weights of the first, as a `forward` that was replaced by a function does.
+        ClassifierError: its answer has no gradients, as under `no_grad`; or it computes with the weights of the first,
+            as a `forward` that was replaced by a function does.
     """
     twin = classifier.copy()
     weights = [weight for weight in twin.module.parameters() if weight.requires_grad]
     with torch.enable_grad(), generators_kept(classifier.device), evaluating(twin.module):
         total = twin(x[:1].to(twin.device)).sum()
-    reached = total.requires_grad and torch.autograd.grad(total, weights, allow_unused=True)
-    if weights and (not reached or all(gradient is None for gradient in reached)):
+    if not weights:
+        return
+    if not total.requires_grad:
+        hint = "take @torch.no_grad(), inference_mode, .detach() or .numpy() out of forward"
+        raise ClassifierError("model", "a network whose answers have gradients", "answers without any", hint)
+    if all(gradient is None for gradient in torch.autograd.grad(total, weights, allow_unused=True)):
         raise ClassifierError(
             "model",
             "a network whose copy computes with the copy's weights",

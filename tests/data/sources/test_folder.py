@@ -80,8 +80,11 @@ def test_no_rows_are_refused(photo_folder):
         ("path,label\n\nc.png,0\n", r"line 3`: expected an image file, got c\.png, which is not in"),
         ("path,label\n/etc/passwd,0\n", "line 2`: expected a path inside .*, got /etc/passwd"),
         ("path,label\nsub/../../a.png,0\n", "line 2`: expected a path inside"),
-        ("path,label\na.png,-1\nb.png,1\n", "expected labels that are all names or all numbers, got 1, elsewhere -1"),
-        ("path,label\na.png,dog\nb.png,1\n", "line 3`: expected labels that are all names or all numbers, got 1"),
+        (
+            "path,label\na.png,-1\nb.png,1\n",
+            "line 2`: expected a label, a whole number from 0, got -1; .* 1 are numbers",
+        ),
+        ("path,label\na.png,dog\nb.png,1\n", "line 3`: expected a label, a class name, got 1; .* 1 are names"),
         (
             "path,label,name\na.png,0,cat\nb.png,0,dog\n",
             "line 3`: expected the name cat for label 0, as before, got dog",
@@ -118,10 +121,27 @@ def test_names_must_be_all_classes_of_a_classifier_without_names(photo_folder):
         load_data(f"folder:{photo_folder}", DataRequest(num_classes=10))
 
 
-def test_labels_beyond_the_classifiers_are_refused(photo_folder):
-    (photo_folder / "table.csv").write_text("path,label\na.png,0\nb.png,10\n")
-    with pytest.raises(DataError, match=r"expected training labels in 0\.\.9, the classifier's classes, got 10"):
+@pytest.mark.parametrize("names", [(), ("cat", "dog")])
+def test_whole_numbers_with_a_point_are_labels(photo_folder, names):
+    (photo_folder / "table.csv").write_text("path,label\na.png,0\nb.png,1.0\n")
+    assert load_data(f"folder:{photo_folder}", DataRequest(class_names=names)).train.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("label", "said"), [("10", "10; labels count from 0"), ("70", "70")])
+def test_labels_beyond_the_classifiers_name_the_line(photo_folder, label, said):
+    (photo_folder / "table.csv").write_text(f"path,label\na.png,0\nb.png,{label}\n")
+    with pytest.raises(DataError, match=rf"table\.csv, line 3`: expected a label in 0\.\.9, got {said}$"):
         load_data(f"folder:{photo_folder}", DataRequest(num_classes=10))
+
+
+@pytest.mark.parametrize("odd", ["-1", "1.5", "nan", "cat"])
+def test_the_one_odd_label_is_named(photo_folder, picture, odd):
+    for name in "cd":
+        picture(12, 8).save(photo_folder / f"{name}.png")
+    (photo_folder / "table.csv").write_text(f"path,label\na.png,3\nb.png,0\nc.png,1\nd.png,{odd}\n")
+    words = rf"line 5`: expected a label, a whole number in 0\.\.3, got {odd}; labels are .*, and 3 are numbers"
+    with pytest.raises(DataError, match=words):
+        load_data(f"folder:{photo_folder}", DataRequest(num_classes=4))
 
 
 def test_number_that_names_another_class_is_refused(photo_folder):

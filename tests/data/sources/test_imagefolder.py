@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -58,8 +60,35 @@ def test_other_names_of_the_same_number_are_noted(tree):
 
 
 def test_another_number_of_other_names_is_refused(tree):
-    with pytest.raises(DataError, match="expected folders named as the classifier's 3 classes, got 2 others"):
+    with pytest.raises(DataError, match="folders named as the classifier's 3 classes, got a, b; the classes are x, y"):
         load_data(f"imagefolder:{tree('a/1.png', 'b/1.png')}", DataRequest(class_names=("x", "y", "z")))
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize(
+    ("folders", "names", "said"),
+    [
+        (("ant", "bird"), ("bird", "ants"), "got ant; did you mean `ants`?"),
+        (("ANT", "bird"), ("bird", "ant"), "got ANT; did you mean `ant`?"),
+        (("Ant", "Bird"), ("bird", "ant"), "got Ant, Bird; did you mean `ant`?"),
+    ],
+)
+def test_a_folder_that_bears_no_name_among_others_that_do(tree, folders, names, said, given):
+    request = DataRequest(class_names=names, names_given=given)
+    with pytest.raises(DataError, match=re.escape(said)):
+        load_data(f"imagefolder:{tree(*(f'{name}/1.png' for name in folders))}", request)
+
+
+def test_other_names_than_those_that_the_user_said_are_refused(tree):
+    root = tree("n01/1.png", "n02/1.png")
+    with pytest.raises(DataError, match="got n01, n02; the classes are cat, ant"):
+        load_data(f"imagefolder:{root}", DataRequest(class_names=("cat", "ant"), names_given=True))
+
+
+def test_a_test_folder_of_another_case_is_named(tree):
+    root = tree("train/ant/1.png", "test/Ant/1.png")
+    with pytest.raises(DataError, match=r"got Ant; did you mean `ant`\?"):
+        load_data(f"imagefolder:{root}", DataRequest(class_names=("ant", "bee"), names_given=True))
 
 
 def test_folders_must_be_all_classes_of_a_classifier_without_names(tree):

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -87,11 +89,24 @@ def test_crop_beyond_the_arrays_is_refused(save):
         ({"x": arrays()[0]}, "y is missing"),
         ({"x_train": arrays()[0], "y": arrays()[1]}, "y_train is missing"),
         ({"images": arrays()[0]}, "got none of the known names"),
-        ({"x": arrays()[0].astype(np.float32), "y": arrays()[1]}, "expected uint8 values, 0..255, got float32"),
+        (
+            {"x": arrays()[0].astype(np.float32), "y": arrays()[1]},
+            r"got float32 in .*; store them as .*astype\(\"uint8\"\)",
+        ),
+        (
+            {"x": arrays()[0] / 255, "y": arrays()[1]},
+            "0..255, got float64 in 0..1; multiply by 255 where they are 0..1",
+        ),
+        (
+            {"x": arrays()[0].astype(int) + 1000, "y": arrays()[1]},
+            "expected uint8 values, 0..255, got int64 in 1000..1255$",
+        ),
+        ({"x": arrays()[0] > 9, "y": arrays()[1]}, "expected uint8 values, 0..255, got bool$"),
         ({"x": arrays()[0][0], "y": arrays()[1][:1]}, "expected 4 whole numbers"),
         ({"x": np.zeros((2, 4, 4, 7), np.uint8), "y": np.arange(2)}, "with 1 or 3 channels, got \\(2, 4, 4, 7\\)"),
         ({"x": arrays()[0], "y": arrays()[1][:2]}, "expected 3 whole numbers, one an image, got int64 \\(2,\\)"),
         ({"x": arrays()[0], "y": arrays()[1] * 0.5}, "whole numbers, one an image, got float64"),
+        ({"x": arrays()[0], "y": arrays()[1] + np.inf}, "whole numbers, one an image, got float64"),
         ({"x": arrays()[0], "y": arrays()[1] - 1}, "expected numbers from 0 that fit into 63 bits, got -1"),
         ({"x": arrays()[0][:0], "y": arrays()[1][:0]}, "expected at least one image"),
         ({"x": arrays()[0], "y": arrays()[1], "classes": np.array(["a", "b"])}, "expected labels in 0..1.*got 2"),
@@ -101,6 +116,40 @@ def test_crop_beyond_the_arrays_is_refused(save):
 def test_wrong_arrays_are_named(save, content, words):
     with pytest.raises(DataError, match=words):
         load_data(save(**content))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int8])
+def test_whole_numbers_of_any_type_are_labels_and_pixels(save, kind):
+    x, y = arrays()
+    images = load_data(save(x=x.astype(np.int64), y=y.astype(kind)[:, None])).train
+    assert images.labels.tolist() == y.tolist()
+    assert torch.equal(images.load(range(3)), load_data(save(x=x, y=y)).train.load(range(3)))
+
+
+def test_a_folder_is_no_archive(photo_folder, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for kind in ("npz", "tar"):
+        for place, right in ((photo_folder, "folder"), (tmp_path / "pictures", "imagefolder")):
+            said = f"`{place}`: expected a file, as {kind}: reads, got a folder; say {right}:{place}"
+            with pytest.raises(DataError, match=re.escape(said)):
+                load_data(f"{kind}:{place}")
+
+
+@pytest.mark.parametrize("kind", ["folder", "imagefolder"])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("four.npz", "; say npz:four.npz"),
+        ("all.tar", "; say tar:all.tar"),
+        ("t.csv", "; say folder:. and --table t.csv"),
+        ("a.b", ""),
+    ],
+)
+def test_an_archive_is_no_folder(tmp_path, monkeypatch, kind, name, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match=re.escape(f"expected a folder, as {kind}: reads, got a file{hint}") + "$"):
+        load_data(f"{kind}:{name}")
 
 
 def test_pickled_objects_are_refused(save):

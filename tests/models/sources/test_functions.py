@@ -58,6 +58,8 @@ def test_networks_of_functions_are_float32_in_eval_mode(my_models, function):
     loaded = load_classifier(plain(function, class_names=("a", "b", "c", "d", "e")))
     assert loaded.classifier(torch.rand(3, 3, 2, 2)).shape == (3, 5)
     assert loaded.classifier.class_names[4] == "e"
+    assert loaded.request().names_given
+    assert not load_classifier(plain(function)).request().names_given
     assert not loaded.classifier.module.training
     assert loaded.classifier.network[1].weight.dtype == torch.float32
 

@@ -144,7 +144,8 @@ def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, 
 
 def _choose(first: LoadedClassifier, train: Images, flags: dict[str, Any]) -> tuple[list[int], list[int] | None]:
     if flags["forget"] is not None:
-        return rows_from_table(flags["forget"], train, class_names=first.classifier.class_names)
+        names, count = first.classifier.class_names, first.classifier.num_classes
+        return rows_from_table(flags["forget"], train, class_names=names, num_classes=count)
     if flags["rows"] is not None:
         return rows_from_numbers(flags["rows"], train), None
     if flags["ids"] is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from expunge.data.preprocessing import AS_IS, Preprocessing, pixels_of
 
 CHANNELS = (1, 3)
 LARGEST = 2**63
+HIGHEST_BYTE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ def images_from_arrays(
     """Return images whose ids are their row numbers, "0", "1", ...
 
     Args:
-        x: uint8 (n, h, w, c), (n, c, h, w) or (n, h, w), with 1 or 3 channels; a single channel stays single.
-        y: n labels, whole numbers from 0.
+        x: uint8, or other integers in 0..255, (n, h, w, c), (n, c, h, w) or (n, h, w), with 1 or 3 channels; a single
+            channel stays single.
+        y: (n,) or (n, 1) labels, whole numbers from 0 of any type.
         place: where the arrays come from, for messages.
         preprocessing: what is done to every image.
 
@@ -69,7 +72,8 @@ def images_from_arrays(
     pixels = _channels_first(x, place)
     if len(pixels) == 0:
         raise DataError(place, "at least one image", "none")
-    if not np.issubdtype(y.dtype, np.integer) or y.shape != (len(pixels),):
+    y = y[:, 0] if y.shape == (len(pixels), 1) else y
+    if y.shape != (len(pixels),) or not _are_whole(y):
         raise DataError(f"{place}: labels", f"{len(pixels)} whole numbers, one an image", f"{y.dtype} {y.shape}")
     if int(y.min()) < 0 or int(y.max()) >= LARGEST:
         odd = int(y.min()) if int(y.min()) < 0 else int(y.max())
@@ -82,10 +86,7 @@ def images_from_arrays(
 
 
 def _channels_first(x: NDArray[np.generic], place: str) -> Tensor:
-    if x.dtype != np.uint8:
-        raise DataError(
-            f"{place}: images", "uint8 values, 0..255", str(x.dtype), "multiply by 255 where they are 0..1, and round"
-        )
+    x = _bytes(x, place)
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4 and x.shape[3] in CHANNELS:
@@ -93,3 +94,26 @@ def _channels_first(x: NDArray[np.generic], place: str) -> Tensor:
     if x.ndim != 4 or x.shape[1] not in CHANNELS:
         raise DataError(f"{place}: images", "shape (n, h, w, c) or (n, c, h, w) with 1 or 3 channels", str(x.shape))
     return torch.from_numpy(np.ascontiguousarray(x))
+
+
+def _bytes(x: NDArray[np.generic], place: str) -> NDArray[np.uint8]:
+    """Return integers in 0..255 as bytes.
+
+    Raises:
+        DataError: there are others, or no integers.
+    """
+    plain: NDArray[Any] = x
+    is_number = x.dtype.kind in "iuf" and x.size > 0
+    lowest, highest = (float(plain.min()), float(plain.max())) if is_number else (0.0, 0.0)
+    in_bytes = lowest >= 0 and highest <= HIGHEST_BYTE
+    if x.dtype.kind in "iu" and in_bytes:
+        return plain.astype(np.uint8, copy=False)
+    found, hint = f"{x.dtype} in {lowest:g}..{highest:g}" if is_number else str(x.dtype), ""
+    if x.dtype.kind == "f":
+        scaled = in_bytes and highest > 1
+        hint = 'store them as uint8: x.astype("uint8")' if scaled else "multiply by 255 where they are 0..1, and round"
+    raise DataError(f"{place}: images", "uint8 values, 0..255", found, hint)
+
+
+def _are_whole(y: NDArray[Any]) -> bool:
+    return y.dtype.kind in "iu" or (y.dtype.kind == "f" and bool((np.isfinite(y) & (y == np.floor(y))).all()))

@@ -51,7 +51,7 @@ def decode(path: Path | Encoded) -> Decoded:
     one of the changes.
 
     Raises:
-        DataError: the file cannot be read or is cut off, holds more pixels than Pillow takes for safe
+        DataError: the file is not there, cannot be read or is cut off, holds more pixels than Pillow takes for safe
             (a decompression bomb), or has a pixel type that is no picture (32-bit integers or floats).
     """
     complaints: list[str] = []
@@ -70,6 +70,9 @@ def decode(path: Path | Encoded) -> Decoded:
     except UnidentifiedImageError as error:
         known = f"an image ({', '.join(FORMATS)})"
         raise DataError(str(path), known, "another format, or a damaged header", "convert it to PNG") from error
+    except FileNotFoundError as error:
+        where = "" if Path(str(path)).is_absolute() else f"a relative path starts in the current folder, {Path.cwd()}"
+        raise DataError(str(path), "an image file", "none there", where) from error
     except DataError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything for what isn't whole

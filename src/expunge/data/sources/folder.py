@@ -7,10 +7,10 @@ from expunge.base.errors import DataError
 from expunge.data.images import Subset
 from expunge.data.labels import labels_of_table
 from expunge.data.sources.file_images import FileImages
+from expunge.data.sources.other_kinds import TABLE_NAMES, check_is_folder
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.tables import Table, read_table, unique_cells
 
-TABLE_NAMES = ("table.csv", "labels.csv")
 SPLITS = {"train": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 
 
@@ -34,7 +34,7 @@ def load_folder(folder: Path, request: DataRequest) -> DataSplits:
     table = read_table(request.table or _find_table(folder), ("path", "label"))
     paths = unique_cells(table, "path")
     names = unique_cells(table, "id") if "id" in table.columns else paths
-    labels, class_names = labels_of_table(table, request.class_names)
+    labels, class_names = labels_of_table(table, request.class_names, request.num_classes)
     if class_names and not request.class_names and "name" not in table.columns:
         request.check_class_count(len(class_names), str(table.path))
     images = FileImages(names, labels, paths_below(folder, table), request.preprocessing)
@@ -56,8 +56,7 @@ def _divided(images: FileImages, table: Table, class_names: tuple[str, ...]) -> 
 
 
 def _find_table(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise DataError(str(folder), "a folder", "none there")
+    check_is_folder(folder, "folder")
     for name in TABLE_NAMES:
         if (folder / name).is_file():
             return folder / name

@@ -100,7 +100,7 @@ def images_of_dataset(
     datasets = importlib.import_module("datasets")
     image = _column(dataset, "image", datasets.Image, place, request)
     label = _column(dataset, "label", datasets.ClassLabel, place, request)
-    values = list(dataset[label])
+    values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in dataset[label]]
     odd = next((row for row, value in enumerate(values) if not isinstance(value, int) or value < 0), None)
     if odd is not None:
         hint = "some test splits are not labelled: name another, hf:PLACE?test=SPLIT"

@@ -1,16 +1,18 @@
 """Images sorted into one folder a class."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, suggest
 from expunge.base.visible import visible_name
 from expunge.data.labels import labels_of_table
 from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.folder import paths_below
+from expunge.data.sources.other_kinds import check_is_folder
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.tables import read_table, unique_cells
 
@@ -25,7 +27,8 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
     test images. Folders below a class folder belong to the class. Ids are paths from the folder of the split.
 
     Classes are numbered in the alphabetical order of their folders. Where the classifier's class names are known
-    and each folder bears one of them, a folder has the number of its name instead.
+    and each folder bears one of them, a folder has the number of its name instead. Where the user said the names, or
+    some folders bear one, every folder must.
 
     A table beside it (`request.table`: path from the folder, label, optionally id) names images that are to be
     forgotten or labelled otherwise. They come before the others; one that lies in a class folder counts once, as the
@@ -35,8 +38,7 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
         DataError: no folder, no class folders, a class without images, test classes that the training images lack,
             or another number of classes than the classifier's.
     """
-    if not folder.is_dir():
-        raise DataError(str(folder), "a folder", "none there")
+    check_is_folder(folder, "imagefolder")
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
     found = _class_folders(train_folder)
     class_names, remarks = number_classes(str(train_folder), found, request)
@@ -51,7 +53,8 @@ def load_imagefolder(folder: Path, request: DataRequest) -> DataSplits:
     tested = _class_folders(test_folder)
     unknown = [name for name in tested if name not in class_names]
     if unknown:
-        raise DataError(str(test_folder), f"classes of {train_folder}", ", ".join(unknown[:5]))
+        hint = suggest(unknown[0], class_names)
+        raise DataError(str(test_folder), f"classes of {train_folder}", ", ".join(unknown[:5]), hint)
     return DataSplits(train, _images(test_folder, tested, class_names, request), class_names, remarks)
 
 
@@ -76,17 +79,26 @@ def number_classes(place: str, found: Sequence[str], request: DataRequest) -> tu
         request: what is known of the classifier's classes.
 
     Raises:
-        DataError: another number of folders than of classes, or of other names.
+        DataError: another number of folders than of classes, or one of another name where names are to be found.
     """
     wanted = request.class_names
     if not wanted:
         request.check_class_count(len(found), place)
         return tuple(found), ()
-    if all(list(wanted).count(name) == 1 for name in found):
+    counts, lowered = Counter(wanted), {name.lower() for name in wanted}
+    others = [name for name in found if counts[name] != 1]
+    if not others:
         return tuple(wanted), ()
-    if len(wanted) == len(found):
+    in_another_language = not request.names_given and not any(name.lower() in lowered for name in found)
+    if in_another_language and len(wanted) == len(found):
         return tuple(found), ("classes are numbered as their folders sort: their names are not the classifier's",)
-    raise DataError(place, f"folders named as the classifier's {len(wanted)} classes", f"{len(found)} others")
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    raise DataError(
+        place,
+        f"folders named as the classifier's {len(wanted)} classes",
+        f"{', '.join(others[:5])}{more}",
+        suggest(others[0], wanted) or f"the classes are {', '.join(wanted[:5])}{', ...' if len(wanted) > 5 else ''}",
+    )
 
 
 def _with_table(images: FileImages, folder: Path, class_names: tuple[str, ...], request: DataRequest) -> FileImages:

@@ -7,6 +7,7 @@ from expunge.base.arrays import Arrays, read_arrays
 from expunge.base.errors import DataError
 from expunge.data.images import Images, Subset
 from expunge.data.sources.array_images import images_from_arrays
+from expunge.data.sources.other_kinds import check_is_file
 from expunge.data.sources.splits import DataRequest, DataSplits
 
 WANTED = ("x_train", "y_train", "x_test", "y_test", "x", "y", "classes")
@@ -23,6 +24,7 @@ def load_npz(file: Path, request: DataRequest) -> DataSplits:
         DataError: no such file, a damaged one, one that holds pickled objects, arrays that are missing or of the
             wrong type or shape, labels beyond the class names, or not as many names as the classifier has classes.
     """
+    check_is_file(file, "npz")
     arrays = read_arrays(file, WANTED)
     train_names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     train = _first(_images(file, arrays, train_names, request), request.options)

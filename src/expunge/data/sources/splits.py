@@ -20,6 +20,7 @@ class DataRequest:
         class_names: the classifier's class names, where known: labels given as names are looked up in them.
         num_classes: how many classes the classifier has; then no label may be beyond them, and where the data's
             own names are numbered in alphabetical order, there must be as many.
+        names_given: whether the user said the class names; a folder of another name is a mistake then.
         options: what was said after the question mark of the source, by name.
     """
 
@@ -28,6 +29,7 @@ class DataRequest:
     class_names: tuple[str, ...] = ()
     num_classes: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    names_given: bool = False
 
     def choose(self, option: str, choices: Sequence[str]) -> str:
         """Return what was said for `option`, the first of `choices` if nothing was.

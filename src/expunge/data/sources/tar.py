@@ -13,6 +13,7 @@ from expunge.base.visible import visible_name
 from expunge.data.sources.decoding import Encoded
 from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.imagefolder import TEST_NAMES, is_image_name, number_classes
+from expunge.data.sources.other_kinds import check_is_file
 from expunge.data.sources.splits import DataRequest, DataSplits
 
 BROKEN = (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, RecursionError)
@@ -83,6 +84,7 @@ def load_tar(archive: Path, request: DataRequest) -> DataSplits:
 
 def _find_images(archive: Path) -> list[Member]:
     """Return where the image files of an archive lie; links, and names that are hidden, are passed over."""
+    check_is_file(archive, "tar")
     found: list[Member] = []
     try:
         with tarfile.open(archive, "r:") as opened:

@@ -40,6 +40,7 @@ class LoadedClassifier:
         architecture: as it was asked for.
         weights_sha256: one hash over the weights as loaded, whatever file they came from.
         normalisation: what its network has done to pixels in 0..1, as it was given or as its library says.
+        names_given: whether the class names are the user's rather than its library's.
     """
 
     classifier: Classifier
@@ -47,6 +48,7 @@ class LoadedClassifier:
     architecture: str
     weights_sha256: str
     normalisation: Normalisation
+    names_given: bool = False
 
     def request(self, preprocessing: Preprocessing | None = None, table: Path | None = None) -> DataRequest:
         """Return how this classifier wants its images, with its class names and their number.
@@ -56,7 +58,9 @@ class LoadedClassifier:
             table: the CSV table of a `folder:` source.
         """
         own = self.classifier
-        return DataRequest(preprocessing or self.preprocessing, table, own.class_names, own.num_classes)
+        return DataRequest(
+            preprocessing or self.preprocessing, table, own.class_names, own.num_classes, names_given=self.names_given
+        )
 
 
 def load_classifier(source: ModelSource) -> LoadedClassifier:
@@ -88,7 +92,14 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
         class_names=source.class_names or found.class_names,
     )
     classifier.module.eval()
-    return LoadedClassifier(classifier, found.preprocessing, source.architecture, classifier.sha256(), normalisation)
+    return LoadedClassifier(
+        classifier,
+        found.preprocessing,
+        source.architecture,
+        classifier.sha256(),
+        normalisation,
+        names_given=bool(source.class_names),
+    )
 
 
 def _load_from_function(source: ModelSource) -> FoundModel:
