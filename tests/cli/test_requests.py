@@ -14,6 +14,7 @@ from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.demo import DigitNet
 from expunge.requests.project import Ledger
 from expunge.requests.weights import load_first
+from expunge.task.outcome import Health
 
 WALKTHROUGH = Path(__file__).parents[2] / "docs" / "requests.md"
 
@@ -72,7 +73,8 @@ def check_exported(folder):
 
 @pytest.fixture
 def project(job, expunge, monkeypatch):
-    """Return the folder of a project around the small job of these tests."""
+    """Return the folder of a project around the small job of these tests, where no edit counts as ruining."""
+    monkeypatch.setattr(Health, "ruined", False)
     made = expunge(
         *("requests", "init", "project", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
         *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--method", "l2ul"),
@@ -173,6 +175,26 @@ def test_what_is_wrong_is_said_and_the_exit_code_is_two(project, expunge, argume
     done = expunge("requests", *arguments)
     assert done.code == 2
     assert words in done.err
+
+
+@pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
+def test_apply_and_withdraw_refuse_an_edit_that_ruins_the_classifier_and_say_so(project, expunge, monkeypatch):
+    for rows in ("0-2", "3"):
+        expunge("requests", "add", "--data", "npz:images.npz", "--rows", rows, "--keep-until", "2999-01-01")
+        expunge("requests", "apply", "--device", "cpu")
+    weights = Path("project/current.safetensors").read_bytes()
+    monkeypatch.setattr(Health, "ruined", True)
+    monkeypatch.setattr(Health, "reasons", lambda _: ["it is right on 42.9%, and was on 67.5%"])
+    done = expunge("requests", "withdraw", "R0001", "--device", "cpu")
+    assert done.code == 5
+    assert "R0002: the edit ruins the classifier: on " in done.err
+    expunge("requests", "add", "--data", "npz:images.npz", "--rows", "6", "--minimum-right", "0")
+    done = expunge("requests", "apply", "--device", "cpu")
+    assert done.code == 5
+    assert "R0003: failed: the edit ruins the classifier: on " in done.err
+    assert "test images, it is right on 42.9%, and was on 67.5%; the classifier was left as it was" in done.err
+    assert "R0003: withdraw it and add it again with another method" in done.err
+    assert Path("project/current.safetensors").read_bytes() == weights
 
 
 def test_apply_verify_and_purge_say_what_they_did(project, expunge):

@@ -14,7 +14,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.project import Ledger
 from expunge.surrogates.procedural import draw_leaves
-from expunge.task.evaluation import churn, predict
+from expunge.task.evaluation import Predictions, churn, predict
 
 LEAVES = 512
 PROGRESS_NAME = "drift"
@@ -53,17 +53,37 @@ class Drift:
         return {**asdict(self), "over_budget": self.over_budget}
 
 
-def measure_drift(ledger: Ledger, first: LoadedClassifier, edited: Classifier, runtime: Runtime) -> Drift:
-    """Return the drift of `edited`, on the project's test data or, without any, on dead leaves."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the first classifier and an edited one answer to the same images.
+
+    Args:
+        on_test: whether these are the project's test images; otherwise dead leaves, whose labels mean nothing.
+        before: answers of the first classifier.
+        after: answers of the edited one.
+    """
+
+    on_test: bool
+    before: Predictions
+    after: Predictions
+
+
+def compare_with_first(ledger: Ledger, first: LoadedClassifier, edited: Classifier, runtime: Runtime) -> Compared:
+    """Return what both answer on the project's test data or, without any, on dead leaves."""
     test = _load_test(ledger, first)
     images = test or _draw_surrogates(ledger, first.classifier)
     before, after = (
         predict(classifier.to(runtime.device), images, runtime, name=PROGRESS_NAME)
         for classifier in (first.classifier, edited)
     )
-    moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(images.labels)
-    carried = ledger.state.carried
-    if test is None:
+    return Compared(test is not None, before, after)
+
+
+def measure_drift(ledger: Ledger, compared: Compared) -> Drift:
+    """Return the drift of the edited classifier."""
+    before, after, carried = compared.before, compared.after, ledger.state.carried
+    moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(before.labels)
+    if not compared.on_test:
         return Drift("surrogates", count, None, None, moved, carried + moved, budget)
     lost = before.accuracy - after.accuracy
     return Drift("test data", count, before.accuracy, after.accuracy, moved, carried + lost, budget)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from expunge.cli import EXIT_GOAL_NOT_REACHED
+from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_RUINED
 from expunge.cli.requests import batch_size_option, device_option, project_option, wait_option
 from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
+from expunge.requests.health import HINT
 from expunge.requests.purge import (
     purge_due,
     purge_fingerprints,
@@ -54,6 +55,7 @@ def apply_command(  # noqa: PLR0913 - one for each option
 
     Every earlier row whose images are kept is checked, and forgotten again in the same run if it came back; requests
     without images are named as not checked. What was applied is verified in the weights as they are on the disk.
+    An edit that ruins the classifier is not taken: it stays as it was, and the requests have failed (exit code 5).
     Then images that nothing keeps are deleted.
     """
     runtime = Runtime.on(device, batch_size=batch_size, progress=Bars())
@@ -145,10 +147,14 @@ def _show_report(report: Report) -> int:
         _show_version(version)
     for name, reason in report.failed.items():
         say(f"{name}: failed: {reason}; the classifier was left as it was", err=True)
+    if report.ruined:
+        say(f"{', '.join(report.ruined)}: {HINT}", err=True)
     for name in report.without_images:
         say(f"{name}: has no images; give them once more: expunge requests add --again {name}", err=True)
     if report.deleted:
         say(f"deleted {len(report.deleted)} files; the ledger has their hashes")
+    if report.ruined:
+        return EXIT_RUINED
     return EXIT_GOAL_NOT_REACHED if report.failed or report.without_images else 0
 
 

@@ -20,6 +20,7 @@ from expunge.requests.desk.looks import audit, export, note, plan, search, verif
 from expunge.requests.desk.process import IDLE_SECONDS
 from expunge.requests.desk.store import NOTE
 from expunge.requests.desk.worker import Result, Work, said, work_until_idle
+from expunge.requests.health import HINT
 from expunge.requests.project import Ledger
 from expunge.requests.purge import (
     purge_due,
@@ -156,6 +157,7 @@ def _reported(report: Report) -> Result:
     ]
     text += [line for one in report.versions for line in _earlier(one.figures)]
     text += [f"{name} failed: {reason}; the classifier was left as it was." for name, reason in report.failed.items()]
+    text += [f"{' and '.join(report.ruined)}: {HINT}."] if report.ruined else []
     text += [f"{name} has no pictures; give them once more." for name in report.without_images]
     if report.versions and report.versions[-1].figures["drift"]["over_budget"]:
         text.append("The drift is over the budget: it is time to retrain.")
