@@ -150,6 +150,28 @@ def test_image_files_ids_and_tables_can_be_added(project, expunge):
     assert expunge("requests", "list", "--json").out.count('"request"') == 3
 
 
+@pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
+def test_a_copy_in_the_training_data_with_another_label_is_named_and_not_added(project, expunge):
+    Image.fromarray(np.load("images.npz")["x_train"][3]).save("portrait.png")
+    words = ("requests", "add", "portrait.png", "--label", "1", "--minimum-right", "0", "--against", "npz:images.npz")
+    refused = expunge(*words, "--include-duplicates")
+    assert refused.code == 2
+    assert "expected one label for each picture, got 1 for 1, and 0 for 3 of the training data: the same" in refused.err
+    assert "which is right? Give 1 the label 0 if that is, or leave 3 out" in refused.err
+    added = expunge(*words)
+    assert added.code == 0, added.err
+    assert "1 is the same picture as 3 of training data, which has label 0 there, not 1" in added.out
+
+
+def test_a_picture_and_its_copy_in_the_training_data_may_have_the_same_number(project, expunge):
+    Image.fromarray(np.load("images.npz")["x_train"][1]).save("portrait.png")
+    words = ("--label", "1", "--against", "npz:images.npz", "--include-duplicates")
+    added = expunge("requests", "add", "portrait.png", *words)
+    assert "1 is the same picture as 1 of training data" in added.out
+    ledger = Ledger.open(project)
+    assert [one.id for one in ledger.instances(ledger.state.find("R0001"))][:2] == ["1", "training 1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -12,6 +12,7 @@ from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
 from expunge.methods import make_method
 from expunge.models.sources import LoadedClassifier
+from expunge.requests.contradictions import require_one_label
 from expunge.requests.create import require_goes_on
 from expunge.requests.fingerprints import fingerprint
 from expunge.requests.hashes import digest_of
@@ -68,10 +69,12 @@ def receive(ledger: Ledger, rows: ForgetSet, options: RequestOptions) -> Request
         options: everything else.
 
     Raises:
-        ForgetSetError, ClassifierError, SettingsError: rows, classifier and method do not fit.
+        ForgetSetError, ClassifierError, SettingsError: rows, classifier and method do not fit, or a picture has two
+            labels.
         LedgerError: the images have another shape than those of earlier requests.
     """
     _check_shape(ledger, rows)
+    require_one_label(ledger, rows)
     how = _resolve(ledger, options)
     newest = with_weights(load_first(ledger).classifier, read_current(ledger))
     goal = None if options.goal is None else GOALS[options.goal]

@@ -72,7 +72,11 @@ def test_copies_are_shown_and_only_ticked_ones_are_added(desk, anna, pictures):
     assert anna.get(f"{place}/near/0/9").status_code == 404
     wrong = anna.send(place, f"{place}/request", include="0-59999")
     assert wrong.status_code == 400
-    added = anna.do(place, f"{place}/request", include="0-4")
+    assert "<p>label 1</p>" in page
+    refused = anna.do(place, f"{place}/request", include="0-4", label="2", new_label="")
+    assert refused.state is JobState.FAILED
+    assert "2 for 1, and 1 for 4 of the training data: the same picture; which is right?" in refused.error
+    added = anna.do(place, f"{place}/request", include="0-4", label="1", new_label="")
     instances = desk.ledger().instances(desk.ledger().state.find("R0001"))
     assert added.state is JobState.DONE, added.error
     assert [one.id for one in instances] == ["1", "4"]
