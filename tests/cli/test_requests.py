@@ -150,6 +150,23 @@ def test_image_files_ids_and_tables_can_be_added(project, expunge):
     assert expunge("requests", "list", "--json").out.count('"request"') == 3
 
 
+def test_without_test_images_nobody_is_told_that_the_budget_is_spent(job, expunge, monkeypatch):
+    monkeypatch.setattr(Health, "ruined", False)
+    made = expunge(
+        *("requests", "init", "blind", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
+        *("--mean", "0.5", "--std", "0.25", "--method", "l2ul", "--budget", "0.001"),
+        *("--set", "attack.targets_per_row=2", "--set", "attack.steps=2"),
+    )
+    assert made.code == 0, made.err
+    monkeypatch.setenv("EXPUNGE_PROJECT", "blind")
+    expunge("requests", "add", "--data", "npz:images.npz", "--rows", "0-2")
+    for words in ("apply", "list", "plan"):
+        told = expunge("requests", words).out
+        assert re.search(r"drift: an estimate, [1-9][\d.]*% of the answers to surrogates changed", told), told
+        assert "over the budget of 0.001 points of accuracy can't be told without test images" in told
+        assert "time to retrain" not in told
+
+
 @pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
 def test_a_copy_in_the_training_data_with_another_label_is_named_and_not_added(project, expunge):
     Image.fromarray(np.load("images.npz")["x_train"][3]).save("portrait.png")

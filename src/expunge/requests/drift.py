@@ -12,6 +12,7 @@ from expunge.data import load_data
 from expunge.data.images import Images, TensorImages
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
+from expunge.requests.budget import SURROGATES, TEST_DATA
 from expunge.requests.project import Ledger
 from expunge.surrogates.procedural import draw_leaves
 from expunge.task.evaluation import Predictions, churn, predict
@@ -30,8 +31,8 @@ class Drift:
         accuracy_first: of the first classifier, in percent; None on surrogates.
         accuracy: of this one.
         churn: percent of images that are answered otherwise than by the first.
-        spent: what counts against the budget: points of accuracy lost, or on surrogates the churn, and what had been
-            spent before older versions were purged.
+        spent: points of accuracy lost, which count against the budget, or on surrogates the churn, which does not; and
+            what had been spent before older versions were purged.
         budget: points from which on the tool says that it is time to retrain.
     """
 
@@ -44,9 +45,9 @@ class Drift:
     budget: float
 
     @property
-    def over_budget(self) -> bool:
-        """Return whether it is time to retrain."""
-        return self.spent > self.budget
+    def over_budget(self) -> bool | None:
+        """Return whether it is time to retrain; None on surrogates, which can't tell."""
+        return None if self.measured_on == SURROGATES else self.spent > self.budget
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain values for the ledger."""
@@ -84,9 +85,9 @@ def measure_drift(ledger: Ledger, compared: Compared) -> Drift:
     before, after, carried = compared.before, compared.after, ledger.state.carried
     moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(before.labels)
     if not compared.on_test:
-        return Drift("surrogates", count, None, None, moved, carried + moved, budget)
+        return Drift(SURROGATES, count, None, None, moved, carried + moved, budget)
     lost = before.accuracy - after.accuracy
-    return Drift("test data", count, before.accuracy, after.accuracy, moved, carried + lost, budget)
+    return Drift(TEST_DATA, count, before.accuracy, after.accuracy, moved, carried + lost, budget)
 
 
 def _load_test(ledger: Ledger, first: LoadedClassifier) -> Images | None:

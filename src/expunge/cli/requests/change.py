@@ -10,6 +10,7 @@ from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
+from expunge.requests.budget import is_over, say_drift
 from expunge.requests.health import HINT
 from expunge.requests.purge import (
     purge_due,
@@ -167,9 +168,7 @@ def _show_version(version: Version) -> None:
         say(f"    repaired {row}")
     if figures["uncheckable"]:
         say(f"  not checked, since their images are gone: {', '.join(figures['uncheckable'])}")
-    accuracy = (
-        "" if drift["accuracy"] is None else f" (accuracy {drift['accuracy_first']:.2f} -> {drift['accuracy']:.2f})"
-    )
-    say(f"  drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}{accuracy}")
-    if drift["over_budget"]:
+    for line in say_drift(drift, accuracy=True):
+        say(f"  {line}")
+    if is_over(drift):
         say("  over the budget: it is time to retrain; `expunge requests plan` says what that needs")

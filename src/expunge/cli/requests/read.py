@@ -13,6 +13,7 @@ from expunge.base.visible import visible
 from expunge.cli import EXIT_BAD_INPUT
 from expunge.cli.requests import project_option
 from expunge.cli.say import say, say_lines
+from expunge.requests.budget import is_over, newest_drift, say_drift
 from expunge.requests.project import Ledger
 from expunge.requests.state import LedgerState, Request, State
 from expunge.requests.verify import verify_folder
@@ -106,12 +107,9 @@ def _row(request: Request) -> tuple[str | int, ...]:
 
 def _summary(state: LedgerState) -> list[str]:
     lines = [f"version {state.newest} ({state.weights_sha256[:12]}...)"]
-    lineage = state.lineage()
-    if lineage:
-        drift = lineage[-1].figures["drift"]
-        lines.append(f"drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}")
-        if drift["over_budget"]:
-            lines.append("over the budget: it is time to retrain")
+    drift = newest_drift(state)
+    if drift is not None:
+        lines += say_drift(drift) + ["over the budget: it is time to retrain"] * bool(is_over(drift))
     today = datetime.now(UTC).date()
     overdue = [
         request.name

@@ -13,6 +13,7 @@ from typing import Any
 from expunge.base.errors import LedgerError
 from expunge.requests.apply import RETRIABLE, Report, apply_waiting
 from expunge.requests.approval import approve
+from expunge.requests.budget import is_over
 from expunge.requests.desk.comparing import Before
 from expunge.requests.desk.deleting import CHOICES, What, concerned
 from expunge.requests.desk.intake import take_in
@@ -159,7 +160,7 @@ def _reported(report: Report) -> Result:
     text += [f"{name} failed: {reason}; the classifier was left as it was." for name, reason in report.failed.items()]
     text += [f"{' and '.join(report.ruined)}: {HINT}."] if report.ruined else []
     text += [f"{name} has no pictures; give them once more." for name in report.without_images]
-    if report.versions and report.versions[-1].figures["drift"]["over_budget"]:
+    if report.versions and is_over(report.versions[-1].figures["drift"]):
         text.append("The drift is over the budget: it is time to retrain.")
     names = [*report.verified, *report.failed]
     told = said(*(text or ["Nothing was waiting."]), requests=names)
