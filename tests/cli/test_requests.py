@@ -1,5 +1,6 @@
 """The walkthrough of docs/requests.md, and what else the commands say."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -148,6 +149,18 @@ def test_image_files_ids_and_tables_can_be_added(project, expunge):
     assert [line.split()[1] for line in expunge("requests", "list").out.splitlines()[1:4]] == ["validated"] * 3
     assert '"state": "validated"' in expunge("requests", "show", "R0002", "--json").out
     assert expunge("requests", "list", "--json").out.count('"request"') == 3
+
+
+@pytest.mark.filterwarnings("always::expunge.base.errors.ExpungeWarning")
+def test_an_image_that_was_answered_otherwise_all_along_is_not_told_as_forgotten(project, expunge):
+    for row in (1, 3):
+        Image.fromarray(np.load("images.npz")["x_train"][row]).save(f"{row}.png")
+    added = expunge("requests", "add", "1.png", "3.png", "--label", "1")
+    assert "note: 1 of 2 rows are not predicted as labelled: 2 (0 instead of 1); perhaps a label is wrong" in added.err
+    sentence = "1 of 2 was answered otherwise before; its answer is unchanged"
+    assert f"R0001: {sentence}" in expunge("requests", "apply", "--device", "cpu").out
+    assert f"unchanged  {sentence}" in expunge("requests", "show", "R0001").out
+    assert json.loads(expunge("requests", "show", "R0001", "--json").out)["unchanged"] == 1
 
 
 def test_without_test_images_nobody_is_told_that_the_budget_is_spent(job, expunge, monkeypatch):

@@ -26,7 +26,7 @@ from expunge.requests.project import Ledger
 from expunge.requests.sealed import write_patch
 from expunge.requests.state import Request, State
 from expunge.requests.weights import load_first, read_current, with_weights
-from expunge.task.evaluation import measure_robust_goal
+from expunge.task.evaluation import compute_logits, measure_robust_goal
 from expunge.task.outcome import Health
 
 
@@ -104,6 +104,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "repaired": list(outcome.repaired),
         "checked": sum(request.rows for request in earlier if _is_there(request)),
         "uncheckable": [request.name for request in earlier if not _is_there(request)],
+        "unchanged": _count_unchanged(project, base, outcome.classifier, requests),
         **{"steps": outcome.steps, "rounds": outcome.rounds, "seconds": round(outcome.seconds, 3)},
     }
     entry = {
@@ -116,6 +117,20 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "figures": figures,
     }
     return NewVersion(weights, entry)
+
+
+def _count_unchanged(
+    project: OpenProject, base: Mapping[str, Tensor], edited: Classifier, requests: Sequence[Request]
+) -> dict[str, dict[str, int]]:
+    """Return of each request how many rows were not answered as labelled, and are answered so still; without zeros."""
+    before, sharing, found = project.classifier(base), project.runtime.sharing, dict[str, dict[str, int]]()
+    for request in requests:
+        rows = load_rows(project.ledger, request)
+        old, new = (compute_logits(each, rows.x, sharing).argmax(dim=1).cpu() for each in (before, edited))
+        count = int(((old != rows.y.cpu()) & (old == new)).sum())
+        if count:
+            found[request.name] = {"images": count, "of": request.rows}
+    return found
 
 
 def _find_health(project: OpenProject, compared: Compared, outcome: ContinualEdit) -> Health:

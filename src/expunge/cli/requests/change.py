@@ -23,6 +23,7 @@ from expunge.requests.rebase import purge_versions
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
 from expunge.requests.state import State, Version
+from expunge.requests.unchanged import tell_unchanged
 from expunge.requests.versions import Start
 
 
@@ -162,6 +163,8 @@ def _show_report(report: Report) -> int:
 def _show_version(version: Version) -> None:
     figures, drift = version.figures, version.figures["drift"]
     say(f"version {version.number}: {', '.join(version.requests)} forgotten, {figures['steps']} steps")
+    for name, sentence in tell_unchanged(version).items():
+        say(f"  {name}: {sentence}")
     if figures["checked"]:
         say(f"  {figures['checked']} earlier images checked, {len(figures['repaired'])} came back and were repaired")
     for row in figures["repaired"]:

@@ -89,6 +89,7 @@ REQUEST = {
     "version": {"type": ["integer", "null"]},
     "pictures_kept": FLAG,
     "keep_until": NONE_OR_TEXT,
+    "unchanged": WHOLE,
     "held_by": {"type": ["string", "null"], "enum": ["keeper", "pictures", "nothing", None]},
 }
 HAPPENED = {"time": TEXT, "kind": TEXT, "by": TEXT, "about": TEXT}

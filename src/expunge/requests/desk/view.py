@@ -21,6 +21,7 @@ from expunge.requests.desk.store import Job
 from expunge.requests.keys import Keys
 from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
+from expunge.requests.unchanged import unchanged_of
 
 WORDS = {
     State.RECEIVED: "received",
@@ -56,6 +57,7 @@ def tell_request(state: LedgerState, request: Request) -> dict[str, Any]:
         "pictures_kept": request.images is not None,
         "keep_until": request.keep_until,
         "held_by": held_by(request),
+        "unchanged": unchanged_of(state, request),
     }
 
 
