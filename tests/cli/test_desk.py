@@ -13,10 +13,12 @@ from expunge.requests.desk.store import Store
 from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs
 from expunge.requests.project import Ledger
+from expunge.task.outcome import Health
 
 
 @pytest.fixture
 def project(job, expunge, monkeypatch):
+    monkeypatch.setattr(Health, "ruined", False)  # so small a classifier is, by most edits
     made = expunge(
         *("requests", "init", "project", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
         *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--method", "l2ul", "--approval", "two"),

@@ -1,5 +1,6 @@
 """The walkthrough of docs/requests.md, and what else the commands say."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +15,7 @@ from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.demo import DigitNet
 from expunge.requests.project import Ledger
 from expunge.requests.weights import load_first
+from expunge.task.outcome import Health
 
 WALKTHROUGH = Path(__file__).parents[2] / "docs" / "requests.md"
 
@@ -72,7 +74,8 @@ def check_exported(folder):
 
 @pytest.fixture
 def project(job, expunge, monkeypatch):
-    """Return the folder of a project around the small job of these tests."""
+    """Return the folder of a project around the small job of these tests, where no edit counts as ruining."""
+    monkeypatch.setattr(Health, "ruined", False)
     made = expunge(
         *("requests", "init", "project", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
         *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--method", "l2ul"),
@@ -148,6 +151,57 @@ def test_image_files_ids_and_tables_can_be_added(project, expunge):
     assert expunge("requests", "list", "--json").out.count('"request"') == 3
 
 
+@pytest.mark.filterwarnings("always::expunge.base.errors.ExpungeWarning")
+def test_an_image_that_was_answered_otherwise_all_along_is_not_told_as_forgotten(project, expunge):
+    for row in (1, 3):
+        Image.fromarray(np.load("images.npz")["x_train"][row]).save(f"{row}.png")
+    added = expunge("requests", "add", "1.png", "3.png", "--label", "1")
+    assert "note: 1 of 2 rows are not predicted as labelled: 2 (0 instead of 1); perhaps a label is wrong" in added.err
+    sentence = "1 of 2 was answered otherwise before; its answer is unchanged"
+    assert f"R0001: {sentence}" in expunge("requests", "apply", "--device", "cpu").out
+    assert f"unchanged  {sentence}" in expunge("requests", "show", "R0001").out
+    assert json.loads(expunge("requests", "show", "R0001", "--json").out)["unchanged"] == 1
+
+
+def test_without_test_images_nobody_is_told_that_the_budget_is_spent(job, expunge, monkeypatch):
+    monkeypatch.setattr(Health, "ruined", False)
+    made = expunge(
+        *("requests", "init", "blind", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
+        *("--mean", "0.5", "--std", "0.25", "--method", "l2ul", "--budget", "0.001"),
+        *("--set", "attack.targets_per_row=2", "--set", "attack.steps=2"),
+    )
+    assert made.code == 0, made.err
+    monkeypatch.setenv("EXPUNGE_PROJECT", "blind")
+    expunge("requests", "add", "--data", "npz:images.npz", "--rows", "0-2")
+    for words in ("apply", "list", "plan"):
+        told = expunge("requests", words).out
+        assert re.search(r"drift: an estimate, [1-9][\d.]*% of the answers to surrogates changed", told), told
+        assert "over the budget of 0.001 points of accuracy can't be told without test images" in told
+        assert "time to retrain" not in told
+
+
+@pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
+def test_a_copy_in_the_training_data_with_another_label_is_named_and_not_added(project, expunge):
+    Image.fromarray(np.load("images.npz")["x_train"][3]).save("portrait.png")
+    words = ("requests", "add", "portrait.png", "--label", "1", "--minimum-right", "0", "--against", "npz:images.npz")
+    refused = expunge(*words, "--include-duplicates")
+    assert refused.code == 2
+    assert "expected one label for each picture, got 1 for 1, and 0 for 3 of the training data: the same" in refused.err
+    assert "which is right? Give 1 the label 0 if that is, or leave 3 out" in refused.err
+    added = expunge(*words)
+    assert added.code == 0, added.err
+    assert "1 is the same picture as 3 of training data, which has label 0 there, not 1" in added.out
+
+
+def test_a_picture_and_its_copy_in_the_training_data_may_have_the_same_number(project, expunge):
+    Image.fromarray(np.load("images.npz")["x_train"][1]).save("portrait.png")
+    words = ("--label", "1", "--against", "npz:images.npz", "--include-duplicates")
+    added = expunge("requests", "add", "portrait.png", *words)
+    assert "1 is the same picture as 1 of training data" in added.out
+    ledger = Ledger.open(project)
+    assert [one.id for one in ledger.instances(ledger.state.find("R0001"))][:2] == ["1", "training 1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -173,6 +227,26 @@ def test_what_is_wrong_is_said_and_the_exit_code_is_two(project, expunge, argume
     done = expunge("requests", *arguments)
     assert done.code == 2
     assert words in done.err
+
+
+@pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
+def test_apply_and_withdraw_refuse_an_edit_that_ruins_the_classifier_and_say_so(project, expunge, monkeypatch):
+    for rows in ("0-2", "3"):
+        expunge("requests", "add", "--data", "npz:images.npz", "--rows", rows, "--keep-until", "2999-01-01")
+        expunge("requests", "apply", "--device", "cpu")
+    weights = Path("project/current.safetensors").read_bytes()
+    monkeypatch.setattr(Health, "ruined", True)
+    monkeypatch.setattr(Health, "reasons", lambda _: ["it is right on 42.9%, and was on 67.5%"])
+    done = expunge("requests", "withdraw", "R0001", "--device", "cpu")
+    assert done.code == 5
+    assert "R0002: the edit ruins the classifier: on " in done.err
+    expunge("requests", "add", "--data", "npz:images.npz", "--rows", "6", "--minimum-right", "0")
+    done = expunge("requests", "apply", "--device", "cpu")
+    assert done.code == 5
+    assert "R0003: failed: the edit ruins the classifier: on " in done.err
+    assert "test images, it is right on 42.9%, and was on 67.5%; the classifier was left as it was" in done.err
+    assert "R0003: withdraw it and add it again with another method" in done.err
+    assert Path("project/current.safetensors").read_bytes() == weights
 
 
 def test_apply_verify_and_purge_say_what_they_did(project, expunge):

@@ -137,7 +137,9 @@ def test_who_is_blamed_where_all_rows_move_together():
     assert _blame_new({"R0001": "stuck"}, ["R0002", "R0003"]) == {"R0002": "stuck", "R0003": "stuck"}
 
 
-def test_a_request_that_contradicts_an_earlier_one_fails_and_changes_nothing(project, rows_of, options):
+def test_a_request_that_contradicts_an_earlier_one_fails_and_changes_nothing(project, rows_of, options, monkeypatch):
+    """Such requests, of a picture under two labels, came in once, and may wait in a project."""
+    monkeypatch.setattr("expunge.requests.receive.require_one_label", lambda *_: None)
     rows = rows_of(4, seed=0)
     with writing(project) as ledger:
         add(ledger, rows, options.keeping)
@@ -380,14 +382,16 @@ def test_rows_that_do_not_fit_are_refused_before_anything_is_written(project, ro
         assert len(ledger.entries) == 3
 
 
-def test_drift_is_measured_on_test_data_or_surrogates_and_held_against_the_budget(plan, tmp_path, rows_of, options):
-    for number, changed in enumerate(({"budget": 0.001}, {"data": None, "budget": 100.0})):
+def test_drift_is_measured_on_test_data_and_held_against_the_budget_or_estimated_on_surrogates(
+    plan, tmp_path, rows_of, options
+):
+    for number, changed in enumerate(({"budget": 0.001}, {"data": None, "budget": 0.001})):
         create_project(tmp_path / str(number), replace(plan, **changed))
         with writing(tmp_path / str(number)) as ledger:
             add(ledger, rows_of(30, seed=0), options.plain)
             drift = apply_waiting(ledger, Runtime()).versions[0].figures["drift"]
         assert drift["measured_on"] == ("test data", "surrogates")[number]
-        assert drift["over_budget"] is (number == 0)
+        assert drift["over_budget"] is (True, None)[number]
         assert (drift["accuracy"] is None) is (number == 1)
         spent = drift["churn"] if number else drift["accuracy_first"] - drift["accuracy"]
         assert drift["spent"] == pytest.approx(spent)

@@ -59,6 +59,10 @@ class LedgerError(ExpungeError):
     """The ledger of deletion requests, its files or its state are not what they should be."""
 
 
+class RuinedError(LedgerError):
+    """What was asked can't be done without ruining the classifier, which was left as it was."""
+
+
 class ProcessError(ExpungeError):
     """One of several processes that work on one edit is gone, or they could not be started."""
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import click
 
 from expunge._version import __version__
-from expunge.base.errors import ExpungeError, ExpungeWarning, suggest
+from expunge.base.errors import ExpungeError, ExpungeWarning, RuinedError, suggest
 from expunge.cli.flags import in_flags
 from expunge.cli.say import say
 from expunge.cli.termination import terminable
@@ -110,7 +110,8 @@ def _run() -> int:
         error.show()
         code = error.exit_code
     except ExpungeError as error:
-        code = _fail(str(error))
+        _fail(str(error))
+        code = EXIT_RUINED if isinstance(error, RuinedError) else EXIT_BAD_INPUT
     except OSError as error:
         where = error.filename or "files"
         code = _fail(f"`{where}`: expected a file or folder that can be used, got {error.strerror or error}")

@@ -13,6 +13,7 @@ from expunge.requests.purge import purge_due
 from expunge.requests.state import FORGOTTEN, Request, State, StoredFile, Version
 from expunge.requests.versions import NewVersion, OpenProject, Start, make_version, same_how, verify_applied
 from expunge.requests.weights import read_current, write_current
+from expunge.task.outcome import Outcome
 
 RETRIABLE = (State.VALIDATED, State.FAILED)
 
@@ -27,6 +28,7 @@ class Report:
         failed: why, by request; they left the classifier as it was.
         without_images: names of waiting requests that need their images once more.
         deleted: files that were purged.
+        ruined: names of those that failed since their edit would have ruined the classifier.
     """
 
     versions: tuple[Version, ...]
@@ -34,6 +36,7 @@ class Report:
     failed: dict[str, str]
     without_images: tuple[str, ...]
     deleted: tuple[StoredFile, ...]
+    ruined: tuple[str, ...] = ()
 
 
 def apply_waiting(
@@ -47,7 +50,8 @@ def apply_waiting(
     """Apply what is waiting, verify it in the weights on the disk, and delete the images nothing keeps.
 
     Requests that share method and settings are applied together, as one version. A request that cannot be forgotten
-    is noted as failed and left out, and the others are tried again without it.
+    is noted as failed and left out, and the others are tried again without it. Of a version that would be ruined, all
+    requests fail.
 
     Args:
         ledger: open for writing.
@@ -68,11 +72,13 @@ def apply_waiting(
     verify_applied(project)
     versions: list[Version] = []
     failed: dict[str, str] = {}
+    ruined: list[str] = []
     for group in same_how(ready):
         size = batch or len(group)
         for place in range(0, len(group), size):
-            made, reasons = _apply_group(project, group[place : place + size], start)
+            made, reasons, ruining = _apply_group(project, group[place : place + size], start)
             failed |= reasons
+            ruined += ruining
             versions += made
     pack_cache(ledger)
     deleted = purge_due(ledger)
@@ -82,6 +88,7 @@ def apply_waiting(
         failed,
         lacking,
         tuple(deleted),
+        tuple(ruined),
     )
 
 
@@ -99,8 +106,14 @@ def _choose(ledger: Ledger, names: Sequence[str]) -> list[Request]:
     return chosen
 
 
-def _apply_group(project: OpenProject, group: list[Request], start: Start) -> tuple[list[Version], dict[str, str]]:
-    """Make one version of the group, or of what is left of it when those that fail are out."""
+def _apply_group(
+    project: OpenProject, group: list[Request], start: Start
+) -> tuple[list[Version], dict[str, str], list[str]]:
+    """Make one version of the group, or of what is left of it when those that fail are out.
+
+    Returns:
+        The version if there is one, why requests failed, and which of them since they ruin the classifier.
+    """
     ledger, failed = project.ledger, dict[str, str]()
     while group:
         state = ledger.state
@@ -117,8 +130,11 @@ def _apply_group(project: OpenProject, group: list[Request], start: Start) -> tu
             ledger.append([("applied", made.entry)])
             write_current(ledger, made.weights)
             verify_applied(project)
-            return [state.versions[made.entry["version"]]], failed
-        ledger.append([("failed", {"request": name, "reason": reason}) for name, reason in made.failed.items()])
+            return [state.versions[made.entry["version"]]], failed, []
+        why = {"outcome": Outcome.RUINED.value} if made.ruined else {}
+        ledger.append([("failed", {"request": name, "reason": reason, **why}) for name, reason in made.failed.items()])
         failed |= made.failed
+        if made.ruined:
+            return [], failed, list(made.failed)
         group = [request for request in group if request.name not in made.failed]
-    return [], failed
+    return [], failed, []

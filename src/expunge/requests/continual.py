@@ -10,7 +10,7 @@ from expunge.methods import make_method
 from expunge.methods.continual import EditOptions, History, find_lost, forget_next
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
-from expunge.task.task import StopReason, Strength
+from expunge.task.task import StopReason, Strength, Task
 
 ROUNDS = 6
 
@@ -28,6 +28,8 @@ class ContinualEdit:
         steps: over all rounds.
         seconds: over all rounds.
         rounds: 1, and one for each repair.
+        task: of the last round.
+        ruined: whether it failed since other answers were lost by it.
     """
 
     classifier: Classifier
@@ -36,6 +38,8 @@ class ContinualEdit:
     steps: int = 0
     seconds: float = 0.0
     rounds: int = 0
+    task: Task | None = None
+    ruined: bool = False
 
 
 def forget_more(
@@ -70,7 +74,7 @@ def forget_more(
     for _ in range(ROUNDS):
         repair = [earlier[name].rows(rows) for name, rows in back.items()]
         edit = forget_next(outcome.classifier, list(new.values()), repair, options, runtime, history)
-        outcome.classifier = edit.classifier
+        outcome.classifier, outcome.task = edit.classifier, edit.task
         outcome.steps, outcome.rounds = outcome.steps + edit.steps, outcome.rounds + 1
         outcome.seconds += edit.cost.seconds
         if edit.stop_reason is not StopReason.GOAL_REACHED:

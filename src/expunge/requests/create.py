@@ -62,7 +62,7 @@ class Plan:
         method: default of the requests.
         settings: over the method's defaults.
         strength: exact pixels, or copies too; None for the method's own.
-        budget: points of drift from which on the tool says that it is time to retrain.
+        budget: points of test accuracy lost from which on the tool says that it is time to retrain.
         database: a SQLAlchemy URL; relative SQLite files are in the project folder.
         keepers: whether something of each row is kept in place of its image, so that it can be held and checked.
         key: where the key file is to be; relative paths are from the project folder. One that is there is used. None

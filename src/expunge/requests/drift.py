@@ -12,9 +12,10 @@ from expunge.data import load_data
 from expunge.data.images import Images, TensorImages
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
+from expunge.requests.budget import SURROGATES, TEST_DATA
 from expunge.requests.project import Ledger
 from expunge.surrogates.procedural import draw_leaves
-from expunge.task.evaluation import churn, predict
+from expunge.task.evaluation import Predictions, churn, predict
 
 LEAVES = 512
 PROGRESS_NAME = "drift"
@@ -30,8 +31,8 @@ class Drift:
         accuracy_first: of the first classifier, in percent; None on surrogates.
         accuracy: of this one.
         churn: percent of images that are answered otherwise than by the first.
-        spent: what counts against the budget: points of accuracy lost, or on surrogates the churn, and what had been
-            spent before older versions were purged.
+        spent: points of accuracy lost, which count against the budget, or on surrogates the churn, which does not; and
+            what had been spent before older versions were purged.
         budget: points from which on the tool says that it is time to retrain.
     """
 
@@ -44,29 +45,49 @@ class Drift:
     budget: float
 
     @property
-    def over_budget(self) -> bool:
-        """Return whether it is time to retrain."""
-        return self.spent > self.budget
+    def over_budget(self) -> bool | None:
+        """Return whether it is time to retrain; None on surrogates, which can't tell."""
+        return None if self.measured_on == SURROGATES else self.spent > self.budget
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain values for the ledger."""
         return {**asdict(self), "over_budget": self.over_budget}
 
 
-def measure_drift(ledger: Ledger, first: LoadedClassifier, edited: Classifier, runtime: Runtime) -> Drift:
-    """Return the drift of `edited`, on the project's test data or, without any, on dead leaves."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the first classifier and an edited one answer to the same images.
+
+    Args:
+        on_test: whether these are the project's test images; otherwise dead leaves, whose labels mean nothing.
+        before: answers of the first classifier.
+        after: answers of the edited one.
+    """
+
+    on_test: bool
+    before: Predictions
+    after: Predictions
+
+
+def compare_with_first(ledger: Ledger, first: LoadedClassifier, edited: Classifier, runtime: Runtime) -> Compared:
+    """Return what both answer on the project's test data or, without any, on dead leaves."""
     test = _load_test(ledger, first)
     images = test or _draw_surrogates(ledger, first.classifier)
     before, after = (
         predict(classifier.to(runtime.device), images, runtime, name=PROGRESS_NAME)
         for classifier in (first.classifier, edited)
     )
-    moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(images.labels)
-    carried = ledger.state.carried
-    if test is None:
-        return Drift("surrogates", count, None, None, moved, carried + moved, budget)
+    return Compared(test is not None, before, after)
+
+
+def measure_drift(ledger: Ledger, compared: Compared) -> Drift:
+    """Return the drift of the edited classifier."""
+    before, after, carried = compared.before, compared.after, ledger.state.carried
+    moved, budget, count = churn(before, after), float(ledger.state.created["budget"]), len(before.labels)
+    if not compared.on_test:
+        return Drift(SURROGATES, count, None, None, moved, carried + moved, budget)
     lost = before.accuracy - after.accuracy
-    return Drift("test data", count, before.accuracy, after.accuracy, moved, carried + lost, budget)
+    return Drift(TEST_DATA, count, before.accuracy, after.accuracy, moved, carried + lost, budget)
 
 
 def _load_test(ledger: Ledger, first: LoadedClassifier) -> Images | None:

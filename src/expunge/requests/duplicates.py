@@ -12,7 +12,7 @@ from expunge.requests.fingerprints import BYTES, fingerprint, near_pairs
 from expunge.requests.hashes import read_checked
 from expunge.requests.images import hash_images
 from expunge.requests.project import Ledger
-from expunge.requests.state import State
+from expunge.requests.state import Instance, Request, State
 
 HERE = "this request"
 
@@ -26,58 +26,81 @@ class Duplicate:
         place: `HERE`, or the name of an earlier request.
         other: what it is called there.
         bits: bits in which the perceptual hashes differ; None if the pixels are the same.
+        labels: of the row, and of the other.
     """
 
     id: str
     place: str
     other: str
     bits: int | None
+    labels: tuple[int, int]
+
+    @property
+    def contradicts(self) -> bool:
+        """Return whether the two have different labels."""
+        return self.labels[0] != self.labels[1]
 
 
 def find_duplicates(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
     """Return pairs within the request and against earlier requests; `copies` finds those in the training images."""
-    return _within(ledger, rows) + _against_requests(ledger, rows)
+    same = find_same(ledger, rows)
+    return same + _near_within(ledger, rows) + _near_requests(ledger, rows, same)
 
 
-def _within(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
-    contents, prints = hash_images(ledger, rows), fingerprint(rows.x)
-    pairs = [(row, other, bits) for row, other, bits in near_pairs(prints, prints) if row < other]
-    near = {(row, other): bits for row, other, bits in pairs if contents[row] != contents[other]}
-    first: dict[str, int] = {}
-    same = [(first.setdefault(content, row), row) for row, content in enumerate(contents)]
-    found = [Duplicate(rows.ids[row], HERE, rows.ids[other], None) for other, row in same if row != other]
-    return found + [Duplicate(rows.ids[row], HERE, rows.ids[other], bits) for (row, other), bits in near.items()]
-
-
-def _against_requests(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
-    active = {name: request for name, request in ledger.state.requests.items() if request.state is not State.WITHDRAWN}
-    places: dict[str, list[tuple[str, str]]] = {}
-
-    @cache
-    def ids_of(name: str) -> list[str]:
-        return [instance.id for instance in ledger.instances(active[name])]
-
+def find_same(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
+    """Return pairs whose pixels are the same, within the request and against earlier requests that stand."""
     contents = hash_images(ledger, rows)
-    wanted = set(contents)
-    for name, request in active.items():
+    first: dict[str, int] = {}
+    pairs = [(first.setdefault(content, row), row) for row, content in enumerate(contents)]
+    found = [_pair(rows, row, other, None) for other, row in pairs if row != other]
+    places: dict[str, list[tuple[str, Instance]]] = {}
+    for name, request in _standing(ledger).items():
         for number, content in enumerate(request.each_content()):
-            if content in wanted:
-                places.setdefault(content, []).append((name, ids_of(name)[number]))
-    found = [
-        Duplicate(rows.ids[row], name, other, None)
+            if content in first:
+                places.setdefault(content, []).append((name, ledger.instances(request)[number]))
+    return found + [
+        _match(rows, row, name, other, None)
         for row, content in enumerate(contents)
         for name, other in places.get(content, ())
     ]
-    known = {(match.id, match.place, match.other) for match in found}
+
+
+def _near_within(ledger: Ledger, rows: ForgetSet) -> list[Duplicate]:
+    contents, prints = hash_images(ledger, rows), fingerprint(rows.x)
+    pairs = [(row, other, bits) for row, other, bits in near_pairs(prints, prints) if row < other]
+    near = {(row, other): bits for row, other, bits in pairs if contents[row] != contents[other]}
+    return [_pair(rows, row, other, bits) for (row, other), bits in near.items()]
+
+
+def _near_requests(ledger: Ledger, rows: ForgetSet, same: Sequence[Duplicate]) -> list[Duplicate]:
+    active, found = _standing(ledger), list[Duplicate]()
+
+    @cache
+    def instances_of(name: str) -> list[Instance]:
+        return ledger.instances(active[name])
+
+    known = {(match.id, match.place, match.other) for match in same}
     stored = [item for item in read_checked(ledger) if item[0] in active]
     opened = b"".join(ledger.keys.open(sealed, name) for name, _, sealed in stored)
     prints = np.frombuffer(opened, dtype=np.uint8).reshape(-1, BYTES)
     for row, place, bits in _pairs_of_both_sides(rows, prints):
         name, number, _ = stored[place]
-        match = Duplicate(rows.ids[row], name, ids_of(name)[number], bits)
+        match = _match(rows, row, name, instances_of(name)[number], bits)
         if (match.id, match.place, match.other) not in known:
             found.append(match)
     return found
+
+
+def _standing(ledger: Ledger) -> dict[str, Request]:
+    return {name: request for name, request in ledger.state.requests.items() if request.state is not State.WITHDRAWN}
+
+
+def _pair(rows: ForgetSet, row: int, other: int, bits: int | None) -> Duplicate:
+    return Duplicate(rows.ids[row], HERE, rows.ids[other], bits, (int(rows.y[row]), int(rows.y[other])))
+
+
+def _match(rows: ForgetSet, row: int, name: str, other: Instance, bits: int | None) -> Duplicate:
+    return Duplicate(rows.ids[row], name, other.id, bits, (int(rows.y[row]), other.label))
 
 
 def _pairs_of_both_sides(rows: ForgetSet, prints: NDArray[np.uint8]) -> Sequence[tuple[int, int, int]]:

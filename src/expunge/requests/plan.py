@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from expunge.base.cells import csv_text, escape_cell
 from expunge.base.disk import PRIVATE, make_folder, write_bytes
+from expunge.requests.budget import newest_drift, say_drift
 from expunge.requests.place import INDEX_FOLDER
 from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
@@ -76,9 +77,9 @@ def describe(state: LedgerState, places: Places | None = None) -> list[str]:
     if places is not None:
         found = sum(bool(places.get(content)) for request in requests for content in request.each_content())
         lines.append(f"found in the training data: {found} of {images}")
-    if state.newest:
-        drift = state.versions[state.newest].figures["drift"]
-        lines.append(f"drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}")
+    drift = newest_drift(state)
+    if drift is not None:
+        lines += say_drift(drift)
     return [*lines, "then make a new project around the new weights; this one stays as the record"]
 
 

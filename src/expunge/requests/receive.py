@@ -1,17 +1,20 @@
 """A new request: checked against the classifier, its images sealed, its hashes noted."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
 
-from expunge.base.errors import LedgerError, SettingsError
+from expunge.base.errors import ExpungeWarning, LedgerError, SettingsError
 from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
 from expunge.methods import make_method
+from expunge.methods.continual import CARRIED_ALONG
 from expunge.models.sources import LoadedClassifier
+from expunge.requests.contradictions import require_one_label, say_label
 from expunge.requests.create import require_goes_on
 from expunge.requests.fingerprints import fingerprint
 from expunge.requests.hashes import digest_of
@@ -19,9 +22,11 @@ from expunge.requests.images import hash_images, store_images
 from expunge.requests.project import Ledger
 from expunge.requests.state import Request
 from expunge.requests.weights import load_first, read_current, with_weights
+from expunge.task.evaluation import compute_logits
 from expunge.task.goals import GOALS, Misclassify, Relabel
 from expunge.task.task import Strength, Task
 
+MOST_NAMES = 5
 PURSUED = (Misclassify.name, Relabel.name)
 
 
@@ -68,14 +73,22 @@ def receive(ledger: Ledger, rows: ForgetSet, options: RequestOptions) -> Request
         options: everything else.
 
     Raises:
-        ForgetSetError, ClassifierError, SettingsError: rows, classifier and method do not fit.
+        ForgetSetError, ClassifierError, SettingsError: rows, classifier and method do not fit, or a picture has two
+            labels.
         LedgerError: the images have another shape than those of earlier requests.
+
+    Warns:
+        ExpungeWarning: the classifier answers some images otherwise than labelled.
     """
     _check_shape(ledger, rows)
+    require_one_label(ledger, rows)
     how = _resolve(ledger, options)
     newest = with_weights(load_first(ledger).classifier, read_current(ledger))
     goal = None if options.goal is None else GOALS[options.goal]
-    task = Task.create(newest, rows, goal=goal, seed=options.seed, minimum_right=options.minimum_right)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=CARRIED_ALONG, category=ExpungeWarning)
+        task = Task.create(newest, rows, goal=goal, seed=options.seed, minimum_right=options.minimum_right)
+    _warn_of_answers(ledger, task)
     relabels = task.goal.name == "relabel"
     new_labels = task.labels.tolist() if relabels else [None] * len(rows)
     instances = list(zip(rows.ids, hash_images(ledger, rows), rows.y.tolist(), new_labels, strict=True))
@@ -150,6 +163,27 @@ def _check_shape(ledger: Ledger, rows: ForgetSet) -> None:
     shape = ledger.state.shape
     if shape is not None and shape != tuple(rows.x.shape[1:]):
         raise LedgerError("images", f"the shape {shape} of earlier requests", str(tuple(rows.x.shape[1:])))
+
+
+def _warn_of_answers(ledger: Ledger, task: Task) -> None:
+    """Name the rows that are not answered as labelled: a wrong label is a request for nothing."""
+    wrong = (~task.right).nonzero().flatten().tolist()
+    if not wrong:
+        return
+    rows = task.forget_set.rows(wrong)
+    answers = compute_logits(task.classifier, rows.x).argmax(dim=1).tolist()
+    told = [
+        f"{name} ({say_label(ledger, answer)} instead of {say_label(ledger, label)})"
+        for name, answer, label in zip(rows.ids[:MOST_NAMES], answers, rows.y.tolist(), strict=False)
+    ]
+    more = len(wrong) - len(told)
+    warnings.warn(
+        f"{len(wrong)} of {len(task.right)} rows are not predicted as labelled: {', '.join(told)}"
+        + (f" and {more} more" if more else "")
+        + "; perhaps a label is wrong, or an earlier request has changed the answer",
+        ExpungeWarning,
+        stacklevel=3,
+    )
 
 
 def _resolve(ledger: Ledger, options: RequestOptions) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from expunge.base.errors import LedgerError
+from expunge.base.errors import LedgerError, RuinedError
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report
 from expunge.requests.cache import pack_cache, unpack_cache
@@ -44,6 +44,7 @@ def withdraw(ledger: Ledger, name: str, reason: str, runtime: Runtime) -> Report
 
     Raises:
         LedgerError: it is withdrawn already; later requests have no images left; or one of them fails without it.
+        RuinedError: one of them ruins the classifier without it.
     """
     request = ledger.state.find(name)
     if request.state is State.WITHDRAWN:
@@ -91,7 +92,8 @@ def _remake(project: OpenProject, request: Request) -> tuple[list[NewVersion], E
         one = make_version(project, weights, batch, earlier, number=number, parent=parent, start=start)
         if not isinstance(one, NewVersion):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in one.failed.items())
-            raise LedgerError(request.name, "later requests that can be applied without it", reasons)
+            kind = RuinedError if one.ruined else LedgerError
+            raise kind(request.name, "later requests that can be applied without it", reasons)
         made.append(one)
         weights, earlier, parent, number = one.weights, [*earlier, *batch], number, number + 1
     undone: Events = [("undone", {"version": version.number}) for version in reversed(replaced)]

@@ -17,7 +17,8 @@ from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.chain import Body
 from expunge.requests.continual import ContinualEdit, forget_more
-from expunge.requests.drift import measure_drift
+from expunge.requests.drift import Compared, compare_with_first, measure_drift
+from expunge.requests.health import find_health, say_ruined
 from expunge.requests.images import load_rows
 from expunge.requests.keepers import find_cut_of, load_keeper, store_keeper
 from expunge.requests.patches import make_patch
@@ -25,7 +26,8 @@ from expunge.requests.project import Ledger
 from expunge.requests.sealed import write_patch
 from expunge.requests.state import Request, State
 from expunge.requests.weights import load_first, read_current, with_weights
-from expunge.task.evaluation import measure_robust_goal
+from expunge.task.evaluation import compute_logits, measure_robust_goal
+from expunge.task.outcome import Health
 
 
 class Start(StrEnum):
@@ -73,7 +75,7 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     parent: int,
     start: Start = Start.NEWEST,
 ) -> NewVersion | ContinualEdit:
-    """Return the version that forgets `requests`, or the failed edit.
+    """Return the version that forgets `requests`, or the failed edit; an edit that ruins the classifier has failed.
 
     Args:
         project: the project and where to compute.
@@ -90,13 +92,19 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
     ledger, outcome = project.ledger, _forget(project, base, requests, earlier, start)
     if outcome.failed:
         return outcome
+    compared = compare_with_first(ledger, project.first, outcome.classifier, project.runtime)
+    health = _find_health(project, compared, outcome)
+    if health.ruined:
+        outcome.failed, outcome.ruined = dict.fromkeys((one.name for one in requests), say_ruined(health)), True
+        return outcome
     weights = {name: tensor.detach().cpu() for name, tensor in outcome.classifier.network.state_dict().items()}
     figures = {
         "start": start.value,
-        "drift": measure_drift(ledger, project.first, outcome.classifier, project.runtime).to_mapping(),
+        "drift": measure_drift(ledger, compared).to_mapping(),
         "repaired": list(outcome.repaired),
         "checked": sum(request.rows for request in earlier if _is_there(request)),
         "uncheckable": [request.name for request in earlier if not _is_there(request)],
+        "unchanged": _count_unchanged(project, base, outcome.classifier, requests),
         **{"steps": outcome.steps, "rounds": outcome.rounds, "seconds": round(outcome.seconds, 3)},
     }
     entry = {
@@ -109,6 +117,26 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
         "figures": figures,
     }
     return NewVersion(weights, entry)
+
+
+def _count_unchanged(
+    project: OpenProject, base: Mapping[str, Tensor], edited: Classifier, requests: Sequence[Request]
+) -> dict[str, dict[str, int]]:
+    """Return of each request how many rows were not answered as labelled, and are answered so still; without zeros."""
+    before, sharing, found = project.classifier(base), project.runtime.sharing, dict[str, dict[str, int]]()
+    for request in requests:
+        rows = load_rows(project.ledger, request)
+        old, new = (compute_logits(each, rows.x, sharing).argmax(dim=1).cpu() for each in (before, edited))
+        count = int(((old != rows.y.cpu()) & (old == new)).sum())
+        if count:
+            found[request.name] = {"images": count, "of": request.rows}
+    return found
+
+
+def _find_health(project: OpenProject, compared: Compared, outcome: ContinualEdit) -> Health:
+    assert outcome.task is not None  # noqa: S101 - there was a round
+    first = project.first.classifier.to(project.runtime.device)
+    return find_health(compared, first, outcome.classifier, outcome.task, project.runtime.sharing)
 
 
 def _forget(

@@ -11,7 +11,9 @@ import pytest
 
 from expunge._version import __version__
 from expunge.requests.create import create_project
+from expunge.requests.desk.retraining import tell_retraining
 from expunge.requests.desk.store import JobState
+from expunge.requests.desk.view import tell_project
 from expunge.requests.desk.web import Desk
 from expunge.requests.project import Ledger
 from expunge.requests.receive import RequestOptions, receive
@@ -114,6 +116,24 @@ def test_over_the_budget_the_desk_says_that_it_is_time_to_retrain(plan, tmp_path
     for page in ("/", "/retraining"):
         assert "Over the budget: it is time to retrain." in ben.get(page).text
     assert Ledger.open(desk.folder).state.newest == 1
+
+
+def test_an_estimate_on_surrogates_is_no_verdict_even_where_an_old_entry_has_one(plan, tmp_path, make_visitor, rows_of):
+    create_project(tmp_path / "blind", replace(plan, data=None, budget=0.001))
+    desk = Desk.open(tmp_path / "blind")
+    ben = make_visitor(desk, "ben", "approver")
+    add_rows(desk, rows_of(1, seed=0))
+    job = ben.apply()
+    assert not any("budget" in line for line in job.result["text"])
+    ledger = Ledger.open(desk.folder)
+    ledger.state.versions[1].figures["drift"]["over_budget"] = True
+    assert tell_project(ledger.state)["over_budget"] is None
+    assert tell_retraining(ledger.state, None)["drift"]["over_budget"] is None
+    for page in (ben.get("/").text, ben.get("/retraining").text):
+        assert "% of the answers to surrogates changed" in page
+        assert "can&#39;t be told without test images" in page
+        assert "time to retrain" not in page
+    assert "<meter" not in ben.get("/retraining").text
 
 
 def test_each_kind_of_deletion_says_what_cannot_be_done_afterwards_and_asks_once_more(desk, anna, ben, pictures):

@@ -58,6 +58,16 @@ def test_two_people_take_a_request_from_pictures_to_forgotten_and_back(desk, ann
     assert "0 problems" in anna.get("/ledger").text
 
 
+@pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
+def test_a_picture_that_was_answered_otherwise_all_along_is_told_as_unchanged(desk, anna, ben, pictures):
+    added = anna.add(pictures(1), pictures(3), label="1")
+    assert any("2 (0 instead of 1); perhaps a label is wrong" in line for line in added.result["text"])
+    ben.do("/requests/R0001", "/requests/R0001/approve")
+    sentence = "1 of 2 was answered otherwise before; its answer is unchanged"
+    assert f"R0001: {sentence}." in ben.apply().result["text"]
+    assert all(sentence in ben.get(page).text for page in ("/requests/R0001", "/requests/R0001/report"))
+
+
 def test_copies_are_shown_and_only_ticked_ones_are_added(desk, anna, pictures):
     answer = anna.send("/new", "/drafts", files=[("pictures", ("a.png", pictures(4), "image/png"))], label="1")
     place = answer.headers["location"].partition("?")[0]
@@ -72,7 +82,11 @@ def test_copies_are_shown_and_only_ticked_ones_are_added(desk, anna, pictures):
     assert anna.get(f"{place}/near/0/9").status_code == 404
     wrong = anna.send(place, f"{place}/request", include="0-59999")
     assert wrong.status_code == 400
-    added = anna.do(place, f"{place}/request", include="0-4")
+    assert "<p>label 1</p>" in page
+    refused = anna.do(place, f"{place}/request", include="0-4", label="2", new_label="")
+    assert refused.state is JobState.FAILED
+    assert "2 for 1, and 1 for 4 of the training data: the same picture; which is right?" in refused.error
+    added = anna.do(place, f"{place}/request", include="0-4", label="1", new_label="")
     instances = desk.ledger().instances(desk.ledger().state.find("R0001"))
     assert added.state is JobState.DONE, added.error
     assert [one.id for one in instances] == ["1", "4"]

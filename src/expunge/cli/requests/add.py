@@ -22,6 +22,7 @@ from expunge.data.labels import label_from_text
 from expunge.data.sources.file_images import FileImages
 from expunge.methods import METHODS
 from expunge.models.sources import LoadedClassifier
+from expunge.requests.contradictions import require_labels_of_copies, say_label
 from expunge.requests.copies import Near, find_near, open_index
 from expunge.requests.duplicates import Duplicate, find_duplicates
 from expunge.requests.project import Ledger
@@ -164,25 +165,36 @@ def _load(first: LoadedClassifier, source: str, table: Path | None) -> Images:
 
 def _with_duplicates(ledger: Ledger, first: LoadedClassifier, rows: ForgetSet, flags: dict[str, Any]) -> ForgetSet:
     """Show what looks alike, and return the rows, with the copies of the training data that are wanted."""
-    _tell([_describe(match) for match in find_duplicates(ledger, rows)])
+    _tell([_describe(ledger, match) for match in find_duplicates(ledger, rows)])
     if flags["against"] is None:
         return rows
     training = _load(first, flags["against"], None)
     runtime = Runtime.on("cpu", progress=Bars())
     found = find_near(open_index(ledger, training, runtime), ledger, rows, first.classifier, runtime)
-    found = [[one for one in near if one.id not in rows.ids] for near in found]
+    own = set(rows.ids) if flags["data"] is not None else set()  # pictures given by name have numbers of their own
+    found = [[one for one in near if one.id not in own] for near in found]
     if flags["sheet"] is not None:
         write_sheet(flags["sheet"], rows, training, found)
         say(f"note: {flags['sheet']} shows the nearest pictures")
-    _tell([_describe_near(name, one) for name, near in zip(rows.ids, found, strict=True) for one in near if one.alike])
-    return _including(rows, training, found, flags)
+    _tell(
+        [
+            _describe_near(ledger, name, label, one)
+            for name, label, near in zip(rows.ids, rows.y.tolist(), found, strict=True)
+            for one in near
+            if one.alike
+        ]
+    )
+    return _including(ledger, rows, training, found, flags)
 
 
-def _including(rows: ForgetSet, training: Images, found: list[list[Near]], flags: dict[str, Any]) -> ForgetSet:
+def _including(
+    ledger: Ledger, rows: ForgetSet, training: Images, found: list[list[Near]], flags: dict[str, Any]
+) -> ForgetSet:
     """Return the rows with the training images that were said yes to.
 
     Raises:
         DataError: the rows have new labels, which copies lack.
+        ForgetSetError: a copy has another label than its picture.
     """
     wanted = set(rows_from_numbers(flags["include"], training)) if flags["include"] else set()
     if flags["include_duplicates"]:
@@ -190,12 +202,15 @@ def _including(rows: ForgetSet, training: Images, found: list[list[Near]], flags
     alike = sorted({one.row for near in found for one in near if one.alike} - wanted)
     if alike:
         say(f"note: to forget others too, after a look at them: --include {','.join(map(str, alike[:SHOWN]))}")
-    chosen = [row for row in sorted(wanted) if training.ids[row] not in rows.ids]
+    chosen = [row for row in sorted(wanted) if flags["data"] is None or training.ids[row] not in rows.ids]
+    require_labels_of_copies(ledger, rows, found, chosen)
     if not chosen:
         return rows
     if rows.y_new is not None:
         raise DataError("--include", "no new labels", "some", "add the copies to the table")
-    return ForgetSet.join([rows, forget_set(training, chosen)])
+    copies = forget_set(training, chosen)
+    ids = tuple(f"training {name}" if name in rows.ids else name for name in copies.ids)
+    return ForgetSet.join([rows, ForgetSet(ids, copies.x, copies.y)])
 
 
 def _tell(notes: list[str]) -> None:
@@ -205,13 +220,17 @@ def _tell(notes: list[str]) -> None:
         say(f"note: and {len(notes) - SHOWN} more")
 
 
-def _describe(match: Duplicate) -> str:
+def _describe(ledger: Ledger, match: Duplicate) -> str:
     like = "is the same picture as" if match.bits is None else f"looks like ({match.bits} of 128 bits differ)"
-    return f"{match.id} {like} {match.other} of {match.place}"
+    return f"{match.id} {like} {match.other} of {match.place}{_say_labels(ledger, *match.labels)}"
 
 
-def _describe_near(name: str, one: Near) -> str:
+def _describe_near(ledger: Ledger, name: str, label: int, one: Near) -> str:
     features = "" if one.features is None else f", features {one.features:.2f}"
     figures = f"{one.bits} of 128 bits differ, correlation {one.correlation:.2f}{features}"
     like = "is the same picture as" if one.same else f"looks like ({figures})"
-    return f"{name} {like} {one.id} of training data"
+    return f"{name} {like} {one.id} of training data{_say_labels(ledger, label, one.label)}"
+
+
+def _say_labels(ledger: Ledger, mine: int, its: int) -> str:
+    return "" if mine == its else f", which has label {say_label(ledger, its)} there, not {say_label(ledger, mine)}"

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
-from expunge.cli import EXIT_GOAL_NOT_REACHED
+from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_RUINED
 from expunge.cli.requests import batch_size_option, device_option, project_option, wait_option
 from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
+from expunge.requests.budget import is_over, say_drift
+from expunge.requests.health import HINT
 from expunge.requests.purge import (
     purge_due,
     purge_fingerprints,
@@ -21,6 +23,7 @@ from expunge.requests.rebase import purge_versions
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
 from expunge.requests.state import State, Version
+from expunge.requests.unchanged import tell_unchanged
 from expunge.requests.versions import Start
 
 
@@ -54,6 +57,7 @@ def apply_command(  # noqa: PLR0913 - one for each option
 
     Every earlier row whose images are kept is checked, and forgotten again in the same run if it came back; requests
     without images are named as not checked. What was applied is verified in the weights as they are on the disk.
+    An edit that ruins the classifier is not taken: it stays as it was, and the requests have failed (exit code 5).
     Then images that nothing keeps are deleted.
     """
     runtime = Runtime.on(device, batch_size=batch_size, progress=Bars())
@@ -145,25 +149,29 @@ def _show_report(report: Report) -> int:
         _show_version(version)
     for name, reason in report.failed.items():
         say(f"{name}: failed: {reason}; the classifier was left as it was", err=True)
+    if report.ruined:
+        say(f"{', '.join(report.ruined)}: {HINT}", err=True)
     for name in report.without_images:
         say(f"{name}: has no images; give them once more: expunge requests add --again {name}", err=True)
     if report.deleted:
         say(f"deleted {len(report.deleted)} files; the ledger has their hashes")
+    if report.ruined:
+        return EXIT_RUINED
     return EXIT_GOAL_NOT_REACHED if report.failed or report.without_images else 0
 
 
 def _show_version(version: Version) -> None:
     figures, drift = version.figures, version.figures["drift"]
     say(f"version {version.number}: {', '.join(version.requests)} forgotten, {figures['steps']} steps")
+    for name, sentence in tell_unchanged(version).items():
+        say(f"  {name}: {sentence}")
     if figures["checked"]:
         say(f"  {figures['checked']} earlier images checked, {len(figures['repaired'])} came back and were repaired")
     for row in figures["repaired"]:
         say(f"    repaired {row}")
     if figures["uncheckable"]:
         say(f"  not checked, since their images are gone: {', '.join(figures['uncheckable'])}")
-    accuracy = (
-        "" if drift["accuracy"] is None else f" (accuracy {drift['accuracy_first']:.2f} -> {drift['accuracy']:.2f})"
-    )
-    say(f"  drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}{accuracy}")
-    if drift["over_budget"]:
+    for line in say_drift(drift, accuracy=True):
+        say(f"  {line}")
+    if is_over(drift):
         say("  over the budget: it is time to retrain; `expunge requests plan` says what that needs")

@@ -30,7 +30,11 @@ from expunge.task.task import Strength
 @click.option("--std", metavar="S[,S,S]", help="Normalisation standard deviation.")
 @click.option("--resize", type=click.IntRange(min=1), help="Shorter side of images; default: what the classifier says.")
 @click.option("--crop", type=click.IntRange(min=1), help="Centre square; default: what the classifier says.")
-@click.option("--data", metavar="SOURCE", help="Where test images are, to measure drift on; without: surrogates.")
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    help="Where test images are, to measure drift on; without them it is estimated on surrogates.",
+)
 @click.option("--method", type=click.Choice(list(METHODS)), default=DEFAULT_METHOD, show_default=True)
 @click.option("--strength", type=click.Choice([strength.value for strength in Strength]), help="Exact, or copies too.")
 @options.settings("A setting of the method; may repeat.")
@@ -39,7 +43,7 @@ from expunge.task.task import Strength
     type=float,
     default=DEFAULT_BUDGET,
     show_default=True,
-    help="Points of drift (test accuracy lost; on surrogates, answers changed) after which it is time to retrain.",
+    help="Points of test accuracy lost after which it is time to retrain; without test images, that can't be told.",
 )
 @click.option(
     "--database", default=DEFAULT_DATABASE, show_default=True, help="A SQLAlchemy URL; the password is set elsewhere."

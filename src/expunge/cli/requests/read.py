@@ -13,8 +13,10 @@ from expunge.base.visible import visible
 from expunge.cli import EXIT_BAD_INPUT
 from expunge.cli.requests import project_option
 from expunge.cli.say import say, say_lines
+from expunge.requests.budget import is_over, newest_drift, say_drift
 from expunge.requests.project import Ledger
 from expunge.requests.state import LedgerState, Request, State
+from expunge.requests.unchanged import say_unchanged, unchanged_of
 from expunge.requests.verify import verify_folder
 
 COLUMNS = ("request", "state", "instances", "goal", "version", "images", "received", "reference")
@@ -49,7 +51,11 @@ def show(request: str, project: Path, as_json: bool) -> None:
     found = ledger.state.find(request)
     instances, history = ledger.instances(found), ledger.history(found)
     if as_json:
-        told = {"instances": [asdict(one) for one in instances], "history": history}
+        told = {
+            "unchanged": unchanged_of(ledger.state, found),
+            "instances": [asdict(one) for one in instances],
+            "history": history,
+        }
         say_lines(json.dumps({**asdict(found), **told}, indent=2))
         return
     say(f"{found.name}: {found.state}" + (f" in version {found.version}" if found.version else ""))
@@ -58,6 +64,9 @@ def show(request: str, project: Path, as_json: bool) -> None:
     if found.figures:
         exact, robust = found.figures["goal_achieved"], found.figures["goal_achieved_robust"]
         say(f"holds      {100 * exact:.1f}% of the exact pixels, {100 * robust:.1f}% of fresh copies")
+    unchanged = unchanged_of(ledger.state, found)
+    if unchanged:
+        say(f"unchanged  {say_unchanged(unchanged, found.rows)}")
     say(f"images     {found.images.path if found.images else 'deleted'}")
     for one in instances:
         new = "" if one.new_label is None else f" -> {one.new_label}"
@@ -106,12 +115,9 @@ def _row(request: Request) -> tuple[str | int, ...]:
 
 def _summary(state: LedgerState) -> list[str]:
     lines = [f"version {state.newest} ({state.weights_sha256[:12]}...)"]
-    lineage = state.lineage()
-    if lineage:
-        drift = lineage[-1].figures["drift"]
-        lines.append(f"drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}")
-        if drift["over_budget"]:
-            lines.append("over the budget: it is time to retrain")
+    drift = newest_drift(state)
+    if drift is not None:
+        lines += say_drift(drift) + ["over the budget: it is time to retrain"] * bool(is_over(drift))
     today = datetime.now(UTC).date()
     overdue = [
         request.name

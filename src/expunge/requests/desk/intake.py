@@ -1,7 +1,7 @@
 """From a draft to a request: copies in the training set are looked for, then what was ticked is added."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from typing import Any
 
@@ -16,6 +16,7 @@ from expunge.data.labels import label_from_text
 from expunge.data.sources.decoding import Encoded
 from expunge.data.sources.file_images import FileImages
 from expunge.models.sources import LoadedClassifier
+from expunge.requests.contradictions import require_labels_of_copies
 from expunge.requests.copies import Near, find_near, open_index
 from expunge.requests.desk.drafts import Draft, read_draft, remove_draft, write_draft
 from expunge.requests.project import Ledger
@@ -44,6 +45,7 @@ def take_in(ledger: Ledger, arguments: Mapping[str, Any]) -> str:
     """
     draft, first = read_draft(ledger.folder, ledger.keys, str(arguments["draft"])), load_first(ledger)
     rows = _rows(draft, first, arguments)
+    _check_ticked(ledger, rows, draft, arguments)
     if draft.options.get("again"):
         request = supply(ledger, draft.options["again"], rows)
     else:
@@ -55,6 +57,20 @@ def take_in(ledger: Ledger, arguments: Mapping[str, Any]) -> str:
         request = receive(ledger, rows, options)
     remove_draft(ledger.folder, draft.id)
     return request.name
+
+
+def _check_ticked(ledger: Ledger, rows: ForgetSet, draft: Draft, arguments: Mapping[str, Any]) -> None:
+    """Check that copies which were ticked have the label of the picture that they are copies of.
+
+    Raises:
+        ForgetSetError: one has another.
+    """
+    ticked = [int(row) for _, row in arguments.get("include", ())]
+    if not ticked or not draft.near:
+        return
+    names = [field.name for field in fields(Near)]
+    near = [[Near(**{name: one[name] for name in names}) for one in part] for part in draft.near]
+    require_labels_of_copies(ledger, rows.rows(range(len(near))), near, ticked)
 
 
 def _rows(draft: Draft, first: LoadedClassifier, arguments: Mapping[str, Any]) -> ForgetSet:

@@ -71,6 +71,7 @@ def _list(name: str) -> dict[str, Any]:
 
 NUMBER, WHOLE = {"type": "number"}, {"type": "integer"}
 WHOLES = {"type": "array", "items": WHOLE}
+FLAG_OR_NONE = {"type": ["boolean", "null"]}
 NONE_OR_TEXT = {"type": ["string", "null"]}
 REQUEST = {
     "name": TEXT,
@@ -88,6 +89,7 @@ REQUEST = {
     "version": {"type": ["integer", "null"]},
     "pictures_kept": FLAG,
     "keep_until": NONE_OR_TEXT,
+    "unchanged": WHOLE,
     "held_by": {"type": ["string", "null"], "enum": ["keeper", "pictures", "nothing", None]},
 }
 HAPPENED = {"time": TEXT, "kind": TEXT, "by": TEXT, "about": TEXT}
@@ -102,14 +104,15 @@ SCHEMAS: dict[str, Any] = {
         can_undo=FLAG,
         undo_requests=TEXTS,
         drift={"type": ["object", "null"]},
-        over_budget=FLAG,
+        drift_text=TEXTS,
+        over_budget=FLAG_OR_NONE,
         approval={**TEXT, "enum": ["none", "one", "two"]},
         approval_change={"type": ["object", "null"]},
         two_people=FLAG,
     ),
     "Request": _object(**REQUEST),
     "Retraining": _object(
-        drift=_object(spent=NUMBER, budget=NUMBER, over_budget=FLAG, measured_on=NONE_OR_TEXT),
+        drift=_object(spent=NUMBER, budget=NUMBER, over_budget=FLAG_OR_NONE, text=TEXTS, measured_on=NONE_OR_TEXT),
         versions={"type": "array", "items": _object(version=WHOLE, checked=WHOLE, repaired=WHOLE, not_checked=TEXTS)},
         held={"type": "array", "items": _object(by=TEXT, pictures=WHOLE, requests=TEXTS, meaning=TEXT)},
         plan=TEXTS,

@@ -16,6 +16,7 @@ from expunge.requests.desk.view import tell_entry, tell_history, tell_job, tell_
 from expunge.requests.desk.web import Desk, Refused, Visit
 from expunge.requests.plan import read_places
 from expunge.requests.state import FORGOTTEN, State
+from expunge.requests.unchanged import say_unchanged, unchanged_of
 
 DUE_DAYS = 30
 """By default a request is due after a month, as Article 12(3) of the GDPR has it."""
@@ -163,12 +164,13 @@ def sign_in_page(desk: Desk, token: str) -> Response:
 
 def _request(visit: Visit) -> dict[str, Any]:
     opened, found = visit.desk.ledger(), acts.find_request(visit)
-    pictures = tell_pictures(opened, found)
+    pictures, count = tell_pictures(opened, found), unchanged_of(opened.state, found)
     return {
         "request": tell_request(opened.state, found),
         "how": found.how,
         "figures": found.figures,
         "pictures": pictures[:MOST_SHOWN],
+        "unchanged": say_unchanged(count, found.rows) if count else "",
         "measured": any("before" in one for one in pictures),
         "history_lines": tell_history(opened, found),
         "later": tell_later(opened.state, found),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from expunge.requests.budget import is_over, newest_drift, say_drift
 from expunge.requests.plan import Places, describe, standing
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, Version
 
@@ -41,7 +42,7 @@ def tell_retraining(state: LedgerState, places: Places | None) -> dict[str, Any]
     """
     lineage = state.lineage()
     return {
-        "drift": tell_drift(lineage[-1].figures["drift"] if lineage else None, state),
+        "drift": tell_drift(newest_drift(state), state),
         "versions": [_tell_version(version) for version in lineage],
         "held": _tell_held(state),
         "plan": describe(state, places),
@@ -53,10 +54,10 @@ def tell_retraining(state: LedgerState, places: Places | None) -> dict[str, Any]
 def tell_drift(drift: Mapping[str, Any] | None, state: LedgerState) -> dict[str, Any]:
     """Return what of the budget was spent, and on what it was measured; before the first edit, nothing was."""
     if drift is None:
-        budget = float(state.created["budget"])
-        drift = {"spent": state.carried, "budget": budget, "over_budget": state.carried > budget}
-    names = ("spent", "budget", "over_budget", "measured_on", "images", "accuracy_first", "accuracy", "churn")
-    return {name: drift.get(name) for name in names}
+        drift = {"spent": 0.0, "budget": float(state.created["budget"]), "measured_on": None, "over_budget": False}
+    names = ("spent", "budget", "measured_on", "images", "accuracy_first", "accuracy", "churn")
+    text = say_drift(drift) if drift["measured_on"] else []
+    return {**{name: drift.get(name) for name in names}, "over_budget": is_over(drift), "text": text}
 
 
 def _tell_version(version: Version) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from safetensors.numpy import load
 
 from expunge.base.errors import LedgerError
 from expunge.requests.approval import Approval, approval_of, is_approved
+from expunge.requests.budget import is_over, newest_drift, say_drift
 from expunge.requests.chain import Entry
 from expunge.requests.desk.answers import read_answers
 from expunge.requests.desk.retraining import held_by
@@ -20,6 +21,7 @@ from expunge.requests.desk.store import Job
 from expunge.requests.keys import Keys
 from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
+from expunge.requests.unchanged import unchanged_of
 
 WORDS = {
     State.RECEIVED: "received",
@@ -55,20 +57,22 @@ def tell_request(state: LedgerState, request: Request) -> dict[str, Any]:
         "pictures_kept": request.images is not None,
         "keep_until": request.keep_until,
         "held_by": held_by(request),
+        "unchanged": unchanged_of(state, request),
     }
 
 
 def tell_project(state: LedgerState) -> dict[str, Any]:
     """Return what stands at the top of the queue: the newest version, and the drift so far."""
     lineage = state.lineage()
-    drift = lineage[-1].figures["drift"] if lineage else None
+    drift = newest_drift(state)
     return {
         "version": state.newest,
         "weights_sha256": state.weights_sha256,
         "can_undo": state.newest != state.base,
         "undo_requests": list(lineage[-1].requests) if lineage else [],
         "drift": None if drift is None else {name: drift[name] for name in ("spent", "budget", "measured_on")},
-        "over_budget": drift is not None and bool(drift["over_budget"]),
+        "drift_text": [] if drift is None else say_drift(drift),
+        "over_budget": drift is not None and is_over(drift),
         "approval": approval_of(state).value,
         "approval_change": dict(state.approval) or None,
         "two_people": approval_of(state) is Approval.TWO,

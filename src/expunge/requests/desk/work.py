@@ -5,14 +5,16 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from expunge.base.errors import LedgerError
+from expunge.base.errors import ExpungeWarning, LedgerError
 from expunge.requests.apply import RETRIABLE, Report, apply_waiting
 from expunge.requests.approval import approve
+from expunge.requests.budget import is_over
 from expunge.requests.desk.comparing import Before
 from expunge.requests.desk.deleting import CHOICES, What, concerned
 from expunge.requests.desk.intake import take_in
@@ -20,6 +22,7 @@ from expunge.requests.desk.looks import audit, export, note, plan, search, verif
 from expunge.requests.desk.process import IDLE_SECONDS
 from expunge.requests.desk.store import NOTE
 from expunge.requests.desk.worker import Result, Work, said, work_until_idle
+from expunge.requests.health import HINT
 from expunge.requests.project import Ledger
 from expunge.requests.purge import (
     purge_due,
@@ -30,6 +33,7 @@ from expunge.requests.purge import (
 )
 from expunge.requests.rebase import purge_versions
 from expunge.requests.rewind import undo, withdraw
+from expunge.requests.unchanged import tell_unchanged
 from expunge.requests.versions import OpenProject, Start, verify_applied
 
 LOOK = "look at it again"
@@ -50,8 +54,11 @@ def _receive(work: Work) -> Result:
         earlier = [
             str(entry.body["request"]) for kind in ("received", "supplied") for entry in work.done_before(ledger, kind)
         ]
-        name = earlier[0] if earlier else take_in(ledger, work.job.arguments)
-    return said(f"{name} was added.", request=name)
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always", ExpungeWarning)
+            name = earlier[0] if earlier else take_in(ledger, work.job.arguments)
+    told = [f"Note: {note.message}." for note in notes if issubclass(note.category, ExpungeWarning)]
+    return said(f"{name} was added.", *told, request=name)
 
 
 def _approve(work: Work) -> Result:
@@ -154,10 +161,12 @@ def _reported(report: Report) -> Result:
         f"Version {one.number}: {', '.join(one.requests)} forgotten in {one.figures['steps']} steps."
         for one in report.versions
     ]
+    text += [f"{name}: {sentence}." for one in report.versions for name, sentence in tell_unchanged(one).items()]
     text += [line for one in report.versions for line in _earlier(one.figures)]
     text += [f"{name} failed: {reason}; the classifier was left as it was." for name, reason in report.failed.items()]
+    text += [f"{' and '.join(report.ruined)}: {HINT}."] if report.ruined else []
     text += [f"{name} has no pictures; give them once more." for name in report.without_images]
-    if report.versions and report.versions[-1].figures["drift"]["over_budget"]:
+    if report.versions and is_over(report.versions[-1].figures["drift"]):
         text.append("The drift is over the budget: it is time to retrain.")
     names = [*report.verified, *report.failed]
     told = said(*(text or ["Nothing was waiting."]), requests=names)
