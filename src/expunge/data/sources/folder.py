@@ -7,7 +7,7 @@ from expunge.base.errors import DataError
 from expunge.data.images import Subset
 from expunge.data.labels import labels_of_table
 from expunge.data.sources.file_images import FileImages
-from expunge.data.sources.other_kinds import TABLE_NAMES, check_is_folder
+from expunge.data.sources.places import TABLE_NAMES, check_is_folder, is_file
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.tables import Table, read_table, unique_cells
 
@@ -66,14 +66,6 @@ def _find_table(folder: Path) -> Path:
         "neither",
         "write one with the columns path,label; for one folder a class, use imagefolder:",
     )
-
-
-def is_file(path: Path) -> bool:
-    """Return whether there is a file; a name that the system takes for too long is none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def paths_below(folder: Path, table: Table) -> list[Path]:

@@ -12,7 +12,7 @@ from expunge.base.visible import visible_name
 from expunge.data.labels import labels_of_table
 from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.folder import paths_below
-from expunge.data.sources.other_kinds import check_is_folder
+from expunge.data.sources.places import check_is_folder
 from expunge.data.sources.splits import DataRequest, DataSplits
 from expunge.data.tables import read_table, unique_cells
 

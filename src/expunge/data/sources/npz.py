@@ -7,7 +7,7 @@ from expunge.base.arrays import Arrays, read_arrays
 from expunge.base.errors import DataError
 from expunge.data.images import Images, Subset
 from expunge.data.sources.array_images import images_from_arrays
-from expunge.data.sources.other_kinds import check_is_file
+from expunge.data.sources.places import check_is_file
 from expunge.data.sources.splits import DataRequest, DataSplits
 
 WANTED = ("x_train", "y_train", "x_test", "y_test", "x", "y", "classes")

@@ -13,7 +13,7 @@ from expunge.base.visible import visible_name
 from expunge.data.sources.decoding import Encoded
 from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.imagefolder import TEST_NAMES, is_image_name, number_classes
-from expunge.data.sources.other_kinds import check_is_file
+from expunge.data.sources.places import check_is_file
 from expunge.data.sources.splits import DataRequest, DataSplits
 
 BROKEN = (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, RecursionError)

@@ -1,4 +1,4 @@
-"""Which source is right for a place that is a file where a folder is wanted, or the other way round."""
+"""What lies at a place, a file or a folder, and which source is right for it where another was named."""
 
 from pathlib import Path
 
@@ -35,3 +35,11 @@ def check_is_folder(path: Path, kind: str) -> None:
     if path.suffix.lower() == ".csv":
         hint = f"say folder:{path.parent} and --table {path}"
     raise DataError(str(path), f"a folder, as {kind}: reads", "a file", hint)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file; a name that the system takes for too long is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
