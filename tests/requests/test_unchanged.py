@@ -13,7 +13,7 @@ from expunge.requests.project import Ledger
 from expunge.requests.receive import receive
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo
-from expunge.requests.unchanged import tell_unchanged, unchanged_of
+from expunge.requests.telling import tell_unchanged, unchanged_of
 
 
 def wrongly_labelled(rows_of):

@@ -85,8 +85,10 @@ def test_drawn_labels_are_uniform_over_the_others():
 
 def test_labels_outside_the_classes_are_named_with_their_rows():
     check_labels(ROWS, 3)
-    with pytest.raises(ForgetSetError, match=r"`label`: expected labels in 0..1, got c \(2\); check the class list"):
+    with pytest.raises(ForgetSetError, match=r"`label`: expected labels in 0..1, got label 2 of image c; check"):
         check_labels(ROWS, 2)
     corrected = ForgetSet(ROWS.ids, X, ROWS.y, torch.tensor([7, 0, 8]))
-    with pytest.raises(ForgetSetError, match=r"`new_label`: expected labels in 0..4, got a \(7\), c \(8\)"):
+    with pytest.raises(
+        ForgetSetError, match=r"`new label`: expected new labels in 0..4, got new label 7 of image a and 1"
+    ):
         check_labels(corrected, 5)

@@ -39,7 +39,7 @@ def test_small_forget_sets(trained, rows, count):
 def test_a_label_outside_the_classes(trained, rows):
     wrong = ForgetSet(rows.ids, rows.x, rows.y + 1)
     with pytest.raises(
-        ForgetSetError, match=r"`label`: expected labels in 0..4, got row-4 \(5\); check the class list"
+        ForgetSetError, match=r"`label`: expected labels in 0..4, got label 5 of image row-4; check the class list"
     ):
         Task.create(trained, wrong)
 

@@ -25,7 +25,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.pixels import Normalisation
 from expunge.models.recognise import classifier_of, recognise
 from expunge.task.evaluation import compute_logits
-from expunge.task.goals import GOALS, Goal, Relabel
+from expunge.task.goals import GOALS, Goal, Relabel, check_labels
 from expunge.task.task import Limits, Strength
 from expunge.task.transforms import TRANSFORMS, Transform, find_transforms
 
@@ -98,7 +98,7 @@ def read_inputs(
         rows = rows.rows(range(len(rows)))
     own = None if normalisation is None else Normalisation(*normalisation)
     given = Given(classifier_of(model, rows.x, own), rows, reading)
-    _check_labels(given)
+    check_labels(given.forget_set, given.classifier.num_classes)
     return given.correcting() if correcting else given
 
 
@@ -107,21 +107,6 @@ def _in_number_format_of(model: Classifier | nn.Module, rows: ForgetSet) -> Forg
     weight = next((model.module if isinstance(model, Classifier) else model).parameters(), None)
     wanted = torch.float64 if weight is not None and weight.dtype == torch.float64 else torch.float32
     return rows if rows.x.dtype == wanted else replace(rows, x=rows.x.to(wanted))
-
-
-def _check_labels(given: Given) -> None:
-    """Check that labels and new labels are classes of the classifier.
-
-    Raises:
-        ForgetSetError: one isn't; the first of them is named.
-    """
-    rows, count = given.forget_set, given.classifier.num_classes
-    for name, labels in (("label", rows.y), ("new label", rows.y_new)):
-        wrong = [] if labels is None else (labels >= count).nonzero().flatten().tolist()
-        if labels is not None and wrong:
-            first = f"{name} {int(labels[wrong[0]])} of image {rows.ids[wrong[0]]}"
-            more = f" and {len(wrong) - 1} more" if wrong[1:] else ""
-            raise ForgetSetError(name, f"{name}s in 0..{count - 1}", first + more, "check the class list")
 
 
 def read_goal(goal: str | Goal | None) -> Goal | None:

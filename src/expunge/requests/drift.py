@@ -12,8 +12,8 @@ from expunge.data import load_data
 from expunge.data.images import Images, TensorImages
 from expunge.models.classifier import Classifier
 from expunge.models.sources import LoadedClassifier
-from expunge.requests.budget import SURROGATES, TEST_DATA
 from expunge.requests.project import Ledger
+from expunge.requests.telling import SURROGATES, TEST_DATA
 from expunge.surrogates.procedural import draw_leaves
 from expunge.task.evaluation import Predictions, churn, predict
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from expunge.base.cells import csv_text, escape_cell
 from expunge.base.disk import PRIVATE, make_folder, write_bytes
-from expunge.requests.budget import newest_drift, say_drift
 from expunge.requests.place import INDEX_FOLDER
 from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
+from expunge.requests.telling import newest_drift, say_drift
 
 COLUMNS = ("request", "id", "label", "new_label", "row", "training_id")
 PLACES_FILE = "places.sealed"

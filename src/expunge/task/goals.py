@@ -167,15 +167,14 @@ def check_labels(forget_set: ForgetSet, num_classes: int) -> None:
     """Check that labels and new labels are classes of the classifier.
 
     Raises:
-        ForgetSetError: one is not, with the ids of the first rows.
+        ForgetSetError: one isn't; the first of them is named.
     """
-    for name, labels in (("label", forget_set.y), ("new_label", forget_set.y_new)):
-        if labels is None:
-            continue
-        wrong = (labels >= num_classes).nonzero().flatten().tolist()
-        if wrong:
-            rows = ", ".join(f"{forget_set.ids[row]} ({int(labels[row])})" for row in wrong[:5])
-            raise ForgetSetError(name, f"labels in 0..{num_classes - 1}", rows, "check the class list")
+    for name, labels in (("label", forget_set.y), ("new label", forget_set.y_new)):
+        wrong = [] if labels is None else (labels >= num_classes).nonzero().flatten().tolist()
+        if labels is not None and wrong:
+            first = f"{name} {int(labels[wrong[0]])} of image {forget_set.ids[wrong[0]]}"
+            more = f" and {len(wrong) - 1} more" if wrong[1:] else ""
+            raise ForgetSetError(name, f"{name}s in 0..{num_classes - 1}", first + more, "check the class list")
 
 
 def _own_and_best_other(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

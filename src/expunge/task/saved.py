@@ -96,7 +96,9 @@ def read_edit(folder: str | Path, network: nn.Module | None = None, *, allow_cod
     try:
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
         files = {Path(name).name: str(digest) for name, digest in result["files"].items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise OutputError(str(path), "the result of an edit", error.strerror or f"{error}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise OutputError(str(path), "the result of an edit", f"{error!r}", "is the folder complete?") from error
     for name, digest in files.items():
         if not (folder / name).is_file():

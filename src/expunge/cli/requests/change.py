@@ -10,7 +10,6 @@ from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
-from expunge.requests.budget import is_over, say_drift
 from expunge.requests.health import HINT
 from expunge.requests.purge import (
     purge_due,
@@ -23,7 +22,7 @@ from expunge.requests.rebase import purge_versions
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
 from expunge.requests.state import State, Version
-from expunge.requests.unchanged import tell_unchanged
+from expunge.requests.telling import is_over, say_drift, tell_unchanged
 from expunge.requests.versions import Start
 
 

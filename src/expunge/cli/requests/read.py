@@ -13,10 +13,9 @@ from expunge.base.visible import visible
 from expunge.cli import EXIT_BAD_INPUT
 from expunge.cli.requests import project_option
 from expunge.cli.say import say, say_lines
-from expunge.requests.budget import is_over, newest_drift, say_drift
 from expunge.requests.project import Ledger
 from expunge.requests.state import LedgerState, Request, State
-from expunge.requests.unchanged import say_unchanged, unchanged_of
+from expunge.requests.telling import is_over, newest_drift, say_drift, say_unchanged, unchanged_of
 from expunge.requests.verify import verify_folder
 
 COLUMNS = ("request", "state", "instances", "goal", "version", "images", "received", "reference")

@@ -16,7 +16,7 @@ from expunge.requests.desk.view import tell_entry, tell_history, tell_job, tell_
 from expunge.requests.desk.web import Desk, Refused, Visit
 from expunge.requests.plan import read_places
 from expunge.requests.state import FORGOTTEN, State
-from expunge.requests.unchanged import say_unchanged, unchanged_of
+from expunge.requests.telling import say_unchanged, unchanged_of
 
 DUE_DAYS = 30
 """By default a request is due after a month, as Article 12(3) of the GDPR has it."""

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from expunge.requests.budget import is_over, newest_drift, say_drift
 from expunge.requests.plan import Places, describe, standing
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, Version
+from expunge.requests.telling import is_over, newest_drift, say_drift
 
 MEANING = {
     "keeper": "Held: every edit keeps them forgotten, and looks whether they are, without their pictures.",

@@ -13,7 +13,6 @@ from safetensors.numpy import load
 
 from expunge.base.errors import LedgerError
 from expunge.requests.approval import Approval, approval_of, is_approved
-from expunge.requests.budget import is_over, newest_drift, say_drift
 from expunge.requests.chain import Entry
 from expunge.requests.desk.answers import read_answers
 from expunge.requests.desk.retraining import held_by
@@ -21,7 +20,7 @@ from expunge.requests.desk.store import Job
 from expunge.requests.keys import Keys
 from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
-from expunge.requests.unchanged import unchanged_of
+from expunge.requests.telling import is_over, newest_drift, say_drift, unchanged_of
 
 WORDS = {
     State.RECEIVED: "received",

@@ -14,7 +14,6 @@ from typing import Any
 from expunge.base.errors import ExpungeWarning, LedgerError
 from expunge.requests.apply import RETRIABLE, Report, apply_waiting
 from expunge.requests.approval import approve
-from expunge.requests.budget import is_over
 from expunge.requests.desk.comparing import Before
 from expunge.requests.desk.deleting import CHOICES, What, concerned
 from expunge.requests.desk.intake import take_in
@@ -33,7 +32,7 @@ from expunge.requests.purge import (
 )
 from expunge.requests.rebase import purge_versions
 from expunge.requests.rewind import undo, withdraw
-from expunge.requests.unchanged import tell_unchanged
+from expunge.requests.telling import is_over, tell_unchanged
 from expunge.requests.versions import OpenProject, Start, verify_applied
 
 LOOK = "look at it again"
