@@ -31,6 +31,7 @@ from expunge.requests.receive import RequestOptions, receive
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo
 from expunge.requests.state import State
+from expunge.task.outcome import Health
 
 NETWORK = """
 from torch import nn
@@ -45,8 +46,12 @@ REFUSED, BROKEN = 2, 1
 
 
 def hasten() -> None:
-    """Make verification and drift quick, and snapshots after each entry: none of them is what is attacked here."""
+    """Make verification and drift quick, and snapshots after each entry: none of them is what is attacked here.
+
+    No edit counts as ruining: so small a classifier is ruined by most of them.
+    """
     torch.set_num_threads(1)
+    Health.ruined = False
     versions.measure_robust_goal = partial(versions.measure_robust_goal, copies=1)
     drift.LEAVES = 8
     snapshot.FEWEST = 1

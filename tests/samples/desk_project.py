@@ -25,6 +25,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from expunge.task.outcome import Health
+
+Health.ruined = False  # so small a classifier is ruined by most edits, and would be left as it was
 HOLD = Path(__file__).with_name("hold")
 
 

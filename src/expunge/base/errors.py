@@ -59,7 +59,7 @@ class LedgerError(ExpungeError):
     """The ledger of deletion requests, its files or its state are not what they should be."""
 
 
-class RuinedError(LedgerError):
+class RuinedError(ExpungeError):
     """What was asked can't be done without ruining the classifier, which was left as it was."""
 
 
