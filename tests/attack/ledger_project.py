@@ -13,6 +13,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -45,13 +46,19 @@ REFUSED, BROKEN = 2, 1
 """Exit codes of a child that said what was wrong, and of one that ended in a traceback."""
 
 
+def never_ruined(*_: object) -> Health:
+    """Return the health of a classifier that changed nothing."""
+    answers = np.arange(3)
+    return Health.of("test", answers, answers, classes=3, labels=answers)
+
+
 def hasten() -> None:
     """Make verification and drift quick, and snapshots after each entry: none of them is what is attacked here.
 
     No edit counts as ruining: so small a classifier is ruined by most of them.
     """
     torch.set_num_threads(1)
-    Health.ruined = False
+    versions.find_health = never_ruined
     versions.measure_robust_goal = partial(versions.measure_robust_goal, copies=1)
     drift.LEAVES = 8
     snapshot.FEWEST = 1

@@ -6,9 +6,11 @@ import pytest
 
 from expunge.base.errors import RuinedError
 from expunge.compute.runtime import Runtime
+from expunge.requests import versions
 from expunge.requests.apply import apply_waiting
 from expunge.requests.create import create_project
 from expunge.requests.desk.view import tell_history
+from expunge.requests.health import find_health
 from expunge.requests.receive import receive
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import withdraw
@@ -18,8 +20,9 @@ from expunge.task.outcome import Health
 
 
 @pytest.fixture(autouse=True)
-def health():
+def health(monkeypatch):
     """Look at every edit, as users' projects do."""
+    monkeypatch.setattr(versions, "find_health", find_health)
 
 
 @pytest.mark.parametrize(("data", "where"), [("test", "30 test images, it is right on"), (None, "256 surrogates, ")])

@@ -19,6 +19,7 @@ from expunge.requests.recovery import writing
 
 SOURCE = Path(expunge.__file__).parents[1]
 NETWORK = """
+import os
 import time
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from torch import nn
 
 from expunge.task.outcome import Health
 
-Health.ruined = False  # so small a classifier is ruined by most edits, and would be left as it was
+if "DESK_TAKES_ANY_EDIT" in os.environ:  # so small a classifier is ruined by most edits, and would be left as it was
+    Health.ruined = False
 HOLD = Path(__file__).with_name("hold")
 
 
@@ -65,7 +67,13 @@ class DeskServer:
 
     def environment(self):
         paths = os.pathsep.join(map(str, (SOURCE, self.inputs)))
-        return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        return {
+            **os.environ,
+            "PYTHONPATH": paths,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONWARNINGS": "ignore",
+            "DESK_TAKES_ANY_EDIT": "1",
+        }
 
     def start(self):
         """Start the server and wait until it answers."""
