@@ -170,7 +170,7 @@ def test_two_people_and_four_requests(server, person):
         ben.get_by_text("forgotten", exact=True).first.wait_for()
     ben.goto(f"{server.address}/requests/R0001")
     assert ben.get_by_text("before: red").count() == 2
-    assert ben.locator(".gallery img").evaluate_all("all => all.every((each) => each.naturalWidth === 5)")
+    ben.wait_for_function("[...document.querySelectorAll('.gallery img')].every((each) => each.naturalWidth === 5)")
     ben.goto(f"{server.address}/")
     ben.get_by_role("button", name="Undo version 2").click()
     ben.locator(".job.done").first.wait_for()
