@@ -25,8 +25,8 @@ STOP_WORDS = {
 FORMS = (".1f", ".1f", "+.1f", ".1f")
 MORE_EFFORT = {
     "quick": "with --effort standard fewer other answers would change, see docs/least_change.md",
-    "standard": "with --effort thorough a tenth to a third fewer other answers would change; the first edit of a "
-    "classifier takes minutes then",
+    "standard": "with --effort thorough fewer other answers may change: up to a third fewer where edits are exact; the "
+    "first edit of a classifier takes minutes then",
 }
 """What more time would buy, see benchmarks/results/effort."""
 EXIT_CODES = {
