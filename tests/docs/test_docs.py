@@ -131,7 +131,7 @@ def test_the_first_lines_of_the_readme_run_as_they_stand(tmp_path, monkeypatch, 
     code = blocks(ROOT / "README.md", "python")[0]
     exec(code, {})  # noqa: S102 - the text of the README
     assert capsys.readouterr().out.strip() == re.search(r"print\(.*\)  # (.*)", code)[1]
-    assert (tmp_path / "edited" / "result.json").exists()
+    assert (tmp_path / "edited-digits" / "result.json").exists()
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
 
 
