@@ -29,6 +29,7 @@ from expunge.report.words import (
         (0.25, "share", "0.250"),
         (0.1234, "nats", "0.123 nats"),
         (59.94, "seconds", "59.9 s"),
+        (59.97, "seconds", "1 min 0 s"),
         (61.0, "seconds", "1 min 1 s"),
         (7322.0, "seconds", "2 h 2 min"),
         (999.0, "bytes", "999 bytes"),

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from expunge.base.folders import locked_folder
+from expunge.base.words import say_seconds
 from expunge.bench.cells import Cell
 from expunge.bench.check import check_cells, check_results
 from expunge.bench.forecast import Forecast
 from expunge.bench.processes import Budget, run_in_processes
 from expunge.bench.ray_cluster import run_on_ray
 from expunge.bench.run import Share, run_cell
-from expunge.compute.bars import say_seconds
 from expunge.compute.runtime import Progress
 
 Say = Callable[[str], None]

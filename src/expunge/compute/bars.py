@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from expunge.base.words import say_seconds
 from expunge.compute.runtime import Advance
 
 SECONDS_BETWEEN_LINES = 30.0
-MINUTE = 60
 
 
 class Bars:
@@ -74,19 +74,6 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")
-
-
-def say_seconds(seconds: float) -> str:
-    """Return a length of time as people say it.
-
-    >>> say_seconds(42.4), say_seconds(61), say_seconds(7325)
-    ('42 s', '1 min 1 s', '2 h 2 min')
-    """
-    minutes, rest = divmod(round(seconds), MINUTE)
-    hours, minutes = divmod(minutes, MINUTE)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _how_far(done: int, total: int | None, seconds: float) -> str:

@@ -7,8 +7,9 @@ from enum import StrEnum
 
 from expunge.audit.record import Audit, Figure
 from expunge.base.visible import visible
+from expunge.base.words import plural
 from expunge.report import telling
-from expunge.report.words import plural, say_hundredth
+from expunge.report.words import say_hundredth
 from expunge.task.outcome import Outcome
 
 FEW_LOST = 1.0

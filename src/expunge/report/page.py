@@ -19,6 +19,7 @@ from expunge.audit.record import AUDIT_FILE, REPORT_FILE, Audit
 from expunge.base.disk import sha256_file, write_text
 from expunge.base.errors import DataError, ExpungeError
 from expunge.base.visible import visible
+from expunge.base.words import plural
 from expunge.report import words
 from expunge.report.answers import first_screen
 from expunge.report.comparison import Side, differences, figure_groups, headline_lines, read_sides
@@ -151,7 +152,7 @@ def _environment() -> Environment:
     said = (words.say_figure, words.say_interval, words.say_target, words.say_unit, words.say_status)
     for function in (visible, *said):
         environment.filters[function.__name__] = function
-    environment.globals.update(draw=draw_named, plural=words.plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
+    environment.globals.update(draw=draw_named, plural=plural, slug=words.slug, pixelated_below=PIXELATED_BELOW)
     environment.globals["undefined_panels"] = undefined_panels
     return environment
 

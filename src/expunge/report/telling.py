@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from expunge.audit.record import Subject
 from expunge.base.visible import visible
-from expunge.report.words import plural
+from expunge.base.words import plural
 from expunge.task.words import CORRECT, MISCLASSIFY, RELABEL, UNSEEN
 
 LEFT = "It does not mean that the pictures are gone: they are still wherever else they are kept, and in older versions"

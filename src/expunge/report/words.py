@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from expunge.audit.record import Direction, Figure
 from expunge.base.visible import visible
+from expunge.base.words import KILO, plural, say_bytes, say_seconds
 
-MINUTE = 60
 TEN = 10
-KILO = 1000
 WHOLE = 100
 LONGEST_LABEL = 22
 DIRECTIONS = {
@@ -107,27 +107,6 @@ def say_hundredth(percent: float) -> str:
     return f"{min(max(percent, 0.1), 99.9):.1f}"
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun: 1 image, 2 images."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _say_seconds(value: float) -> str:
-    if value < MINUTE:
-        return f"{value:.1f} s"
-    minutes, seconds = divmod(round(value), MINUTE)
-    hours, minutes = divmod(minutes, MINUTE)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
-
-
-def _say_bytes(value: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < KILO or unit == "GB":
-            return f"{value:.3g} {unit}"
-        value /= KILO
-    raise AssertionError
-
-
 def _say_percent(value: float) -> str:
     return f"{value:.0f}%" if value in (0, WHOLE) else f"{value:.1f}%"
 
@@ -137,8 +116,8 @@ SAYINGS: Mapping[str, Callable[[float], str]] = {
     "points": lambda value: f"{value:.1f} points" if value else "0 points",
     "AUC": lambda value: f"{value:.3f}",
     "share": lambda value: f"{value:.3f}",
-    "seconds": _say_seconds,
-    "bytes": _say_bytes,
+    "seconds": partial(say_seconds, digits=1),
+    "bytes": say_bytes,
     "steps": lambda value: plural(round(value), "step"),
     "rows": lambda value: plural(round(value), "row"),
 }

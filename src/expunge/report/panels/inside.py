@@ -7,11 +7,12 @@ from statistics import median
 
 from expunge.audit.record import Audit, Slice
 from expunge.base.visible import visible
+from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Bar, Dots, draw_bars, draw_dots
 from expunge.report.drawing.maps import Place, Point, draw_class_map, draw_scatter
 from expunge.report.drawing.svg import Drawing
 from expunge.report.panels.panel import Key, Numbers, Panel, class_name, number_of, say_cell, why_missing
-from expunge.report.words import plural, say_share, shorten
+from expunge.report.words import say_share, shorten
 
 COLOURS = 7
 MOST_SLICES = 4

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from expunge.audit.record import Audit
 from expunge.base.visible import visible
+from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Bar, Dots, draw_bars, draw_dots
 from expunge.report.drawing.maps import draw_matrix
 from expunge.report.drawing.svg import Drawing
 from expunge.report.panels.panel import Key, Numbers, Panel, class_name, number_of, say_cell, why_missing
-from expunge.report.words import plural, say_value
+from expunge.report.words import say_value
 
 MOST_CLASSES = 25
 MOST_SIDES = 16

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from expunge.audit.record import Audit
+from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Curve, draw_curves
 from expunge.report.drawing.svg import Drawing
 from expunge.report.panels.panel import Key, Numbers, Panel, say_cell, why_missing
-from expunge.report.words import plural
 
 ATTACKS = {
     "loss": "loss",
