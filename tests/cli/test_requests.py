@@ -157,7 +157,10 @@ def test_an_image_that_was_answered_otherwise_all_along_is_not_told_as_forgotten
         Image.fromarray(np.load("images.npz")["x_train"][row]).save(f"{row}.png")
     added = expunge("requests", "add", "1.png", "3.png", "--label", "1")
     assert "note: 1 of 2 rows are not predicted as labelled: 2 (0 instead of 1); perhaps a label is wrong" in added.err
-    sentence = "1 of 2 was answered otherwise before; its answer is unchanged"
+    sentence = (
+        "The answer to 1 of 2 images is what it was before: it was answered as asked already. "
+        "Perhaps its label is wrong."
+    )
     assert f"R0001: {sentence}" in expunge("requests", "apply", "--device", "cpu").out
     assert f"unchanged  {sentence}" in expunge("requests", "show", "R0001").out
     assert json.loads(expunge("requests", "show", "R0001", "--json").out)["unchanged"] == 1

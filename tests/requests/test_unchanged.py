@@ -36,7 +36,10 @@ def test_images_whose_answer_was_another_before_and_did_not_change_are_counted(p
         receive(ledger, wrongly_labelled(rows_of), options.keeping)
         receive(ledger, replace(rows_of(3, seed=0).rows([2]), ids=("third",)), options.keeping)
         (version,) = apply_waiting(ledger, Runtime()).versions
-        assert tell_unchanged(version) == {"R0001": "1 of 2 was answered otherwise before; its answer is unchanged"}
+        assert tell_unchanged(version) == {
+            "R0001": "The answer to 1 of 2 images is what it was before: it was answered as asked already. "
+            "Perhaps its label is wrong."
+        }
         assert [unchanged_of(ledger.state, ledger.state.find(name)) for name in ("R0001", "R0002")] == [1, 0]
         undo(ledger)
     assert unchanged_of(Ledger.open(project).state, ledger.state.find("R0001")) == 0

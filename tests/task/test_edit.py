@@ -128,7 +128,10 @@ def test_images_that_were_answered_otherwise_before_are_told(trained, rows, tmp_
         task = Task.create(trained, ForgetSet(rows.ids, rows.x, wrong))
     result = make_edit(task, lose_two_labels).save(tmp_path)
     assert result["unchanged"] == 1
-    said = "The answer to 1 of the 6 images is what it was: the goal held for it before the edit, so check its label."
+    said = (
+        "The answer to 1 of 6 images is what it was before: it was answered as asked already. "
+        "Perhaps its label is wrong."
+    )
     assert said in result["verdict"]
     assert said in (tmp_path / "README.md").read_text()
 

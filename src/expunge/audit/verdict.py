@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from expunge.audit.collect.collected import Gathered
 from expunge.audit.record import WHOLE, Figure
-from expunge.task.outcome import NOT_MEASURED, Outcome, judge, say_health, say_outcome, say_unchanged
-from expunge.task.words import CLASS_PART, GoalWords, part_words
+from expunge.task.outcome import NOT_MEASURED, Outcome, judge, say_health, say_outcome
+from expunge.task.words import CLASS_PART, GoalWords, part_words, say_unchanged
 
 LIMITS = (
     "A changed answer is no proof of erasure: the rows may still be found in the weights by means that were not "
@@ -40,7 +40,7 @@ def _goal(figures: Mapping[str, Figure], data: Gathered) -> list[str]:
     exact, robust, words = _value(figures["goal.exact"]), _value(figures["goal.robust"]), data.words
     count = len(data.forget.ids)
     unchanged = round(count * _value(figures["goal.unchanged"]) / 100)
-    sentences = [say_outcome(words, exact / 100, count), *say_unchanged(unchanged, count)]
+    sentences = [each for each in (say_outcome(words, exact / 100, count), say_unchanged(unchanged, count)) if each]
     if exact > 0 and figures["goal.robust"].flagged:
         sentences.append(
             f"It does not last: only {robust:.0f}% of slightly changed copies (mirrored, shifted, resized, "

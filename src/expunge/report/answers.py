@@ -11,6 +11,7 @@ from expunge.base.words import plural
 from expunge.report import telling
 from expunge.report.words import say_hundredth
 from expunge.task.outcome import Outcome
+from expunge.task.words import say_unchanged
 
 FEW_LOST = 1.0
 MANY_LOST = 10.0
@@ -145,7 +146,7 @@ def _done(audit: Audit, goal: telling.Telling) -> Answer:
         return Answer(question, f"Not as asked: {goal.met(met, count)}", SHORT_OF_COPIES, Mark.BAD)
     if same:
         said = f"For {count - same:,} of {plural(count, 'picture')}" if same < count else "There was nothing to do"
-        return Answer(question, said, telling.say_unchanged(same, count), Mark.PARTLY)
+        return Answer(question, said, say_unchanged(same, count, "picture"), Mark.PARTLY)
     unseen = audit.figures.get("accuracy.class_after")
     if unseen is None or unseen.value is None:
         return Answer(question, f"Yes, {goal.met(met, count)}", COUNTED, Mark.GOOD)

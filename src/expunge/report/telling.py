@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from expunge.audit.record import Subject
 from expunge.base.visible import visible
 from expunge.base.words import plural
-from expunge.task.words import CORRECT, MISCLASSIFY, RELABEL, UNSEEN
+from expunge.task.words import CORRECT, MISCLASSIFY, RELABEL, UNSEEN, say_unchanged
 
 LEFT = "It does not mean that the pictures are gone: they are still wherever else they are kept, and in older versions"
 LEFT_AND_BACKUPS = f"{LEFT} of the classifier and backups."
@@ -172,25 +172,14 @@ def remains(goal: Telling, found: Findings) -> str:
     return DELETE if goal.forgets else "Put the edited classifier in place of the old one, and tell who asked."
 
 
-def say_unchanged(unchanged: int, count: int) -> str:
-    """Return what it means that pictures were answered as asked before, and are still.
-
-    >>> say_unchanged(1, 3)
-    'The answer to 1 of 3 pictures is what it was before: it was answered as asked already. Check its label.'
-    """
-    which = f"{unchanged:,} of {plural(count, 'picture')}"
-    they, labels = ("it was", "its label") if unchanged == 1 else ("they were", "their labels")
-    return f"The answer to {which} is what it was before: {they} answered as asked already. Check {labels}."
-
-
 def _permission(found: Findings) -> str:
     fact = "that the classifier no longer answers as it had learned from the pictures"
+    same = say_unchanged(found.unchanged, found.count, "picture")
     if found.unchanged == found.count:
-        return f"No: nothing was changed. {say_unchanged(found.unchanged, found.count)}"
+        return f"No: nothing was changed. {same}"
     if found.unchanged:
         which = f"of {found.count - found.unchanged:,} of {plural(found.count, 'picture')}"
-        changed = say_unchanged(found.unchanged, found.count)
-        return f"Only in part: {which} the person can be told {fact}, with what follows. {changed}"
+        return f"Only in part: {which} the person can be told {fact}, with what follows. {same}"
     if found.copies and found.outsider:
         return f"Yes, in these words: {fact}."
     return f"Only in part: the person can be told {fact}, with what follows."

@@ -1,13 +1,14 @@
 """What is said of a version: its drift, whether that is over the budget, and images that it left as they were.
 
-Needs no torch. Whether a budget is spent can be told by test images alone. An image may have been answered otherwise
-than labelled before the edit, which then changed nothing of it.
+Needs no torch. Whether a budget is spent can be told by test images alone. An image may have been answered as asked
+before the edit, which then changed nothing of it.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from expunge.requests.state import LedgerState, Request, Version
+from expunge.task.words import say_unchanged
 
 TEST_DATA, SURROGATES = "test data", "surrogates"
 UNKNOWN = (
@@ -51,25 +52,14 @@ def say_drift(drift: Mapping[str, Any], *, accuracy: bool = False) -> list[str]:
 
 
 def unchanged_of(state: LedgerState, request: Request) -> int:
-    """Return how many images of a request its version found answered otherwise than labelled, and left so."""
+    """Return how many images of a request its version found answered as asked, and left so."""
     if request.version is None:
         return 0
     found = state.versions[request.version].figures.get("unchanged", {}).get(request.name)
     return int(found["images"]) if found else 0
 
 
-def tell_unchanged(version: Version) -> dict[str, str]:
-    """Return by request a sentence on its images that were answered otherwise before; none where there are none."""
+def tell_unchanged(version: Version, noun: str = "image") -> dict[str, str]:
+    """Return by request a sentence on its images that were answered as asked before; none where there are none."""
     found = version.figures.get("unchanged", {})
-    return {name: say_unchanged(each["images"], each["of"]) for name, each in found.items()}
-
-
-def say_unchanged(count: int, rows: int) -> str:
-    """Return that in a sentence.
-
-    >>> say_unchanged(1, 2)
-    '1 of 2 was answered otherwise before; its answer is unchanged'
-    """
-    one = count == 1
-    was, its = ("was", "its answer is") if one else ("were", "their answers are")
-    return f"{count} of {rows} {was} answered otherwise before; {its} unchanged"
+    return {name: say_unchanged(each["images"], each["of"], noun) for name, each in found.items()}

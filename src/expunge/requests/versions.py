@@ -27,6 +27,7 @@ from expunge.requests.sealed import write_patch
 from expunge.requests.state import Request, State
 from expunge.requests.weights import load_first, read_current, with_weights
 from expunge.task.evaluation import compute_logits, measure_robust_goal
+from expunge.task.goals import achieved, count_unchanged
 from expunge.task.outcome import Health
 
 
@@ -122,12 +123,13 @@ def make_version(  # noqa: PLR0913 - what, on top of what, and under which numbe
 def _count_unchanged(
     project: OpenProject, base: Mapping[str, Tensor], edited: Classifier, requests: Sequence[Request]
 ) -> dict[str, dict[str, int]]:
-    """Return of each request how many rows were not answered as labelled, and are answered so still; without zeros."""
+    """Return of each request for how many rows the goal held before, whose answer is the same; without zeros."""
     before, sharing, found = project.classifier(base), project.runtime.sharing, dict[str, dict[str, int]]()
     for request in requests:
         rows = load_rows(project.ledger, request)
-        old, new = (compute_logits(each, rows.x, sharing).argmax(dim=1).cpu() for each in (before, edited))
-        count = int(((old != rows.y.cpu()) & (old == new)).sum())
+        goal, labels = goal_of(rows)
+        old, new = (compute_logits(each, rows.x, sharing).cpu() for each in (before, edited))
+        count = count_unchanged(achieved(goal, new, labels.cpu()), old.argmax(dim=1), new.argmax(dim=1))
         if count:
             found[request.name] = {"images": count, "of": request.rows}
     return found

@@ -152,6 +152,15 @@ def achieved(
     return gaps < (0 if allowed is None else allowed.to(gaps.device))
 
 
+def count_unchanged(held: Bool[Tensor, " k"], before: Int[Tensor, " k"], after: Int[Tensor, " k"]) -> int:
+    """Return for how many rows the goal holds with the answer that they had before the edit.
+
+    >>> count_unchanged(torch.tensor([True, True, False]), torch.tensor([1, 1, 1]), torch.tensor([1, 2, 1]))
+    1
+    """
+    return int((held & (before == after)).sum())
+
+
 def draw_other_labels(labels: Int[Tensor, " b"], num_classes: int, generator: torch.Generator) -> Int[Tensor, " b"]:
     """Return for each row one label drawn uniformly from the K - 1 labels that are not its own.
 

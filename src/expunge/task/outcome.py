@@ -171,19 +171,6 @@ def say_outcome(words: GoalWords, share: float, rows: int, *, copies: float | No
     return f"The goal was not met: it holds for {100 * share:.1f}% of the {rows:,} images only."
 
 
-def say_unchanged(unchanged: int, rows: int) -> list[str]:
-    """Return a sentence on the rows for which the goal held before the edit and whose answer is the same; or none.
-
-    >>> say_unchanged(1, 3)
-    ['The answer to 1 of the 3 images is what it was: the goal held for it before the edit, so check its label.']
-    """
-    if not unchanged:
-        return []
-    which = f"{unchanged:,} of the {rows:,} images"
-    those, its = ("it", "its label") if unchanged == 1 else ("them", "their labels")
-    return [f"The answer to {which} is what it was: the goal held for {those} before the edit, so check {its}."]
-
-
 def say_health(health: Health | None, names: Mapping[str, str] | None = None) -> list[str]:
     """Return sentences on a classifier that is ruined or was not looked at; none on a sound one.
 

@@ -10,10 +10,10 @@ import torch
 from expunge._version import __version__
 from expunge.base.cells import csv_text, escape_cell
 from expunge.task.evaluation import Predictions, RobustGoal, churn, right_after
-from expunge.task.goals import true_labels
-from expunge.task.outcome import judge, say_health, say_outcome, say_unchanged
+from expunge.task.goals import count_unchanged, true_labels
+from expunge.task.outcome import judge, say_health, say_outcome
 from expunge.task.task import StopReason, Strength
-from expunge.task.words import RELABEL, UNSEEN, goal_words, part_words
+from expunge.task.words import RELABEL, UNSEEN, goal_words, part_words, say_unchanged
 
 if TYPE_CHECKING:
     from expunge.task.edit import Edit
@@ -65,7 +65,8 @@ def to_result(edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal
     shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
     forgotten = about.forgotten_class
     may_stay = edit.task.goal.name == UNSEEN or forgotten
-    unchanged = None if may_stay else count_unchanged(edit, measured["forget"])
+    old, new = measured["forget"].before.predicted, measured["forget"].after.predicted
+    unchanged = None if may_stay else count_unchanged(edit.achieved, old, new)
     return {
         "schema_version": RESULT_SCHEMA_VERSION,
         **judge_edit(edit, measured, copies=robust.share, unchanged=unchanged, forgotten_class=forgotten),
@@ -99,11 +100,6 @@ def to_result(edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal
     }
 
 
-def count_unchanged(edit: "Edit", forget: Measured) -> int:
-    """Return for how many rows the goal held before the edit, with the answer that they still have."""
-    return int((edit.achieved & (forget.before.predicted == forget.after.predicted)).sum())
-
-
 def judge_edit(
     edit: "Edit", measured: Mapping[str, Measured], *, copies: float, unchanged: int | None, forgotten_class: str
 ) -> dict[str, Any]:
@@ -113,7 +109,7 @@ def judge_edit(
         edit: the edit.
         measured: predictions before and after, by part.
         copies: share of transformed copies for which the goal holds.
-        unchanged: see `count_unchanged`; None where answers may stay.
+        unchanged: see `goals.count_unchanged`; None where answers may stay.
         forgotten_class: its name, if a class is forgotten as a whole.
     """
     goal, health = edit.task.goal.name, edit.find_health(measured)
@@ -123,9 +119,10 @@ def judge_edit(
     names = {part: part_words(part, goal, forgotten_class) for part in measured}
     asked = edit.task.strength is Strength.ROBUST and not reached
     said = say_outcome(words, edit.goal_achieved, len(edit.task.forget_set), copies=copies if asked else None)
+    same = say_unchanged(unchanged or 0, len(edit.task.forget_set))
     return {
         "outcome": outcome.value,
-        "verdict": [said, *say_unchanged(unchanged or 0, len(edit.task.forget_set)), *say_health(health, names)],
+        "verdict": [each for each in (said, same, *say_health(health, names)) if each],
         "health": None if health is None else health.to_json(),
     }
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from expunge.base.words import plural
+
 MISCLASSIFY, RELABEL, CORRECT, UNSEEN = "misclassify", "relabel", "correct", "unseen"
 CLASS_PART = "class"
 """Of the test images, those of a class that is forgotten as a whole; the part `test` is then the rest."""
@@ -171,3 +173,16 @@ def line_of(part: str, goal: str, forgotten_class: str = "") -> str:
     if part == CLASS_PART:
         return f"test: {forgotten_class}"
     return "test: others" if part == "test" and forgotten_class else part
+
+
+def say_unchanged(unchanged: int, count: int, noun: str = "image") -> str:
+    """Return in a sentence for how many images the goal held before the edit, whose answer is the same; empty for none.
+
+    >>> say_unchanged(1, 3)
+    'The answer to 1 of 3 images is what it was before: it was answered as asked already. Perhaps its label is wrong.'
+    """
+    if not unchanged:
+        return ""
+    they, labels = ("it was", "its label is") if unchanged == 1 else ("they were", "their labels are")
+    which = f"{unchanged:,} of {plural(count, noun)}"
+    return f"The answer to {which} is what it was before: {they} answered as asked already. Perhaps {labels} wrong."

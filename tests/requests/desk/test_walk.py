@@ -63,8 +63,11 @@ def test_a_picture_that_was_answered_otherwise_all_along_is_told_as_unchanged(de
     added = anna.add(pictures(1), pictures(3), label="1")
     assert any("2 (0 instead of 1); perhaps a label is wrong" in line for line in added.result["text"])
     ben.do("/requests/R0001", "/requests/R0001/approve")
-    sentence = "1 of 2 was answered otherwise before; its answer is unchanged"
-    assert f"R0001: {sentence}." in ben.apply().result["text"]
+    sentence = (
+        "The answer to 1 of 2 pictures is what it was before: it was answered as asked already. "
+        "Perhaps its label is wrong."
+    )
+    assert f"R0001: {sentence}" in ben.apply().result["text"]
     assert all(sentence in ben.get(page).text for page in ("/requests/R0001", "/requests/R0001/report"))
 
 

@@ -15,8 +15,9 @@ from expunge.cli.requests import project_option
 from expunge.cli.say import say, say_lines
 from expunge.requests.project import Ledger
 from expunge.requests.state import LedgerState, Request, State
-from expunge.requests.telling import is_over, newest_drift, say_drift, say_unchanged, unchanged_of
+from expunge.requests.telling import is_over, newest_drift, say_drift, unchanged_of
 from expunge.requests.verify import verify_folder
+from expunge.task.words import say_unchanged
 
 COLUMNS = ("request", "state", "instances", "goal", "version", "images", "received", "reference")
 

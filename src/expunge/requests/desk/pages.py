@@ -16,7 +16,8 @@ from expunge.requests.desk.view import tell_entry, tell_history, tell_job, tell_
 from expunge.requests.desk.web import Desk, Refused, Visit
 from expunge.requests.plan import read_places
 from expunge.requests.state import FORGOTTEN, State
-from expunge.requests.telling import say_unchanged, unchanged_of
+from expunge.requests.telling import unchanged_of
+from expunge.task.words import say_unchanged
 
 DUE_DAYS = 30
 """By default a request is due after a month, as Article 12(3) of the GDPR has it."""
@@ -170,7 +171,7 @@ def _request(visit: Visit) -> dict[str, Any]:
         "how": found.how,
         "figures": found.figures,
         "pictures": pictures[:MOST_SHOWN],
-        "unchanged": say_unchanged(count, found.rows) if count else "",
+        "unchanged": say_unchanged(count, found.rows, "picture"),
         "measured": any("before" in one for one in pictures),
         "history_lines": tell_history(opened, found),
         "later": tell_later(opened.state, found),

@@ -160,7 +160,7 @@ def _reported(report: Report) -> Result:
         f"Version {one.number}: {', '.join(one.requests)} forgotten in {one.figures['steps']} steps."
         for one in report.versions
     ]
-    text += [f"{name}: {sentence}." for one in report.versions for name, sentence in tell_unchanged(one).items()]
+    text += [f"{name}: {said}" for one in report.versions for name, said in tell_unchanged(one, "picture").items()]
     text += [line for one in report.versions for line in _earlier(one.figures)]
     text += [f"{name} failed: {reason}; the classifier was left as it was." for name, reason in report.failed.items()]
     text += [f"{' and '.join(report.ruined)}: {HINT}."] if report.ruined else []
