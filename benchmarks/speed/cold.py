@@ -25,8 +25,8 @@ from expunge.jobs.inputs import load_inputs
 from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.methods import make_method
 from expunge.surrogates.cache import CACHE_VARIABLE
-from expunge.surrogates.draw import Effort
 from expunge.task.evaluation import churn, predict
+from expunge.task.task import Effort
 
 COUNT, SEED, IMAGES = 16, 0, 2000
 SETTINGS = {

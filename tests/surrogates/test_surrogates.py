@@ -15,13 +15,13 @@ from expunge.models.classifier import Bounds, Classifier
 from expunge.surrogates import inverted
 from expunge.surrogates.adversarial import order_in_rounds
 from expunge.surrogates.cache import CACHE_VARIABLE
-from expunge.surrogates.draw import Effort, SurrogateMix, draw_surrogates
+from expunge.surrogates.draw import SurrogateMix, draw_surrogates
 from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import GROUP, Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import _paint, draw_leaves
 from expunge.task.evaluation import compute_logits
-from expunge.task.task import Task
+from expunge.task.task import Effort, Task
 
 SHAPE = (3, 8, 6)
 FEW, SHORTER = Inversion(steps=3), Inversion(steps=2)

@@ -14,8 +14,7 @@ from expunge.compute.exactness import Float32
 from expunge.data import SOURCES as DATA_SOURCES
 from expunge.jobs.job import GoalChoice
 from expunge.models.sources import SOURCES as MODEL_SOURCES
-from expunge.surrogates.draw import Effort
-from expunge.task.task import Strength
+from expunge.task.task import Effort, Strength
 from expunge.task.transforms import TRANSFORMS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

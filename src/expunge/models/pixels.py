@@ -9,6 +9,9 @@ from torch import Tensor
 
 from expunge.base.errors import ClassifierError
 
+SMALL_IMAGE = 64 * 64
+"""Pixels of the largest image that counts as small."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:

@@ -1,7 +1,6 @@
 """The surrogates of an edit: which kinds, how many of each."""
 
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import torch
 from jaxtyping import Float
@@ -10,24 +9,14 @@ from torch import Tensor
 from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.models.classifier import Classifier
+from expunge.models.pixels import SMALL_IMAGE
 from expunge.surrogates.adversarial import make_adversarial_pool
 from expunge.surrogates.attack import Attack
 from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import draw_leaves
-from expunge.task.task import Task
-
-SMALL_IMAGE = 64 * 64
-
-
-class Effort(StrEnum):
-    """How much work an edit may be: less work changes other answers more."""
-
-    QUICK = "quick"
-    STANDARD = "standard"
-    THOROUGH = "thorough"
-
+from expunge.task.task import Effort, Task
 
 MIXES = {Effort.QUICK: 1000, Effort.STANDARD: 2000, Effort.THOROUGH: 2000}
 INVERTED = {Effort.QUICK: 0, Effort.STANDARD: 256, Effort.THOROUGH: 1536}

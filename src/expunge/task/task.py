@@ -47,6 +47,14 @@ class Strength(StrEnum):
     """It also holds on at least 95% of fresh copies: mirrored, shifted, resized, recompressed, noised by default."""
 
 
+class Effort(StrEnum):
+    """How much work an edit may be: less work changes other answers more."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    THOROUGH = "thorough"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When to give up; None leaves the number of steps to the method, and the time open."""

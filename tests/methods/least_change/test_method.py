@@ -24,11 +24,11 @@ from expunge.methods.published.negative_gradient import NegativeGradient
 from expunge.models.classifier import Classifier
 from expunge.models.tails import find_cut
 from expunge.surrogates.cache import CACHE_VARIABLE
-from expunge.surrogates.draw import Effort, SurrogateMix
+from expunge.surrogates.draw import SurrogateMix
 from expunge.surrogates.inverted import Inversion
 from expunge.task.evaluation import compute_logits
 from expunge.task.expected import measure_expected_cost
-from expunge.task.task import Limits, StopReason
+from expunge.task.task import Effort, Limits, StopReason
 
 PUSHED = NegativeGradient(descent=Descent())
 """With BatchNorm as `least-change` has it."""

@@ -13,8 +13,9 @@ from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_j
 from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.quadratic import solve_multipliers
 from expunge.methods.least_change.scope import FEW_ROWS, LAST_THIRD
-from expunge.surrogates.draw import SMALL_IMAGE, Effort
+from expunge.models.pixels import SMALL_IMAGE
 from expunge.task.evaluation import compute_logits
+from expunge.task.task import Effort
 
 GIGABYTE = 2**30
 SLOWEST = 0.02

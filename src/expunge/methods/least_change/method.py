@@ -27,12 +27,12 @@ from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
 from expunge.models.folding import choose_layout, fold_batchnorm
 from expunge.models.tails import cut_at, enter
-from expunge.surrogates.draw import Effort, SurrogateMix, draw_surrogates
+from expunge.surrogates.draw import SurrogateMix, draw_surrogates
 from expunge.surrogates.spliced import draw_spliced
 from expunge.task.earlier import Earlier
 from expunge.task.edit import Edit
 from expunge.task.expected import measure_expected_cost
-from expunge.task.task import Strength, Task
+from expunge.task.task import Effort, Strength, Task
 
 CURVATURE_SURROGATES = 512
 KEPT_OUT = 10

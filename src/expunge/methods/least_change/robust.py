@@ -21,8 +21,9 @@ from expunge.methods.least_change.pushing import (
     steer,
 )
 from expunge.methods.least_change.scope import FEW_ROWS, LAST_THIRD
-from expunge.surrogates.draw import SMALL_IMAGE, Effort
+from expunge.models.pixels import SMALL_IMAGE
 from expunge.surrogates.spliced import draw_spliced
+from expunge.task.task import Effort
 
 SOME_ROWS = 128
 SLOWEST = 0.1
