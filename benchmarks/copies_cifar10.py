@@ -26,7 +26,7 @@ from expunge.data import load_data
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
 from expunge.data.preprocessing import pixels_of
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests.copies import ALIKE, ALIKE_FEATURES, WITH_FEATURES, Near, find_near, open_index
 from expunge.requests.create import Plan, create_project

@@ -29,8 +29,8 @@ import torch
 from torch import nn
 
 import expunge
+from expunge.base.disk import write_text
 from expunge.base.errors import ExpungeError
-from expunge.base.tensors import write_text
 from expunge.methods.layers import differentiate
 from expunge.methods.tracing import find_layers, trace_rows
 from expunge.models.classifier import Classifier

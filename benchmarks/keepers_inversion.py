@@ -40,9 +40,10 @@ from expunge.bench.cells import find_data
 from expunge.data import load_data
 from expunge.methods.continual import find_keeper_cut
 from expunge.methods.tracing import find_layers
-from expunge.models.classifier import Classifier, Normalisation
+from expunge.models.classifier import Classifier
 from expunge.models.folding import fold_batchnorm
 from expunge.models.modes import hooked
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.models.tails import enter, find_cut
 from expunge.task.evaluation import compute_logits

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 import expunge
-from expunge.base.tensors import write_json, write_text
+from expunge.base.disk import write_json, write_text
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.models.sources import ModelSource, load_classifier

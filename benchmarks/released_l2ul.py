@@ -30,7 +30,7 @@ from expunge.bench.cells import find_data
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.data import DataRequest, DataSplits, load_data
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.task.evaluation import predict
 

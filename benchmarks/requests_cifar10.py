@@ -42,7 +42,8 @@ from expunge.data import forget_set, load_data, random_rows
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
 from expunge.methods.continual import holds, join
-from expunge.models.classifier import Classifier, Normalisation
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests.apply import apply_waiting
 from expunge.requests.create import Plan, create_project

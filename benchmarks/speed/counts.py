@@ -29,7 +29,7 @@ from expunge import Attack, Classifier, ForgetSet, Limits, Strength, make_method
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods import engine
-from expunge.models.classifier import Normalised
+from expunge.models.normalised import Normalised
 from expunge.models.sources.cifar_resnets import CifarResNet
 from expunge.surrogates.attack import attack_targets
 from expunge.surrogates.inverted import Inversion, invert_classifier

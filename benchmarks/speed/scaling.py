@@ -22,10 +22,10 @@ import torch
 from setting import RUNS, clock
 
 from expunge import ExpungeWarning, ForgetSet, Limits, unlearn
-from expunge.base.tensors import write_json
+from expunge.base.disk import write_json
 from expunge.compute.runtime import Runtime
 from expunge.methods.l2ul.stable import L2UL
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.surrogates.procedural import draw_leaves
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from expunge import Classifier, ForgetSet
-from expunge.base.tensors import write_json
+from expunge.base.disk import write_json
 from expunge.bench.cells import find_data
 from expunge.compute.runtime import Runtime
 from expunge.data import DataRequest, load_data

@@ -8,8 +8,8 @@ from .methods import METHODS as METHODS
 from .methods import make_method as make_method
 from .methods.unlearn import Interrupted as Interrupted
 from .methods.unlearn import unlearn as unlearn
-from .models.classifier import Bounds as Bounds
 from .models.classifier import Classifier as Classifier
+from .models.pixels import Bounds as Bounds
 from .surrogates.attack import Attack as Attack
 from .task.edit import Edit as Edit
 from .task.goals import Misclassify as Misclassify

@@ -26,7 +26,8 @@ from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.splits import DataRequest
 from expunge.data.sources.table import load_data
 from expunge.jobs.job import Job, refuse_code
-from expunge.models.sources.weights import fill, read_weights
+from expunge.models.sources.checkpoint import read_weights
+from expunge.models.sources.weights import fill
 
 MARK = "executed"
 LABELS = torch.zeros(1, dtype=torch.int64)

@@ -21,7 +21,7 @@ import expunge.requests as package
 from expunge.base.errors import ExpungeError
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests import drift, snapshot, versions
 from expunge.requests.apply import apply_waiting

@@ -23,7 +23,7 @@ from torch import nn
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.jobs.demo import load_digit_images
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests.apply import apply_waiting
 from expunge.requests.create import Plan, create_project

@@ -28,7 +28,8 @@ from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Subset, TensorImages
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Bounds
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Misclassify, Relabel
 

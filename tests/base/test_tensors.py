@@ -14,15 +14,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from expunge.base.disk import sha256_file, write_bytes, write_json, write_text
 from expunge.base.errors import OutputError
-from expunge.base.tensors import (
-    sha256_file,
-    sha256_tensors,
-    write_bytes,
-    write_json,
-    write_tensors,
-    write_text,
-)
+from expunge.base.tensors import sha256_tensors, write_tensors
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 

@@ -12,7 +12,7 @@ from desk_project import NETWORK, DeskServer
 from PIL import Image
 from safetensors.torch import save_file
 
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests.approval import Approval
 from expunge.requests.create import Plan, create_project

@@ -13,7 +13,7 @@ from expunge.data import DataRequest, forget_set, load_data
 from expunge.methods import METHODS
 from expunge.methods.protocol import revision_of
 from expunge.methods.unlearn import unlearn
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 
 QUICK_FILES = {"audit.json", "predictions.npz", "images", "report.html"}

@@ -25,7 +25,8 @@ from expunge.data.images import TensorImages
 from expunge.methods import METHODS
 from expunge.methods.protocol import Aim, Needs
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
-from expunge.models.classifier import Classifier, Normalised
+from expunge.models.classifier import Classifier
+from expunge.models.normalised import Normalised
 from expunge.task.goals import GOALS, pursued_as
 from expunge.task.task import Limits, StopReason, Strength, Task
 

@@ -23,8 +23,9 @@ from expunge.methods import METHODS
 from expunge.methods.l2ul.importance import compute_importance, scale_to_unit
 from expunge.methods.l2ul.released import compute_released_importance
 from expunge.methods.unlearn import make_method, unlearn
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode
+from expunge.models.pixels import Bounds
 from expunge.surrogates.attack import (
     Attack,
     Start,

@@ -2,9 +2,9 @@
 
 from golden_net import assert_same_change, make_classifier, make_forget_set, read_golden
 
-from expunge.methods.published.epochs import Augmentation, Training
 from expunge.methods.published.imu import IMU
 from expunge.methods.unlearn import unlearn
+from expunge.training import Augmentation, Training
 
 
 def test_three_steps_are_the_authors():

@@ -2,9 +2,9 @@
 
 from golden_net import assert_same_change, make_classifier, make_forget_set, make_retain, read_golden
 
-from expunge.methods.published.epochs import Augmentation
 from expunge.methods.published.influence import Influence
 from expunge.methods.unlearn import unlearn
+from expunge.training import Augmentation
 
 
 def test_the_step_is_the_authors():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from expunge.data.images import TensorImages
-from expunge.methods.published.epochs import Augmentation, Training
 from expunge.models.modes import BatchNormMode
+from expunge.training import Augmentation, Training
 
 
 @pytest.fixture(scope="session")

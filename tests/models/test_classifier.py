@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from expunge.base.errors import ClassifierError
-from expunge.models.classifier import Bounds, Classifier, Normalisation, Normalised, check_logits
+from expunge.models.classifier import Classifier, check_logits
 from expunge.models.copying import put_weights
+from expunge.models.normalised import Normalised
+from expunge.models.pixels import Bounds, Normalisation
 
 
 def tiny(classes=3):

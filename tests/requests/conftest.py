@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from expunge.data.forget import ForgetSet
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.requests import versions
 from expunge.requests.create import Plan, create_project

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 from expunge.requests.fingerprints import NEAR, fingerprint, near_pairs
 from expunge.surrogates.procedural import draw_leaves
 from expunge.task.transforms import noised, recompressed

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expunge.methods.published.epochs import Augmentation, Training
+from expunge.training import Augmentation, Training
 
 
 def replay_batches(passes: Sequence[Sequence[Sequence[int]]]) -> Callable[..., Iterator[Tensor]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from expunge.base.errors import SettingsError
 from expunge.compute.context import Context
 from expunge.compute.runtime import SILENT, Precision, Runtime
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 from expunge.surrogates.attack import (
     SHORTEST_GRADIENT,
     Attack,

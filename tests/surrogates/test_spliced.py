@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 from expunge.surrogates.spliced import draw_spliced
 
 

@@ -11,7 +11,8 @@ from expunge.base.errors import DataError, ExpungeWarning
 from expunge.compute.context import Context
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.forget import ForgetSet
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Bounds
 from expunge.surrogates import inverted
 from expunge.surrogates.adversarial import order_in_rounds
 from expunge.surrogates.cache import CACHE_VARIABLE

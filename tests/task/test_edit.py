@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from expunge.base.cells import escape_cell
+from expunge.base.disk import sha256_file
 from expunge.base.errors import ExpungeWarning, OutputError
-from expunge.base.tensors import sha256_file
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
 from expunge.data.forget import ForgetSet

@@ -11,7 +11,8 @@ from expunge.base.errors import ExpungeWarning
 from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import TensorImages
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Bounds
 from expunge.task.evaluation import (
     Predictions,
     RobustGoal,

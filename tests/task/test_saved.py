@@ -20,7 +20,8 @@ from expunge.base.errors import ClassifierError, ExpungeError, ExpungeWarning, O
 from expunge.compute.context import Cost
 from expunge.data.forget import ForgetSet
 from expunge.data.preprocessing import Interpolation, Preprocessing, pixels_of
-from expunge.models.classifier import Bounds, Classifier, Normalisation
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Bounds, Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.task.edit import Edit
 from expunge.task.goals import achieved

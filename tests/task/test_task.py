@@ -10,7 +10,8 @@ from expunge.base.errors import ClassifierError, DataError, ExpungeWarning, Forg
 from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Bounds
 from expunge.task.goals import Misclassify, Relabel
 from expunge.task.task import Limits, Task
 

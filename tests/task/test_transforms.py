@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expunge.base.errors import SettingsError
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 from expunge.task.transforms import (
     NOISE_MAXIMUM,
     TRANSFORMS,

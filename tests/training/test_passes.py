@@ -4,7 +4,7 @@ import torch
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import TensorImages
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 from expunge.training import Algorithm, Augmentation, Schedule, Training
 from expunge.training.augmentation import augment
 from expunge.training.recipe import make_optimiser, set_rate

@@ -9,16 +9,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from expunge.base.disk import sha256_file, write_bytes, write_json, write_text
-
-__all__ = [
-    "sha256_file",
-    "sha256_tensors",
-    "write_bytes",
-    "write_json",
-    "write_tensors",
-    "write_text",
-]
+from expunge.base.disk import write_bytes
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from scipy import stats
 
+from expunge.base.disk import write_text
 from expunge.base.errors import DataError, ExpungeWarning
 from expunge.base.folders import locked_folder
-from expunge.base.tensors import write_text
 from expunge.bench.cells import Cell
 from expunge.bench.grid import Grid
 from expunge.bench.records import Record, read_records

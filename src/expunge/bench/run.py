@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 
 from expunge._version import __version__
-from expunge.base.disk import remove_files, sync_folder
+from expunge.base.disk import remove_files, sync_folder, write_json
 from expunge.base.errors import ExpungeError, OutputError
 from expunge.base.folders import LOCK_FILE, locked_folder
-from expunge.base.tensors import write_json
 from expunge.bench.cells import FAILURE, MACHINE, RESULT, Cell
 from expunge.bench.stream import run_stream
 from expunge.compute.devices import count_devices

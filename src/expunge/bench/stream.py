@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from expunge.base.disk import make_folder, sweep
+from expunge.base.disk import make_folder, sweep, write_json
 from expunge.base.errors import SettingsError
-from expunge.base.tensors import write_json, write_tensors
+from expunge.base.tensors import write_tensors
 from expunge.bench.cells import REQUEST, RESULT
 from expunge.bench.grid import Earlier, StreamPart
 from expunge.compute.runtime import Progress, Runtime
@@ -32,7 +32,8 @@ from expunge.methods.continual import (
     join,
 )
 from expunge.models.classifier import Classifier
-from expunge.models.sources.weights import fill, read_weights
+from expunge.models.sources.checkpoint import read_weights
+from expunge.models.sources.weights import fill
 from expunge.task.edit import Edit
 from expunge.task.evaluation import Predictions, churn, predict
 from expunge.task.keepers import make_keeper

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from expunge.base.disk import write_text
 from expunge.base.folders import sweep_below
 from expunge.base.settings import to_mapping
-from expunge.base.tensors import write_text
 from expunge.bench import Cell, make_cells, read_grid
 from expunge.bench.check import check_results
 from expunge.bench.page import Report, export_csv, export_latex, write_results

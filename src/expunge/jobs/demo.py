@@ -19,8 +19,9 @@ from expunge.compute.seeds import seeded_generator
 from expunge.data.images import TensorImages
 from expunge.jobs.job import DEMO_NETWORK, AuditPart, DataPart, ForgetPart, Job, ModelPart
 from expunge.jobs.run import JobResult, run_job
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, editing
+from expunge.models.pixels import Bounds
 from expunge.report import write_comparison
 from expunge.task.task import Strength
 

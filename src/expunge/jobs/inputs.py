@@ -26,7 +26,7 @@ from expunge.data.labels import label_from_text, read_class_names
 from expunge.data.sources.sizes import note_on_size
 from expunge.jobs.job import DataPart, GoalChoice, Job, ModelPart
 from expunge.methods.arguments import as_mistakes
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.task.evaluation import predict
 from expunge.task.goals import GOALS, Correct, Goal, Misclassify

@@ -25,7 +25,7 @@ from expunge.models.pixels import Bounds, Normalisation
 from expunge.models.soundness import check_sound
 from expunge.models.wrappers import own_network
 
-__all__ = ["Bounds", "Classifier", "Normalisation", "Normalised", "check_logits"]
+__all__ = ["Classifier", "Normalisation", "check_logits"]
 
 PROBABILITY_TOLERANCE = 1e-4
 NONE_KNOWN = (

@@ -10,7 +10,7 @@ from expunge.base.disk import write_bytes
 from expunge.base.errors import LedgerError
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, batches
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 from expunge.requests.place import IMAGES_FOLDER
 from expunge.requests.project import Ledger
 from expunge.requests.state import Request, StoredFile

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from expunge.base.errors import LedgerError
 from expunge.base.tensors import sha256_tensors, write_tensors
-from expunge.models.classifier import Classifier, Normalisation
+from expunge.models.classifier import Classifier
 from expunge.models.copying import put_weights
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.requests.patches import apply_patch
 from expunge.requests.place import CURRENT_FILE, FIRST_FILE

@@ -18,8 +18,9 @@ from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.processes import share_of
 from expunge.compute.runtime import Precision, computing_in
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
 from expunge.models.folding import fold_batchnorm
+from expunge.models.pixels import Bounds
 from expunge.task.goals import Relabel
 
 SHORTEST_GRADIENT = 1e-6

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge.base.errors import DataError
 from expunge.data.preprocessing import Preprocessing, pixels_of
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 

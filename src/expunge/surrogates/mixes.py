@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 
 SMALLEST_CROP = 14 / 32
 BLEND = (0.3, 0.7)

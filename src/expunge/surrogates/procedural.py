@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 
 LEAVES = 40
 SMALLEST_SHARE = 0.08

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 from expunge.task.transforms import shifted
 
 TURNED, RECOLOURED, TINTED = 0.5, 0.2, 0.5

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from expunge.base.errors import SettingsError
 from expunge.base.functions import find_function
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 
 SHIFT_FRACTION = 2 / 32
 RESIZE_RANGE = (0.85, 1.15)

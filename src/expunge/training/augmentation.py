@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 
 CROP_REACH = 4 / 32
 

@@ -5,12 +5,12 @@ from torch import nn
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.published.amun import Amun, AmunRetain, NearestSearch, find_examples, find_nearest
-from expunge.methods.published.epochs import Training
 from expunge.methods.unlearn import unlearn
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Bounds
 from expunge.surrogates.attack import l2_norms
 from expunge.task.task import Task
-from expunge.training import trainer
+from expunge.training import Training, trainer
 
 SEARCH = NearestSearch()
 

@@ -3,7 +3,7 @@ import torch
 
 from expunge.methods.published.boundary_shrink import BoundaryShrink, NearestLabel, take_signed_step
 from expunge.methods.unlearn import make_method, unlearn
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 from expunge.task.task import StopReason
 
 OTHER = BoundaryShrink(nearest=NearestLabel.OTHER)

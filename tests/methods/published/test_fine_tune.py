@@ -3,10 +3,10 @@ from collections import Counter
 import torch
 
 from expunge.data.images import TensorImages
-from expunge.methods.published.epochs import Training
 from expunge.methods.published.fine_tune import FineTune
 from expunge.methods.unlearn import unlearn
 from expunge.task.task import StopReason
+from expunge.training import Training
 
 
 class Watched(TensorImages):

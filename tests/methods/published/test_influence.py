@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from expunge.methods.published.epochs import Augmentation
 from expunge.methods.published.influence import Influence, Inverse, solve_fisher, take_off_first
 from expunge.methods.unlearn import unlearn
+from expunge.training import Augmentation
 
 
 def draw(*shape):

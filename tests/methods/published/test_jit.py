@@ -3,7 +3,8 @@ import torch
 
 from expunge.methods.published.jit import JiT, measure_roughness
 from expunge.methods.unlearn import unlearn
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
+from expunge.models.pixels import Bounds
 
 
 def test_roughness_of_a_linear_classifier_is_the_gain_along_the_noise(linear_classifier):

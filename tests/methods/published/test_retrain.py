@@ -4,12 +4,12 @@ from torch import nn
 
 from expunge.base.errors import ClassifierError
 from expunge.data.forget import ForgetSet
-from expunge.methods.published.epochs import Schedule, Training
 from expunge.methods.published.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.reinitialise import reinitialise
 from expunge.task.task import Limits, StopReason
+from expunge.training import Schedule, Training
 
 BRIEF = Retrain(training=Training(epochs=2, batch_size=8))
 

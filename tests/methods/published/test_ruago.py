@@ -5,14 +5,14 @@ import torch.nn.functional as F
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.published import ruago
-from expunge.methods.published.epochs import Training
 from expunge.methods.published.ruago import GradientInput, Ruago, SignedAttack, distil, weigh_easy
 from expunge.methods.unlearn import unlearn
-from expunge.models.classifier import Bounds, Classifier
+from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode
+from expunge.models.pixels import Bounds
 from expunge.surrogates.inverted import Inversion, invert_classifier
 from expunge.task.evaluation import compute_logits
-from expunge.training import Augmentation
+from expunge.training import Augmentation, Training
 
 INVERSION = Inversion(steps=3)
 NORMALISED = SignedAttack(gradients=GradientInput.NORMALISED)

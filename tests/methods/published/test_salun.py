@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.published import salun
-from expunge.methods.published.epochs import Algorithm, Augmentation, Training
 from expunge.methods.published.salun import SalUn, find_salient
 from expunge.methods.unlearn import unlearn
+from expunge.training import Algorithm, Augmentation, Training
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)

@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from expunge.methods.published import scrub
-from expunge.methods.published.epochs import Augmentation, Training
 from expunge.methods.published.scrub import Scrub, distillation_loss
 from expunge.methods.unlearn import unlearn
+from expunge.training import Augmentation, Training
 
 
 def test_the_teacher_does_not_move_and_the_student_does(trained, rows, retain, monkeypatch):

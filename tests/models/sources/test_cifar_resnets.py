@@ -5,7 +5,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 from expunge.models.sources.cifar_resnets import ARCHITECTURES, CifarResNet
 

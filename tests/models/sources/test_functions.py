@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 
 CODE = """

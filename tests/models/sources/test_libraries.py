@@ -10,8 +10,8 @@ from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data import DataRequest, load_data
 from expunge.data.images import Subset, batches
 from expunge.data.preprocessing import Interpolation, Preprocessing
-from expunge.models.classifier import Normalisation
 from expunge.models.known import preprocessing_of_timm
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 
 timm = pytest.importorskip("timm")

@@ -1,7 +1,7 @@
 import pytest
 
 from expunge.base.errors import ClassifierError
-from expunge.models.classifier import Normalisation
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource
 from expunge.models.sources.source import parse_architecture
 

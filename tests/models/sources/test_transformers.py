@@ -6,8 +6,8 @@ from safetensors.torch import save_file
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.data.preprocessing import AS_IS, Interpolation, Preprocessing
-from expunge.models.classifier import Normalisation
 from expunge.models.known import preprocessing_of_transformers
+from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource, load_classifier
 
 transformers = pytest.importorskip("transformers")

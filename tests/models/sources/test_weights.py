@@ -8,7 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
-from expunge.models.sources.weights import fill, last_length, read_weights
+from expunge.models.heads import last_length
+from expunge.models.sources.checkpoint import read_weights
+from expunge.models.sources.weights import fill
 
 
 class Surprise:

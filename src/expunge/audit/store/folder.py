@@ -14,7 +14,7 @@ from expunge.audit.store.files import IMAGES_FOLDER
 from expunge.audit.tables import TABLES, Table, picture
 from expunge.base.cells import csv_text
 from expunge.base.disk import make_folder, write_bytes, write_json, write_text
-from expunge.models.classifier import Bounds
+from expunge.models.pixels import Bounds
 
 LARGEST_SIDE = 128
 

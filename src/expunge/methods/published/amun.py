@@ -15,12 +15,13 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import ConcatImages, Images, TensorImages
 from expunge.methods.protocol import Aim, Method, Needs
-from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training, require_retain, to_images, train
+from expunge.methods.published.epochs import Trainer, require_retain, to_images, train
 from expunge.models.classifier import Classifier
 from expunge.surrogates.attack import l2_norms, project_to_ball
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
 from expunge.task.task import Strength, Task
+from expunge.training import Batch, Schedule, Training
 
 SMALLEST_GRADIENT = 1e-10
 """What is added to the length of a gradient before it is divided by it."""

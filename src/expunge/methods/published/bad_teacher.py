@@ -14,20 +14,12 @@ from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers
 from expunge.data.images import ConcatImages, Images, Subset
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import (
-    Algorithm,
-    Augmentation,
-    Batch,
-    Trainer,
-    Training,
-    require_retain,
-    to_images,
-    train,
-)
+from expunge.methods.published.epochs import Trainer, require_retain, to_images, train
 from expunge.methods.published.scrub import distillation_loss
 from expunge.models.reinitialise import reinitialise
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Algorithm, Augmentation, Batch, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

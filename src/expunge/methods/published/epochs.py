@@ -16,23 +16,8 @@ from expunge.methods.protocol import Method
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.task import Task
-from expunge.training import Algorithm, Augmentation, Batch, BatchLosses, Schedule, Training
+from expunge.training import BatchLosses, Training
 from expunge.training.trainer import Draw
-
-__all__ = [
-    "Algorithm",
-    "Augmentation",
-    "Batch",
-    "BatchLosses",
-    "Schedule",
-    "Trainer",
-    "Training",
-    "require_retain",
-    "run_epochs",
-    "to_images",
-    "train",
-    "train_by",
-]
 
 
 class Trainer(training.Trainer):

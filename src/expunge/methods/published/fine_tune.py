@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Trainer, Training, require_retain, train
+from expunge.methods.published.epochs import Trainer, require_retain, train
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,13 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Subset
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train_by
+from expunge.methods.published.epochs import Trainer, to_images, train_by
 from expunge.methods.published.head import find_head
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Augmentation, Batch, Training
 from expunge.training.augmentation import augment
 from expunge.training.step import Pass, Terms
 

@@ -17,11 +17,12 @@ from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, Subset
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Augmentation, require_retain, to_images
+from expunge.methods.published.epochs import require_retain, to_images
 from expunge.methods.published.row_gradients import draw_rows, iterate_gradients, trainable
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Augmentation
 from expunge.training.augmentation import augment
 
 GIGABYTE = 2**30

@@ -11,11 +11,13 @@ from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images, train_by
-from expunge.models.classifier import Classifier, Normalised
+from expunge.methods.published.epochs import Trainer, to_images, train_by
+from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode
+from expunge.models.normalised import Normalised
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Augmentation, Batch, Training
 from expunge.training.step import Pass, Terms
 
 SMALLEST = 1e-12

@@ -12,9 +12,10 @@ from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Batch, Trainer, Training, require_retain, train
+from expunge.methods.published.epochs import Trainer, require_retain, train
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Batch, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,14 @@ from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, to_images
-from expunge.models.classifier import Classifier, Normalised
+from expunge.methods.published.epochs import Trainer, to_images
+from expunge.models.classifier import Classifier
 from expunge.models.modes import BatchNormMode, evaluating
+from expunge.models.normalised import Normalised
 from expunge.task.edit import Edit
 from expunge.task.goals import draw_other_labels
 from expunge.task.task import Strength, Task
+from expunge.training import Augmentation, Batch, Training
 from expunge.training.step import Pass, Terms
 
 

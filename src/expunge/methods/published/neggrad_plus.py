@@ -11,9 +11,10 @@ from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Augmentation, Batch, Trainer, Training, require_retain, run_epochs
+from expunge.methods.published.epochs import Trainer, require_retain, run_epochs
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Augmentation, Batch, Training
 from expunge.training.step import Pass, Terms
 from expunge.training.trainer import draw_batches
 

@@ -15,9 +15,10 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.images import ConcatImages, Images
 from expunge.methods.protocol import Aim, Method, Needs
-from expunge.methods.published.epochs import Batch, Trainer, Training, require_retain, run_epochs, to_images
+from expunge.methods.published.epochs import Trainer, require_retain, run_epochs, to_images
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Batch, Training
 from expunge.training.trainer import do_nothing
 
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Batch, Schedule, Trainer, Training, require_retain, run_epochs
+from expunge.methods.published.epochs import Trainer, require_retain, run_epochs
 from expunge.models.classifier import Classifier
 from expunge.models.reinitialise import reinitialise
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Batch, Schedule, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

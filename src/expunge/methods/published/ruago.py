@@ -15,20 +15,14 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.descent import endless_batches
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import (
-    Algorithm,
-    Augmentation,
-    Batch,
-    Schedule,
-    Trainer,
-    Training,
-    to_images,
-    train_by,
-)
-from expunge.models.classifier import Classifier, Normalisation, Normalised
+from expunge.methods.published.epochs import Trainer, to_images, train_by
+from expunge.models.classifier import Classifier
+from expunge.models.normalised import Normalised
+from expunge.models.pixels import Normalisation
 from expunge.surrogates.inverted import Inversion, invert_classifier
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Algorithm, Augmentation, Batch, Schedule, Training
 from expunge.training.step import Pass, Terms
 
 

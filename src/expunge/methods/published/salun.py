@@ -14,12 +14,13 @@ from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import Trainer, Training
+from expunge.methods.published.epochs import Trainer
 from expunge.methods.published.random_label import Order, train_on_random_labels
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Training
 from expunge.training.augmentation import augment
 
 

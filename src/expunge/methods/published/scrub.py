@@ -12,17 +12,10 @@ from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
-from expunge.methods.published.epochs import (
-    Augmentation,
-    Batch,
-    Trainer,
-    Training,
-    require_retain,
-    run_epochs,
-    to_images,
-)
+from expunge.methods.published.epochs import Trainer, require_retain, run_epochs, to_images
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
+from expunge.training import Augmentation, Batch, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError, suggest
+from expunge.models.heads import last_length
 from expunge.models.sources.small_images import SMALL_IMAGE_NETWORKS
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
-from expunge.models.sources.weights import fill, last_length
+from expunge.models.sources.weights import fill
 
 DEFAULT_CLASSES = 10
 

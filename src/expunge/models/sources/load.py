@@ -10,13 +10,15 @@ from expunge.base.errors import ClassifierError
 from expunge.base.functions import current_folder_first, find_function
 from expunge.data.preprocessing import Preprocessing
 from expunge.data.sources.splits import DataRequest
-from expunge.models.classifier import Classifier, Normalisation
+from expunge.models.classifier import Classifier
+from expunge.models.heads import last_length
+from expunge.models.pixels import Normalisation
 from expunge.models.sources.cifar_resnets import load_cifar_resnet
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, parse_architecture
 from expunge.models.sources.timm_models import load_timm
 from expunge.models.sources.torchvision_models import load_torchvision
 from expunge.models.sources.transformers_models import load_transformers
-from expunge.models.sources.weights import fill, last_length
+from expunge.models.sources.weights import fill
 from expunge.models.wrappers import own_network
 
 SOURCES: dict[str, Callable[[Architecture, ModelSource], FoundModel]] = {

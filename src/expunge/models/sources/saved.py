@@ -10,12 +10,14 @@ from torch import nn
 
 from expunge.base.errors import ClassifierError
 from expunge.data.preprocessing import Interpolation, Preprocessing
-from expunge.models.classifier import Bounds, Classifier, Normalisation
+from expunge.models.classifier import Classifier
 from expunge.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, Description
 from expunge.models.libraries import load_network
+from expunge.models.pixels import Bounds, Normalisation
+from expunge.models.sources.checkpoint import read_weights
 from expunge.models.sources.load import load_classifier, names_code
 from expunge.models.sources.source import ModelSource
-from expunge.models.sources.weights import fill, read_weights
+from expunge.models.sources.weights import fill
 
 HINT = "was the folder written by Edit.save?"
 

@@ -6,10 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from expunge.base.errors import ClassifierError
+from expunge.models.heads import last_length, length_of
 from expunge.models.known import known_of_timm
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
-from expunge.models.sources.weights import fill, last_length, length_of
+from expunge.models.sources.weights import fill
 
 WITH_WEIGHTS = ("hf-hub:", "local-dir:")
 """What timm's own loader takes before a repository on the hub, or a folder of its own format; both hold weights."""

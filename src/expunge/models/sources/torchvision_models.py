@@ -7,10 +7,11 @@ from typing import Any
 from torch import nn
 
 from expunge.base.errors import ClassifierError
+from expunge.models.heads import last_length
 from expunge.models.known import known_of_torchvision
 from expunge.models.sources.extras import explained_download, explained_options, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource, warn_random
-from expunge.models.sources.weights import fill, last_length
+from expunge.models.sources.weights import fill
 
 
 def load_torchvision(architecture: Architecture, source: ModelSource) -> FoundModel:

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
+from expunge.models.heads import last_length
 from expunge.models.known import known_of_transformers, why_unusable
 from expunge.models.sources.extras import explained_download, import_extra
 from expunge.models.sources.source import PRETRAINED, Architecture, FoundModel, ModelSource
-from expunge.models.sources.weights import fill, last_length
+from expunge.models.sources.weights import fill
 
 
 def load_transformers(architecture: Architecture, source: ModelSource) -> FoundModel:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError, ExpungeWarning
 from expunge.models.copying import put_weights
-from expunge.models.heads import last_length, length_of
+from expunge.models.heads import last_length
 from expunge.models.sources.checkpoint import read_weights
 from expunge.models.sources.names import BATCH_COUNTER, align
 from expunge.models.sources.plain import check_plain
 from expunge.models.wrappers import HALVES
 
-__all__ = ["fill", "last_length", "length_of", "read_weights"]
+__all__ = ["fill", "last_length", "read_weights"]
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> None:
