@@ -126,9 +126,9 @@ def _attacks(data: Gathered) -> Iterable[tuple[str, str, Callable[[], tuple[np.n
         for when in WHEN:
             yield score, when, partial(simple_scores, data, score, when)
     for when in WHEN:
-        yield "rmia", when, partial(_rmia_pair, data, when)
+        yield "rmia", when, partial(rmia_scores, data, when)
     for never, name in ULIRA_NAMES.items():
-        yield name, "after", partial(_ulira_pair, data, never)
+        yield name, "after", partial(ulira_scores, data, never)
 
 
 def _residual(data: Gathered) -> Table:
@@ -209,16 +209,6 @@ TABLES: dict[str, Callable[[Gathered], Table]] = {
     "cost": _cost,
     "pools": _pools,
 }
-
-
-def _rmia_pair(data: Gathered, when: str) -> tuple[np.ndarray, np.ndarray]:
-    scores = rmia_scores(data, when)
-    return scores.positive, scores.negative
-
-
-def _ulira_pair(data: Gathered, never: str) -> tuple[np.ndarray, np.ndarray]:
-    scores = ulira_scores(data, never)
-    return scores.positive, scores.negative
 
 
 def _to_text(cell: Cell) -> str:

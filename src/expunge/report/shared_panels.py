@@ -9,12 +9,11 @@ from expunge.report.comparison import Side, words_of
 from expunge.report.drawing.charts import Axis, Bar, Curve, Dots, draw_bars, draw_curves, draw_dots
 from expunge.report.drawing.svg import Drawing
 from expunge.report.panels.inside import SLICES, draw_slice, style_areas, tsne_panel
-from expunge.report.panels.outcome import pattern_panel
-from expunge.report.panels.panel import Key, Numbers, Panel, class_name, number_of
+from expunge.report.panels.outcome import MOST_CLASSES, pattern_panel
+from expunge.report.panels.panel import TITLES, Key, Numbers, Panel, class_name, number_of
 from expunge.report.panels.traces import ATTACKS, DIAGONAL, relearning_points, roc_points, say_course
 from expunge.report.words import say_value, shorten
 
-MOST_CLASSES = 25
 MOST_PLANES = 2
 NOWHERE = "none of these audits has it"
 
@@ -71,7 +70,7 @@ def _copies_panel(sides: Sequence[Side]) -> Panel:
     words = words_of(sides)
     panel = Panel(
         "copies",
-        "Does it hold when the picture is changed a little?",
+        TITLES["copies"],
         f"Each mark is the share of fresh copies, changed as named, that {words.held}; further right is better.",
     )
     values = [{row["kind"]: 100 * float(row["held"]) for row in side.audit.table("copies")} for side in sides]
@@ -89,7 +88,7 @@ def _classes_panel(sides: Sequence[Side]) -> Panel:
     shown = f" The {MOST_CLASSES} of {len(names)} classes that lost most." if len(names) > MOST_CLASSES else ""
     panel = Panel(
         "classes",
-        "What did it cost each class?",
+        TITLES["classes"],
         f"Each mark is how many points of accuracy a class lost on test images; further left is better.{shown}",
     )
     return _dots_panel(panel, sides, values, Axis("points of accuracy lost", 0), names[:MOST_CLASSES])
@@ -138,7 +137,7 @@ def _slices_panel(sides: Sequence[Side]) -> Panel:
 def _cka_panel(sides: Sequence[Side]) -> Panel:
     panel = Panel(
         "cka",
-        "Which layers compute something else now?",
+        TITLES["cka"],
         f"From the first layer (top) to the last, on the {words_of(sides).rows}: 1 is the same as before, up to "
         "rotation and scale.",
     )
@@ -160,7 +159,7 @@ def _cka_panel(sides: Sequence[Side]) -> Panel:
 
 
 def _membership_panel(sides: Sequence[Side]) -> Panel:
-    title, called = "Can an outsider tell that the images were trained on?", words_of(sides).rows
+    title, called = TITLES["membership"], words_of(sides).rows
     reading = (
         f"Each curve shows how many {called} an attack on the edited classifier finds (up) for how many unseen ones it "
         "accuses wrongly (right); the dotted diagonal is guessing, and far below it is a trace, too."
@@ -188,7 +187,7 @@ def _membership_panel(sides: Sequence[Side]) -> Panel:
 
 
 def _relearning_panel(sides: Sequence[Side]) -> Panel:
-    title, called = "How soon does it come back?", words_of(sides).rows
+    title, called = TITLES["relearning"], words_of(sides).rows
     reading = (
         f"Each line is the share of {called} answered with their label while the edited classifier is trained on other "
         "images; lower for longer is better."

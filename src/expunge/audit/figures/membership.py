@@ -92,7 +92,7 @@ def _outsider(when: str) -> Callable[[Gathered], Judged]:
     """
     attacks = {title.lower().removeprefix("membership by "): _simple(score, when) for score, title in TITLES.items()}
     attacks |= fingerprint.attacks(when)
-    attacks["RMIA"] = lambda data: auc.area(*_rmia_groups(data, when), generator(data, f"rmia {when}"))
+    attacks["RMIA"] = lambda data: auc.area(*rmia_scores(data, when), generator(data, f"rmia {when}"))
 
     def compute(data: Gathered) -> Judged:
         found: dict[str, Estimate] = {}
@@ -109,11 +109,6 @@ def _outsider(when: str) -> Callable[[Gathered], Judged]:
         return Judged(_in_percent(found[strongest]), 100 * CHANCE, 100 * AUC_TOLERANCE, on)
 
     return compute
-
-
-def _rmia_groups(data: Gathered, when: str) -> tuple[np.ndarray, np.ndarray]:
-    scores = rmia_scores(data, when)
-    return scores.positive, scores.negative
 
 
 def _in_percent(area: Estimate) -> Estimate:
@@ -157,10 +152,10 @@ def _of_ulira(figure: str, never: str) -> Callable[[Gathered], Estimate | float]
 
 def _summarise(scores: shadows.Scores, figure: str, rng: np.random.Generator) -> Estimate | float:
     if figure == "auc":
-        return auc.area(scores.positive, scores.negative, rng)
+        return auc.area(*scores, rng)
     if figure == "tpr":
-        return auc.tpr_at(scores.positive, scores.negative)
-    return auc.best_accuracy(scores.positive, scores.negative)
+        return auc.tpr_at(*scores)
+    return auc.best_accuracy(*scores)
 
 
 SIMPLE = {

@@ -1,6 +1,6 @@
 """Strong membership attacks, from classifiers of the same kind that are known to have seen an image or not."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -21,8 +21,7 @@ SMALLEST_DEVIATION = 0.1
 Stack = Float[np.ndarray, "s n classes"]
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(NamedTuple):
     """Scores of rows that were forgotten and of rows, or classifiers, that never met."""
 
     positive: Float[np.ndarray, " p"]

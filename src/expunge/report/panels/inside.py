@@ -11,7 +11,7 @@ from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Bar, Dots, draw_bars, draw_dots
 from expunge.report.drawing.maps import Place, Point, draw_class_map, draw_scatter
 from expunge.report.drawing.svg import Drawing
-from expunge.report.panels.panel import Key, Numbers, Panel, class_name, number_of, say_cell, why_missing
+from expunge.report.panels.panel import TITLES, Key, Numbers, Panel, class_name, number_of, say_cell, why_missing
 from expunge.report.words import say_share, shorten
 
 COLOURS = 7
@@ -69,7 +69,7 @@ def tsne_panel(audit: Audit) -> Panel:
 
 def cka_panel(audit: Audit) -> Panel:
     """Return linear CKA between before and after, layer by layer."""
-    title = "Which layers compute something else now?"
+    title = TITLES["cka"]
     reading = (
         "From the first layer (top) to the last: 1 means that a layer computes the same as before, up to rotation and "
         "scale; further left it changed more."

@@ -9,7 +9,7 @@ from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Bar, Dots, draw_bars, draw_dots
 from expunge.report.drawing.maps import draw_matrix
 from expunge.report.drawing.svg import Drawing
-from expunge.report.panels.panel import Key, Numbers, Panel, class_name, number_of, say_cell, why_missing
+from expunge.report.panels.panel import TITLES, Key, Numbers, Panel, class_name, number_of, say_cell, why_missing
 from expunge.report.words import say_value
 
 MOST_CLASSES = 25
@@ -22,7 +22,7 @@ Row = Mapping[str, str]
 
 def copies_panel(audit: Audit) -> Panel:
     """Return how well the goal holds on transformed copies, the worst first."""
-    title, words = "Does it hold when the picture is changed a little?", audit.subject.words
+    title, words = TITLES["copies"], audit.subject.words
     reading = (
         f"Each bar is the share of fresh copies, changed as named, that {words.held}; a short bar means that "
         f"{words.brittle}."
@@ -44,7 +44,7 @@ def classes_panel(audit: Audit) -> Panel:
     """Return accuracy before and after by class, the greatest drop first, on the best set there is."""
     every = [row for row in audit.table("classes") if row["accuracy_before"] and row["accuracy_after"]]
     part = next((name for name in PART_NAMES if any(row["part"] == name for row in every)), None)
-    title = "What did it cost each class?"
+    title = TITLES["classes"]
     reading = (
         "From the open mark (before) to the filled one (after): the longer the line to the left, the more a class "
         "lost; the greatest losses come first."

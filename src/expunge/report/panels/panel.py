@@ -7,6 +7,14 @@ from expunge.audit.record import Audit
 from expunge.report.drawing.svg import WIDTH, Drawing
 
 MOST_NUMBERS = 60
+TITLES = {
+    "copies": "Does it hold when the picture is changed a little?",
+    "classes": "What did it cost each class?",
+    "cka": "Which layers compute something else now?",
+    "membership": "Can an outsider tell that the images were trained on?",
+    "relearning": "How soon does it come back?",
+}
+"""Of the panels that show one audit or several, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from expunge.audit.record import Audit
 from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Curve, draw_curves
 from expunge.report.drawing.svg import Drawing
-from expunge.report.panels.panel import Key, Numbers, Panel, say_cell, why_missing
+from expunge.report.panels.panel import TITLES, Key, Numbers, Panel, say_cell, why_missing
 
 ATTACKS = {
     "loss": "loss",
@@ -26,7 +26,7 @@ Row = Mapping[str, str]
 
 def membership_panel(audit: Audit) -> Panel:
     """Return the ROC curves of the membership attacks before and after."""
-    title = "Can an outsider tell that the images were trained on?"
+    title = TITLES["membership"]
     reading = (
         f"Each curve shows how many {audit.subject.words.rows} an attack finds (up) for how many unseen ones it "
         "accuses wrongly (right); on the dotted diagonal it does no better than guessing, far below it is a trace, too."
@@ -43,7 +43,7 @@ def membership_panel(audit: Audit) -> Panel:
 
 def relearning_panel(audit: Audit) -> Panel:
     """Return how fast the forgotten rows come back while the classifier is trained on other images."""
-    title = "How soon does it come back?"
+    title = TITLES["relearning"]
     reading = (
         f"Each line is the share of {audit.subject.words.rows} answered with their label while the classifier is "
         f"trained on other images; an edited line that jumps up at once means that {audit.subject.words.returns}."
