@@ -180,7 +180,7 @@ def _pools(data: Gathered) -> Table:
         raise NotDefinedError("there are no pools of other classifiers")
     rows: list[list[Cell]] = []
     if data.shadows is not None:
-        pool, test = data.shadows, data.unseen
+        pool, test = data.shadows, data.nonmembers
         labels = test.labels[pool.test_rows]
         for number, (forget, others) in enumerate(zip(pool.forget, pool.test, strict=True)):
             both = answers.accuracy(forget, data.forget.labels).value, answers.accuracy(others, labels).value

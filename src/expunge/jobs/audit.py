@@ -237,8 +237,8 @@ def _know(pools: _Pools, loaded: _Loaded, runtime: Runtime) -> Known:
             raise DataError(
                 "shadows", "test images to compare the rows with", "none", "leave the shadow classifiers out"
             )
-        unseen = images.get(CLASS_PART, images["test"])
-        shadows = predict_shadows(pools.shadows, unseen, rows, pools.unlearning, seed=pools.seed, runtime=runtime)
+        nonmembers = images.get(CLASS_PART, images["test"])
+        shadows = predict_shadows(pools.shadows, nonmembers, rows, pools.unlearning, seed=pools.seed, runtime=runtime)
     members = () if pools.retrained is None else pools.retrained.members
     return Known(
         cost=Cost(**result["cost"]) if result else None,

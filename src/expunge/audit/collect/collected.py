@@ -201,7 +201,7 @@ class Gathered:
         return self.goal_labels if name == "forget" else self.part(name).labels
 
     @property
-    def unseen(self) -> Part:
+    def nonmembers(self) -> Part:
         """Return images that were never trained on and are like the rows: of a whole class, its test images.
 
         Raises:

@@ -11,7 +11,7 @@ from expunge.audit.metrics.predicted import Part
 from expunge.audit.record import Direction, Figure
 
 WORDS = (
-    *("Rows", "rows", "row", "share", "held", "class_name", "test_words", "retain_words", "unseen", "parts"),
+    *("Rows", "rows", "row", "share", "held", "class_name", "test_words", "retain_words", "nonmembers", "parts"),
     *("forget", "retain", "test", "class", "copies", "surrogates", "shadows", "retrained"),
 )
 """What may stand in braces in a figure's title and in what it was measured on; the second row are numbers."""

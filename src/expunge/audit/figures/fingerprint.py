@@ -16,7 +16,7 @@ MOST_OTHERS = 2000
 def attack_by_lead(data: Gathered, when: str) -> Estimate:
     """Return the AUC of the attack that knows the rows' median lead."""
     require_answers(data, when)
-    rows, others = logits_of(data.forget, when), logits_of(data.unseen, when)
+    rows, others = logits_of(data.forget, when), logits_of(data.nonmembers, when)
     return auc.area(*fingerprint.closeness_to_median_lead(rows, others), generator(data, f"fingerprint lead {when}"))
 
 
@@ -24,7 +24,7 @@ def attack_by_learning(data: Gathered, when: str) -> Estimate:
     """Return the AUC of the attack that has learned from most of the rows."""
     require_answers(data, when)
     rng = generator(data, f"fingerprint learned {when}")
-    rows, others = logits_of(data.forget, when), logits_of(data.unseen, when)
+    rows, others = logits_of(data.forget, when), logits_of(data.nonmembers, when)
     chosen = rng.permutation(len(others))[:MOST_OTHERS]
     return auc.area(*fingerprint.learned_scores(rows, others[chosen], rng), rng)
 
@@ -49,7 +49,7 @@ FIGURES = {
         f"{title}, {when}",
         "AUC",
         Direction.NEAR,
-        "{forget} {rows} against {unseen}; no label is known",
+        "{forget} {rows} against {nonmembers}; no label is known",
         _of(attack, when),
         auc.CHANCE,
         AUC_TOLERANCE,

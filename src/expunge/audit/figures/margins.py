@@ -33,7 +33,7 @@ def _margins(data: Gathered, pool: Shadows, part: str) -> tuple[np.ndarray, np.n
             np.where(pool.seen, log_odds(unlearned, labels), np.nan),
             np.where(pool.seen, np.nan, log_odds(pool.forget, labels)),
         )
-    labels, unlearned = data.unseen.labels[pool.test_rows], need(pool.unlearned_test, NOT_UNLEARNED)
+    labels, unlearned = data.nonmembers.labels[pool.test_rows], need(pool.unlearned_test, NOT_UNLEARNED)
     return log_odds(unlearned, labels), log_odds(pool.test, labels)
 
 

@@ -30,7 +30,7 @@ def simple_scores(data: Gathered, score: str, when: str) -> tuple[np.ndarray, np
     Raises:
         NotDefinedError: there are no unseen images, or the classifier gives all rows one answer.
     """
-    forget, test = data.forget, data.unseen
+    forget, test = data.forget, data.nonmembers
     require_answers(data, when)
     function = membership.SCORES[score]
     return function(logits_of(forget, when), forget.labels), function(logits_of(test, when), test.labels)
@@ -42,7 +42,7 @@ def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
     Raises:
         NotDefinedError: there are no shadow classifiers, or too few test rows.
     """
-    pool, test = data.need_shadows(), data.unseen
+    pool, test = data.need_shadows(), data.nonmembers
     require_answers(data, when)
     rows = generator(data, "rmia population").permutation(len(pool.test_rows))
     if len(rows) < 2:
@@ -118,7 +118,7 @@ def _in_percent(area: Estimate) -> Estimate:
 
 def _svc(when: str) -> Callable[[Gathered], Judged]:
     def compute(data: Gathered) -> Judged:
-        forget, retain, test = data.forget, data.part("retain"), data.unseen
+        forget, retain, test = data.forget, data.part("retain"), data.nonmembers
         require_answers(data, when)
         rng = generator(data, f"svc {when}")
         asked_about, members, others = (
@@ -163,7 +163,7 @@ SIMPLE = {
         f"{title}, {when}",
         "AUC",
         Direction.NEAR,
-        "{forget} {rows} against {unseen}; a weak attack on the population",
+        "{forget} {rows} against {nonmembers}; a weak attack on the population",
         _simple(score, when),
         CHANCE,
         AUC_TOLERANCE,
@@ -239,7 +239,7 @@ OUTSIDER = {
         f"An outsider can pick out the {{rows}}, {when}",
         "percent",
         Direction.NEAR,
-        "{forget} {rows} against {unseen}; chance 50%",
+        "{forget} {rows} against {nonmembers}; chance 50%",
         _outsider(when),
         100 * CHANCE,
         100 * AUC_TOLERANCE,

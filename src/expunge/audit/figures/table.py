@@ -81,7 +81,7 @@ def _words(data: Gathered) -> dict[str, str]:
     others = ("retain", "test", CLASS_PART)
     sizes = {name: f"{len(data.parts[name].ids):,}" if name in data.parts else "no" for name in others}
     words = data.words
-    unseen = CLASS_PART if data.forgotten_class else "test"
+    nonmembers = CLASS_PART if data.forgotten_class else "test"
     return {
         **sizes,
         "Rows": words.title,
@@ -92,7 +92,7 @@ def _words(data: Gathered) -> dict[str, str]:
         "class_name": data.forgotten_class,
         "test_words": part_words("test", data.goal, data.forgotten_class),
         "retain_words": part_words("retain", data.goal, data.forgotten_class),
-        "unseen": f"{sizes[unseen]} {part_words(unseen, data.goal, data.forgotten_class)}",
+        "nonmembers": f"{sizes[nonmembers]} {part_words(nonmembers, data.goal, data.forgotten_class)}",
         "surrogates": "no" if data.expected is None else str(data.expected.surrogates),
         "forget": f"{len(data.forget.ids):,}",
         "copies": str(data.copies.copies_per_row),
