@@ -23,6 +23,11 @@ REPORT_FILE = "report.html"
 SLICES_FILE = "slices.npz"
 HEADLINES = ("goal", "cost", "outsider", "time")
 WHOLE = 100
+WHEN = ("before", "after")
+"""Which classifier a value speaks of: the one before the edit, or the one after."""
+
+Row = Mapping[str, str]
+"""A row of a table, as text by column."""
 
 
 class Level(StrEnum):
@@ -186,7 +191,7 @@ class Audit:
     limits: tuple[str, ...]
     outcome: Outcome = Outcome.MISSED
 
-    def table(self, name: str) -> tuple[Mapping[str, str], ...]:
+    def table(self, name: str) -> tuple[Row, ...]:
         """Return the rows of a table as text by column; none if the table is not defined.
 
         Raises:
@@ -227,7 +232,7 @@ def read_slices(folder: Path) -> tuple[Slice, ...]:
         raise DataError(str(path), "slices as an audit writes them", f"{error!r}", "make the audit anew") from error
 
 
-def read_rows(path: Path) -> tuple[Mapping[str, str], ...]:
+def read_rows(path: Path) -> tuple[Row, ...]:
     """Return the rows of a CSV file as text by column.
 
     Raises:

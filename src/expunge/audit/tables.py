@@ -8,12 +8,13 @@ import numpy as np
 
 from expunge.audit.collect.collected import Gathered, need
 from expunge.audit.figures.answers import OTHER_ARCHITECTURE
-from expunge.audit.figures.membership import ULIRA_NAMES, WHEN, rmia_scores, simple_scores, ulira_scores
+from expunge.audit.figures.membership import ULIRA_NAMES, rmia_scores, simple_scores, ulira_scores
 from expunge.audit.figures.residual import need_perturbed, recognised, recognised_by_retrained
 from expunge.audit.metrics import answers, auc, pattern
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.membership import SCORES
 from expunge.audit.metrics.residual import residual_knowledge
+from expunge.audit.record import WHEN
 from expunge.base.cells import escape_cell
 from expunge.task.words import RELABEL
 
@@ -161,7 +162,7 @@ def _tsne(data: Gathered) -> Table:
     if not deep.embeddings:
         raise NotDefinedError(deep.reasons.get("tsne", "it was not measured"))
     rows: list[list[Cell]] = []
-    for when in ("before", "after"):
+    for when in WHEN:
         for name, embedding in deep.embeddings.items():
             part = data.part(name)
             for number, (x, y) in zip(embedding.rows, getattr(embedding, when), strict=True):

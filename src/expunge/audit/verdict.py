@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from expunge.audit.collect.collected import Gathered
-from expunge.audit.record import WHOLE, Figure
+from expunge.audit.record import WHEN, WHOLE, Figure
 from expunge.task.outcome import NOT_MEASURED, Outcome, judge, say_health, say_outcome
 from expunge.task.words import CLASS_PART, GoalWords, part_words, say_unchanged
 
@@ -52,7 +52,7 @@ def _goal(figures: Mapping[str, Figure], data: Gathered) -> list[str]:
 
 
 def _class(figures: Mapping[str, Figure], names: Mapping[str, str]) -> list[str]:
-    before, after = (figures.get(f"accuracy.{CLASS_PART}_{when}") for when in ("before", "after"))
+    before, after = (figures.get(f"accuracy.{CLASS_PART}_{when}") for when in WHEN)
     if before is None or after is None or after.value is None:
         return []
     return [

@@ -11,11 +11,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.base.errors import DataError, nearest
+from expunge.base.values import LARGEST
 from expunge.data.tables import Line, Table
 
 LONGEST = 18
 """Digits of a label; every such number fits into 63 bits."""
-LARGEST = 2**63
 NUMBER = re.compile(r"\d+(\.0*)?", re.ASCII)
 
 

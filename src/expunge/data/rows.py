@@ -12,7 +12,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.base.errors import ForgetSetError
-from expunge.data.labels import LARGEST, is_number, to_labels
+from expunge.base.values import LARGEST
+from expunge.data.labels import is_number, to_labels
 from expunge.data.tables import read_table
 
 ISSUE, GIVEN, PREDICTED = "is_label_issue", "given_label", "predicted_label"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from expunge.audit.record import Audit, Figure
+from expunge.audit.record import WHEN, Audit, Figure
 from expunge.base.visible import visible
 from expunge.base.words import plural
 from expunge.report import telling
@@ -224,7 +224,7 @@ def _sentence(words: str) -> str:
 def _accuracies(figures: Mapping[str, Figure]) -> tuple[str, float | None, float | None]:
     """Return the best part that was measured, and percent right before and after on it."""
     for part in ("test", "retain"):
-        both = [figures.get(f"accuracy.{part}_{when}") for when in ("before", "after")]
+        both = [figures.get(f"accuracy.{part}_{when}") for when in WHEN]
         before, after = (None if each is None else each.value for each in both)
         if before is not None and after is not None:
             return part, before, after

@@ -4,12 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from expunge.audit.record import Direction, Figure
+from expunge.audit.record import WHOLE, Direction, Figure
 from expunge.base.visible import visible
 from expunge.base.words import KILO, plural, say_bytes, say_seconds
 
 TEN = 10
-WHOLE = 100
 LONGEST_LABEL = 22
 DIRECTIONS = {
     Direction.HIGHER: "higher is better",

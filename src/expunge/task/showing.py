@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from expunge.base.html import table
+from expunge.data.reading import CHANNELS
 from expunge.models.pixels import Bounds
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 SHOWN = 12
 PICTURE_PIXELS = 64
-CHANNELS = (1, 3)
 
 
 def show_edit(edit: "Edit") -> str:

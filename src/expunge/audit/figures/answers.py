@@ -8,13 +8,12 @@ from expunge.audit.figures.definition import Definition, Judged
 from expunge.audit.metrics import answers, weights
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.metrics.weights import Shift
-from expunge.audit.record import Direction
+from expunge.audit.record import WHEN, Direction
 from expunge.compute.context import Cost
 from expunge.task.outcome import Spread
 from expunge.task.words import CLASS_PART, UNSEEN, part_words
 
 HELD_SHARE = 95.0
-WHEN = ("before", "after")
 PARTS = ("retain", "test")
 PART_WORDS = {
     "forget": "{forget} {rows}",

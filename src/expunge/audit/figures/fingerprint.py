@@ -6,9 +6,8 @@ from expunge.audit.collect.collected import Gathered
 from expunge.audit.figures.definition import Definition, generator, logits_of, require_answers
 from expunge.audit.metrics import auc, fingerprint
 from expunge.audit.metrics.estimate import Estimate
-from expunge.audit.record import Direction
+from expunge.audit.record import WHEN, Direction
 
-WHEN = ("before", "after")
 AUC_TOLERANCE = 0.1
 MOST_OTHERS = 2000
 

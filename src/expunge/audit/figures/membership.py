@@ -9,9 +9,8 @@ from expunge.audit.figures import fingerprint
 from expunge.audit.figures.definition import Definition, Judged, generator, logits_of, require_answers
 from expunge.audit.metrics import auc, membership, shadows
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
-from expunge.audit.record import Direction
+from expunge.audit.record import WHEN, Direction
 
-WHEN = ("before", "after")
 CHANCE = auc.CHANCE
 AUC_TOLERANCE = 0.05
 POINTS = 5.0

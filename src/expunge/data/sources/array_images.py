@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from expunge.base.errors import DataError, SettingsError
+from expunge.base.values import LARGEST
 from expunge.data.images import Images, TensorImages
 from expunge.data.preprocessing import AS_IS, Preprocessing, pixels_of
+from expunge.data.reading import CHANNELS
 
-CHANNELS = (1, 3)
-LARGEST = 2**63
 HIGHEST_BYTE = 255
 
 

@@ -13,6 +13,7 @@ from expunge.report.words import shorten
 WIDTH = 440.0
 CHARACTER = 7.2
 LINE = 18.0
+MARK = 4.5
 Attributes = Mapping[str, str | float]
 NOTHING: Attributes = MappingProxyType({})
 
@@ -111,15 +112,15 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     return element("line", {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "class": kind})
 
 
-def mark(x: float, y: float, style: str, shape: str = "circle", size: float = 4.5) -> Markup:
+def mark(x: float, y: float, style: str, shape: str = "circle") -> Markup:
     """Return a mark: a circle, square or diamond."""
     attributes = {"class": f"mark {style}"}
     if shape == "circle":
-        return element("circle", {"cx": x, "cy": y, "r": size, **attributes})
+        return element("circle", {"cx": x, "cy": y, "r": MARK, **attributes})
     if shape == "square":
-        side = 1.8 * size
+        side = 1.8 * MARK
         return element("rect", {"x": x - side / 2, "y": y - side / 2, "width": side, "height": side, **attributes})
-    reach = 1.3 * size
+    reach = 1.3 * MARK
     corners = ((x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y))
     return element("path", {"d": path(corners) + "Z", **attributes})
 

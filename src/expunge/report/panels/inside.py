@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from expunge.audit.record import Audit, Slice
+from expunge.audit.record import WHEN, Audit, Row, Slice
 from expunge.base.visible import visible
 from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Bar, Dots, draw_bars, draw_dots
@@ -18,7 +18,6 @@ COLOURS = 7
 MOST_SLICES = 4
 MOST_NAMED = 12
 MOST_LAYERS = 40
-WHEN = ("before", "after")
 SLICES = Panel(
     "slices",
     "Where do the decision boundaries run?",
@@ -26,8 +25,6 @@ SLICES = Panel(
     "others; after a careful edit the colour changes around A and little elsewhere.",
 )
 """The panel of planes through decision boundaries, before anything is drawn."""
-
-Row = Mapping[str, str]
 
 
 def slices_panel(audit: Audit) -> Panel:

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from expunge.audit.record import Audit
+from expunge.audit.record import Audit, Row
 from expunge.base.visible import visible
 from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Bar, Dots, draw_bars, draw_dots
 from expunge.report.drawing.maps import draw_matrix
-from expunge.report.drawing.svg import Drawing
 from expunge.report.panels.panel import TITLES, Key, Numbers, Panel, class_name, number_of, say_cell, why_missing
 from expunge.report.words import say_value
 
@@ -16,8 +15,6 @@ MOST_CLASSES = 25
 MOST_SIDES = 16
 OTHERS = "all others"
 PART_NAMES = {"test": "test images", "retain": "other training images", "forget": "the forgotten images"}
-
-Row = Mapping[str, str]
 
 
 def copies_panel(audit: Audit) -> Panel:
@@ -114,11 +111,7 @@ def cost_panel(audit: Audit) -> Panel:
     total = say_value(sum(bar.value for bar in bars), "seconds")
     alternative = f"Seconds by phase, {total} in all; the longest is {visible(longest.name)} with {longest.said}."
     numbers = Numbers.of(("phase", "time"), [(bar.name, bar.said) for bar in bars])
-    return Panel("phases", title, reading, (_draw_phases(bars, alternative),), numbers=numbers)
-
-
-def _draw_phases(bars: list[Bar], alternative: str) -> Drawing:
-    return draw_bars(bars, Axis("seconds", 0), alternative)
+    return Panel("phases", title, reading, (draw_bars(bars, Axis("seconds", 0), alternative),), numbers=numbers)
 
 
 def _before_after() -> tuple[Key, ...]:

@@ -1,6 +1,6 @@
 """The panel of the reference: classifiers that never saw the images, beside the original and the edited one."""
 
-from expunge.audit.record import Audit
+from expunge.audit.record import WHEN, Audit
 from expunge.report.drawing.charts import Axis, Dots, draw_dots
 from expunge.report.panels.panel import Key, Numbers, Panel, number_of, why_missing
 
@@ -35,7 +35,7 @@ def reference_panel(audit: Audit) -> Panel:
 
 def _own(audit: Audit, part: str) -> tuple[float | None, ...]:
     """Return the accuracy before and after on one part."""
-    figures = (audit.figures.get(f"accuracy.{part}_{when}") for when in ("before", "after"))
+    figures = (audit.figures.get(f"accuracy.{part}_{when}") for when in WHEN)
     return tuple(figure.value if figure else None for figure in figures)
 
 

@@ -1,8 +1,8 @@
 """Panels of what the edit leaves for an attacker: membership curves, relearning."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from expunge.audit.record import Audit
+from expunge.audit.record import WHEN, Audit, Row
 from expunge.base.words import plural
 from expunge.report.drawing.charts import Axis, Curve, draw_curves
 from expunge.report.drawing.svg import Drawing
@@ -19,9 +19,6 @@ ATTACKS = {
 }
 DIAGONAL = Curve(((0.0, 0.0), (1.0, 1.0)), "reference")
 CURVE_HEIGHT = 230.0
-WHEN = ("before", "after")
-
-Row = Mapping[str, str]
 
 
 def membership_panel(audit: Audit) -> Panel:
