@@ -82,7 +82,9 @@ def _gather_outputs(
 
 
 def _keep_output(module: nn.Module, _: Tensor, output: Tensor) -> Tensor:
-    return _few_positions(module, output)
+    if isinstance(module, nn.Conv2d):
+        return F.adaptive_avg_pool2d(output, POOLED).flatten(1)
+    return _without_positions(module, output)
 
 
 def called_layers(classifier: Classifier, x: Tensor) -> list[tuple[str, nn.Module]]:
@@ -134,9 +136,3 @@ def _without_positions(module: nn.Module, values: Tensor) -> Tensor:
     """Return (b, channels): convolutions have their positions behind the channels, linear layers before them."""
     axes = tuple(range(2, values.ndim)) if isinstance(module, nn.Conv2d) else tuple(range(1, values.ndim - 1))
     return values.mean(dim=axes) if axes else values
-
-
-def _few_positions(module: nn.Module, values: Tensor) -> Tensor:
-    if isinstance(module, nn.Conv2d):
-        return F.adaptive_avg_pool2d(values, POOLED).flatten(1)
-    return _without_positions(module, values)
