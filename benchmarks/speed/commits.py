@@ -86,7 +86,7 @@ def edit_one(name: str, seed: int, path: Path) -> None:
     others = [number for number, each in enumerate(splits.train.ids) if each not in rows.ids]
     x = splits.test.load(range(0, 10_000, 10_000 // IMAGES)) if splits.test else splits.train.load(others[::2])
     settings: dict[str, Any] = {"method": "least-change", "strength": Strength(strength), "seed": seed}
-    if find_spec("expunge.surrogates.draw"):  # before there were efforts, all edits took this one
+    if find_spec("expunge.surrogates"):  # before there were efforts, all edits took this one
         settings["effort"] = "thorough"
     if x.shape[-1] <= INVERTED_UP_TO:
         unlearn(classifier, rows, limits=Limits(steps=1), **settings)  # makes inverted images, unless they are there

@@ -24,8 +24,9 @@ from torch import nn
 
 from expunge import Classifier, ForgetSet, unlearn
 from expunge.base.disk import write_json
-from expunge.compute.devices import forget_peak, peak_bytes, to_float64, wait_for
+from expunge.compute.devices import forget_peak, peak_bytes, wait_for
 from expunge.compute.exactness import Float32
+from expunge.compute.float64 import to_float64
 from expunge.compute.runtime import Runtime
 from expunge.methods.least_change.quadratic import solve_multipliers
 from expunge.models.sources.cifar_resnets import ARCHITECTURES

@@ -8,7 +8,8 @@ from pretended import NAME, pretend
 from quick_methods import ROWS
 
 from expunge.base.errors import ExpungeWarning, OutOfMemoryError
-from expunge.compute.devices import find_device, to_float64
+from expunge.compute.devices import find_device
+from expunge.compute.float64 import to_float64
 from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import TensorImages

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
 AUTO = "auto"
 CPU = torch.device("cpu")
@@ -43,18 +42,6 @@ def count_devices(name: str) -> int:
     """
     kind = find_device(AUTO).type if name == AUTO else name.partition(":")[0]
     return 0 if kind == "cpu" else int(torch.get_device_module(kind).device_count())
-
-
-def to_float64(tensor: Tensor) -> Tensor:
-    """Return the tensor in double precision, on the CPU if its device has none, as MPS.
-
-    >>> to_float64(torch.ones(1)).dtype
-    torch.float64
-    """
-    try:
-        return tensor.double()
-    except (TypeError, RuntimeError):
-        return tensor.cpu().double()
 
 
 def has_bfloat16(device: torch.device) -> bool:

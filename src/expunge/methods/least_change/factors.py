@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expunge.base.errors import SettingsError
-from expunge.compute.devices import to_float64
+from expunge.compute.float64 import eigh, to_float64
 from expunge.methods.layers import Layer
 
 GIGABYTE = 2**30
@@ -160,7 +160,7 @@ def make_thin(vectors: Float[Tensor, "g m n"], damping: float) -> ThinFactor:
         damping: as in `make_whole`.
     """
     known = to_float64(vectors)
-    values, directions = torch.linalg.eigh(known @ known.mT)
+    values, directions = eigh(known @ known.mT)
     values, total = values.clamp_min(0), values.sum(dim=1).view(-1, 1, 1)
     damped = damping * total / vectors.shape[-1]
     kept = values.unsqueeze(-1) > RANK_TOLERANCE * total

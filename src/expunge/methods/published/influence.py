@@ -12,7 +12,7 @@ from torch import Tensor
 
 from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
-from expunge.compute.devices import to_float64
+from expunge.compute.float64 import to_float64
 from expunge.compute.runtime import Runtime
 from expunge.data.images import Images, Subset
 from expunge.methods.engine import Plan, edit_until_goal

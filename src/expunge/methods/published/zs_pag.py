@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from expunge.base.errors import SettingsError
 from expunge.base.settings import Settings, setting, to_mapping
 from expunge.compute.context import Context
-from expunge.compute.devices import to_float64
+from expunge.compute.float64 import eigh
 from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.methods.descent import endless_batches, present_rows
@@ -193,7 +193,7 @@ def span(moment: Float[Tensor, "g i i"], energy: float) -> Float[Tensor, "g i r"
     >>> span(torch.diag(torch.tensor([1.0, 3.0])).unsqueeze(0), 0.7).abs().flatten().tolist()
     [0.0, 1.0]
     """
-    values, vectors = torch.linalg.eigh(to_float64(moment))
+    values, vectors = eigh(moment)
     values, vectors = values.flip(1).clamp_min(0), vectors.flip(2)
     held = values.cumsum(dim=1) / values.sum(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
     rank = int((held < energy).sum(dim=1).max()) + 1 if energy > 0 else 0
