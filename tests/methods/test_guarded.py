@@ -71,3 +71,20 @@ def test_where_rounding_decides_the_methods_word_counts(trained, few, claimed):
 
     edit = unlearn(trained, few, method=Misbehaving(tie))
     assert edit.achieved.tolist() == [claimed] * 3
+
+
+def test_nothing_that_a_method_does_to_its_classifier_reaches_the_one_that_was_given(trained, few):
+    def spoil(task):
+        with torch.no_grad():
+            task.classifier.network[-1].bias[3] += 6
+        task.classifier.module.train()
+        task.classifier.module.requires_grad_(True)
+
+    given = trained.copy()
+    given.network[0].weight.requires_grad_(False)
+    edit = unlearn(given, few, method=Misbehaving(lambda edit, task: edit, before=spoil))
+    assert given.sha256() == trained.sha256()
+    assert not given.module.training
+    assert not given.network[0].weight.requires_grad
+    assert edit.task.classifier is given
+    assert edit.predict_forget_set().before.accuracy == 100

@@ -1,4 +1,4 @@
-"""A method's run, as it can be trusted: what it claims is measured."""
+"""A method's run, as it can be trusted: it works on a classifier of its own, and what it claims is measured."""
 
 import warnings
 from dataclasses import replace
@@ -22,10 +22,13 @@ TIE = 1e-3
 def run_guarded(method: Method, task: Task, runtime: Runtime) -> Edit:
     """Return the method's edit of the task; its `achieved` is what holds for the classifier that it returns.
 
+    The method gets a copy of the classifier: whatever it does to that, the one in the task stays as it is.
+
     Warns:
         ExpungeWarning: the method claimed something else than was measured.
     """
-    edit = method.run(task, runtime)
+    edit = method.run(replace(task, classifier=task.classifier.copy()), runtime)
+    edit = replace(edit, task=task)
     held, reason = _measure(edit, runtime), edit.stop_reason
     if reason is StopReason.GOAL_REACHED and not bool(held.all()):
         reason = StopReason.COMPLETED
