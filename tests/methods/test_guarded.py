@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from expunge.base.errors import ExpungeWarning
+from expunge.base.errors import ExpungeWarning, SettingsError
+from expunge.methods.descent import Descent
 from expunge.methods.guarded import TIE
 from expunge.methods.published.relabel_only import RelabelOnly
 from expunge.methods.unlearn import unlearn
@@ -88,3 +89,31 @@ def test_nothing_that_a_method_does_to_its_classifier_reaches_the_one_that_was_g
     assert not given.network[0].weight.requires_grad
     assert edit.task.classifier is given
     assert edit.predict_forget_set().before.accuracy == 100
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda edit, task: None, "`method misbehaving`: expected an Edit from `run`, got NoneType"),
+        (lambda edit, task: edit.classifier, "expected an Edit from `run`, got Classifier"),
+        (lambda edit, task: replace(edit, achieved=[True]), r"a tensor of shape \(3,\), got list"),
+        (lambda edit, task: replace(edit, achieved=edit.achieved[:1]), r"a tensor of shape \(3,\), got \(1,\)"),
+    ],
+)
+def test_what_is_no_edit_is_named_with_its_method(trained, few, spoil, words):
+    with pytest.raises(SettingsError, match=words):
+        unlearn(trained, few, method=Misbehaving(spoil), limits=Limits(steps=1))
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (RelabelOnly, r"`method`: expected a name, or an object, got the class RelabelOnly; write RelabelOnly\(\)"),
+        (Descent(), r"a frozen dataclass with the parts of `Method`, got Descent\(.*; it lacks name, summary"),
+        (None, "got None; it lacks name"),
+    ],
+)
+@pytest.mark.parametrize("settings", [{}, {"descent": {"learning_rate": 0.1}}])
+def test_what_is_no_method_is_refused(trained, few, method, words, settings):
+    with pytest.raises(SettingsError, match=words):
+        unlearn(trained, few, method=method, **settings)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from expunge.base.errors import ExpungeWarning
+from expunge.base.errors import ExpungeWarning, SettingsError
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Method
 from expunge.task.edit import Edit
@@ -24,10 +24,14 @@ def run_guarded(method: Method, task: Task, runtime: Runtime) -> Edit:
 
     The method gets a copy of the classifier: whatever it does to that, the one in the task stays as it is.
 
+    Raises:
+        SettingsError: `run` returns something else than an edit of these rows.
+
     Warns:
         ExpungeWarning: the method claimed something else than was measured.
     """
     edit = method.run(replace(task, classifier=task.classifier.copy()), runtime)
+    _check_edit(method, edit, len(task.forget_set))
     edit = replace(edit, task=task)
     held, reason = _measure(edit, runtime), edit.stop_reason
     if reason is StopReason.GOAL_REACHED and not bool(held.all()):
@@ -42,6 +46,15 @@ def run_guarded(method: Method, task: Task, runtime: Runtime) -> Edit:
         stacklevel=2,
     )
     return replace(edit, achieved=held, stop_reason=reason)
+
+
+def _check_edit(method: Method, edit: object, rows: int) -> None:
+    place = f"method {method.name}"
+    if not isinstance(edit, Edit):
+        raise SettingsError(place, "an Edit from `run`", type(edit).__name__)
+    found = tuple(edit.achieved.shape) if isinstance(edit.achieved, Tensor) else type(edit.achieved).__name__
+    if found != (rows,):
+        raise SettingsError(place, f"an Edit whose `achieved` is a tensor of shape ({rows},)", f"{found}")
 
 
 def _measure(edit: Edit, runtime: Runtime) -> Bool[Tensor, " k"]:

@@ -30,7 +30,7 @@ from expunge.methods.arguments import (
 )
 from expunge.methods.guarded import run_guarded
 from expunge.methods.protocol import Method, Needs, goes_on
-from expunge.methods.table import DEFAULT_METHOD
+from expunge.methods.table import DEFAULT_METHOD, check_method
 from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
 from expunge.models.modes import in_ordinary_modes
@@ -194,8 +194,10 @@ def _choose_method(method: str | Method, settings: Mapping[str, Any], retain: ob
     """Return the method of that name, or the one given, with `settings` over its own.
 
     Raises:
-        SettingsError: an unknown method or setting, or no retain data for a method that needs them.
+        SettingsError: an unknown method or setting, an object that is none, or no retain data for one that needs them.
     """
+    if not isinstance(method, str):
+        check_method(method)
     nested = nest({name.replace("__", "."): value for name, value in settings.items()})
     kind = METHODS.get(method) if isinstance(method, str) else type(method)
     if kind is not None:
