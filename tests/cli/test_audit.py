@@ -186,7 +186,10 @@ def test_the_folder_of_a_saved_edit_is_audited_with_what_it_does_not_say(expunge
     )
     done = expunge("audit", "saved", "--level", "quick")
     assert done.code == 2
-    assert "`--model`: expected a source, got none" in done.err
+    assert (
+        "`--model`: expected the classifier, got none, and saved holds only what Python knew; say --model" in done.err
+    )
+    assert "expunge.audit_edit" in done.err
 
 
 BAD_USAGE = {
