@@ -4,6 +4,7 @@ from .base.errors import ExpungeError as ExpungeError
 from .base.errors import ExpungeWarning as ExpungeWarning
 from .compute.runtime import Runtime as Runtime
 from .data.forget import ForgetSet as ForgetSet
+from .jobs.audit_edit import audit_edit as audit_edit
 from .methods import METHODS as METHODS
 from .methods import make_method as make_method
 from .methods.unlearn import Interrupted as Interrupted

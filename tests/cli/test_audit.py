@@ -123,6 +123,9 @@ def test_pools_are_trained_once_and_compared_with(expunge, job, edited, monkeypa
     assert expunge("audit", "edited", "--allow-code", *pools, *quick).code == 0
     assert {path: path.stat().st_mtime_ns for path in (job.folder / "pool").rglob("*") if path.is_file()} == trained
     assert (edited / "audit" / "audit.json").read_bytes() == again
+    alone = ["--shadows", "pool", "--retrained", "pool", "--level", "quick"]
+    assert expunge("audit", "edited", "--allow-code", *alone).code == 0
+    assert (edited / "audit" / "audit.json").read_bytes() == again
     method = METHODS[audit.subject.method]
     monkeypatch.setattr(method, "revision", revision_of(method) + 1, raising=False)
     assert expunge("audit", "edited", "--allow-code", *pools, *quick).code == 0
@@ -140,6 +143,27 @@ def test_classifiers_that_expunge_train_made_are_a_pool(expunge, job, edited):
     done = expunge("audit", "edited", "--allow-code", "--retrained", "others", "--level", "quick")
     assert done.code == 2
     assert "a classifier that never saw the rows to forget, got one trained on" in done.err
+
+
+def test_a_pool_of_other_rows_and_one_of_several_are_named(expunge, job, edited):
+    pool = ["--retrained", "pool", "--level", "quick", "--allow-code"]
+    quick = ["--recipe", "digits", "--set", "epochs=1", "--make-retrained", 1]
+    assert expunge("audit", "edited", *pool, *quick).code == 0
+    [made] = (job.folder / "pool").iterdir()
+    expunge(*job.flags, "--forget-random", 3, "--seed", 5, "--out", "other")
+    for flags, kind in (
+        (pool, "classifiers that left out these rows"),
+        (["--shadows", *pool[1:]], "shadow classifiers"),
+    ):
+        done = expunge("audit", "other", *flags)
+        assert done.code == 2
+        assert f"`pool`: expected {kind}, trained on these images, got pools of others: pool/{made.name}" in done.err
+    assert expunge("audit", "edited", *pool, *quick, "--set", "learning_rate=0.03").code == 0
+    done = expunge("audit", "edited", *pool)
+    assert done.code == 2
+    assert "expected one pool of classifiers that left out these rows, got pool/" in done.err
+    assert expunge("audit", "edited", *pool[:1], f"pool/{made.name}", *pool[2:]).code == 0
+    assert expunge("audit", "edited", *pool, *quick[:-2]).code == 0
 
 
 def test_the_folder_of_a_saved_edit_is_audited_with_what_it_does_not_say(expunge, job):
@@ -162,7 +186,10 @@ def test_the_folder_of_a_saved_edit_is_audited_with_what_it_does_not_say(expunge
     )
     done = expunge("audit", "saved", "--level", "quick")
     assert done.code == 2
-    assert "`--model`: expected a source, got none" in done.err
+    assert (
+        "`--model`: expected the classifier, got none, and saved holds only what Python knew; say --model" in done.err
+    )
+    assert "expunge.audit_edit" in done.err
 
 
 BAD_USAGE = {

@@ -155,6 +155,14 @@ def test_the_example_of_the_readme_prints_what_it_says(tmp_path, monkeypatch, ca
     assert not (answers == labels).any()
 
 
+def test_the_example_of_an_audit_prints_what_it_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = blocks(ROOT / "docs" / "audit.md", "python")[0]
+    exec(code, {})  # noqa: S102 - the text of the page
+    assert capsys.readouterr().out.splitlines()[0] == re.search(r"print\(.*\)  # (.*)", code)[1]
+    assert (tmp_path / "edited" / "audit" / "report.html").exists()
+
+
 # Commands and settings
 
 

@@ -27,15 +27,18 @@ PUBLIC = [
     "Runtime",
     "StopReason",
     "Strength",
+    "audit_edit",
     "make_method",
     "unlearn",
 ]
 
 EXTENSIONS = {
+    "expunge.audit.audit_json": ["read_audit"],
     "expunge.audit.collect.collected": ["Gathered"],
     "expunge.audit.figures.definition": ["Definition", "Judged", "WORDS"],
     "expunge.audit.metrics.estimate": ["Estimate", "NotDefinedError"],
-    "expunge.audit.record": ["Direction"],
+    "expunge.audit.record": ["Audit", "Direction", "Figure"],
+    "expunge.audit.store.archive": ["read_gathered"],
     "expunge.base.errors": ["ClassifierError", "DataError", "ForgetSetError", "SettingsError", "package_needed"],
     "expunge.base.settings": ["check_settings", "setting"],
     "expunge.compute.context": ["Context"],

@@ -30,6 +30,7 @@ Examples:
   expunge audit --model cifar:resnet20 --weights before.safetensors --after-weights after.safetensors \\
       --mean .485,.456,.406 --std .229,.224,.225 --data npz:cifar10.npz --forget rows.csv --out audit/
 """
+SAVED = "say --model, --weights (before the edit), --data and --forget-indices, or call expunge.audit_edit in Python"
 POOLS = {"shadows": "make_shadows", "retrained": "make_retrained"}
 
 
@@ -104,7 +105,10 @@ def _read_sides(run: Path | None, given: dict[str, str], *, allow_code: bool) ->
     own = {name: value for name, value in given.items() if not name.startswith(("after.", *POOLS, *POOLS.values()))}
     after = {name.removeprefix("after."): value for name, value in given.items() if name.startswith("after.")}
     if run is not None:
-        _refuse_contradictions(read_toml(run / JOB_FILE), own, after)
+        said = read_toml(run / JOB_FILE)
+        _refuse_contradictions(said, own, after)
+        if "model" not in said and "model.architecture" not in own:
+            raise SettingsError("model", "the classifier", f"none, and {run} holds only what Python knew", SAVED)
         after = {"weights": str(run / WEIGHTS_FILE)}
     elif "weights" not in after:
         raise SettingsError("after-weights", "the weights after the edit, or the folder of a run", "none")

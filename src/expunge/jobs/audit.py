@@ -33,7 +33,7 @@ from expunge.jobs.inputs import (
 from expunge.jobs.job import Job, ModelPart, make_runtime
 from expunge.jobs.measure import readable
 from expunge.jobs.past_run import read_run_result
-from expunge.jobs.pool import PoolPlan, read_pool, train_pool
+from expunge.jobs.pool import PoolPlan, find_pool, read_pool, train_pool
 from expunge.jobs.train import TrainJob
 from expunge.methods import make_method
 from expunge.methods.protocol import revision_in_key
@@ -170,9 +170,10 @@ def _find_pools(asked: AuditJob, loaded: _Loaded, runtime: Runtime) -> _Pools:
     def find(part: PoolPart, forgotten: tuple[int, ...] | None) -> Pool | None:
         if part.folder is None:
             return None
-        folder = Path(part.folder)
-        if part.count is not None:
-            plan = PoolPlan(_training(asked, inputs), part.count, forgotten)
+        folder, plan = Path(part.folder), PoolPlan(_training(asked, inputs), part.count or 0, forgotten)
+        if part.count is None:
+            folder = find_pool(folder, plan, train)
+        else:
             folder = train_pool(folder, plan, train, progress=runtime.progress)
         return read_pool(folder, train, count=part.count, trusted=None if asked.allow_code else asked.job.model)
 

@@ -91,6 +91,43 @@ def train_pool(folder: Path, plan: PoolPlan, images: Images, *, progress: Progre
     return place
 
 
+def find_pool(folder: Path, plan: PoolPlan, images: Images) -> Path:
+    """Return where the classifiers are: in `folder`, or in that folder of it in which `train_pool` made such a pool.
+
+    How they were trained counts only where several pools fit.
+
+    Args:
+        folder: holds a folder for each classifier, or pools by the hash of their plan.
+        plan: which rows each classifier was to leave out, and how it would be trained.
+        images: the training images.
+
+    Raises:
+        DataError: the pools are of other rows or images, or several fit and none is of this recipe.
+    """
+    pools = sorted({path.parent.parent for path in folder.glob(f"*/*/{RESULT}")})
+    if not pools or any(folder.glob(f"*/{RESULT}")):
+        return folder
+    fitting = [pool for pool in pools if _fits(pool, plan, images)]
+    kind = "shadow classifiers" if plan.forgotten is None else "classifiers that left out these rows"
+    if not fitting:
+        found = f"pools of others: {', '.join(map(str, pools))}"
+        raise DataError(str(folder), f"{kind}, trained on these images", found, "make some, or name another folder")
+    planned = folder / plan.key(images) if fitting[1:] else fitting[0]
+    if planned not in fitting:
+        raise DataError(str(folder), f"one pool of {kind}", ", ".join(map(str, fitting)), "name the folder of one")
+    return planned
+
+
+def _fits(pool: Path, plan: PoolPlan, images: Images) -> bool:
+    """Return whether each classifier of a pool left out what the plan says."""
+    return all(
+        path.parent.name.isdigit()
+        and set(_read_result(path)["left_out"])
+        == {images.ids[row] for row in plan.left_out(int(path.parent.name), images)}
+        for path in pool.glob(f"*/{RESULT}")
+    )
+
+
 def read_pool(folder: Path, images: Images, *, count: int | None = None, trusted: ModelPart | None = None) -> Pool:
     """Return the classifiers that `expunge train` left in the folders of `folder`.
 

@@ -87,10 +87,7 @@ def read_inputs(
     """
     known = recognise(model)
     normalisation = normalisation_of(forget)
-    reading = Reading(normalisation=normalisation)
-    if known is not None:
-        bounds, label = known.bounds, getattr(known.module, "label", None)
-        reading = Reading(known.preprocessing, known.class_names, label, bounds.lower, bounds.upper, normalisation)
+    reading = Reading(normalisation=normalisation) if known is None else reading_for(known, normalisation)
     rows = _in_number_format_of(
         model, collect_forget_set(forget, indices=indices, new_labels=new_labels, reading=reading)
     )
@@ -100,6 +97,15 @@ def read_inputs(
     given = Given(classifier_of(model, rows.x, own), rows, reading)
     check_labels(given.forget_set, given.classifier.num_classes)
     return given.correcting() if correcting else given
+
+
+def reading_for(
+    classifier: Classifier, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+) -> Reading:
+    """Return how images are read for a classifier; of a dataset that normalises them, this is taken back."""
+    bounds, label = classifier.bounds, getattr(classifier.module, "label", None)
+    names = classifier.class_names
+    return Reading(classifier.preprocessing, names, label, bounds.lower, bounds.upper, normalisation)
 
 
 def _in_number_format_of(model: Classifier | nn.Module, rows: ForgetSet) -> ForgetSet:

@@ -27,7 +27,8 @@ class Aim(StrEnum):
 class Method(Protocol):
     """A frozen dataclass whose fields are the hyper-parameters; see `expunge.base.settings.setting`.
 
-    `run` never changes the classifier of the task: weights, buffers and training flags are the same, bit for bit.
+    `run` never changes the classifier of the task: weights, buffers and training flags are the same, bit for bit. To be
+    on the safe side, `unlearn` gives it a copy, and measures for itself what the edit achieved.
     Retain data reach it only if it declares that it needs them.
 
     A class may say `revision: ClassVar[int] = 2`, and so on: results of another revision that `expunge bench`, `expunge

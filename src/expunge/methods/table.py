@@ -56,10 +56,28 @@ class MethodTable(Mapping[str, type[Method]]):
 
 def _load(point: EntryPoint) -> type[Method]:
     place, method = place_of(point, KIND), load_declared(point, KIND)
-    missing = [part for part in DECLARATIONS if not hasattr(method, part)]
-    if missing or not isinstance(method, type) or not is_dataclass(method):
-        lacks = f"; it lacks {', '.join(missing)}" if missing else ""
+    lacks = _lacks(method)
+    if lacks or not isinstance(method, type) or not is_dataclass(method):
         raise SettingsError(place, "a frozen dataclass with the parts of `Method`", f"{method!r}{lacks}")
     if cast(type[Method], method).name != point.name:
         raise SettingsError(place, f"a class whose name is {point.name}", cast(type[Method], method).name)
     return cast(type[Method], method)
+
+
+def check_method(given: object) -> None:
+    """Check that what was given in place of a method's name is a method.
+
+    Raises:
+        SettingsError: it is a class, or no dataclass, or lacks a part.
+    """
+    if isinstance(given, type):
+        name = given.__name__
+        raise SettingsError("method", "a name, or an object", f"the class {name}", f"write {name}()")
+    lacks = _lacks(given)
+    if lacks or not is_dataclass(given):
+        raise SettingsError("method", "a name, or a frozen dataclass with the parts of `Method`", f"{given!r}{lacks}")
+
+
+def _lacks(method: object) -> str:
+    missing = [part for part in DECLARATIONS if not hasattr(method, part)]
+    return f"; it lacks {', '.join(missing)}" if missing else ""

@@ -28,8 +28,9 @@ from expunge.methods.arguments import (
     read_transforms,
     refuse_unknown,
 )
+from expunge.methods.guarded import run_guarded
 from expunge.methods.protocol import Method, Needs, goes_on
-from expunge.methods.table import DEFAULT_METHOD
+from expunge.methods.table import DEFAULT_METHOD, check_method
 from expunge.models.classifier import Classifier
 from expunge.models.memory import fit_batch
 from expunge.models.modes import in_ordinary_modes
@@ -118,7 +119,8 @@ def unlearn(  # noqa: PLR0913 - all but two are optional, and a caller reads the
         Interrupted: Ctrl-C while steps are taken; the error holds the best state as an edit.
 
     Warns:
-        ExpungeWarning: a goal that is named needs new labels and they are drawn, or has no use for those given.
+        ExpungeWarning: a goal that is named needs new labels and they are drawn, or has no use for those given; or a
+            method claims what does not hold for the classifier that it returns.
     """
     chosen = _choose_method(method, settings, retain)
     wanted, wanted_strength, wanted_transforms = read_goal(goal), read_strength(strength), read_transforms(transforms)
@@ -180,7 +182,7 @@ def _run_in_time(method: Method, task: Task, runtime: Runtime) -> Edit:
 
 def _run(method: Method, task: Task, runtime: Runtime) -> Edit:
     allowed = find_allowed(task.goal, task.classifier, task.forget_set, task.seed, runtime)
-    return method.run(replace(task, allowed=allowed), runtime)
+    return run_guarded(method, replace(task, allowed=allowed), runtime)
 
 
 def _check_goal(method: Method, goal: Goal) -> None:
@@ -192,8 +194,10 @@ def _choose_method(method: str | Method, settings: Mapping[str, Any], retain: ob
     """Return the method of that name, or the one given, with `settings` over its own.
 
     Raises:
-        SettingsError: an unknown method or setting, or no retain data for a method that needs them.
+        SettingsError: an unknown method or setting, an object that is none, or no retain data for one that needs them.
     """
+    if not isinstance(method, str):
+        check_method(method)
     nested = nest({name.replace("__", "."): value for name, value in settings.items()})
     kind = METHODS.get(method) if isinstance(method, str) else type(method)
     if kind is not None:
