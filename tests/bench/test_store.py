@@ -60,6 +60,15 @@ def test_what_is_kept_comes_back_without_the_folders(cells_of, tmp_path, monkeyp
     assert (tmp_path / "again/grid/results.jsonl").read_text() == (tmp_path / "kept/grid/results.jsonl").read_text()
 
 
+def test_a_cell_that_was_ended_before_its_audit_is_not_done(cells_of):
+    cell, _ = cells_of(job={**JOB, "audit": {"level": "quick"}})
+    finish(cell)
+    assert cell.result() is None
+    (cell.folder / "audit").mkdir()
+    (cell.folder / "audit/audit.json").write_text("{}")
+    assert cell.result() == RESULT
+
+
 def test_the_fingerprint_of_an_audit_is_a_column_where_one_was_measured(cells_of, tmp_path):
     plain, audited = cells_of()
     finish(plain)

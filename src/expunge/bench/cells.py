@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.audit.audit_json import read_audit
-from expunge.audit.record import AUDIT_FILE, AUDIT_FOLDER
+from expunge.audit.record import AUDIT_FILE, AUDIT_FOLDER, Level
 from expunge.base.errors import SettingsError
 from expunge.base.settings import from_mapping, merge, to_mapping
 from expunge.bench.grid import ClassifierRow, Grid, MethodRow, StreamPart
@@ -116,10 +116,15 @@ class Cell:
 
     def _own_result(self) -> dict[str, Any] | None:
         path = self.folder / RESULT
-        if not path.is_file() or self.is_outdated:
+        if not path.is_file() or self.is_outdated or self._lacks_audit():
             return None
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return None if result.get("stop_reason") == StopReason.INTERRUPTED or "unmeasured" in result else result
+
+    def _lacks_audit(self) -> bool:
+        """Return whether an audit was asked for and is not there: the cell was ended after its edit."""
+        wanted = self.job.audit.level is not Level.NONE and self.stream.requests == 1
+        return wanted and not (self.folder / AUDIT_FOLDER / AUDIT_FILE).is_file()
 
     def _own_machine(self) -> dict[str, Any] | None:
         path = self.folder / MACHINE
