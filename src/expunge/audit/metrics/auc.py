@@ -11,6 +11,8 @@ from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.metrics.predicted import check_finite, require_varied
 
 DRAWS = 500
+FEWEST = 8
+"""Images of each kind, below which an area has no interval and a fingerprint is not defined."""
 LOW_FPR = 0.01
 CHANCE = 0.5
 
@@ -28,7 +30,8 @@ class Curve:
 def area(positive: Scores, negative: Scores, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
     """Return the AUC: the chance that a positive scores above a negative, ties counted half.
 
-    The interval is a percentile bootstrap over the rows of both groups, each resampled on its own.
+    The interval is a percentile bootstrap over the rows of both groups, each resampled on its own. With fewer than
+    `FEWEST` rows in a group there is none: so few resamples differ too little from each other.
 
     Args:
         positive: scores of the group that should score higher.
@@ -42,7 +45,7 @@ def area(positive: Scores, negative: Scores, rng: np.random.Generator, draws: in
     """
     _check(positive, negative)
     value = exact_area(positive, negative)
-    if len(positive) < 2 or len(negative) < 2:
+    if min(len(positive), len(negative)) < FEWEST:
         return Estimate(value)
     areas = _resample(positive, negative, rng, draws)
     low, high = np.quantile(areas, [0.025, 0.975])
