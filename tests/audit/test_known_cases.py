@@ -183,10 +183,11 @@ def test_the_same_inputs_give_the_same_figures(world):
 @pytest.mark.parametrize(
     ("value", "interval", "direction", "flagged"),
     [
-        (0.6, None, Direction.NEAR, True),
+        (0.6, None, Direction.NEAR, None),
+        (0.6, (0.6, 0.6), Direction.NEAR, True),
         (0.6, (0.49, 0.7), Direction.NEAR, False),
         (0.4, (0.3, 0.45), Direction.NEAR, True),
-        (0.54, None, Direction.NEAR, False),
+        (0.54, (0.52, 0.56), Direction.NEAR, False),
         (0.4, None, Direction.HIGHER, True),
         (0.46, None, Direction.HIGHER, False),
         (0.6, None, Direction.LOWER, True),

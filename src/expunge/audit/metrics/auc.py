@@ -52,20 +52,13 @@ def area(positive: Scores, negative: Scores, rng: np.random.Generator, draws: in
     return Estimate(value, (float(low), float(high)))
 
 
-def either_way(area: Estimate) -> Estimate:
-    """Return how well the groups are told apart whichever scores higher, 0.5..1: max(AUC, 1 - AUC).
+def either_way(areas: Float[np.ndarray, " d"] | float) -> Float[np.ndarray, " d"]:
+    """Return how well groups are told apart whichever scores higher, 0.5..1: max(AUC, 1 - AUC).
 
-    >>> either_way(Estimate(0.1, (0.05, 0.2)))
-    Estimate(value=0.9, interval=(0.8, 0.95))
-    >>> either_way(Estimate(0.45, (0.3, 0.6))).interval
-    (0.5, 0.7)
+    >>> either_way(np.array([0.25, 0.75])).tolist()
+    [0.75, 0.75]
     """
-    value = max(area.value, 1 - area.value)
-    if area.interval is None:
-        return Estimate(value)
-    low, high = area.interval
-    ends = max(low, 1 - low), max(high, 1 - high)
-    return Estimate(value, (CHANCE if low <= CHANCE <= high else min(ends), max(ends)))
+    return np.asarray(np.maximum(areas, 1 - np.asarray(areas)))
 
 
 def exact_area(positive: Scores, negative: Scores) -> float:

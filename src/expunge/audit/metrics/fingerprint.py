@@ -46,7 +46,11 @@ def closeness_to_median_lead(rows: Logits, others: Logits) -> tuple[Scores, Scor
         NotDefinedError: fewer than eight rows, which have no median to speak of.
     """
     _require_enough(rows)
-    own, unknown = leads(rows), leads(others)
+    return closeness_of_leads(leads(rows), leads(others))
+
+
+def closeness_of_leads(own: Float[np.ndarray, " k"], unknown: Float[np.ndarray, " n"]) -> tuple[Scores, Scores]:
+    """Return the scores of `closeness_to_median_lead` from the leads of both groups."""
     medians = _medians_of_the_rest(own)
     found = np.empty(len(own))
     for median in np.unique(medians):
