@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from expunge.audit.figures import fingerprint, membership, outsider
+from expunge.audit.figures import fingerprint, membership, outsider, rmia
 from expunge.audit.figures.definition import Definition, to_figure
 from expunge.audit.metrics import chance
 from expunge.audit.metrics.predicted import Part
+from expunge.audit.metrics.shadows import Scores
 from expunge.audit.record import Direction
 
 CLASSES = 10
@@ -79,6 +80,18 @@ def test_the_best_of_several_attacks_is_judged_by_the_best_of_random_images(coun
     assert sum(each.flagged for each in found) <= 4
     assert np.mean([each.value for each in found]) == pytest.approx(np.mean([each.target for each in found]), abs=4)
     assert min(each.target for each in found) > 55
+
+
+@pytest.mark.parametrize("count", [4, 16])
+def test_the_best_threshold_and_rare_alarms_are_judged_by_random_images(count, monkeypatch):
+    rng = np.random.default_rng(count)
+    monkeypatch.setattr(
+        rmia, "rmia_scores", lambda data, when: Scores(*np.split(rng.normal(size=count + 200), [count]))
+    )
+    for name in ("rmia.accuracy_after", "rmia.tpr_after"):
+        found = [judge(rmia.FIGURES[name], SimpleNamespace(seed=seed)) for seed in range(30)]
+        assert sum(each.flagged for each in found) <= 4, name
+        assert np.mean([each.value - each.target for each in found]) == pytest.approx(0, abs=4)
 
 
 def test_few_images_have_an_area_and_no_judgement():

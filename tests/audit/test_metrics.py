@@ -126,13 +126,27 @@ def test_best_threshold_by_trying_all(positive, negative):
             auc.best_accuracy(positive, negative)
         return
     tried = [50 * ((positive >= t).mean() + (negative < t).mean()) for t in [*scores, np.inf]]
-    assert auc.best_accuracy(positive, negative) == pytest.approx(max(tried))
+    assert auc.best_accuracy(positive, negative) == pytest.approx(max(*tried, 100 - min(tried)))
 
 
 def test_found_at_few_false_alarms_by_trying_all(rng):
     positive, negative = rng.normal(2, size=50), rng.normal(size=150)
     shares = [(positive >= t).mean() for t in [*positive, *negative] if (negative >= t).mean() <= 0.01]
     assert auc.tpr_at(positive, negative) == pytest.approx(100 * max(shares))
+
+
+def test_found_at_few_false_alarms_where_scores_tie():
+    scores = np.arange(200.0)
+    assert auc.tpr_at(scores, scores) == 1
+    assert auc.tpr_at(scores, np.roll(scores, 7)) == 1
+
+
+def test_images_with_too_low_scores_are_found_as_well():
+    rng = np.random.default_rng(0)
+    low, others = rng.normal(-4, size=64), rng.normal(size=400)
+    assert auc.tpr_at(low, others) == 0
+    assert auc.tpr_either_way(low, others) == auc.tpr_at(-low, -others) > 90
+    assert auc.best_accuracy(low, others) == auc.best_accuracy(-low, -others) > 90
 
 
 def test_one_percent_of_too_few_rows_is_not_defined(rng):

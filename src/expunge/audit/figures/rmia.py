@@ -1,13 +1,12 @@
 """The figures of RMIA: can each forgotten image be told from unseen ones, with the help of shadow classifiers?"""
 
-from collections.abc import Callable
-
 import numpy as np
+from scipy import stats
 
 from expunge.audit.collect.collected import Gathered
 from expunge.audit.figures.attack import Attack
-from expunge.audit.figures.definition import Definition, generator, logits_of, require_answers
-from expunge.audit.metrics import auc, shadows
+from expunge.audit.figures.definition import Definition, Judged, above_chance, generator, logits_of, require_answers
+from expunge.audit.metrics import auc, chance, shadows
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.record import WHEN, Direction
 
@@ -38,12 +37,20 @@ def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
     )
 
 
-def _of_rmia(figure: str) -> Callable[[Gathered], Estimate | float]:
-    def compute(data: Gathered) -> Estimate | float:
-        scores = rmia_scores(data, "after")
-        return auc.tpr_at(*scores) if figure == "tpr" else auc.best_accuracy(*scores)
+def _found(data: Gathered) -> Judged:
+    """Return the share of rows found at few false alarms; its interval is that of Clopper and Pearson."""
+    scores = rmia_scores(data, "after")
+    value = auc.tpr_either_way(*scores)
+    count = len(scores.positive)
+    interval = stats.binomtest(round(value * count / 100), count).proportion_ci(method="exact")
+    estimate = Estimate(value, (100 * float(interval.low), 100 * float(interval.high)))
+    return above_chance(estimate, chance.values(auc.tpr_either_way, *scores, generator(data, "rmia tpr")), POINTS)
 
-    return compute
+
+def _told_apart(data: Gathered) -> Judged:
+    scores = rmia_scores(data, "after")
+    drawn = chance.values(auc.best_accuracy, *scores, generator(data, "rmia accuracy"))
+    return above_chance(Estimate(auc.best_accuracy(*scores)), drawn, POINTS)
 
 
 ATTACK = Attack("rmia", rmia_scores)
@@ -59,18 +66,14 @@ FIGURES = {
         "RMIA: {rows} found at 1% false alarms",
         "percent",
         Direction.LOWER,
-        ON_RMIA,
-        _of_rmia("tpr"),
-        1.0,
-        POINTS,
+        ON_RMIA + "; either way round, the target is what it is by chance",
+        _found,
     ),
     "rmia.accuracy_after": Definition(
         "RMIA: told apart at the best threshold",
         "percent",
         Direction.LOWER,
-        ON_RMIA + "; the threshold is chosen on them",
-        _of_rmia("accuracy"),
-        50.0,
-        10.0,
+        ON_RMIA + "; either way round, the target is what it is by chance",
+        _told_apart,
     ),
 }

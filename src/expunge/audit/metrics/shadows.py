@@ -36,8 +36,10 @@ def rmia_scores(
     Source: Zarifzadeh, Liu, Shokri, arXiv 2312.03262, in its offline form, gamma = 1; a tie is not won, as in the
     authors' code.
 
-    Differs from the authors' code: p(z) of the population is the mean over all shadow classifiers, as in the paper;
-    theirs takes the larger half of them. It moves scores, not their order, which the ratio of the rows alone gives.
+    p(z) of the population is made as p(x) is: from the mean over classifiers that did not see z, and a.
+
+    Differs from the authors' code: that mean is over all shadow classifiers, none of which saw the population; theirs
+    takes the larger half of them. p(z) moves scores, not their order, which the ratio of the rows alone gives.
 
     Args:
         asked: logits of the classifier in question.
