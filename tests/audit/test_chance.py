@@ -8,9 +8,9 @@ import pytest
 
 from expunge.audit.figures import fingerprint, membership, outsider, rmia
 from expunge.audit.figures.definition import Definition, to_figure
-from expunge.audit.metrics import chance
+from expunge.audit.metrics import auc, chance, clusters
 from expunge.audit.metrics.predicted import Part
-from expunge.audit.metrics.shadows import Scores
+from expunge.audit.metrics.shadows import Scores, ulira_ratios
 from expunge.audit.record import Direction
 
 CLASSES = 10
@@ -107,3 +107,17 @@ def test_areas_by_chance_are_those_of_the_statistic():
     wins = lambda one, other: float(np.mean((one[:, None] > other) + (one[:, None] == other) / 2))  # noqa: E731
     assert drawn == pytest.approx(chance.values(wins, positive, negative, np.random.default_rng(2)))
     assert drawn.mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_pairs_of_one_shadow_classifier_count_as_one():
+    """Each classifier shifts all its margins, so that its pairs tell little more than one of them."""
+    rng, inside, times = np.random.default_rng(0), 0, 60
+    for _ in range(times):
+        half = rng.random((4, 64)) < 0.5
+        seen = np.concatenate([half, ~half])
+        never, unlearned = (rng.normal(size=(8, 1)) + rng.normal(size=(8, 64)) for _ in range(2))
+        stacks = (np.stack([margins, np.zeros_like(margins)], axis=-1) for margins in (never, unlearned))
+        ratios = ulira_ratios(*stacks, seen, np.zeros(64, dtype=int))
+        low, high = clusters.estimate(lambda scores: auc.exact_area(*scores), *ratios, 1.0, rng).interval
+        inside += low <= 0.5 <= high
+    assert inside >= 0.9 * times
