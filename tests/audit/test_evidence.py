@@ -46,12 +46,13 @@ def test_predictions_that_do_not_fit_are_refused(changes, words):
 
 
 def test_features_that_are_not_finite_are_refused():
-    broken = np.array([[1.0, np.nan], [0.0, 1.0]])
+    broken = np.eye(4)
+    broken[0, 1] = np.nan
     for function in (geometry.nearest_rows, geometry.linear_cka):
         with pytest.raises(DataError, match="NaN or infinity in row 0"):
-            function(broken, np.eye(2))
+            function(broken, np.eye(4))
     with pytest.raises(DataError, match="`features`"):
-        geometry.Probe(broken, np.array([0, 1]))
+        geometry.Probe(broken, np.array([0, 1, 0, 1]))
 
 
 def test_constant_scores_are_not_defined():

@@ -48,6 +48,19 @@ def test_no_attack_depends_on_which_class_is_the_answer():
             assert plain == pytest.approx(permuted, abs=1e-6)
 
 
-def test_a_learned_attack_takes_five_of_each_kind():
-    with pytest.raises(NotDefinedError, match="at least 5"):
-        fingerprint.learned_scores(draw_logits(4, 0), draw_logits(50, 1), np.random.default_rng(0))
+@pytest.mark.parametrize("count", [8, 16, 32])
+def test_ordinary_rows_are_not_found_by_their_own_median(count):
+    rng = np.random.default_rng(count)
+    groups = [3 * rng.normal(size=(200 * size, 10)) for size in (count, 50)]
+    rows, others = (each.reshape(-1, size, 10) for each, size in zip(groups, (count, 50), strict=True))
+    areas = [auc.exact_area(*fingerprint.closeness_to_median_lead(*each)) for each in zip(rows, others, strict=True)]
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.02)
+
+
+def test_fingerprints_take_eight_images():
+    few, many = draw_logits(7, 0), draw_logits(50, 1)
+    with pytest.raises(NotDefinedError, match="at least 8 images"):
+        fingerprint.closeness_to_median_lead(few, many)
+    for groups in ((few, many), (many, few)):
+        with pytest.raises(NotDefinedError, match="at least 8 images"):
+            fingerprint.learned_scores(*groups, np.random.default_rng(0))

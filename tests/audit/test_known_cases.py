@@ -92,7 +92,8 @@ def test_a_row_that_comes_back_sooner_than_in_a_retrained_classifier_is_flagged(
     assert edited.value == 4
     assert edited.target is None  # the retrained one never gets there
     half = compute_figures(world.gathered("constant"))["relearning.half_edited"]
-    assert (half.value, half.target, half.flagged) == (4, 0, False)
+    assert (half.value, half.target, half.flagged) == (4, None, None)
+    assert "a retrained classifier is there before any step" in half.measured_on
 
 
 def test_a_quick_audit_says_why_the_rest_is_missing(world):
@@ -183,10 +184,11 @@ def test_the_same_inputs_give_the_same_figures(world):
 @pytest.mark.parametrize(
     ("value", "interval", "direction", "flagged"),
     [
-        (0.6, None, Direction.NEAR, True),
+        (0.6, None, Direction.NEAR, None),
+        (0.6, (0.6, 0.6), Direction.NEAR, True),
         (0.6, (0.49, 0.7), Direction.NEAR, False),
         (0.4, (0.3, 0.45), Direction.NEAR, True),
-        (0.54, None, Direction.NEAR, False),
+        (0.54, (0.52, 0.56), Direction.NEAR, False),
         (0.4, None, Direction.HIGHER, True),
         (0.46, None, Direction.HIGHER, False),
         (0.6, None, Direction.LOWER, True),

@@ -126,13 +126,27 @@ def test_best_threshold_by_trying_all(positive, negative):
             auc.best_accuracy(positive, negative)
         return
     tried = [50 * ((positive >= t).mean() + (negative < t).mean()) for t in [*scores, np.inf]]
-    assert auc.best_accuracy(positive, negative) == pytest.approx(max(tried))
+    assert auc.best_accuracy(positive, negative) == pytest.approx(max(*tried, 100 - min(tried)))
 
 
 def test_found_at_few_false_alarms_by_trying_all(rng):
     positive, negative = rng.normal(2, size=50), rng.normal(size=150)
     shares = [(positive >= t).mean() for t in [*positive, *negative] if (negative >= t).mean() <= 0.01]
     assert auc.tpr_at(positive, negative) == pytest.approx(100 * max(shares))
+
+
+def test_found_at_few_false_alarms_where_scores_tie():
+    scores = np.arange(200.0)
+    assert auc.tpr_at(scores, scores) == 1
+    assert auc.tpr_at(scores, np.roll(scores, 7)) == 1
+
+
+def test_images_with_too_low_scores_are_found_as_well():
+    rng = np.random.default_rng(0)
+    low, others = rng.normal(-4, size=64), rng.normal(size=400)
+    assert auc.tpr_at(low, others) == 0
+    assert auc.tpr_either_way(low, others) == auc.tpr_at(-low, -others) > 90
+    assert auc.best_accuracy(low, others) == auc.best_accuracy(-low, -others) > 90
 
 
 def test_one_percent_of_too_few_rows_is_not_defined(rng):
@@ -340,11 +354,11 @@ def test_klom_by_chance_is_what_equal_classifiers_get():
     assert far.estimate.value > far.chance_high
 
 
-def test_klom_of_equal_margins_or_of_one_classifier_is_not_defined(rng):
+def test_klom_of_equal_margins_or_of_few_classifiers_is_not_defined(rng):
     with pytest.raises(NotDefinedError, match="every classifier has the same margins"):
-        klom.klom(np.ones((3, 5)), np.ones((3, 5)), rng)
-    with pytest.raises(NotDefinedError, match="at least two"):
-        klom.klom(np.ones((1, 5)), np.ones((3, 5)), rng)
+        klom.klom(np.ones((4, 5)), np.ones((4, 5)), rng)
+    with pytest.raises(NotDefinedError, match="at least 4 edited and 4 never-seen classifiers a row, so 8 shadow"):
+        klom.klom(rng.normal(9, size=(3, 5)), rng.normal(size=(4, 5)), rng)
 
 
 # Retrained classifiers
@@ -356,10 +370,20 @@ def test_gap_and_tug_of_war_by_hand():
     gaps, products = [(70 + 1) / 2, (74 + 2) / 2], [0.3 * 0.99, 0.26 * 0.98]
     found = retrained.gap(edited, others)
     assert found.value == pytest.approx(np.mean(gaps))
-    assert found.interval == pytest.approx(stats.t.interval(0.95, 1, np.mean(gaps), stats.sem(gaps)))
+    low, high = stats.t.interval(0.95, 1, np.mean(gaps), stats.sem(gaps))
+    assert found.interval == pytest.approx((low, high))
+    assert 0 < low < high < 100
     assert retrained.tug_of_war(edited, others).value == pytest.approx(np.mean(products))
     assert retrained.gap(edited, [edited]).value == 0
     assert retrained.tug_of_war(edited, [edited]).value == 1
+
+
+def test_intervals_over_retrained_classifiers_stay_in_range_and_equal_values_have_none():
+    edited, near, far = (np.array([row]) for row in ([900.0, 0.0], [900.0, 0.0], [0.0, 900.0]))
+    assert retrained.distance(edited, [near, far]).interval == (0, pytest.approx(math.sqrt(2)))
+    assert retrained.divergence(edited, [near, far]).interval == (0, pytest.approx(math.log(2)))
+    assert retrained.agreement(edited, [near, far]).interval == (0, 100)
+    assert retrained.agreement(edited, [far, far]).interval is None
 
 
 def test_distances_to_retrained_classifiers_by_hand():
@@ -439,18 +463,31 @@ def test_nearest_rows_by_all_distances(rng):
     assert geometry.nearest_rows(asked, others[:2], 4).shape == (3, 2)
 
 
-def test_linear_cka_is_a_ratio_of_covariances(rng):
+def test_linear_cka_is_a_ratio_of_unbiased_estimates(rng):
     one, other = rng.normal(size=(12, 5)), rng.normal(size=(12, 7))
-    x, y = one - one.mean(axis=0), other - other.mean(axis=0)
-    wanted = np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
+
+    def hsic(x, y):  # Song et al. 2012, equation 5
+        n, (k, m) = len(x), (each @ each.T * (1 - np.eye(len(each))) for each in (x, y))
+        ones = np.ones(n)
+        middle = ones @ k @ ones * (ones @ m @ ones) / ((n - 1) * (n - 2))
+        return (np.trace(k @ m) + middle - 2 / (n - 2) * (ones @ k @ m @ ones)) / (n * (n - 3))
+
+    wanted = hsic(one, other) / math.sqrt(hsic(one, one) * hsic(other, other))
     assert geometry.linear_cka(one, other) == pytest.approx(wanted)
     turned = one @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
     assert geometry.linear_cka(one, 3 * turned + 2) == pytest.approx(1)
 
 
-def test_linear_cka_of_one_row_or_of_equal_rows_is_not_defined(rng):
-    with pytest.raises(NotDefinedError, match="at least two rows"):
-        geometry.linear_cka(np.ones((1, 3)), np.ones((1, 3)))
+@pytest.mark.parametrize("count", [4, 16, 64])
+def test_linear_cka_of_unlike_features_is_near_zero_for_any_number_of_images(count):
+    rng = np.random.default_rng(count)
+    found = [geometry.linear_cka(*rng.normal(size=(2, count, 64))) for _ in range(200)]
+    assert np.mean(found) == pytest.approx(0, abs=0.1)
+
+
+def test_linear_cka_of_few_rows_or_of_equal_rows_is_not_defined(rng):
+    with pytest.raises(NotDefinedError, match="at least 4 images"):
+        geometry.linear_cka(rng.normal(size=(3, 3)), rng.normal(size=(3, 3)))
     with pytest.raises(NotDefinedError, match="the same for all rows"):
         geometry.linear_cka(rng.normal(size=(5, 3)), np.full((5, 3), 0.1, dtype=np.float32))
 

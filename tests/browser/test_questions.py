@@ -30,9 +30,9 @@ QUESTIONS = {
         "ruined": "From 91.7 to 26.1 of 100 pictures right",
     },
     "Can an outsider pick the pictures out?": {
-        "good": "In 53.0 of 100 tries; guessing gives 50",
-        "failed": "In 68.0 of 100 tries; guessing gives 50",
-        "ruined": "In 99.9 of 100 tries; guessing gives 50",
+        "good": "In 53.0 of 100 tries; by chance it would be 50.0",
+        "failed": "In 68.0 of 100 tries; by chance it would be 50.0",
+        "ruined": "In 99.9 of 100 tries; by chance it would be 50.0",
     },
     "Can the person be told that it is deleted?": {
         "good": "Yes, in these words",

@@ -110,8 +110,8 @@ def test_pools_are_trained_once_and_compared_with(expunge, job, edited, monkeypa
     assert done.code == 0, done.err
     audit = read_audit(edited / "audit")
     names = ["retrained.gap", "retrained.tug_of_war", "rmia.auc_after", "ulira.auc", "ulira_edited.auc"]
-    names += ["klom.forget", "klom.test"]
-    assert all(audit.figures[name].value is not None for name in names)
+    assert all(audit.figures[name].value is not None for name in [*names, "klom.test"])
+    assert "8 shadow classifiers in all" in audit.figures["klom.forget"].reason
     assert audit.figures["rmia.tpr_after"].reason.startswith("a share of 1% takes at least 100")
     assert [row["kind"] for row in audit.table("pools")] == ["shadow"] * 4 + ["retrained"] * 2
     assert audit.subject.pools["shadow"].startswith("4 of tiny_networks:build, trained on 30 images for 2 epochs")

@@ -98,7 +98,7 @@ def test_without_unseen_pictures_an_outsider_was_not_tried(screen):
 @pytest.mark.parametrize(
     ("more", "said", "mark"),
     [
-        ({}, "In 53.0 of 100 tries; guessing gives 50", Mark.GOOD),
+        ({}, "In 53.0 of 100 tries; by chance it would be 50.0", Mark.GOOD),
         (UNTRIED, "Not measured for one who has only the new version", Mark.PARTLY),
     ],
 )

@@ -63,7 +63,8 @@ class Figure:
         direction: which way is better.
         target: what it should be; None where it only describes.
         measured_on: images and classifiers that it was computed from.
-        flagged: whether it misses its target by more than its tolerance; None where there is no target or no value.
+        flagged: whether it misses its target by more than its tolerance; None where there is no target or no
+            value, and where it should be near its target and has no interval.
         interval: 95% interval of the value, where there is one.
         reason: why there is no value; None if there is one.
     """

@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 
 from expunge.audit.collect.collected import Gathered, need
+from expunge.audit.figures import ulira
 from expunge.audit.figures.answers import OTHER_ARCHITECTURE
-from expunge.audit.figures.membership import ULIRA_NAMES, rmia_scores, simple_scores, ulira_scores
+from expunge.audit.figures.membership import ATTACKS
 from expunge.audit.figures.residual import need_perturbed, recognised, recognised_by_retrained
+from expunge.audit.figures.rmia import rmia_scores
 from expunge.audit.metrics import answers, auc, pattern
 from expunge.audit.metrics.estimate import NotDefinedError
-from expunge.audit.metrics.membership import SCORES
 from expunge.audit.metrics.residual import residual_knowledge
 from expunge.audit.record import WHEN
 from expunge.base.cells import escape_cell
@@ -123,13 +124,13 @@ def _membership(data: Gathered) -> Table:
 
 
 def _attacks(data: Gathered) -> Iterable[tuple[str, str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
-    for score in SCORES:
+    for score, attack in ATTACKS.items():
         for when in WHEN:
-            yield score, when, partial(simple_scores, data, score, when)
+            yield score, when, partial(attack.scores, data, when)
     for when in WHEN:
         yield "rmia", when, partial(rmia_scores, data, when)
-    for never, name in ULIRA_NAMES.items():
-        yield name, "after", partial(ulira_scores, data, never)
+    for never, name in ulira.NAMES.items():
+        yield name, "after", partial(ulira.ulira_scores, data, never)
 
 
 def _residual(data: Gathered) -> Table:

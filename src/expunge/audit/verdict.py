@@ -102,7 +102,8 @@ def _attack(figure: Figure, words: GoalWords) -> list[str]:
     if figure.value is None:
         return []
     judged = "" if figure.flagged else ", which may be chance"
-    return [f"An outsider can pick out the {words.rows}: {figure.value:.1f}% (chance 50%){judged}."]
+    usual = 50.0 if figure.target is None else figure.target
+    return [f"An outsider can pick out the {words.rows}: {figure.value:.1f}% (by chance {usual:.1f}%){judged}."]
 
 
 def _value(figure: Figure) -> float:

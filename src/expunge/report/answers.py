@@ -204,8 +204,12 @@ def _outsider(audit: Audit, goal: telling.Telling) -> Answer:
         why = reason or "there were no unseen pictures to compare with"
         said = "Not measured for one who has only the new version" if owner else "Not measured"
         return Answer(question, said, f"{_sentence(why)}{owner}", Mark.PARTLY if owner else Mark.OPEN)
-    said = f"In {say_hundredth(found.value)} of 100 tries; guessing gives 50"
-    more = "A try: of one of these pictures and one that was never used, name the one that was."
+    usual = 50.0 if found.target is None else found.target
+    said = f"In {say_hundredth(found.value)} of 100 tries; by chance it would be {say_hundredth(usual)}"
+    more = (
+        "A try: of one of these pictures and one that was never used, name the one that was. It is the best of several "
+        "ways, and among few pictures the best is right in more than 50 tries by luck alone."
+    )
     return Answer(question, said, more + owner, Mark.PARTLY if found.flagged else Mark.GOOD)
 
 

@@ -51,7 +51,8 @@ TOPICS = {
     "outsider": Topic(
         "Can an outsider pick them out? The strongest attack",
         "Of one of these images and one that was never trained on, how often the strongest of the attacks below names "
-        "the former; 50% is guessing.",
+        "the former. The best of several attacks is above 50% by luck alone, more so among few images: the target is "
+        "what the best of them reaches for images drawn at random.",
     ),
     "membership": Topic(
         "Can an outsider tell that the images were trained on? Simple attacks",

@@ -63,11 +63,11 @@ def say_unit(figure: Figure) -> str:
 
 
 def say_status(figure: Figure) -> str:
-    """Return whether the target is met."""
+    """Return whether the target is met; without an interval, a figure that should be near it is not judged."""
     if figure.value is None:
         return "not defined"
     if figure.flagged is None:
-        return "no target"
+        return "no target" if figure.target is None else "not judged"
     return "misses its target" if figure.flagged else "meets its target"
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from expunge.audit.collect.collected import Gathered
+from expunge.audit.metrics.chance import USUAL
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.metrics.predicted import Part
 from expunge.audit.record import Direction, Figure
@@ -73,19 +75,27 @@ def to_figure(definition: Definition, computed: Estimate | Judged | float, *, ti
 def misses(estimate: Estimate, direction: Direction, target: float, tolerance: float) -> bool | None:
     """Return whether a value is beyond its target by more than the tolerance; None where no side is better.
 
-    A value that should be near its target must also exclude it from its interval, since few rows scatter.
+    A value that should be near its target must also exclude it from its interval, since few rows scatter. Without an
+    interval nobody knows, so that it is None as well; an exact value has itself at both ends.
 
     >>> misses(Estimate(0.6, (0.48, 0.7)), Direction.NEAR, 0.5, 0.05)
     False
+    >>> misses(Estimate(0.6), Direction.NEAR, 0.5, 0.05)
     """
-    if direction is Direction.NONE:
+    if direction is Direction.NONE or (direction is Direction.NEAR and estimate.interval is None):
         return None
     if direction is Direction.HIGHER:
         return estimate.value < target - tolerance
     if direction is Direction.LOWER:
         return estimate.value > target + tolerance
-    excluded = estimate.interval is None or not estimate.interval[0] <= target <= estimate.interval[1]
-    return abs(estimate.value - target) > tolerance and excluded
+    low, high = estimate.interval or (-np.inf, np.inf)
+    return abs(estimate.value - target) > tolerance and not low <= target <= high
+
+
+def above_chance(estimate: Estimate, chance: Float[np.ndarray, " d"], least: float = 0.0, on: str = "") -> Judged:
+    """Return an estimate whose target is its mean by chance; it misses it above 95% of chance, and by over `least`."""
+    target = float(chance.mean())
+    return Judged(estimate, target, max(least, float(np.quantile(chance, USUAL)) - target), on)
 
 
 def generator(data: Gathered, purpose: str) -> np.random.Generator:

@@ -84,15 +84,21 @@ def _relearned(share: str, classifier: str) -> Callable[[Gathered], Judged]:
             raise NotDefinedError("no row was right before")
         wanted = THRESHOLDS[share] * old
         steps = relearning.steps_until(data.curve(classifier), wanted)
-        target = None
-        if classifier == "edited":
-            try:
-                target = float(relearning.steps_until(data.curve(RETRAINED_CURVE), wanted))
-            except NotDefinedError:
-                target = None
-        return Judged(Estimate(steps), target, 0.0)
+        target, why = _steps_of_retrained(data, wanted) if classifier == "edited" else (None, "")
+        return Judged(Estimate(steps), target, 0.0, why)
 
     return compute
+
+
+def _steps_of_retrained(data: Gathered, wanted: float) -> tuple[float | None, str]:
+    """Return the steps that a retrained classifier takes, or why they are no target."""
+    try:
+        steps = relearning.steps_until(data.curve(RETRAINED_CURVE), wanted)
+    except NotDefinedError as error:
+        return None, f"no target: of a retrained classifier, {error}"
+    if steps == 0:
+        return None, "no target: a retrained classifier is there before any step"
+    return float(steps), ""
 
 
 def _probe(which: str) -> Callable[[Gathered], Judged]:

@@ -2,18 +2,14 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from expunge.audit.collect.collected import Gathered, need
 from expunge.audit.collect.given_away import GivenAway
-from expunge.audit.figures.definition import Definition, Judged, generator
+from expunge.audit.figures.definition import Definition, Judged, above_chance, generator
 from expunge.audit.metrics import given_away
+from expunge.audit.metrics.chance import DRAWS
 from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.record import Direction
 
-DRAWS = 300
-USUAL = 0.95
-"""Share of random draws that a figure must exceed to be flagged."""
 NO_PIXELS = "the first layer that changed is not fully connected to the pixels"
 MEASURED_ON = "{forget} {rows} among other images; the layer that tells most"
 
@@ -39,10 +35,8 @@ def _found(which: int) -> Callable[[Gathered], Judged]:
         chosen, rest = given_away.ranks(asked.forget, asked.others)
         measure = (given_away.named, given_away.area)[which]
         chance = given_away.by_chance(rest, k, generator(data, "given away"), DRAWS)[which]
-        target = float(chance.mean())
-        tolerance = float(np.quantile(chance, USUAL)) - target
         on = f"{others:,} others, {len(asked.layers)} layers; the target is what images drawn at random reach"
-        return Judged(Estimate(measure(chosen, k + others)), target, tolerance, on)
+        return above_chance(Estimate(measure(chosen, k + others)), chance, on=on)
 
     return compute
 
@@ -50,9 +44,8 @@ def _found(which: int) -> Callable[[Gathered], Judged]:
 def _pictures(data: Gathered) -> Judged:
     asked = need_given_away(data)
     pictures, others = need(asked.pictures, NO_PIXELS), need(asked.other_pictures, NO_PIXELS)
-    target = float(others.mean())
-    tolerance = float(np.quantile(others, USUAL)) - target
-    return Judged(Estimate(float(pictures.mean())), target, tolerance, f"the target is that of {len(others):,} others")
+    on = f"the target is that of {len(others):,} others"
+    return above_chance(Estimate(float(pictures.mean())), others, on=on)
 
 
 FIGURES = {

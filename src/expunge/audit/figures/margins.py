@@ -6,7 +6,7 @@ import numpy as np
 
 from expunge.audit.collect.collected import Gathered, Shadows, need
 from expunge.audit.figures.definition import Definition, Judged, generator
-from expunge.audit.figures.membership import NOT_UNLEARNED
+from expunge.audit.figures.ulira import NOT_UNLEARNED
 from expunge.audit.metrics import klom
 from expunge.audit.metrics.answers import log_odds
 from expunge.audit.metrics.estimate import NotDefinedError

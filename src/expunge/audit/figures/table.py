@@ -11,7 +11,10 @@ from expunge.audit.figures import (
     given_away,
     margins,
     membership,
+    outsider,
     residual,
+    rmia,
+    ulira,
     untrained,
 )
 from expunge.audit.figures.declared import declared_figures
@@ -24,7 +27,10 @@ FIGURES: dict[str, Definition] = {
     **answers.FIGURES,
     **answer_pattern.FIGURES,
     **distance.FIGURES,
+    **outsider.FIGURES,
     **membership.FIGURES,
+    **rmia.FIGURES,
+    **ulira.FIGURES,
     **fingerprint.FIGURES,
     **margins.FIGURES,
     **residual.FIGURES,

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from expunge.audit.metrics.answers import log_probabilities
+from expunge.audit.metrics.auc import FEWEST
 from expunge.audit.metrics.estimate import NotDefinedError
 from expunge.audit.metrics.predicted import Logits
 
@@ -32,9 +33,53 @@ def leads(logits: Logits) -> Float[np.ndarray, " n"]:
 
 
 def closeness_to_median_lead(rows: Logits, others: Logits) -> tuple[Scores, Scores]:
-    """Return how close each image's lead is to the rows' median; this attacker knows that median, but no row."""
-    median = np.median(leads(rows))
-    return -np.abs(leads(rows) - median), -np.abs(leads(others) - median)
+    """Return how close each image's lead is to the rows' median lead: the share of `others` that lie further from it.
+
+    This attacker knows that median, but no row. A row is asked about the median of all other rows: its own lead would
+    draw the median near to itself, and rows would be found whatever the edit did.
+
+    Args:
+        rows: logits of the rows, of the edited classifier.
+        others: of images that are none of them.
+
+    Raises:
+        NotDefinedError: fewer than eight rows, which have no median to speak of.
+    """
+    _require_enough(rows)
+    return closeness_of_leads(leads(rows), leads(others))
+
+
+def closeness_of_leads(own: Float[np.ndarray, " k"], unknown: Float[np.ndarray, " n"]) -> tuple[Scores, Scores]:
+    """Return the scores of `closeness_to_median_lead` from the leads of both groups."""
+    medians = _medians_of_the_rest(own)
+    found = np.empty(len(own))
+    for median in np.unique(medians):
+        chosen = medians == median
+        found[chosen] = _share_further(own[chosen], median, unknown)
+    return found, _share_further(unknown, np.median(own), unknown)
+
+
+def _share_further(asked: Float[np.ndarray, " k"], median: float, others: Float[np.ndarray, " n"]) -> Scores:
+    distances = np.sort(np.abs(others - median))
+    return np.asarray(1 - np.searchsorted(distances, np.abs(asked - median), side="right") / len(others))
+
+
+def _medians_of_the_rest(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return for each value the median of all others.
+
+    >>> _medians_of_the_rest(np.array([5.0, 1.0, 2.0])).tolist()
+    [1.5, 3.5, 3.0]
+    """
+    order = values.argsort()
+    place = order.argsort()
+    rest = len(values) - 1
+    middle = (values[order[each + (place <= each)]] for each in ((rest - 1) // 2, rest // 2))
+    return np.asarray(sum(middle) / 2)
+
+
+def _require_enough(*groups: Logits) -> None:
+    if min(map(len, groups)) < FEWEST:
+        raise NotDefinedError(f"it takes at least {FEWEST} images of each kind")
 
 
 def learned_scores(rows: Logits, others: Logits, rng: np.random.Generator) -> tuple[Scores, Scores]:
@@ -49,10 +94,9 @@ def learned_scores(rows: Logits, others: Logits, rng: np.random.Generator) -> tu
         rng: cuts both into five parts.
 
     Raises:
-        NotDefinedError: fewer than five images in a group.
+        NotDefinedError: fewer than eight images in a group.
     """
-    if min(len(rows), len(others)) < FOLDS:
-        raise NotDefinedError(f"a learned attack takes at least {FOLDS} images of each kind")
+    _require_enough(rows, others)
     features = np.concatenate([describe(rows), describe(others)])
     flags = np.repeat([1, 0], [len(rows), len(others)])
     scores = np.empty(len(flags))

@@ -18,6 +18,8 @@ NEIGHBOURS = 10
 PERPLEXITY = 30
 PROBE_STEPS = 200
 ROUNDING = 1e-6
+FEWEST = 4
+"""Rows that the unbiased estimate of CKA takes."""
 
 Features = Float[np.ndarray, "n d"]
 
@@ -31,24 +33,36 @@ def nearest_rows(asked: Features, others: Features, count: int = NEIGHBOURS) -> 
 
 
 def linear_cka(one: Features, other: Features) -> float:
-    """Return the linear centred kernel alignment of two representations of the same rows, 0..1.
+    """Return the linear centred kernel alignment of two representations of the same rows, at most 1.
 
-    Source: Kornblith, Norouzi, Lee, Hinton 2019, arXiv 1905.00414, with a linear kernel. It goes through
-    the n x n Gram matrices, so that wide layers cost no more memory.
+    It is the ratio of unbiased estimates, so it is near 0 for unlike features whatever the number of rows, and may be
+    somewhat below. It goes through the n x n Gram matrices, so that wide layers cost no more memory.
+
+    Source: Kornblith, Norouzi, Lee, Hinton 2019, arXiv 1905.00414, with a linear kernel, and for the estimates Song,
+    Smola, Gretton, Bedo, Borgwardt 2012, "Feature selection via dependence maximization", equation 5.
 
     Raises:
-        NotDefinedError: fewer than two rows, or a representation that is the same for all rows.
+        NotDefinedError: fewer than four rows, or a representation that is the same for all rows.
         DataError: features that are not finite.
     """
-    if len(one) < 2:
-        raise NotDefinedError("it takes at least two rows")
+    if len(one) < FEWEST:
+        raise NotDefinedError(f"it takes at least {FEWEST} images")
     grams = []
     for features in (one, other):
         check_finite(features, "features")
-        centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-        grams.append(centred @ centred.T)
         _require_spread(features)
+        grams.append(_centre(features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)))
     return float((grams[0] * grams[1]).sum() / (np.linalg.norm(grams[0]) * np.linalg.norm(grams[1])))
+
+
+def _centre(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
+    """Return the Gram matrix without its diagonal, centred so that products of two of them estimate without bias."""
+    gram, n = features @ features.T, len(features)
+    np.fill_diagonal(gram, 0)
+    sums = gram.sum(axis=0)
+    gram += sums.sum() / ((n - 1) * (n - 2)) - (sums[:, None] + sums) / (n - 2)
+    np.fill_diagonal(gram, 0)
+    return np.asarray(gram)
 
 
 class Probe:

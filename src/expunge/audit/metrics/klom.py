@@ -12,6 +12,8 @@ BINS = 20
 LARGEST = 100.0
 SMALLEST_SHARE = 1e-5
 SHUFFLES = 100
+FEWEST = 4
+"""Classifiers of a row on each side, below which KLOM tells nothing: so few lie in bins of their own by chance."""
 DRAWS = 500
 
 Margins = Float[np.ndarray, "s n"]
@@ -45,11 +47,14 @@ def klom(edited: Margins, retrained: Margins, rng: np.random.Generator) -> Klom:
         rng: draws shuffles and resamples.
 
     Raises:
-        NotDefinedError: no row with two classifiers of each kind, or all margins are equal.
+        NotDefinedError: no row with `FEWEST` classifiers of each kind, or all margins are equal.
     """
-    usable = ((~np.isnan(edited)).sum(axis=0) >= 2) & ((~np.isnan(retrained)).sum(axis=0) >= 2)
+    usable = np.min([(~np.isnan(side)).sum(axis=0) for side in (edited, retrained)], axis=0) >= FEWEST
     if not usable.any():
-        raise NotDefinedError("it takes at least two edited and two never-seen classifiers a row")
+        raise NotDefinedError(
+            f"it takes at least {FEWEST} edited and {FEWEST} never-seen classifiers a row, so {2 * FEWEST} shadow "
+            "classifiers in all; with fewer, any edit looks like chance"
+        )
     margins = np.concatenate([edited[:, usable], retrained[:, usable]])
     counted = ~np.isnan(margins)
     bins = _to_bins(np.clip(margins, -LARGEST, LARGEST))

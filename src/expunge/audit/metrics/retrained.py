@@ -18,7 +18,7 @@ def gap(edited: Accuracies, retrained: Sequence[Accuracies]) -> Estimate:
     Raises:
         NotDefinedError: there is no retrained classifier.
     """
-    return _mean([float(np.mean(np.abs(_differences(edited, one)))) for one in retrained])
+    return _mean([float(np.mean(np.abs(_differences(edited, one)))) for one in retrained], 100)
 
 
 def tug_of_war(edited: Accuracies, retrained: Sequence[Accuracies]) -> Estimate:
@@ -29,7 +29,7 @@ def tug_of_war(edited: Accuracies, retrained: Sequence[Accuracies]) -> Estimate:
     Raises:
         NotDefinedError: there is no retrained classifier.
     """
-    return _mean([float(np.prod(1 - np.abs(_differences(edited, one)) / 100)) for one in retrained])
+    return _mean([float(np.prod(1 - np.abs(_differences(edited, one)) / 100)) for one in retrained], 1)
 
 
 def agreement(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
@@ -40,7 +40,7 @@ def agreement(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
     Raises:
         NotDefinedError: there is no retrained classifier.
     """
-    return _mean([100 * float(np.mean(edited.argmax(axis=1) == one.argmax(axis=1))) for one in retrained])
+    return _mean([100 * float(np.mean(edited.argmax(axis=1) == one.argmax(axis=1))) for one in retrained], 100)
 
 
 def distance(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
@@ -53,7 +53,7 @@ def distance(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
     """
     own = special.softmax(edited, axis=1)
     apart = (np.linalg.norm(own - special.softmax(one, axis=1), axis=1) for one in retrained)
-    return _mean([float(np.mean(each)) for each in apart])
+    return _mean([float(np.mean(each)) for each in apart], float(np.sqrt(2)))
 
 
 def divergence(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
@@ -65,7 +65,9 @@ def divergence(edited: Logits, retrained: Sequence[Logits]) -> Estimate:
         NotDefinedError: there is no retrained classifier.
     """
     own = special.softmax(edited, axis=1)
-    return _mean([float(np.mean(_jensen_shannon(own, special.softmax(one, axis=1)))) for one in retrained])
+    return _mean(
+        [float(np.mean(_jensen_shannon(own, special.softmax(one, axis=1)))) for one in retrained], float(np.log(2))
+    )
 
 
 def zero_retrain_forgetting(logits: Logits, untrained: Sequence[Logits]) -> Estimate:
@@ -91,11 +93,12 @@ def _differences(edited: Accuracies, retrained: Accuracies) -> np.ndarray:
     return np.array([edited[part] - retrained[part] for part in edited])
 
 
-def _mean(values: Sequence[float]) -> Estimate:
+def _mean(values: Sequence[float], most: float) -> Estimate:
+    """Return the mean with Student's t interval within 0..`most`; equal values don't tell how far others would lie."""
     if not values:
         raise NotDefinedError("there is no retrained classifier")
     mean = float(np.mean(values))
-    if len(values) < 2:
+    if np.ptp(values) == 0:
         return Estimate(mean)
     half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
-    return Estimate(mean, (mean - half, mean + half))
+    return Estimate(mean, (max(mean - half, 0.0), min(mean + half, most)))

@@ -36,8 +36,10 @@ def rmia_scores(
     Source: Zarifzadeh, Liu, Shokri, arXiv 2312.03262, in its offline form, gamma = 1; a tie is not won, as in the
     authors' code.
 
-    Differs from the authors' code: p(z) of the population is the mean over all shadow classifiers, as in the paper;
-    theirs takes the larger half of them. It moves scores, not their order, which the ratio of the rows alone gives.
+    p(z) of the population is made as p(x) is: from the mean over classifiers that did not see z, and a.
+
+    Differs from the authors' code: that mean is over all shadow classifiers, none of which saw the population; theirs
+    takes the larger half of them. p(z) moves scores, not their order, which the ratio of the rows alone gives.
 
     Args:
         asked: logits of the classifier in question.
@@ -66,11 +68,24 @@ def likelihood_ratio(
 
 
 def ulira_scores(never: Stack, unlearned: Stack, seen: Bool[np.ndarray, "s k"], labels: Labels) -> Scores:
-    """Return log-likelihood ratios of "trained on and unlearned" against "never seen", by row and shadow classifier.
+    """Return the ratios of `ulira_ratios`, those of classifiers that saw an image first."""
+    return split(*ulira_ratios(never, unlearned, seen, labels))
 
-    Each classifier is scored by Gaussians that were fitted to the others, less one of the other side, so that neither
-    side is fitted to more. It judges the method on shadow classifiers, which were trained on half of the data, not the
-    one edited classifier.
+
+def split(ratios: Float[np.ndarray, "s k"], seen: Bool[np.ndarray, "s k"]) -> Scores:
+    """Return the scores where a classifier saw an image, and where it did not."""
+    return Scores(ratios[seen], ratios[~seen])
+
+
+def ulira_ratios(
+    never: Stack, unlearned: Stack, seen: Bool[np.ndarray, "s k"], labels: Labels
+) -> tuple[Float[np.ndarray, "s k"], Bool[np.ndarray, "s k"]]:
+    """Return log-likelihood ratios of "trained on and unlearned" against "never seen", and which classifier saw what.
+
+    Both are by shadow classifier and row, of the rows that at least two classifiers saw and two others did not. Each
+    classifier is scored by Gaussians that were fitted to the others, less one of the other side, so that neither side
+    is fitted to more. It judges the method on shadow classifiers, which were trained on half of the data, not the one
+    edited classifier.
 
     Source: Hayes, Shumailov, Triantafillou, Khalifa, Papernot, arXiv 2403.01218; medians and deviations as in the code
     of LiRA, Carlini et al. 2022, arXiv 2112.03570. Differs from that code: deviations are at least
@@ -105,7 +120,7 @@ def ulira_scores(never: Stack, unlearned: Stack, seen: Bool[np.ndarray, "s k"], 
         asked = np.where(sees, inside[number], outside[number])
         densities = [_log_density(asked, *each, many) for each in zip(others, shared, strict=True)]
         ratios[number] = densities[0] - densities[1]
-    return Scores(ratios[seen], ratios[~seen])
+    return ratios, seen
 
 
 def balanced_accuracy(scores: Scores) -> float:

@@ -69,7 +69,7 @@ def cka_panel(audit: Audit) -> Panel:
     title = TITLES["cka"]
     reading = (
         "From the first layer (top) to the last: 1 means that a layer computes the same as before, up to rotation and "
-        "scale; further left it changed more."
+        "scale; further left it changed more. Estimates below 0 are drawn at 0."
     )
     rows = audit.table("cka")
     if not rows:
@@ -81,7 +81,8 @@ def cka_panel(audit: Audit) -> Panel:
         ("forget", audit.subject.words.rows, "after", "circle"),
         *((part, f"{part} images", "before", "square") for part in others[:1]),
     ]
-    dots = [Dots(tuple(found.get((layer, part)) for layer in layers), style, shape) for part, _, style, shape in parts]
+    drawn = {key: None if value is None else max(value, 0.0) for key, value in found.items()}
+    dots = [Dots(tuple(drawn.get((layer, part)) for layer in layers), style, shape) for part, _, style, shape in parts]
     defined = [(value, layer) for (layer, part), value in found.items() if value is not None and part == "forget"]
     lowest = (
         f"lowest on the {audit.subject.words.rows} {min(defined)[0]:.3f} at {visible(min(defined)[1])}"
