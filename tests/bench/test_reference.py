@@ -119,6 +119,12 @@ def test_the_unedited_classifier_did_not_use_retain_data(grid, cells, tmp_path):
     assert "except that these methods used retain data: far, retrain." in page
 
 
+def test_the_accuracies_before_are_a_span_where_forget_sets_leave_other_images(grid, cells, tmp_path):
+    finish_all(cells)
+    page = make_page(Report(grid, tmp_path / "grid.toml", cells), read_records(cells, "retrain"), ())
+    assert "Before: retain 99.00 to 100.00 (n = 5), test 60.00 to 61.00 (n = 5)." in page
+
+
 def test_the_plot_has_a_line_for_each_method(cells):
     finish_all(cells)
     plots = make_plots(read_records(cells, "retrain"), "title")

@@ -178,17 +178,25 @@ def _say_retain(records: Sequence[Record]) -> str:
 
 
 def _say_before(records: Sequence[Record]) -> str:
-    """Return the accuracies of each classifier before its first edit."""
-    first: dict[str, Mapping[str, Any]] = {}
+    """Return the accuracies of each classifier before its edits, the lowest and the highest where images differ."""
+    parts: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for record in records:
-        first.setdefault(record.group[0], record.result["before"])
+        for name, part in record.result["before"].items():
+            if name != "forget":
+                parts.setdefault(record.group[0], {}).setdefault(name, []).append(part)
     return "; ".join(
-        (f"{classifier}: " if classifier else "")
-        + ", ".join(
-            f"{name} {part['accuracy']:.2f} (n = {part['n']})" for name, part in parts.items() if name != "forget"
-        )
-        for classifier, parts in first.items()
+        (f"{classifier}: " if classifier else "") + ", ".join(_say_part(*each) for each in by_name.items())
+        for classifier, by_name in parts.items()
     )
+
+
+def _say_part(name: str, told: Sequence[Mapping[str, Any]]) -> str:
+    accuracies, sizes = ([each[figure] for each in told] for figure in ("accuracy", "n"))
+    return f"{name} {_say_span(accuracies, '.2f')} (n = {_say_span(sizes, 'd')})"
+
+
+def _say_span(values: Sequence[float], form: str) -> str:
+    return " to ".join(dict.fromkeys(format(each, form) for each in (min(values), max(values))))
 
 
 def _say_missing(cells: Sequence[Cell]) -> list[str]:
