@@ -15,11 +15,12 @@ from scipy import stats
 from expunge.base.disk import write_text
 from expunge.base.errors import DataError, ExpungeWarning
 from expunge.base.folders import locked_folder
+from expunge.bench.best import say_rule
 from expunge.bench.cells import Cell
 from expunge.bench.grid import Grid
 from expunge.bench.records import Record, read_records
 from expunge.bench.store import RESULTS_FILE, to_lines
-from expunge.bench.tables import summarise, to_csv, to_latex, to_markdown
+from expunge.bench.tables import SummaryTable, summarise, to_csv, to_latex, to_markdown
 
 PAGE = "README.md"
 WAIT_SECONDS = 10
@@ -92,7 +93,8 @@ def export_latex(report: Report) -> str:
     """
     records = read_records(report.cells, report.grid.reference)
     _check_done(report, records)
-    return to_latex(summarise(records), caption=report.grid.title)
+    table = summarise(records)
+    return to_latex(table, caption=report.grid.title, note=_say_bold(report.grid, records, table))
 
 
 def _check_done(report: Report, records: Sequence[Record]) -> None:
@@ -113,19 +115,19 @@ def _draw(records: Sequence[Record], title: str) -> dict[str, str]:
 def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -> str:
     """Return the Markdown page: mean and 95% interval over the seeds, and what was run where."""
     grid, command = report.grid, f"expunge bench {_from_here(report.config)}"
-    competitors = "" if grid.reference else ", of those that reached the goal for all rows"
+    table = summarise(records)
     lines = [
         f"# {grid.title}",
         "",
         "Mean ± half a 95% interval (Student's t) over the forget sets, which are drawn at random with seeds from "
         f"{grid.seeds[0]} on. {_say_columns(grid)} Accuracies are top-1 in percent, drops in points; churn is the "
-        f"share of predictions that changed. {_say_gaps(records)}Bold: best within the error{competitors}. "
+        f"share of predictions that changed. {_say_gaps(records)}{_say_bold(grid, records, table)}"
         f"{_say_retain(records)}",
         "",
         f"Written by `{command}`; [{RESULTS_FILE}]({RESULTS_FILE}) has every cell in full. "
         f"`{command} --table --csv FILE` writes one line a cell, `--latex FILE` this table.",
         "",
-        *to_markdown(summarise(records)),
+        *to_markdown(table),
         "",
         *(line for note in grid.notes for line in (note, "")),
         f"Before: {_say_before(records)}.",
@@ -151,6 +153,11 @@ def _say_gaps(records: Sequence[Record]) -> str:
     """Say what stands where forget sets lack a figure, if any does."""
     whole = all(isfinite(figure) for record in records for figure in record.figures.values())
     return "" if whole else "`-`, or `(of n)`: the other forget sets have no such figure. "
+
+
+def _say_bold(grid: Grid, records: Sequence[Record], table: SummaryTable) -> str:
+    competitors = "" if grid.reference else " that reached the goal for all rows"
+    return say_rule(records, any_bold=any(row.best for row in table.rows), competitors=competitors)
 
 
 def say_prediction(records: Sequence[Record]) -> list[str]:
