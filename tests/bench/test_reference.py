@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,26 @@ def test_each_is_compared_with_the_reference_of_its_own_forget_set(cells):
     near = next(each for each in records if each.label == "near")
     assert near.figures["tug of war"] == pytest.approx(0.94 * 0.99 * 0.99)
     assert near.figures["forget misclassified, %"] == pytest.approx(36)
-    assert "membership AUC" not in near.figures  # there is no audit
+    assert "membership AUC, from 0.5" not in near.figures  # there is no audit
     unedited = [each for each in records if each.label == "unedited"]
     assert [each.figures["forget accuracy"] for each in unedited] == [100, 101, 102, 103, 104]
     assert unedited[0].figures["seconds"] == unedited[0].figures["test answers changed, %"] == 0
+
+
+def test_traces_to_both_sides_of_chance_do_not_make_up_for_each_other(cells):
+    finish_all(cells)
+    audited = [replace(cell, stored=to_stored(cell)) for cell in cells]
+    for cell in cells:
+        (cell.folder / "result.json").unlink()
+    table = summarise(read_records(audited, "retrain"))
+    found = {row.keys[-1]: row.estimates["membership AUC, from 0.5"].mean for row in table.rows}
+    assert found == pytest.approx({"far": 0.3, "unedited": 0.0, "retrain": 0.3, "near": 0.3})
+
+
+def to_stored(cell):
+    """Return what a store has of a cell whose AUC is 0.2 or 0.8, as its seed is even or odd."""
+    audit = {"membership.loss_before": 0.5, "membership.loss_after": 0.2 + 0.6 * (cell.seed % 2)}
+    return {"result": cell.result(), "audit": audit}
 
 
 def test_the_reference_and_the_unedited_classifier_are_never_the_best(cells):
@@ -139,5 +156,5 @@ def test_the_peers_run_in_small(tmp_path):
     assert run_missing(cells, Execution(Budget.of_machine(1), SILENT, lambda _: None)) == {}
     page = write_results(Report(grid, PEERS, cells), tmp_path / "results")
     assert "Not complete" not in page
-    assert "| membership AUC |" in page
+    assert "| membership AUC, from 0.5 |" in page
     assert "| unedited |" in page

@@ -41,8 +41,9 @@ CLASS_WISE = (
 COMPARED = (
     "Each method is compared with `{reference}`, on the same forget set. `gap` is the mean difference of accuracies on "
     "forget, retain and test images, in points; `tug of war` the product of 1 - difference over the three, 1 for none "
-    "(arXiv 2406.01257). `membership AUC`: how well the loss tells forgotten rows from test images, 0.5 for not at "
-    "all; a weak attack. `unedited` is the classifier that nothing was done to."
+    "(arXiv 2406.01257). `membership AUC, from 0.5`: how far from 0.5 the AUC is with which the loss tells forgotten "
+    "rows from test images; to either side it is a trace, 0 is none, and few rows are never quite at 0; a weak attack. "
+    "`unedited` is the classifier that nothing was done to."
 )
 
 

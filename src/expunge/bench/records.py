@@ -76,7 +76,7 @@ REFERENCE_COLUMNS = (
     Column("forget accuracy", 0, lambda line: line["after"]["forget"]["accuracy"]),
     Column("retain accuracy", 0, lambda line: line["after"]["retain"]["accuracy"]),
     Column("test accuracy", 0, lambda line: line["after"]["test"]["accuracy"]),
-    Column("membership AUC", 0, lambda line: line["audit"]["membership.loss_after"]),
+    Column("membership AUC, from 0.5", 0, lambda line: abs(line["audit"]["membership.loss_after"] - 0.5)),
     Column("forget misclassified, %", 0, lambda line: 100 - line["after"]["forget"]["accuracy"]),
     Column("test answers changed, %", 0, lambda line: line["after"]["test"]["churn"]),
     Column("steps", 0, lambda line: line["steps"]),
