@@ -23,6 +23,13 @@ def test_the_interval_is_that_of_students_t():
     assert str(estimate) == "2.33 ± 3.79"
 
 
+def test_two_forget_sets_have_no_interval_but_their_values():
+    estimate = MeanOverSets.of([50.0, 100.0])
+    assert (str(estimate), estimate.half) == ("75.00 (50.00 to 100.00)", None)
+    rows = [record(seed=seed, test=50.0 + 50.0 * seed) for seed in range(2)]
+    assert r"$75.00\ (50.00\ \mathrm{to}\ 100.00)$" in to_latex(summarise(rows), caption="")
+
+
 def test_one_forget_set_has_no_interval():
     assert str(MeanOverSets.of([12345.6])) == "12,346"
 
@@ -133,7 +140,7 @@ def test_what_some_forget_sets_lack_is_left_out_of_the_mean_and_said():
     )
     rows = [*whole, *partial, *none]
     lines = to_markdown(summarise(rows))
-    assert "| 81.00 ± 12.71 (of 2) |" in lines[3]
+    assert "| 81.00 (80.00 to 82.00) (of 2) |" in lines[3]
     assert "| - |" in lines[4]
     assert r"(\mathrm{of}\ 2)" in to_latex(summarise(rows), caption="")
     assert [line["test"] for line in csv.DictReader(io.StringIO(to_csv(partial)))] == ["80.0", "", "82.0"]

@@ -121,7 +121,8 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
         f"# {grid.title}",
         "",
         "Mean ± half a 95% interval (Student's t) over the forget sets, which are drawn at random with seeds from "
-        f"{grid.seeds[0]} on. {_say_columns(grid)} Accuracies are top-1 in percent, drops in points; churn is the "
+        f"{grid.seeds[0]} on; of two sets, both values. {_say_columns(grid)} "
+        "Accuracies are top-1 in percent, drops in points; churn is the "
         f"share of predictions that changed. {_say_gaps(records)}{_say_bold(grid, records, table)}"
         f"{_say_retain(records)}",
         "",

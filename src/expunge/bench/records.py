@@ -18,7 +18,7 @@ from expunge.jobs.job import GoalChoice
 from expunge.task.words import MISCLASSIFY, goal_words
 
 Result = Mapping[str, Any]
-CONFIDENCE = 0.95
+CONFIDENCE, LEAST_FOR_INTERVAL = 0.95, 3
 UNEDITED = "unedited"
 PARTS = ("forget", "retain", "test")
 
@@ -112,32 +112,40 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class MeanOverSets:
-    """A mean over n forget sets, and half its 95% interval (Student's t); None for a single one, or none."""
+    """A mean over n forget sets, half its 95% interval (Student's t), and its lowest and highest value.
+
+    `half` is None for fewer than three sets: two give an interval wider than most figures can be.
+    """
 
     mean: float
     half: float | None
     n: int
+    low: float = nan
+    high: float = nan
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "MeanOverSets":
         """Return the estimate from one value a forget set, of those that have one.
 
         >>> MeanOverSets.of([1.0, 2.0, 3.0])
-        MeanOverSets(mean=2.0, half=2.48..., n=3)
+        MeanOverSets(mean=2.0, half=2.48..., n=3, low=1.0, high=3.0)
         """
         found = [value for value in values if isfinite(value)]
         mean = sum(found) / len(found) if found else nan
-        if len(found) < 2:
-            return cls(mean, None, len(found))
+        low, high = min(found, default=nan), max(found, default=nan)
+        if len(found) < LEAST_FOR_INTERVAL:
+            return cls(mean, None, len(found), low, high)
         half = float(stats.sem(found) * stats.t.ppf((1 + CONFIDENCE) / 2, len(found) - 1))
-        return cls(mean, half, len(found))
+        return cls(mean, half, len(found), low, high)
 
     def __str__(self) -> str:
         if not self.n:
             return "-"
         digits = 0 if self.mean >= 1000 else 1 if self.mean >= 100 else 2
-        text = f"{self.mean:,.{digits}f}"
-        return text if self.half is None else f"{text} ± {self.half:,.{digits}f}"
+        mean, low, high = (f"{each:,.{digits}f}" for each in (self.mean, self.low, self.high))
+        if self.n == 1:
+            return mean
+        return f"{mean} ({low} to {high})" if self.half is None else f"{mean} ± {self.half:,.{digits}f}"
 
 
 def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:

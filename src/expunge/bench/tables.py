@@ -139,7 +139,8 @@ def escape_latex(text: str) -> str:
 
 
 def _latex_estimate(estimate: str, best: bool) -> str:
-    text = estimate.replace(",", "{,}").replace("±", r"\pm").replace("(of ", r"(\mathrm{of}\ ")
+    text = estimate.replace(",", "{,}").replace("±", r"\pm").replace(" (", r"\ (").replace(" to ", r"\ \mathrm{to}\ ")
+    text = text.replace("(of ", r"(\mathrm{of}\ ")
     return rf"$\mathbf{{{text}}}$" if best else f"${text}$"
 
 
