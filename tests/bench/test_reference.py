@@ -158,3 +158,10 @@ def test_the_peers_run_in_small(tmp_path):
     assert "Not complete" not in page
     assert "| membership AUC, from 0.5 |" in page
     assert "| unedited |" in page
+    assert "`retrain again` is another training from another seed" in page
+    records = {each.label: each for each in read_records(cells, grid.reference)}
+    again, first = records["retrain again"].result, records["retrain"].result
+    assert not records["retrain again"].competes
+    assert (again["inputs"], again["seed"]) == (first["inputs"], first["seed"])
+    assert again["trace"] != first["trace"]
+    assert [again["before"], again["settings"]["training"]] == [first["before"], first["settings"]["training"]]

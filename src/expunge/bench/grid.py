@@ -15,6 +15,9 @@ from expunge.methods.protocol import Needs, goes_on
 from expunge.task.goals import pursued_as
 from expunge.task.task import Strength
 
+OFFSET = "seed_offset"
+"""The setting of a row that is the reference once more, with another seed of the training and the same forget sets."""
+
 
 class Earlier(StrEnum):
     """What a request in a stream does about the rows of earlier ones."""

@@ -17,7 +17,7 @@ from expunge.base.errors import DataError, ExpungeWarning
 from expunge.base.folders import locked_folder
 from expunge.bench.best import say_rule
 from expunge.bench.cells import Cell
-from expunge.bench.grid import Grid
+from expunge.bench.grid import OFFSET, Grid
 from expunge.bench.records import Record, read_records
 from expunge.bench.store import RESULTS_FILE, to_lines
 from expunge.bench.tables import SummaryTable, summarise, to_csv, to_latex, to_markdown
@@ -44,6 +44,10 @@ COMPARED = (
     "(arXiv 2406.01257). `membership AUC, from 0.5`: how far from 0.5 the AUC is with which the loss tells forgotten "
     "rows from test images; to either side it is a trace, 0 is none, and few rows are never quite at 0; a weak attack. "
     "`unedited` is the classifier that nothing was done to."
+)
+AGAIN = (
+    " `{label}` is another training from another seed, without the same rows: its line is what chance does, and a gap "
+    "that is no larger shows nothing."
 )
 
 
@@ -145,7 +149,8 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
 
 def _say_columns(grid: Grid) -> str:
     if grid.reference:
-        return COMPARED.format(reference=grid.reference)
+        again = [row.label for row in grid.methods if row.settings.get(OFFSET)]
+        return COMPARED.format(reference=grid.reference) + "".join(AGAIN.format(label=label) for label in again)
     if grid.forget_class:
         return SINGLE + CLASS_WISE.format(name=f"`{grid.forget_class}`")
     return STREAM if grid.stream.requests > 1 else SINGLE

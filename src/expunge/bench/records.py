@@ -14,6 +14,7 @@ from scipy import stats
 from expunge.audit.metrics.retrained import gap, tug_of_war
 from expunge.bench.alike import check_alike
 from expunge.bench.cells import Cell
+from expunge.bench.grid import OFFSET
 from expunge.jobs.job import GoalChoice
 from expunge.task.words import MISCLASSIFY, goal_words
 
@@ -173,7 +174,7 @@ def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
             {name: column[position] for name, column in shown.items()},
             line.values["stop_reason"],
             line.result,
-            line.label not in (reference, UNEDITED),
+            line.label not in (reference, UNEDITED) and not line.cell.job.settings.get(OFFSET),
         )
         for position, line in enumerate(lines)
     ]
