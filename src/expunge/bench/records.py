@@ -19,7 +19,7 @@ from expunge.jobs.job import GoalChoice
 from expunge.task.words import MISCLASSIFY, goal_words
 
 Result = Mapping[str, Any]
-CONFIDENCE, LEAST_FOR_INTERVAL = 0.95, 3
+CONFIDENCE, LEAST_FOR_INTERVAL, PERCENT = 0.95, 3, 100
 UNEDITED = "unedited"
 PARTS = ("forget", "retain", "test")
 
@@ -115,7 +115,8 @@ class Record:
 class MeanOverSets:
     """A mean over n forget sets, half its 95% interval (Student's t), and its lowest and highest value.
 
-    `half` is None for fewer than three sets: two give an interval wider than most figures can be.
+    `half` is None for fewer than three sets, since two give an interval wider than most figures can be, and where it
+    is so wide with more.
     """
 
     mean: float
@@ -137,7 +138,8 @@ class MeanOverSets:
         if len(found) < LEAST_FOR_INTERVAL:
             return cls(mean, None, len(found), low, high)
         half = float(stats.sem(found) * stats.t.ppf((1 + CONFIDENCE) / 2, len(found) - 1))
-        return cls(mean, half, len(found), low, high)
+        beyond = half > PERCENT >= high
+        return cls(mean, None if beyond else half, len(found), low, high)
 
     def __str__(self) -> str:
         if not self.n:
