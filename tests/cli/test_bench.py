@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
+from safetensors.torch import load_file, save_file
 
 METHODS = [
     {"label": "negative gradient", "method": "negative-gradient", "settings": {"descent": {"learning_rate": 0.02}}},
@@ -100,6 +101,92 @@ def test_a_result_of_another_goal_does_not_pass_for_that_of_the_grid(grid, expun
     assert said.code == 2
     assert "negative-gradient-k4-s0`: expected a result of the job that the grid describes" in said.err
     assert (folder / "results" / "grid" / "results.jsonl").read_text() == before
+
+
+def overwrite_weights(folder):
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: 1.001 * each for name, each in weights.items()}, folder / "weights.safetensors")
+
+
+def overwrite_labels(folder):
+    """Swap the labels of two training images, neither of which is forgotten by seed 0."""
+    arrays = dict(np.load(folder / "images.npz"))
+    name = next(each for each in arrays if arrays[each].ndim == 1 and "train" in each)
+    arrays[name][-2:] = (arrays[name][-2:] + 1) % 3
+    np.savez(folder / "images.npz", **arrays)
+
+
+def overwrite_pixels(folder):
+    arrays = dict(np.load(folder / "images.npz"))
+    changed = {name: (0.98 * each).astype(each.dtype) if each.ndim > 1 else each for name, each in arrays.items()}
+    np.savez(folder / "images.npz", **changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (overwrite_weights, "results of the classifier that the grid names now"),
+        (overwrite_labels, "results of the images and labels that the grid names now"),
+        (overwrite_pixels, "results of the images to forget that the grid names now"),
+    ],
+)
+@pytest.mark.parametrize("kept", ["folders", "store"])
+def test_results_of_another_classifier_or_other_images_are_refused_and_stay(grid, expunge, change, what, kept):
+    folder = grid(methods=METHODS[:1])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    before = (folder / "results" / "grid" / "results.jsonl").read_text()
+    if kept == "store":
+        shutil.rmtree(folder / "runs")
+    change(folder)
+    grid(methods=METHODS[:1], seeds=[0, 1])
+    said = expunge("bench", "--allow-code", "grid.toml")
+    assert said.code == 2
+    assert f"`negative gradient, k = 4, seed 0`: expected {what}" in said.err
+    assert ("--again measures them anew" if kept == "store" else "delete their folders") in said.err
+    assert (folder / "results" / "grid" / "results.jsonl").read_text() == before
+    if kept == "store":
+        assert expunge("bench", "--allow-code", "grid.toml", "--again").code == 0
+        assert len((folder / "results" / "grid" / "results.jsonl").read_text().splitlines()) == 2
+        assert expunge("bench", "--allow-code", "grid.toml").code == 0
+
+
+def test_no_mean_is_taken_over_results_of_two_classifiers(grid, expunge):
+    folder = grid(methods=METHODS[:1])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    overwrite_weights(folder)
+    grid(methods=METHODS[:1], seeds=[1])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    for gone in ("images.npz", "weights.safetensors"):
+        (folder / gone).unlink()
+    grid(methods=METHODS[:1], seeds=[0, 1])
+    before = (folder / "results" / "grid" / "README.md").read_text()
+    said = expunge("bench", "--allow-code", "grid.toml", "--table")
+    assert said.code == 2
+    assert (
+        "`negative gradient, k = 4, seed 1`: expected results of the same classifier as negative gradient" in said.err
+    )
+    assert (folder / "results" / "grid" / "README.md").read_text() == before
+
+
+def test_what_is_done_needs_neither_classifier_nor_images(grid, expunge):
+    folder = grid(methods=METHODS[:1])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    (folder / "images.npz").unlink()
+    said = expunge("bench", "--allow-code", "grid.toml")
+    assert said.code == 0
+    assert "the results of 1 cells could not be compared with classifier and images" in said.err
+
+
+def test_a_stream_does_not_go_on_with_another_classifier(grid, expunge):
+    folder = grid(stream={"requests": 2}, methods=METHODS[:1])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    cell = folder / "runs" / "grid" / "negative-gradient-2x4-s0"
+    for gone in (cell / "result.json", cell / "request-2" / "request.json", folder / "results/grid/results.jsonl"):
+        gone.unlink()
+    overwrite_weights(folder)
+    said = expunge("bench", "--allow-code", "grid.toml")
+    assert said.code == 2
+    assert "expected results of the classifier that the grid names now" in said.err
 
 
 def test_tables_are_exported_on_demand_and_the_folder_of_pages_can_be_named(grid, expunge):

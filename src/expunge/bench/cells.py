@@ -101,6 +101,13 @@ class Cell:
             return self.stored.get("machine")
         return self._own_machine()
 
+    def inputs(self) -> Mapping[str, str]:
+        """Return the hashes of what the result, or a stream that goes on, was measured on; none if it doesn't say."""
+        result, first = self.result(), self.folder / "request-1" / REQUEST
+        if result is None and self.is_begun:
+            result = json.loads(first.read_text("utf-8")) if first.is_file() else None
+        return dict((result or {}).get("inputs", {}))
+
     def audit(self) -> Mapping[str, float | None]:
         """Return the figures of the cell's audit by name; none where it has not been audited."""
         if self._own_result() is None:

@@ -2,39 +2,101 @@
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from expunge.base.errors import OutputError, SettingsError
+from expunge.base.errors import ExpungeError, OutputError, SettingsError
 from expunge.base.settings import to_mapping
+from expunge.bench.alike import DATA, DIGITS, FORGET, WEIGHTS, WHAT, name_cells, rows_of
 from expunge.bench.cells import Cell
+from expunge.bench.stream import draw_stream
 from expunge.compute.runtime import Runtime
-from expunge.jobs.inputs import load_sources
+from expunge.data import DataSplits, forget_set
+from expunge.jobs.inputs import load_sources, select_inputs
+from expunge.jobs.job import GoalChoice
 from expunge.methods import make_method
 from expunge.methods.protocol import Needs
+from expunge.models.sources import LoadedClassifier
 
 
-def check_cells(cells: Sequence[Cell]) -> None:
-    """Check every cell that is still to run; classifiers and images are loaded once each.
+def check_cells(cells: Sequence[Cell], say: Callable[[str], None]) -> None:
+    """Check every cell, also what those that are done were measured on; classifiers and images are loaded once each.
+
+    Where all that is asked of a classifier is done, it need not be there; `say` then takes a line about it.
 
     Raises:
-        ExpungeError: classifier or images can't be loaded or don't fit each other, there are too few images, or none
-            are left for a method that needs retain data.
+        ExpungeError: classifier or images can't be loaded or don't fit each other, there are too few images, none are
+            left for a method that needs retain data, or a result is of another classifier or other images.
     """
-    sizes: dict[str, int] = {}
+    groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        key = json.dumps([to_mapping(cell.job.model), to_mapping(cell.job.data)])
-        if key not in sizes:
-            _, splits = load_sources(cell.job, Runtime())
-            sizes[key] = len(splits.train.ids)
-        wanted, there = cell.job.forget.random or 0, sizes[key]
-        if wanted > there:
-            raise SettingsError("counts", f"at most {there} rows, all of {cell.job.data.source}", str(wanted))
-        method = make_method(cell.job.method, cell.job.settings)
-        if method.needs is Needs.FORGET_AND_RETAIN and wanted == there:
-            raise SettingsError(
-                f"methods: {cell.label}", "training images besides those to forget", f"none with k = {wanted}"
-            )
+        groups.setdefault(json.dumps([to_mapping(cell.job.model), to_mapping(cell.job.data)]), []).append(cell)
+    for alike in groups.values():
+        missing = [cell for cell in alike if cell.result() is None]
+        try:
+            loaded, splits = load_sources(alike[0].job, Runtime())
+        except ExpungeError as error:
+            if missing:
+                raise
+            say(f"the results of {len(alike)} cells could not be compared with classifier and images: {error}")
+            continue
+        for cell in missing:
+            _check_size(cell, len(splits.train.ids))
+        _check_inputs(alike, loaded, splits)
+
+
+def _check_size(cell: Cell, there: int) -> None:
+    wanted = cell.job.forget.random or 0
+    if wanted > there:
+        raise SettingsError("counts", f"at most {there} rows, all of {cell.job.data.source}", str(wanted))
+    method = make_method(cell.job.method, cell.job.settings)
+    if method.needs is Needs.FORGET_AND_RETAIN and wanted == there:
+        raise SettingsError(
+            f"methods: {cell.label}", "training images besides those to forget", f"none with k = {wanted}"
+        )
+
+
+def _check_inputs(cells: Sequence[Cell], loaded: LoadedClassifier, splits: DataSplits) -> None:
+    """Check that what cells have measured is of this classifier and these images, as far as their results tell.
+
+    Raises:
+        OutputError: some was measured on others.
+    """
+    now, drawn = {WEIGHTS: loaded.weights_sha256, DATA: splits.sha256()}, dict[object, str | None]()
+    for name, what in WHAT.items():
+        others = []
+        for cell in cells:
+            told, rows = cell.inputs().get(name), rows_of(cell)
+            if told is None:
+                continue
+            if name == FORGET and rows not in drawn:
+                drawn[rows] = _hash_rows(cell, loaded, splits)
+            if (drawn[rows] if name == FORGET else now[name]) not in (None, told):
+                others.append(cell)
+        if others:
+            raise _refuse_inputs(others, what, name)
+
+
+def _hash_rows(cell: Cell, loaded: LoadedClassifier, splits: DataSplits) -> str | None:
+    """Return the hash of the rows that a cell forgets; None if they are the classifier's mistakes."""
+    if cell.job.goal is GoalChoice.CORRECT:
+        return None
+    if cell.stream.requests > 1:
+        return forget_set(splits.train, draw_stream(cell.job, splits)).sha256()
+    return select_inputs(cell.job, loaded, splits, Runtime()).forget_set.sha256()
+
+
+def _refuse_inputs(cells: Sequence[Cell], what: str, name: str) -> OutputError:
+    stored = all(cell.is_only_stored for cell in cells)
+    told = sorted({cell.inputs()[name][:DIGITS] for cell in cells})
+    return OutputError(
+        name_cells(cells),
+        f"results of the {what} that the grid names now",
+        f"results of others ({name} {', '.join(told)})",
+        "--again measures them anew, and --results DIR keeps the old ones beside them"
+        if stored
+        else "delete their folders to measure them anew, or give the rows other labels",
+    )
 
 
 def check_results(cells: Sequence[Cell]) -> None:

@@ -1,6 +1,6 @@
 """What a grid's TOML file says."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,9 @@ from expunge.methods import make_method
 from expunge.methods.protocol import Needs, goes_on
 from expunge.task.goals import pursued_as
 from expunge.task.task import Strength
+
+OFFSET = "seed_offset"
+"""The setting of a row that is the reference once more, with another seed of the training and the same forget sets."""
 
 
 class Earlier(StrEnum):
@@ -107,6 +110,7 @@ class Grid:
         for name, values, least in (("counts", self.counts, 1), ("seeds", self.seeds, 0)):
             if not values or min(values) < least:
                 raise SettingsError(name, f"numbers of at least {least}", str(list(values)))
+            _check_once(name, values)
         if not self.title:
             raise SettingsError("title", "what the page of results is called", "nothing")
         if not self.methods:
@@ -138,6 +142,7 @@ class Grid:
             if goal is not GoalChoice.AUTO and pursued_as(goal.value) not in method.goals:
                 raise SettingsError(f"methods: {row.label}", f"goal {' or '.join(method.goals)}", goal.value)
         for name, given, known in (("counts", row.counts, self.counts), ("seeds", row.seeds, self.seeds)):
+            _check_once(f"methods: {row.label}: {name}", given or ())
             beyond = set(given or ()) - set(known)
             if beyond:
                 raise SettingsError(f"methods: {row.label}: {name}", f"some of the grid's {list(known)}", str(beyond))
@@ -178,6 +183,11 @@ def read_grid(path: Path) -> Grid:
         raise SettingsError(
             str(path), "a grid as docs/benchmarks.md describes it", f"an error in it: {error}"
         ) from error
+
+
+def _check_once(name: str, values: Sequence[int]) -> None:
+    if len(set(values)) < len(values):
+        raise SettingsError(name, "each number once", str(list(values)))
 
 
 def _by_count(table: Mapping[str, Any], prefix: str) -> Iterator[Mapping[str, Any]]:

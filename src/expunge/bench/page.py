@@ -15,11 +15,12 @@ from scipy import stats
 from expunge.base.disk import write_text
 from expunge.base.errors import DataError, ExpungeWarning
 from expunge.base.folders import locked_folder
+from expunge.bench.best import say_rule
 from expunge.bench.cells import Cell
-from expunge.bench.grid import Grid
+from expunge.bench.grid import OFFSET, Grid
 from expunge.bench.records import Record, read_records
 from expunge.bench.store import RESULTS_FILE, to_lines
-from expunge.bench.tables import summarise, to_csv, to_latex, to_markdown
+from expunge.bench.tables import SummaryTable, summarise, to_csv, to_latex, to_markdown
 
 PAGE = "README.md"
 WAIT_SECONDS = 10
@@ -40,8 +41,13 @@ CLASS_WISE = (
 COMPARED = (
     "Each method is compared with `{reference}`, on the same forget set. `gap` is the mean difference of accuracies on "
     "forget, retain and test images, in points; `tug of war` the product of 1 - difference over the three, 1 for none "
-    "(arXiv 2406.01257). `membership AUC`: how well the loss tells forgotten rows from test images, 0.5 for not at "
-    "all; a weak attack. `unedited` is the classifier that nothing was done to."
+    "(arXiv 2406.01257). `membership AUC, from 0.5`: how far from 0.5 the AUC is with which the loss tells forgotten "
+    "rows from test images; to either side it is a trace, 0 is none, and few rows are never quite at 0; a weak attack. "
+    "`unedited` is the classifier that nothing was done to."
+)
+AGAIN = (
+    " `{label}` is another training from another seed, without the same rows: its line is what chance does, and a gap "
+    "that is no larger shows nothing."
 )
 
 
@@ -92,7 +98,8 @@ def export_latex(report: Report) -> str:
     """
     records = read_records(report.cells, report.grid.reference)
     _check_done(report, records)
-    return to_latex(summarise(records), caption=report.grid.title)
+    table = summarise(records)
+    return to_latex(table, caption=report.grid.title, note=_say_bold(report.grid, records, table))
 
 
 def _check_done(report: Report, records: Sequence[Record]) -> None:
@@ -113,19 +120,20 @@ def _draw(records: Sequence[Record], title: str) -> dict[str, str]:
 def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -> str:
     """Return the Markdown page: mean and 95% interval over the seeds, and what was run where."""
     grid, command = report.grid, f"expunge bench {_from_here(report.config)}"
-    competitors = "" if grid.reference else ", of those that reached the goal for all rows"
+    table = summarise(records)
     lines = [
         f"# {grid.title}",
         "",
         "Mean ± half a 95% interval (Student's t) over the forget sets, which are drawn at random with seeds from "
-        f"{grid.seeds[0]} on. {_say_columns(grid)} Accuracies are top-1 in percent, drops in points; churn is the "
-        f"share of predictions that changed. {_say_gaps(records)}Bold: best within the error{competitors}. "
+        f"{grid.seeds[0]} on; of two sets, both values. {_say_columns(grid)} "
+        "Accuracies are top-1 in percent, drops in points; churn is the "
+        f"share of predictions that changed. {_say_gaps(records)}{_say_bold(grid, records, table)}"
         f"{_say_retain(records)}",
         "",
         f"Written by `{command}`; [{RESULTS_FILE}]({RESULTS_FILE}) has every cell in full. "
         f"`{command} --table --csv FILE` writes one line a cell, `--latex FILE` this table.",
         "",
-        *to_markdown(summarise(records)),
+        *to_markdown(table),
         "",
         *(line for note in grid.notes for line in (note, "")),
         f"Before: {_say_before(records)}.",
@@ -141,7 +149,8 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
 
 def _say_columns(grid: Grid) -> str:
     if grid.reference:
-        return COMPARED.format(reference=grid.reference)
+        again = [row.label for row in grid.methods if row.settings.get(OFFSET)]
+        return COMPARED.format(reference=grid.reference) + "".join(AGAIN.format(label=label) for label in again)
     if grid.forget_class:
         return SINGLE + CLASS_WISE.format(name=f"`{grid.forget_class}`")
     return STREAM if grid.stream.requests > 1 else SINGLE
@@ -151,6 +160,11 @@ def _say_gaps(records: Sequence[Record]) -> str:
     """Say what stands where forget sets lack a figure, if any does."""
     whole = all(isfinite(figure) for record in records for figure in record.figures.values())
     return "" if whole else "`-`, or `(of n)`: the other forget sets have no such figure. "
+
+
+def _say_bold(grid: Grid, records: Sequence[Record], table: SummaryTable) -> str:
+    competitors = "" if grid.reference else " that reached the goal for all rows"
+    return say_rule(records, any_bold=any(row.best for row in table.rows), competitors=competitors)
 
 
 def say_prediction(records: Sequence[Record]) -> list[str]:
@@ -178,17 +192,25 @@ def _say_retain(records: Sequence[Record]) -> str:
 
 
 def _say_before(records: Sequence[Record]) -> str:
-    """Return the accuracies of each classifier before its first edit."""
-    first: dict[str, Mapping[str, Any]] = {}
+    """Return the accuracies of each classifier before its edits, the lowest and the highest where images differ."""
+    parts: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for record in records:
-        first.setdefault(record.group[0], record.result["before"])
+        for name, part in record.result["before"].items():
+            if name != "forget":
+                parts.setdefault(record.group[0], {}).setdefault(name, []).append(part)
     return "; ".join(
-        (f"{classifier}: " if classifier else "")
-        + ", ".join(
-            f"{name} {part['accuracy']:.2f} (n = {part['n']})" for name, part in parts.items() if name != "forget"
-        )
-        for classifier, parts in first.items()
+        (f"{classifier}: " if classifier else "") + ", ".join(_say_part(*each) for each in by_name.items())
+        for classifier, by_name in parts.items()
     )
+
+
+def _say_part(name: str, told: Sequence[Mapping[str, Any]]) -> str:
+    accuracies, sizes = ([each[figure] for each in told] for figure in ("accuracy", "n"))
+    return f"{name} {_say_span(accuracies, '.2f')} (n = {_say_span(sizes, 'd')})"
+
+
+def _say_span(values: Sequence[float], form: str) -> str:
+    return " to ".join(dict.fromkeys(format(each, form) for each in (min(values), max(values))))
 
 
 def _say_missing(cells: Sequence[Cell]) -> list[str]:

@@ -12,12 +12,14 @@ from typing import Any
 from scipy import stats
 
 from expunge.audit.metrics.retrained import gap, tug_of_war
+from expunge.bench.alike import check_alike
 from expunge.bench.cells import Cell
+from expunge.bench.grid import OFFSET
 from expunge.jobs.job import GoalChoice
 from expunge.task.words import MISCLASSIFY, goal_words
 
 Result = Mapping[str, Any]
-CONFIDENCE = 0.95
+CONFIDENCE, LEAST_FOR_INTERVAL, PERCENT = 0.95, 3, 100
 UNEDITED = "unedited"
 PARTS = ("forget", "retain", "test")
 
@@ -75,7 +77,7 @@ REFERENCE_COLUMNS = (
     Column("forget accuracy", 0, lambda line: line["after"]["forget"]["accuracy"]),
     Column("retain accuracy", 0, lambda line: line["after"]["retain"]["accuracy"]),
     Column("test accuracy", 0, lambda line: line["after"]["test"]["accuracy"]),
-    Column("membership AUC", 0, lambda line: line["audit"]["membership.loss_after"]),
+    Column("membership AUC, from 0.5", 0, lambda line: abs(line["audit"]["membership.loss_after"] - 0.5)),
     Column("forget misclassified, %", 0, lambda line: 100 - line["after"]["forget"]["accuracy"]),
     Column("test answers changed, %", 0, lambda line: line["after"]["test"]["churn"]),
     Column("steps", 0, lambda line: line["steps"]),
@@ -111,32 +113,42 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class MeanOverSets:
-    """A mean over n forget sets, and half its 95% interval (Student's t); None for a single one, or none."""
+    """A mean over n forget sets, half its 95% interval (Student's t), and its lowest and highest value.
+
+    `half` is None for fewer than three sets, since two give an interval wider than most figures can be, and where it
+    is so wide with more.
+    """
 
     mean: float
     half: float | None
     n: int
+    low: float = nan
+    high: float = nan
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "MeanOverSets":
         """Return the estimate from one value a forget set, of those that have one.
 
         >>> MeanOverSets.of([1.0, 2.0, 3.0])
-        MeanOverSets(mean=2.0, half=2.48..., n=3)
+        MeanOverSets(mean=2.0, half=2.48..., n=3, low=1.0, high=3.0)
         """
         found = [value for value in values if isfinite(value)]
         mean = sum(found) / len(found) if found else nan
-        if len(found) < 2:
-            return cls(mean, None, len(found))
+        low, high = min(found, default=nan), max(found, default=nan)
+        if len(found) < LEAST_FOR_INTERVAL:
+            return cls(mean, None, len(found), low, high)
         half = float(stats.sem(found) * stats.t.ppf((1 + CONFIDENCE) / 2, len(found) - 1))
-        return cls(mean, half, len(found))
+        beyond = half > PERCENT >= high
+        return cls(mean, None if beyond else half, len(found), low, high)
 
     def __str__(self) -> str:
         if not self.n:
             return "-"
         digits = 0 if self.mean >= 1000 else 1 if self.mean >= 100 else 2
-        text = f"{self.mean:,.{digits}f}"
-        return text if self.half is None else f"{text} ± {self.half:,.{digits}f}"
+        mean, low, high = (f"{each:,.{digits}f}" for each in (self.mean, self.low, self.high))
+        if self.n == 1:
+            return mean
+        return f"{mean} ({low} to {high})" if self.half is None else f"{mean} ± {self.half:,.{digits}f}"
 
 
 def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
@@ -146,7 +158,11 @@ def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
         cells: of one grid.
         reference: label of the method that the others are compared with; cells without a result of it are left out,
             and the classifier before any edit is one of the lines.
+
+    Raises:
+        DataError: they are not of the same classifier and images.
     """
+    check_alike(cells)
     lines = [line for cell in cells for line in _lines(cell)]
     if reference:
         lines = list(_beside(lines, reference))
@@ -160,7 +176,7 @@ def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
             {name: column[position] for name, column in shown.items()},
             line.values["stop_reason"],
             line.result,
-            line.label not in (reference, UNEDITED),
+            line.label not in (reference, UNEDITED) and not line.cell.job.settings.get(OFFSET),
         )
         for position, line in enumerate(lines)
     ]

@@ -63,10 +63,10 @@ def run_missing(cells: Sequence[Cell], how: Execution) -> dict[str, str]:
         KeyboardInterrupt: Ctrl-C; what is done stays, and the next call goes on.
     """
     check_results(cells)
+    check_cells(cells, how.say)
     missing = [cell for cell in cells if cell.result() is None]
     if not missing:
         return {}
-    check_cells(missing)
     forecast, jobs = Forecast(cells), how.budget.jobs
     tally = _Tally(list(missing), len(cells), jobs, forecast, how.say)
     how.say(f"{len(cells) - len(missing)} of {len(cells)} cells are done already")

@@ -96,14 +96,19 @@ def _prepare(job: Job, stream: StreamPart, runtime: Runtime) -> _Stream:
     if job.goal not in (GoalChoice.AUTO, GoalChoice.MISCLASSIFY):
         raise SettingsError("goal", "misclassify in a stream of requests", job.goal.value)
     loaded, splits = load_sources(job, runtime)
-    drawn = random_rows(splits.train, job.forget.random or 0, seed=job.seed)
-    order = torch.randperm(len(drawn), generator=seeded_generator(job.seed, "stream")).tolist()
-    rows = [drawn[index] for index in order]
+    rows = draw_stream(job, splits)
     size = len(rows) // stream.requests
     requests = [forget_set(splits.train, rows[start : start + size]) for start in range(0, len(rows), size)]
     parts = measured_parts(job, splits, rows_but(splits.train, rows))
     before = {name: predict(loaded.classifier, images, runtime, name=name) for name, images in parts.items()}
     return _Stream(job, stream, runtime, splits, loaded.classifier, requests, parts, before)
+
+
+def draw_stream(job: Job, splits: DataSplits) -> list[int]:
+    """Return the rows of all requests, those of the first first."""
+    drawn = random_rows(splits.train, job.forget.random or 0, seed=job.seed)
+    order = torch.randperm(len(drawn), generator=seeded_generator(job.seed, "stream")).tolist()
+    return [drawn[index] for index in order]
 
 
 def _forget(prepared: _Stream, working: Classifier, number: int) -> Edit:
@@ -177,6 +182,7 @@ def _describe(prepared: _Stream, edit: Edit, number: int) -> dict[str, Any]:
             for name, each in after.items()
         },
         "weights_sha256": edit.classifier.sha256(),
+        "inputs": _hashes(prepared),
     }
 
 
@@ -193,5 +199,9 @@ def _summarise(prepared: _Stream, lines: Sequence[Mapping[str, Any]]) -> dict[st
         "cost": {name: sum(line["cost"][name] for line in lines) for name in names},
         "seed": prepared.job.seed,
         "device": str(prepared.runtime.device),
-        "inputs": {"weights_sha256": prepared.first.sha256(), "forget_sha256": everything.sha256()},
+        "inputs": {**_hashes(prepared), "forget_sha256": everything.sha256()},
     }
+
+
+def _hashes(prepared: _Stream) -> dict[str, str]:
+    return {"weights_sha256": prepared.first.sha256(), "data_sha256": prepared.splits.sha256()}

@@ -1,11 +1,12 @@
 """Records as tables: which rows and columns, what is best, and the same in Markdown, CSV and LaTeX."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 from expunge.base.cells import csv_text, escape_cell
-from expunge.bench.records import MeanOverSets, Record, better, group_records
+from expunge.bench.best import find_best
+from expunge.bench.records import MeanOverSets, Record, group_records
 
 LATEX = str.maketrans(
     {each: f"\\{each}" for each in "&%$#_{}"}
@@ -14,7 +15,6 @@ LATEX = str.maketrans(
 )
 """Characters with a meaning in LaTeX; brackets and stars have one after the end of a line of a table."""
 MARKDOWN = str.maketrans({each: f"\\{each}" for each in "\\|[]*`"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
-GOAL_COLUMNS = ("goal, %", "this request, %")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class TableRow:
     Args:
         keys: what stands on the left: classifier, goal, k, request, method, where there are several.
         estimates: by column.
-        best: columns in which no other row of the group is better by more than the error.
+        best: columns in which it is bold, see `expunge.bench.best`.
         reasons: why its edits ended.
         n: number of forget sets.
     """
@@ -50,7 +50,7 @@ class SummaryTable:
 
 
 def summarise(records: Sequence[Record]) -> SummaryTable:
-    """Return the means of `records`, group by group, with what is best within the error."""
+    """Return the means of `records`, group by group, with what is best, see `expunge.bench.best`."""
     columns = tuple(records[0].figures)
     shown = _shown_keys(records)
     rows = []
@@ -59,42 +59,14 @@ def summarise(records: Sequence[Record]) -> SummaryTable:
             label: {column: MeanOverSets.of([record.figures[column] for record in chosen]) for column in columns}
             for label, chosen in by_label.items()
         }
-        competing = {label: estimates[label] for label, chosen in by_label.items() if chosen[0].competes}
+        best = {column: find_best(column, by_label) for column in columns}
         for label, chosen in by_label.items():
             keys = tuple(str(each) for position, each in enumerate(group) if shown[position])
-            best = frozenset(column for column in columns if label in find_best(column, competing))
+            bold = frozenset(column for column in columns if label in best[column])
             reasons = ", ".join(sorted({record.reason for record in chosen}))
-            rows.append(TableRow((*keys, label), estimates[label], best, reasons, len(chosen)))
+            rows.append(TableRow((*keys, label), estimates[label], bold, reasons, len(chosen)))
     names = tuple(name for position, name in enumerate(("classifier", "goal", "k", "request")) if shown[position])
     return SummaryTable((*names, "method"), columns, tuple(rows))
-
-
-def find_best(column: str, estimates: dict[str, dict[str, MeanOverSets]]) -> set[str]:
-    """Return the labels whose mean is the best, or differs from it by no more than both half intervals together.
-
-    Where there is a goal, only methods that reached it for all rows compete in the other columns, since an edit that
-    does nothing does no damage, and only those with several forget sets, since one has no error. Where nothing is to be
-    told apart, or neither way is better, none is best.
-    """
-    way = better(column)
-    entered = {
-        label: each[column]
-        for label, each in estimates.items()
-        if each[column].half is not None and (column in GOAL_COLUMNS or _reached_goal(each))
-    }
-    if way == 0 or len(entered) < 2:
-        return set()
-    leader = max(entered.values(), key=lambda each: way * each.mean)
-    best = {
-        label
-        for label, each in entered.items()
-        if abs(each.mean - leader.mean) <= (each.half or 0.0) + (leader.half or 0.0)
-    }
-    return set() if len(best) == len(entered) else best
-
-
-def _reached_goal(estimates: Mapping[str, MeanOverSets]) -> bool:
-    return all(estimates[goal].mean >= 100 for goal in GOAL_COLUMNS if goal in estimates)
 
 
 def to_markdown(table: SummaryTable) -> list[str]:
@@ -107,8 +79,8 @@ def to_markdown(table: SummaryTable) -> list[str]:
     return lines
 
 
-def to_latex(table: SummaryTable, *, caption: str) -> str:
-    """Return a LaTeX table; it needs the package booktabs."""
+def to_latex(table: SummaryTable, *, caption: str, note: str = "") -> str:
+    """Return a LaTeX table, with a note under it; it needs the package booktabs."""
     heads = (*table.key_names, "sets", *table.columns)
     layout = "l" * len(table.key_names) + "r" * (len(heads) - len(table.key_names))
     lines = [
@@ -122,7 +94,16 @@ def to_latex(table: SummaryTable, *, caption: str) -> str:
     for row in table.rows:
         cells = [_latex_estimate(row.say(each), name in row.best) for name, each in row.estimates.items()]
         lines.append(" & ".join([*map(escape_latex, row.keys), str(row.n), *cells]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    return "\n".join(
+        [
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *([rf"\par {escape_latex(note)}"] if note else []),
+            r"\end{table}",
+            "",
+        ]
+    )
 
 
 def to_csv(records: Sequence[Record]) -> str:
@@ -158,7 +139,8 @@ def escape_latex(text: str) -> str:
 
 
 def _latex_estimate(estimate: str, best: bool) -> str:
-    text = estimate.replace(",", "{,}").replace("±", r"\pm").replace("(of ", r"(\mathrm{of}\ ")
+    text = estimate.replace(",", "{,}").replace("±", r"\pm").replace(" (", r"\ (").replace(" to ", r"\ \mathrm{to}\ ")
+    text = text.replace("(of ", r"(\mathrm{of}\ ")
     return rf"$\mathbf{{{text}}}$" if best else f"${text}$"
 
 

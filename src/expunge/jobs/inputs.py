@@ -85,7 +85,15 @@ def load_inputs(job: Job, runtime: Runtime) -> JobInputs:
     Raises:
         ExpungeError: the classifier, the images or the rows are not as they should be.
     """
-    loaded, splits = load_sources(job, runtime)
+    return select_inputs(job, *load_sources(job, runtime), runtime)
+
+
+def select_inputs(job: Job, loaded: LoadedClassifier, splits: DataSplits, runtime: Runtime) -> JobInputs:
+    """Return what `job` works on, of a classifier and images that are loaded already.
+
+    Raises:
+        ExpungeError: the rows are not as they should be.
+    """
     if job.goal is GoalChoice.CORRECT:
         rows, chosen = _select_mistakes(job, loaded, splits, runtime)
         return JobInputs(loaded, splits, rows, chosen, Correct())

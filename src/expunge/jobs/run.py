@@ -220,7 +220,8 @@ def _audit(job: Job, inputs: JobInputs, edit: Edit, seen: _Seen, folder: Path, r
 
 def _about(job: Job, inputs: JobInputs) -> About:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return About(forgotten_class(inputs), job.reference, now, chosen_settings(job, inputs))
+    chosen = chosen_settings(job, inputs)
+    return About(forgotten_class(inputs), job.reference, now, chosen, inputs.splits.sha256())
 
 
 def _resolve(job: Job, inputs: JobInputs, edit: Edit, runtime: Runtime) -> Job:

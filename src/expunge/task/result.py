@@ -49,12 +49,14 @@ class About:
         reference: under which the request is filed; empty for none.
         finished: when, ISO 8601 in UTC; empty if it is not to be told.
         chosen: what was chosen for the caller: size, crop, mean, std and so on.
+        data_sha256: hash over ids and labels of all images, training and test; empty if it is not known.
     """
 
     forgotten_class: str = ""
     reference: str = ""
     finished: str = ""
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    data_sha256: str = ""
 
 
 NOTHING_MORE = About()
@@ -95,6 +97,7 @@ def to_result(edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal
         "inputs": {
             "weights_sha256": edit.task.classifier.sha256(),
             "forget_sha256": edit.task.forget_set.sha256(),
+            **({"data_sha256": about.data_sha256} if about.data_sha256 else {}),
         },
         "trace": [asdict(point) for point in edit.trace],
     }

@@ -1,5 +1,7 @@
 """What a data source gives, and what it is asked for."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +91,12 @@ class DataSplits:
     test: Images | None = None
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    def sha256(self) -> str:
+        """Return one hash over ids and labels of all images; pixels do not count, since reading them takes long."""
+        parts = {"train": self.train, "test": self.test}
+        told = {name: [*each.ids, each.labels.tolist()] for name, each in parts.items() if each is not None}
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know so far; grows as images are loaded, because they are decoded late."""

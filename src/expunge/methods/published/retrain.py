@@ -1,13 +1,14 @@
 """Retrain: from scratch, without the forget set. The reference for "as if never seen"."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from expunge.base.settings import setting
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Aim, Needs
@@ -41,13 +42,17 @@ class Retrain:
         default_factory=lambda: Training(epochs=200, learning_rate=0.1, schedule=Schedule.COSINE)
     )
 
+    seed_offset: int = setting(0, "added to the seed: another training without the same rows", at_least=0)
+
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
-        retain, trainer = require_retain(task), Trainer(task, working, self.training, context)
+        drawing = replace(task, seed=task.seed + self.seed_offset)
+        retain, trainer = require_retain(task), Trainer(drawing, working, self.training, context)
+        trainer.task = task
         fresh = task.classifier.to(runtime.device).copy()
-        reinitialise(fresh, task.generator("new weights"))
+        reinitialise(fresh, drawing.generator("new weights"))
 
         def losses(batch: Batch) -> Mapping[str, Tensor]:
             return {"retain": F.cross_entropy(working(batch.x), batch.y)}
