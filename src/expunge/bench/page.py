@@ -15,6 +15,7 @@ from scipy import stats
 from expunge.base.disk import write_text
 from expunge.base.errors import DataError, ExpungeWarning
 from expunge.base.folders import locked_folder
+from expunge.bench.alike import check_alike
 from expunge.bench.best import say_rule
 from expunge.bench.cells import Cell
 from expunge.bench.grid import OFFSET, Grid
@@ -64,11 +65,10 @@ def write_results(report: Report, folder: Path) -> str:
     """Write README.md, results.jsonl and the plots of what is done to `folder`; return the page.
 
     Raises:
-        DataError: no cell is done.
+        DataError: no cell is done, or they are not of the same classifier and images.
         OutputError: the folder cannot be written to.
     """
-    records = read_records(report.cells, report.grid.reference)
-    _check_done(report, records)
+    records = _read_records(report)
     plots = _draw(records, report.grid.title)
     page = make_page(report, records, tuple(plots))
     with locked_folder(folder, wait_seconds=WAIT_SECONDS):
@@ -83,10 +83,9 @@ def export_csv(report: Report) -> str:
     """Return a table with one line a cell, or a request of a stream, as CSV.
 
     Raises:
-        DataError: no cell is done.
+        DataError: no cell is done, or they are not of the same classifier and images.
     """
-    records = read_records(report.cells, report.grid.reference)
-    _check_done(report, records)
+    records = _read_records(report)
     return to_csv(records)
 
 
@@ -94,17 +93,19 @@ def export_latex(report: Report) -> str:
     """Return the page's table in LaTeX; it needs the package booktabs.
 
     Raises:
-        DataError: no cell is done.
+        DataError: no cell is done, or they are not of the same classifier and images.
     """
-    records = read_records(report.cells, report.grid.reference)
-    _check_done(report, records)
+    records = _read_records(report)
     table = summarise(records)
     return to_latex(table, caption=report.grid.title, note=_say_bold(report.grid, records, table))
 
 
-def _check_done(report: Report, records: Sequence[Record]) -> None:
+def _read_records(report: Report) -> list[Record]:
+    records = read_records(report.cells, report.grid.reference)
     if not records:
         raise DataError(str(report.config), "at least one cell that is done", "none", "run it without --table first")
+    check_alike(report.cells)
+    return records
 
 
 def _draw(records: Sequence[Record], title: str) -> dict[str, str]:
@@ -119,6 +120,7 @@ def _draw(records: Sequence[Record], title: str) -> dict[str, str]:
 
 def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -> str:
     """Return the Markdown page: mean and 95% interval over the seeds, and what was run where."""
+    check_alike(report.cells)
     grid, command = report.grid, f"expunge bench {_from_here(report.config)}"
     table = summarise(records)
     lines = [

@@ -12,7 +12,6 @@ from typing import Any
 from scipy import stats
 
 from expunge.audit.metrics.retrained import gap, tug_of_war
-from expunge.bench.alike import check_alike
 from expunge.bench.cells import Cell
 from expunge.bench.grid import OFFSET
 from expunge.jobs.job import GoalChoice
@@ -158,11 +157,7 @@ def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
         cells: of one grid.
         reference: label of the method that the others are compared with; cells without a result of it are left out,
             and the classifier before any edit is one of the lines.
-
-    Raises:
-        DataError: they are not of the same classifier and images.
     """
-    check_alike(cells)
     lines = [line for cell in cells for line in _lines(cell)]
     if reference:
         lines = list(_beside(lines, reference))
