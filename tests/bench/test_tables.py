@@ -26,6 +26,7 @@ def test_the_interval_is_that_of_students_t():
 def test_two_forget_sets_have_no_interval_but_their_values():
     estimate = MeanOverSets.of([50.0, 100.0])
     assert (str(estimate), estimate.half) == ("75.00 (50.00 to 100.00)", None)
+    assert str(MeanOverSets.of([75.0, 75.0])) == "75.00"
     assert str(MeanOverSets.of([0.0, 0.0, 100.0])) == "33.33 (0.00 to 100.00)", "± 143.42 is more than there can be"
     assert str(MeanOverSets.of([1000.0, 1000.0, 2000.0])) == "1,333 ± 1,434"
     rows = [record(seed=seed, test=50.0 + 50.0 * seed) for seed in range(2)]

@@ -127,7 +127,7 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
         f"# {grid.title}",
         "",
         "Mean ± half a 95% interval (Student's t) over the forget sets, which are drawn at random with seeds from "
-        f"{grid.seeds[0]} on; of two sets, both values. {_say_columns(grid)} "
+        f"{grid.seeds[0]} on{_say_two(table)}. {_say_columns(grid)} "
         "Accuracies are top-1 in percent, drops in points; churn is the "
         f"share of predictions that changed. {_say_gaps(records)}{_say_bold(grid, records, table)}"
         f"{_say_retain(records)}",
@@ -221,6 +221,11 @@ def _say_missing(cells: Sequence[Cell]) -> list[str]:
         return []
     failed = sum(cell.failure() is not None for cell in missing)
     return [f"**Not complete**: {len(missing)} of {len(cells)} cells are missing, {failed} of them failed.", ""]
+
+
+def _say_two(table: SummaryTable) -> str:
+    """Return what a mean of two sets shows, where there is one."""
+    return "; of two sets, both values" if any(row.n == 2 for row in table.rows) else ""
 
 
 def _say_machine(cells: Sequence[Cell], records: Sequence[Record]) -> str:

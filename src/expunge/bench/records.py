@@ -145,9 +145,9 @@ class MeanOverSets:
             return "-"
         digits = 0 if self.mean >= 1000 else 1 if self.mean >= 100 else 2
         mean, low, high = (f"{each:,.{digits}f}" for each in (self.mean, self.low, self.high))
-        if self.n == 1:
-            return mean
-        return f"{mean} ({low} to {high})" if self.half is None else f"{mean} ± {self.half:,.{digits}f}"
+        if self.half is not None:
+            return f"{mean} ± {self.half:,.{digits}f}"
+        return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def read_records(cells: Sequence[Cell], reference: str = "") -> list[Record]:
