@@ -27,6 +27,7 @@ def read_commands():
 
 
 @pytest.mark.slow
+@pytest.mark.processor
 @pytest.mark.filterwarnings("ignore:.* of 4 rows are not predicted as labelled:expunge.base.errors.ExpungeWarning")
 def test_the_walkthrough_does_what_it_says(tmp_path, monkeypatch, expunge):
     monkeypatch.chdir(tmp_path)
