@@ -19,7 +19,7 @@ def training(rows, other_images):
 
 @pytest.fixture(scope="module")
 def edit(trained, training):
-    return expunge.unlearn(trained, training, indices=[0, 1, 5], method="relabel-only", limits=Limits(steps=40))
+    return expunge.unlearn(trained, training, indices=[0, 1, 5, 7], method="relabel-only", limits=Limits(steps=40))
 
 
 def test_an_audit_has_figures_sentences_and_a_page(edit, training, other_images, tmp_path):
@@ -27,7 +27,7 @@ def test_an_audit_has_figures_sentences_and_a_page(edit, training, other_images,
     assert audit.verdict
     assert audit.figures["goal.exact"].value == 100 * edit.goal_achieved
     assert audit.figures["cost.seconds"].value == pytest.approx(edit.cost.seconds, rel=1e-4)
-    assert audit.subject.sizes == {"forget": 3, "retain": len(training[1]) - 3, "test": len(other_images[1])}
+    assert audit.subject.sizes == {"forget": 4, "retain": len(training[1]) - 4, "test": len(other_images[1])}
     assert audit.subject.method == "relabel-only"
     assert "<html" in (tmp_path / "audit" / "report.html").read_text("utf-8")
     assert read_audit(tmp_path / "audit").figures == audit.figures
