@@ -309,11 +309,15 @@ def test_the_fingerprint_of_one_margin_is_found_and_that_of_ordinary_leads_is_le
     assert areas[Leads.ORDINARY] < areas[Leads.LEAST]
 
 
+@pytest.mark.processor
 def test_ordinary_leads_are_those_that_the_rows_had(trained, rows):
     edit = unlearn(trained, rows, method=exact(steps=20, leads=Leads.ORDINARY), strength=Strength.EXACT)
     first, second = compute_logits(trained, rows.x).topk(2, dim=1).values.unbind(dim=1)
     gaps = edit.task.goal.gap(compute_logits(edit.classifier, rows.x), edit.task.labels)
-    torch.testing.assert_close((-gaps).sort().values, (first - second).sort().values, rtol=0.1, atol=0.3)
+    reached, wanted = (-gaps).sort().values, (first - second).sort().values
+    slack = 0.1 * wanted + 0.3
+    assert (reached > wanted - slack).all()
+    assert ((reached - wanted).abs() < slack).sum() >= 4, "a lead is asked for from below, so one or two may be larger"
 
 
 def test_more_effort_takes_more_surrogates_and_steps(trained, rows):
