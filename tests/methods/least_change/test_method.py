@@ -298,12 +298,13 @@ def test_the_edit_is_one_whatever_the_batch_size(trained, rows, strength, cache,
         assert norm(other[name] - weights for name, weights in found[0].items()) < 1e-4 * length
 
 
+@pytest.mark.processor
 def test_the_fingerprint_of_one_margin_is_found_and_that_of_ordinary_leads_is_less(trained, twelve):
-    others = torch.rand(400, *twelve.x.shape[1:], generator=torch.Generator().manual_seed(5))
-    areas = {}
+    rows, areas = twelve.rows(list(range(8))), {}
+    others = torch.rand(400, *rows.x.shape[1:], generator=torch.Generator().manual_seed(5))
     for leads in Leads:
-        edit = unlearn(trained, twelve, method=exact(steps=20, leads=leads), strength=Strength.EXACT)
-        logits = (compute_logits(edit.classifier, x).numpy() for x in (twelve.x, others))
+        edit = unlearn(trained, rows, method=exact(leads=leads), strength=Strength.EXACT)
+        logits = (compute_logits(edit.classifier, x).numpy() for x in (rows.x, others))
         areas[leads] = exact_area(*closeness_to_median_lead(*logits))
     assert areas[Leads.LEAST] > 0.9
     assert areas[Leads.ORDINARY] < areas[Leads.LEAST]
