@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -22,6 +24,13 @@ def test_nothing_is_left_of_the_old_weights(trained, rows, retain):
     one, same = (unlearn(each, rows, method=BRIEF, retain=retain) for each in (trained, other))
     assert other.sha256() != trained.sha256()
     assert one.classifier.sha256() == same.classifier.sha256()
+
+
+def test_an_offset_is_another_seed_of_the_training_alone(trained, rows, retain):
+    moved = unlearn(trained, rows, method=replace(BRIEF, seed_offset=3), retain=retain)
+    plain, other = (unlearn(trained, rows, method=BRIEF, retain=retain, seed=seed) for seed in (0, 3))
+    assert moved.classifier.sha256() == other.classifier.sha256() != plain.classifier.sha256()
+    assert moved.task.seed == 0
 
 
 def test_it_learns_the_retain_data(trained, rows, retain):

@@ -34,8 +34,9 @@ class Attack:
     def measure(self, data: Gathered, when: str) -> tuple[Estimate, Float[np.ndarray, " d"]]:
         """Return the AUC with its interval, and the AUCs of images drawn at random.
 
-        Attacks on the same images are given the same draws, so that the best of several can be compared with the best
-        of each draw.
+        Attacks on as many images are given the same draws, so that the best of several can be compared with the best
+        of each draw. Those on fewer (RMIA, and the fingerprint among very many images) have draws of their own, which
+        makes the best by chance somewhat larger.
 
         Raises:
             NotDefinedError: there are no scores, or they are all the same.

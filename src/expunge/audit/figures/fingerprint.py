@@ -29,8 +29,10 @@ def scores_by_lead(data: Gathered, when: str) -> Scored:
 def _areas_by_lead(data: Gathered, when: str, rng: np.random.Generator) -> Float[np.ndarray, " d"]:
     """Return the AUCs by chance; the median is that of each draw, of which the scores of few images depend much."""
     own, others = (fingerprint.leads(logits_of(part, when)) for part in (data.forget, data.nonmembers))
+    if len(others) > MOST_OTHERS:  # up to then, all attacks have the same draws
+        others = rng.permutation(others)[:MOST_OTHERS]
     area = lambda *groups: auc.exact_area(*fingerprint.closeness_of_leads(*groups))  # noqa: E731
-    return chance.values(area, own, rng.permutation(others)[:MOST_OTHERS], rng)
+    return chance.values(area, own, others, rng)
 
 
 def scores_by_learning(data: Gathered, when: str) -> Scored:

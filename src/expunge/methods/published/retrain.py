@@ -50,7 +50,7 @@ class Retrain:
         working = task.classifier.to(runtime.device).copy()
         drawing = replace(task, seed=task.seed + self.seed_offset)
         retain, trainer = require_retain(task), Trainer(drawing, working, self.training, context)
-        trainer.task = task
+        trainer.task = task  # the seed that the edit tells is the one that was asked for
         fresh = task.classifier.to(runtime.device).copy()
         reinitialise(fresh, drawing.generator("new weights"))
 
