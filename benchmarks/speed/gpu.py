@@ -36,6 +36,8 @@ from expunge.task.task import Limits, StopReason
 
 CLASSES, SMALL, LARGE = 10, 32, 224
 CPU = torch.device("cpu")
+MANY_ROWS = 600
+"""More than are solved for on the CPU."""
 LARGE_ONES = ("resnet18", "resnet50", "vit_b_16")
 SOME_SECONDS, MANY_SECONDS, TO_TRAIN_ON_CPU = 12.0, 25.0, 150.0
 
@@ -126,9 +128,14 @@ def check_device(report: Report, classifier: Classifier) -> None:
     with report.part("programme"):
         grams = {"regular": torch.eye(4) + 0.5, "singular": torch.ones(4, 4), "empty": torch.zeros(4, 4)}
         target = torch.tensor([1.0, 2.0, -1.0, 0.5])
-        for name, gram in grams.items():
-            wanted, found = (solve_multipliers(gram.to(place), target.to(place)).cpu() for place in (CPU, device))
-            report.check(f"small programme, {name}", torch.allclose(wanted, found, atol=1e-4))
+        programmes = {name: (gram, target) for name, gram in grams.items()}
+        rows = torch.randn(MANY_ROWS, MANY_ROWS, generator=torch.Generator().manual_seed(0)) / MANY_ROWS**0.5
+        programmes["many rows"] = (rows @ rows.T + torch.eye(MANY_ROWS), rows[0] * MANY_ROWS**0.5)
+        for name, programme in programmes.items():
+            wanted, found = (
+                solve_multipliers(*(each.to(place) for each in programme)).cpu() for place in (CPU, device)
+            )
+            report.check(f"quadratic programme, {name}", torch.allclose(wanted, found, atol=1e-4))
     with report.part("double precision"):
         report.check("double precision is somewhere", to_float64(torch.ones(1, device=device)).dtype == torch.float64)
 

@@ -14,6 +14,8 @@ MOST_SOLVES = 60
 """Of either kind; an interior point is there after 20 or so."""
 TOLERANCE = 1e-9
 INTERIOR_TOLERANCE = 1e-12
+SMALL = 512
+"""Rows up to which a GPU, which would be waited for in each solve, is slower than the CPU."""
 TO_THE_EDGE = 0.995
 """Share of the way to the nearest bound that a step of the interior point takes."""
 
@@ -30,7 +32,7 @@ def solve_multipliers(
     Solves the dual, min 1/2 l'(K + r I) l - s'l over l >= 0 with K = J J', by block principal pivoting (Judice and
     Pires 1994): guess which constraints are tight, solve for them, exchange those that are wrong. When blocks stop
     getting better, as where rows contradict, an interior point (Mehrotra 1992) takes over, whose work hardly depends
-    on the problem. In float64 on the CPU, for which the problem is small.
+    on the problem. In float64 on the CPU, for which the problem is small; that of many rows is solved on a GPU of CUDA.
 
     Args:
         gram: K, positive semi-definite; n up to some thousand.
@@ -45,11 +47,12 @@ def solve_multipliers(
     >>> solve_multipliers(torch.eye(2), torch.tensor([2.0, -1.0]), ridge=0.0)
     tensor([2., 0.])
     """
-    both = torch.cat([gram, shortfall.unsqueeze(1)], dim=1).detach().cpu().double()
+    place = gram.device if gram.is_cuda and len(gram) > SMALL else torch.device("cpu")
+    both = torch.cat([gram, shortfall.unsqueeze(1)], dim=1).detach().to(place).double()
     if not bool(torch.isfinite(both).all()):
         raise ExpungeError("constraints", "finite inner products and shortfalls", "NaN or infinity")
     matrix, target = both[:, :-1], both[:, -1]
-    matrix = matrix + ridge * matrix.diagonal().mean() * torch.eye(len(target), dtype=torch.float64)
+    matrix = matrix + ridge * matrix.diagonal().mean() * torch.eye(len(target)).to(target)
     multipliers, solved = _exchange(matrix, target, target > 0, expired)
     if not solved:
         near = _approach(matrix, target, expired)
@@ -119,9 +122,9 @@ def _solve_tight(matrix: Tensor, target: Tensor, tight: Tensor) -> Tensor:
     if len(rows):
         factor, failed = torch.linalg.cholesky_ex(matrix[rows][:, rows])
         if bool(failed):
-            multipliers[rows] = torch.linalg.lstsq(
-                matrix[rows][:, rows], target[rows].unsqueeze(1), driver="gelsd"
-            ).solution.squeeze(1)
+            square, right = matrix[rows][:, rows].cpu(), target[rows].unsqueeze(1).cpu()  # no GPU has gelsd
+            found = torch.linalg.lstsq(square, right, driver="gelsd").solution.squeeze(1)
+            multipliers[rows] = found.to(multipliers)
         else:
             multipliers[rows] = torch.cholesky_solve(target[rows].unsqueeze(1), factor).squeeze(1)
     return multipliers
