@@ -21,7 +21,7 @@ from expunge.task.evaluation import compute_logits, measure_robust_goal
 from expunge.task.goals import Misclassify, Unseen, achieved
 from expunge.task.task import StopReason
 from expunge.task.transforms import TRANSFORMS, random_copies
-from expunge.task.unseen import OTHER_SHARE, estimate_leads, find_allowed
+from expunge.task.unseen import MOST, blend, draw_shares, estimate_leads, find_allowed
 
 SURROGATES = SurrogateMix(mixes=80, inverted=0, procedural=40)
 METHOD = LeastChange(
@@ -58,16 +58,27 @@ def test_leads_of_blends_are_dealt_out_in_the_order_of_the_rows_own(brightness):
     assert own.tolist() == [10, 20, 0, 15]
     assert torch.equal(leads.argsort(), own.argsort())
     assert bool((leads <= own).all())
-    low, high = 20 * OTHER_SHARE * 0.5, 20 * (1 - OTHER_SHARE * 0.25)
     assert leads[2] == 0, "a blend leads by more than the row, which bounds it"
-    assert low < leads[0] <= 10
-    assert leads[1] <= high
+    assert 20 * (1 - MOST) * 0.5 <= leads[0] <= 10, "no blend of the least with black is below"
+    assert 20 * (1 - MOST) < leads[1] < 20, "blended with something darker, by no more than the largest share"
     assert torch.equal(leads, estimate_leads(brightness, rows, 0, Runtime()))
+
+
+def test_most_blends_have_little_of_another_row(brightness):
+    shares = draw_shares(1000, torch.Generator().manual_seed(0))
+    assert (float(shares.min()) >= 0, float(shares.max()) <= MOST) == (True, True)
+    assert abs(float(shares.mean()) - MOST / 2.5) < 0.02, "the mean of u^1.5 is 1 / 2.5"
+    x = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    blends = blend(x, torch.tensor([0.1, 0.4]), torch.Generator().manual_seed(0))
+    assert [round(float(one.mean()), 4) for one in blends] == [0.1, 0.6]
 
 
 def test_a_single_row_is_blended_with_itself_upside_down(brightness):
     rows = make_rows([1.0])
-    assert estimate_leads(brightness, rows, 0, Runtime()).tolist() == [20 * (1 - OTHER_SHARE) - 20 * OTHER_SHARE]
+    upside_down = blend(rows.x, torch.tensor([0.25]), torch.Generator())
+    assert lead(brightness, upside_down, rows).tolist() == [20 * 0.75 - 20 * 0.25]
+    [allowed] = estimate_leads(brightness, rows, 0, Runtime()).tolist()
+    assert 20 - 2 * 20 * MOST < allowed < 20
 
 
 def test_only_the_goal_unseen_allows_anything(brightness):

@@ -57,11 +57,11 @@ class WholeFactor:
 
     def before(self, matrix: Tensor, *, transposed: bool = False) -> Tensor:
         """Return L matrix, or L' matrix."""
-        return (self.matrix.mT if transposed else self.matrix) @ matrix
+        return _before(self.matrix.mT if transposed else self.matrix, matrix)
 
     def after(self, matrix: Tensor, *, transposed: bool = False) -> Tensor:
         """Return matrix L, or matrix L'."""
-        return matrix @ (self.matrix.mT if transposed else self.matrix)
+        return _after(matrix, self.matrix.mT if transposed else self.matrix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,21 @@ class ThinFactor:
 
     def before(self, matrix: Tensor, *, transposed: bool = False) -> Tensor:
         """Return L matrix, which is L' matrix."""
-        return self.scale * (matrix - self.basis @ (self.shrunk * (self.basis.mT @ matrix)))
+        return self.scale * (matrix - _before(self.basis, self.shrunk * _before(self.basis.mT, matrix)))
 
     def after(self, matrix: Tensor, *, transposed: bool = False) -> Tensor:
         """Return matrix L, which is matrix L'."""
-        return self.scale * (matrix - (matrix @ self.basis * self.shrunk.mT) @ self.basis.mT)
+        return self.scale * (matrix - _after(_after(matrix, self.basis) * self.shrunk.mT, self.basis.mT))
+
+
+def _before(matrix: Float[Tensor, "g n m"], others: Float[Tensor, "*b g m l"]) -> Float[Tensor, "*b g n l"]:
+    """Return matrix @ others; a product that broadcasts would copy the matrix for each of b."""
+    return torch.einsum("gnm,...gml->...gnl", matrix, others)
+
+
+def _after(others: Float[Tensor, "*b g l n"], matrix: Float[Tensor, "g n m"]) -> Float[Tensor, "*b g l m"]:
+    """Return others @ matrix, see `_before`."""
+    return torch.einsum("...gln,gnm->...glm", others, matrix)
 
 
 def choose_thin(layers: Sequence[Layer], images: int, memory_gigabytes: float) -> frozenset[tuple[int, int]]:
