@@ -1,4 +1,5 @@
 import sys
+import threading
 
 import pytest
 
@@ -57,3 +58,17 @@ def test_bars_in_a_terminal(capsys, monkeypatch):
     with Bars().phase("train", 3) as advance:
         advance(3)
     assert "train" in capsys.readouterr().err
+
+
+def test_a_step_that_takes_long_is_told_of_before_it_is_over():
+    told, said = threading.Event(), []
+    lines = Lines(say=lambda line: (said.append(line), told.set()), seconds_between=0.02)
+    with lines.phase("edit", 80):
+        assert told.wait(30), "nothing was said, although no step was over"
+    assert said[0].startswith("edit: 0 of 80, ")
+    with pytest.raises(KeyboardInterrupt), lines.phase("edit", 80):
+        raise KeyboardInterrupt
+    left = [each for each in threading.enumerate() if each.name == "progress of edit"]
+    for thread in left:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in left)

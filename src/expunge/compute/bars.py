@@ -1,6 +1,7 @@
 """Progress on standard error: bars in a terminal or a notebook, lines now and then where there is neither."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,28 +44,45 @@ class Bars:
 
 @dataclass(slots=True)
 class Lines:
-    """A line every 30 seconds with what is done and how long the rest will take; none for a phase that is shorter."""
+    """A line every 30 seconds with what is done and how long the rest will take; none for a phase that is shorter.
+
+    A thread sees to it, since a single step may take longer than that.
+    """
 
     clock: Callable[[], float] = time.monotonic
     say: Callable[[str], None] = field(
         default=lambda line: Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
     )
+    seconds_between: float = SECONDS_BETWEEN_LINES
 
     @contextmanager
     def phase(self, name: str, total: int | None) -> Iterator[Advance]:
         """Say now and then how far the block has come, and that it is over if anything was said of it."""
         begun = said = self.clock()
-        done = 0
+        done, over, lock = 0, threading.Event(), threading.Lock()
+
+        def say_if_due() -> None:
+            nonlocal said
+            with lock:
+                now = self.clock()
+                if now - said >= self.seconds_between:
+                    said = now
+                    self.say(f"{name}: {_how_far(done, total, now - begun)}")
 
         def advance(units: int) -> None:
-            nonlocal done, said
+            nonlocal done
             done += units
-            now = self.clock()
-            if now - said >= SECONDS_BETWEEN_LINES:
-                said = now
-                self.say(f"{name}: {_how_far(done, total, now - begun)}")
+            say_if_due()
 
-        yield advance
+        def watch() -> None:
+            while not over.wait(self.seconds_between):
+                say_if_due()
+
+        threading.Thread(target=watch, name=f"progress of {name}", daemon=True).start()
+        try:
+            yield advance
+        finally:
+            over.set()
         if said > begun:
             self.say(f"{name}: done in {say_seconds(self.clock() - begun)}")
 

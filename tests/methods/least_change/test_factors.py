@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from expunge.base.errors import SettingsError
 from expunge.compute.context import Context
@@ -92,3 +93,24 @@ def test_memory_is_counted_in_gigabytes():
     needed = (12 + 48) * 10_001**2 / GIGABYTE
     assert choose_thin(layer, 10, needed * 1.01) == frozenset()
     assert choose_thin(layer, 10, needed * 0.99) == {(0, 2)}
+
+
+@pytest.mark.parametrize("factor", [make_whole(VECTORS.mT @ VECTORS, 0.01), make_thin(VECTORS, 0.01)])
+@pytest.mark.parametrize("product", [lambda factor, x: factor.before(x), lambda factor, x: factor.after(x.mT)])
+def test_a_product_with_many_rows_does_not_copy_the_factor_for_each(factor, product):
+    rows = 50
+    with Largest() as seen:
+        product(factor, torch.rand(rows, 2, 40, 1))
+    assert seen.numbers <= rows * 2 * 40, "as many numbers as go in, and not 40 times as many"
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that an operation returns without sharing memory with what it was given."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if not func.is_view and isinstance(found, torch.Tensor):
+            self.numbers = max(self.numbers, found.numel())
+        return found
