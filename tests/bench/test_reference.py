@@ -156,7 +156,7 @@ def test_the_peers_run_in_small(tmp_path):
     assert run_missing(cells, Execution(Budget.of_machine(1), SILENT, lambda _: None)) == {}
     page = write_results(Report(grid, PEERS, cells), tmp_path / "results")
     assert "Not complete" not in page
-    assert "| membership AUC, from 0.5 |" in page
+    assert "| tug of war |" in page
     assert "| unedited |" in page
     assert "`retrain again` is another training from another seed" in page
     records = {each.label: each for each in read_records(cells, grid.reference)}

@@ -42,9 +42,11 @@ CLASS_WISE = (
 COMPARED = (
     "Each method is compared with `{reference}`, on the same forget set. `gap` is the mean difference of accuracies on "
     "forget, retain and test images, in points; `tug of war` the product of 1 - difference over the three, 1 for none "
-    "(arXiv 2406.01257). `membership AUC, from 0.5`: how far from 0.5 the AUC is with which the loss tells forgotten "
-    "rows from test images; to either side it is a trace, 0 is none, and few rows are never quite at 0; a weak attack. "
-    "`unedited` is the classifier that nothing was done to."
+    "(arXiv 2406.01257). `unedited` is the classifier that nothing was done to."
+)
+MEMBERSHIP = (
+    " `membership AUC, from 0.5`: how far from 0.5 the AUC is with which the loss tells forgotten rows from test "
+    "images; to either side it is a trace, 0 is none, and few rows are never quite at 0; a weak attack."
 )
 AGAIN = (
     " `{label}` is another training from another seed, without the same rows: its line is what chance does, and a gap "
@@ -151,7 +153,9 @@ def make_page(report: Report, records: Sequence[Record], plots: Sequence[str]) -
 def _say_columns(grid: Grid) -> str:
     if grid.reference:
         again = [row.label for row in grid.methods if row.settings.get(OFFSET)]
-        return COMPARED.format(reference=grid.reference) + "".join(AGAIN.format(label=label) for label in again)
+        attacked = MEMBERSHIP if grid.job.get("audit") else ""
+        told = COMPARED.format(reference=grid.reference) + attacked
+        return told + "".join(AGAIN.format(label=label) for label in again)
     if grid.forget_class:
         return SINGLE + CLASS_WISE.format(name=f"`{grid.forget_class}`")
     return STREAM if grid.stream.requests > 1 else SINGLE
