@@ -33,10 +33,10 @@ from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
-from expunge.jobs.inputs import JobInputs, load_inputs, model_source
+from expunge.jobs.inputs import JobInputs, load_images, load_inputs, model_source
 from expunge.jobs.job import Job
 from expunge.jobs.pool import PoolPlan, read_pool
-from expunge.jobs.train import LeaveOutPart, TrainJob, run_train_job
+from expunge.jobs.train import LeaveOutPart, TrainJob, build_classifier, run_train_job
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import load_classifier
@@ -76,7 +76,7 @@ def train_shadow(job: Job, number: int, device: str) -> None:
     """Train a shadow classifier on its half of the training images."""
     model = replace(job.model, weights=None, num_classes=10)
     asked = TrainJob(model=model, data=job.data, recipe=RECIPE, seed=number, device=device)
-    images = load_inputs(job, Runtime()).splits.train
+    images = load_images(job.data, build_classifier(model)).train
     rows = ",".join(map(str, PoolPlan(asked, SHADOWS).left_out(number, images)))
     run_train_job(
         replace(asked, leave_out=LeaveOutPart(rows=rows)), POOL / f"{number:02d}", progress=Bars(), overwrite=False
@@ -143,10 +143,7 @@ class Attacker:
         unseen = shadows.rmia_scores(
             own[others], labels[others], self.shadows_on_test[:, others], nobody_saw(others), ratios
         )
-        by_loss = [
-            label_probability(on_rows, row_labels),
-            label_probability(own[others], labels[others]),
-        ]
+        by_loss = [label_probability(on_rows, row_labels), label_probability(own[others], labels[others])]
         return {"rmia": round(auc.exact_area(mine, unseen), 4), "loss": round(auc.exact_area(*by_loss), 4)}
 
 
