@@ -170,6 +170,16 @@ def test_planes_go_through_rows_that_were_right_before(compared, tmp_path, monke
     assert sorted(each.row for each in read_audit(tmp_path).slices()) == [2, 5]
 
 
+def test_planes_go_through_images_that_were_right_before(compared, tmp_path):
+    test = compared.images["test"]
+    labels = (compute_logits(compared.before, test.load(range(40))).argmax(dim=1) + 1) % 5
+    labels[30:] = test.labels[30:]
+    run(replace(compared, images={"test": TensorImages(test.ids, labels, test.load(range(40)))}), tmp_path)
+    planes = read_audit(tmp_path).slices()
+    assert len(planes) == deep.SLICES
+    assert {name for plane in planes for name in plane.names[1:]} <= set(test.ids[30:])
+
+
 def test_every_table_is_among_those_that_are_cleared():
     assert tuple(tables.TABLES) == places.TABLE_NAMES
 

@@ -202,13 +202,12 @@ def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathere
         parts[name] = _to_part(name, images.ids, images.labels, found)
     deep = None
     if level is Level.FULL:
-        asked = parts["forget"]
         deep = look_closer(
             Scene(
                 before=comparison.before,
                 after=comparison.after,
                 rows=comparison.rows,
-                right=(asked.before.argmax(axis=1) == asked.labels).tolist(),
+                right={name: part.before.argmax(axis=1) == part.labels for name, part in parts.items()},
                 images=comparison.images,
                 retrained=known.retrained_classifiers,
                 seed=comparison.seed,

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 
 from expunge.audit.collect.collected import Deep, Embedding, FeaturePart, Noised, Perturbed
 from expunge.audit.collect.features import LayerSimilarity, gather_features, layer_similarity
@@ -45,7 +46,7 @@ class Scene:
         before: the classifier as it was.
         after: the edited one.
         rows: the forgotten rows.
-        right: for each of them, whether `before` answers with its label.
+        right: by part, for each image whether `before` answers with its label.
         images: retain and test images by part, where there are any.
         retrained: classifiers that never saw the rows.
         seed: source of all randomness.
@@ -55,7 +56,7 @@ class Scene:
     before: Classifier
     after: Classifier
     rows: ForgetSet
-    right: Sequence[bool]
+    right: Mapping[str, Bool[np.ndarray, " n"]]
     images: Mapping[str, Images]
     retrained: Sequence[Classifier]
     seed: int
@@ -223,22 +224,24 @@ def _embeddings(scene: Scene, features: Mapping[str, FeaturePart]) -> dict[str, 
 def _slices(scene: Scene, features: Mapping[str, FeaturePart]) -> tuple[Slice, ...]:
     """Return planes through some forgotten rows, the nearest image of another class and the nearest of its own.
 
-    Rows that the original classifier got right come first: on the others there may be nothing to see. Which they are
-    does not depend on the edit, so that audits of several edits cut the same planes.
+    The original classifier gets the images of a plane right wherever it does so at all: where it doesn't, there may be
+    no boundary to see. Which they are does not depend on the edit, so that audits of several edits cut the same planes.
     """
     name = scene.other
     images, rows = scene.part(name), scene.rows
     drawn = torch.randperm(len(rows), generator=seeded_generator(scene.seed, "slices")).tolist()
-    chosen = sorted(drawn, key=lambda row: not scene.right[row])[:SLICES]
+    chosen = sorted(drawn, key=lambda row: not scene.right["forget"][row])[:SLICES]
     asked = {int(row): place for place, row in enumerate(features["forget"].rows)}
-    labels = images.labels.numpy()[features[name].rows]
+    places = features[name].rows
+    labels, right = images.labels.numpy()[places], scene.right[name][places]
     found = []
     for row in (row for row in chosen if row in asked):
         order = geometry.nearest_rows(features["forget"].before[[asked[row]]], features[name].before, len(labels))[0]
+        order = order[np.argsort(~right[order], kind="stable")]
         same = labels[order] == int(rows.y[row])
         if same.all() or not same.any():
             continue
-        numbers = [int(features[name].rows[order[flags.argmax()]]) for flags in (~same, same)]
+        numbers = [int(places[order[flags.argmax()]]) for flags in (~same, same)]
         pictures = torch.cat([rows.x[[row]].cpu(), images.load(numbers)])
         names = (rows.ids[row], images.ids[numbers[0]], images.ids[numbers[1]])
         cut = cut_slice(scene.before, scene.after, pictures, names=names, row=row, at_once=scene.runtime.sharing)
