@@ -14,7 +14,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,11 @@ import numpy as np
 import torch
 
 from expunge import __version__
-from expunge.audit.metrics import auc, shadows
+from expunge.audit.collect.collected import Shadows
+from expunge.audit.collect.pools import predict_shadows
+from expunge.audit.metrics import auc
 from expunge.audit.metrics.membership import label_probability
+from expunge.audit.metrics.shadows import Answered, rmia_scores
 from expunge.base.disk import write_text
 from expunge.bench import Cell, make_cells, read_grid
 from expunge.bench.records import UNEDITED, MeanOverSets
@@ -35,8 +37,8 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
 from expunge.jobs.inputs import JobInputs, load_images, load_inputs, model_source
 from expunge.jobs.job import Job
-from expunge.jobs.pool import PoolPlan, read_pool
-from expunge.jobs.train import LeaveOutPart, TrainJob, build_classifier, run_train_job
+from expunge.jobs.pool import PoolPlan, read_pool, train_member
+from expunge.jobs.train import TrainJob, build_classifier
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import load_classifier
@@ -75,76 +77,47 @@ def main(shadow: int | None, seed: int | None, results: Path, device: str) -> No
 def train_shadow(job: Job, number: int, device: str) -> None:
     """Train a shadow classifier on its half of the training images."""
     model = replace(job.model, weights=None, num_classes=10)
-    asked = TrainJob(model=model, data=job.data, recipe=RECIPE, seed=number, device=device)
+    asked = TrainJob(model=model, data=job.data, recipe=RECIPE, device=device)
     images = load_images(job.data, build_classifier(model)).train
-    rows = ",".join(map(str, PoolPlan(asked, SHADOWS).left_out(number, images)))
-    run_train_job(
-        replace(asked, leave_out=LeaveOutPart(rows=rows)), POOL / f"{number:02d}", progress=Bars(), overwrite=False
-    )
+    train_member(POOL, PoolPlan(asked, SHADOWS), number, images, progress=Bars())
 
 
-@dataclass
+@dataclass(frozen=True)
 class Attacker:
-    """The shadow classifiers, and what they say of images."""
+    """What shadow classifiers say of forgotten rows and of test images; attacks classifiers with it.
 
-    inputs: JobInputs
+    Args:
+        rows: the forgotten rows.
+        test: the test images that the shadow classifiers were asked.
+        shadows: what they said.
+        runtime: device and progress.
+    """
+
+    rows: ForgetSet
+    test: Images
+    shadows: Shadows
     runtime: Runtime
 
-    @cached_property
-    def classifiers(self) -> list[tuple[Classifier, frozenset[str]]]:
-        """Return each shadow classifier with the ids that it was trained on."""
-        members = read_pool(POOL, self.inputs.splits.train, count=SHADOWS).members
-        return [(member.load().to(self.runtime.device), member.trained_on) for member in members]
+    @classmethod
+    def of(cls, inputs: JobInputs, runtime: Runtime) -> "Attacker":
+        """Ask the shadow classifiers."""
+        pool = read_pool(POOL, inputs.splits.train, count=SHADOWS)
+        test = inputs.splits.test or Subset(inputs.splits.train, [])
+        shadows = predict_shadows(pool, test, inputs.forget_set, None, seed=0, runtime=runtime)
+        return cls(inputs.forget_set, Subset(test, shadows.test_rows.tolist()), shadows, runtime)
 
-    @cached_property
-    def test(self) -> Images:
-        """Return the test images."""
-        return self.inputs.splits.test or Subset(self.inputs.splits.train, [])
-
-    @cached_property
-    def order(self) -> np.ndarray:
-        """Return the test images' numbers in random order; the first half is RMIA's population."""
-        return torch.randperm(len(self.test.labels), generator=seeded_generator(0, "rmia population")).numpy()
-
-    @cached_property
-    def shadows_on_test(self) -> np.ndarray:
-        """Return the logits of all shadow classifiers on the test images."""
-        return np.stack([self.on_test(classifier) for classifier, _ in self.classifiers])
-
-    def on_test(self, classifier: Classifier) -> np.ndarray:
-        """Return a classifier's logits on the test images."""
-        return predict_logits(classifier, self.test, self.runtime).numpy()
-
-    def on_rows(self, classifier: Classifier, rows: ForgetSet) -> np.ndarray:
-        """Return a classifier's logits on the rows to forget."""
-        return compute_logits(classifier, rows.x.to(self.runtime.device)).cpu().numpy()
-
-    def shadows_on_rows(self, rows: ForgetSet) -> tuple[np.ndarray, np.ndarray]:
-        """Return the logits of all shadow classifiers on the rows, and which of them did not see which row."""
-        logits = np.stack([self.on_rows(classifier, rows) for classifier, _ in self.classifiers])
-        unseen = [[name not in seen for name in rows.ids] for _, seen in self.classifiers]
-        return logits, np.array(unseen)
-
-    def attack(
-        self, classifier: Classifier, rows: ForgetSet, shadows_on_rows: tuple[np.ndarray, np.ndarray]
-    ) -> dict[str, float]:
-        """Return the AUC with which RMIA, and the loss alone, tell the rows from the other half of the test images."""
-        labels, own = self.test.labels.numpy(), self.on_test(classifier)
-        on_rows, row_labels = self.on_rows(classifier, rows), rows.y.numpy()
-        population, others = np.array_split(self.order, 2)
-
-        def nobody_saw(images: np.ndarray) -> np.ndarray:
-            return np.ones((len(self.classifiers), len(images)), dtype=bool)
-
-        ratios = shadows.likelihood_ratio(
-            own[population], labels[population], self.shadows_on_test[:, population], nobody_saw(population)
-        )
-        mine = shadows.rmia_scores(on_rows, row_labels, *shadows_on_rows, ratios)
-        unseen = shadows.rmia_scores(
-            own[others], labels[others], self.shadows_on_test[:, others], nobody_saw(others), ratios
-        )
-        by_loss = [label_probability(on_rows, row_labels), label_probability(own[others], labels[others])]
-        return {"rmia": round(auc.exact_area(mine, unseen), 4), "loss": round(auc.exact_area(*by_loss), 4)}
+    def attack(self, classifier: Classifier) -> dict[str, float]:
+        """Return the AUC with which RMIA, and the loss alone, tell the rows from half of the test images."""
+        on_rows = compute_logits(classifier, self.rows.x, self.runtime.sharing).cpu().numpy()
+        on_test = predict_logits(classifier, self.test, self.runtime).numpy()
+        nobody_saw = np.ones((len(self.shadows.test), len(on_test)), dtype=bool)
+        rows = Answered(on_rows, self.rows.y.numpy(), self.shadows.forget, ~self.shadows.seen)
+        images = Answered(on_test, self.test.labels.numpy(), self.shadows.test, nobody_saw)
+        order = torch.randperm(len(on_test), generator=seeded_generator(0, "rmia population")).numpy()
+        population, others = (images.images(half) for half in np.array_split(order, 2))
+        by_loss = [label_probability(each.asked, each.labels) for each in (rows, others)]
+        areas = {"rmia": rmia_scores(rows, others, population), "loss": by_loss}
+        return {name: round(auc.exact_area(*scores), 4) for name, scores in areas.items()}
 
 
 def attack_all(cells: list[Cell], known: list[dict[str, Any]], runtime: Runtime) -> Iterator[dict[str, Any]]:
@@ -156,8 +129,7 @@ def attack_all(cells: list[Cell], known: list[dict[str, Any]], runtime: Runtime)
             sets[cell.count, cell.seed].append(cell)
     for (count, seed), members in sets.items():
         inputs = load_inputs(members[0].job, runtime)
-        attacker, rows = Attacker(inputs, runtime), inputs.forget_set
-        on_rows = attacker.shadows_on_rows(rows)
+        attacker = Attacker.of(inputs, runtime)
         before = members[0].job.model.weights
         for label, weights in [
             (UNEDITED, before),
@@ -168,7 +140,7 @@ def attack_all(cells: list[Cell], known: list[dict[str, Any]], runtime: Runtime)
             hashed = classifier.sha256()
             line = told.get((hashed, count, seed))
             if line is None:
-                found = attacker.attack(classifier, rows, on_rows)
+                found = attacker.attack(classifier)
                 line = {"k": count, "seed": seed, "method": label, **found, "weights": hashed}
                 click.echo(json.dumps(line))
             yield {**line, "method": label}
@@ -190,11 +162,11 @@ def write_page(lines: list[dict[str, Any]], results: Path) -> None:
 measured.jsonl has the same figures, with the hash of each classifier's weights. The classifiers are those of
 [peers_never_seen](../peers_never_seen/README.md).
 
-An AUC is how well an attack tells the forgotten rows from 5,000 test images: 1 finds them all, 0.5 is chance, and below
+An AUC is how well an attack tells the forgotten rows from 1,000 test images: 1 finds them all, 0.5 is chance, and below
 0.5 the rows look less familiar than images that were never seen. `from 0.5` is the distance either way, which is what
 an attacker has. RMIA (arXiv 2312.03262; offline, a = 0.33, gamma = 1) has {SHADOWS} shadow classifiers, trained on
 halves of the training images as the classifier itself was ({RECIPE.epochs} epochs); each row is compared with those
-that had not seen it, and the other 5,000 test images are the population. The loss alone is a weak attack. Means over
+that had not seen it, and 1,000 other test images are the population. The loss alone is a weak attack. Means over
 the forget sets, ± half a 95% interval (Student's t).
 
 | k | method | forget sets | RMIA, AUC | from 0.5 | by loss, AUC | from 0.5 |

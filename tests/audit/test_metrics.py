@@ -224,7 +224,9 @@ def test_rmia_by_loops(rng, labels):
     unseen[0] = True
     z_labels = rng.integers(CLASSES, size=11)
     z_asked, z_stack = draw_stack(rng, 1, z_labels)[0], draw_stack(rng, 4, z_labels)
-    population = shadows.likelihood_ratio(z_asked, z_labels, z_stack, np.ones((4, 11), dtype=bool))
+    rows = shadows.Answered(asked, labels, stack, unseen)
+    population = shadows.Answered(z_asked, z_labels, z_stack, np.ones((4, 11), dtype=bool))
+    found = shadows.rmia_scores(rows, rows.images(np.arange(0, 30, 2)), population)
 
     def ratio(logits, stack, unseen, row, label):
         chance = lambda values: math.exp(values[label]) / sum(math.exp(value) for value in values)  # noqa: E731
@@ -237,14 +239,15 @@ def test_rmia_by_loops(rng, labels):
     wanted = [
         np.mean([ratio(asked, stack, unseen, row, label) / z > 1 for z in zs]) for row, label in enumerate(labels)
     ]
-    np.testing.assert_allclose(shadows.rmia_scores(asked, labels, stack, unseen, population), wanted)
+    np.testing.assert_allclose(found.positive, wanted)
+    np.testing.assert_allclose(found.negative, wanted[::2])
 
 
 def test_rmia_needs_a_classifier_that_never_saw_the_row(rng, labels):
     stack, unseen = draw_stack(rng, 3, labels), np.ones((3, 30), dtype=bool)
     unseen[:, 5] = False
     with pytest.raises(NotDefinedError, match="every shadow classifier"):
-        shadows.likelihood_ratio(stack[0], labels, stack, unseen)
+        shadows.likelihood_ratio(shadows.Answered(stack[0], labels, stack, unseen))
 
 
 @pytest.mark.parametrize("count", [6, 2 * shadows.ENOUGH])

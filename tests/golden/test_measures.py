@@ -57,9 +57,10 @@ def test_rmia():
     labels = draw_labels(20)
     chances = np.stack([membership.label_probability(one, labels) for one in others[2:]])
     larger = chances.argsort(axis=0).argsort(axis=0) >= 4
-    population = shadows.likelihood_ratio(others[0], labels, others[2:], larger)
-    found = shadows.rmia_scores(rows[0], draw_labels(12), rows[2:], ~seen[2:], population)
-    np.testing.assert_allclose(found, golden["scores"], rtol=CLOSE)
+    population = shadows.Answered(others[0], labels, others[2:], larger)
+    forgotten = shadows.Answered(rows[0], draw_labels(12), rows[2:], ~seen[2:])
+    found = shadows.rmia_scores(forgotten, population, population)
+    np.testing.assert_allclose(found.positive, golden["scores"], rtol=CLOSE)
 
 
 def test_support_vector_classifier(rng):

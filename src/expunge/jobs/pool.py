@@ -78,17 +78,18 @@ def train_pool(folder: Path, plan: PoolPlan, images: Images, *, progress: Progre
     """
     place = folder / plan.key(images)
     for number in range(plan.count):
-        member = place / f"{number:02d}"
-        if (member / RESULT).exists():
-            continue
-        rows = ",".join(map(str, plan.left_out(number, images)))
-        run_train_job(
-            replace(plan.job, seed=number, leave_out=LeaveOutPart(rows=rows)),
-            member,
-            progress=progress,
-            overwrite=False,
-        )
+        train_member(place, plan, number, images, progress=progress)
     return place
+
+
+def train_member(place: Path, plan: PoolPlan, number: int, images: Images, *, progress: Progress) -> None:
+    """Train one classifier of a pool in a folder of `place`, unless it is there."""
+    member = place / f"{number:02d}"
+    if (member / RESULT).exists():
+        return
+    rows = ",".join(map(str, plan.left_out(number, images)))
+    job = replace(plan.job, seed=number, leave_out=LeaveOutPart(rows=rows))
+    run_train_job(job, member, progress=progress, overwrite=False)
 
 
 def find_pool(folder: Path, plan: PoolPlan, images: Images) -> Path:

@@ -25,16 +25,15 @@ def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
     rows = generator(data, "rmia population").permutation(len(pool.test_rows))
     if len(rows) < 2:
         raise NotDefinedError("it takes at least two test rows")
+    test_rows = shadows.Answered(
+        logits_of(test, when)[pool.test_rows],
+        test.labels[pool.test_rows],
+        pool.test,
+        np.ones((len(pool.test), len(rows)), dtype=bool),
+    )
+    forgotten = shadows.Answered(logits_of(data.forget, when), data.forget.labels, pool.forget, ~pool.seen)
     population, others = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-    unseen = np.ones((len(pool.test), len(rows)), dtype=bool)
-    logits, labels = logits_of(test, when)[pool.test_rows], test.labels[pool.test_rows]
-    ratios = shadows.likelihood_ratio(
-        logits[population], labels[population], pool.test[:, population], unseen[:, population]
-    )
-    return shadows.Scores(
-        shadows.rmia_scores(logits_of(data.forget, when), data.forget.labels, pool.forget, ~pool.seen, ratios),
-        shadows.rmia_scores(logits[others], labels[others], pool.test[:, others], unseen[:, others], ratios),
-    )
+    return shadows.rmia_scores(forgotten, test_rows.images(others), test_rows.images(population))
 
 
 def _found(data: Gathered) -> Judged:

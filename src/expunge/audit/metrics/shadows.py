@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from expunge.audit.metrics.answers import log_odds
 from expunge.audit.metrics.estimate import NotDefinedError
@@ -28,10 +28,28 @@ class Scores(NamedTuple):
     negative: Float[np.ndarray, " q"]
 
 
-def rmia_scores(
-    asked: Logits, labels: Labels, shadows: Stack, unseen: Bool[np.ndarray, "s n"], population: Float[np.ndarray, " m"]
-) -> Float[np.ndarray, " n"]:
-    """Return RMIA's offline score of each row: the share of the population that it dominates.
+class Answered(NamedTuple):
+    """Answers to some images.
+
+    Args:
+        asked: logits of the classifier in question.
+        labels: of the images.
+        shadows: logits of the shadow classifiers.
+        unseen: which shadow classifier was not trained on which image.
+    """
+
+    asked: Logits
+    labels: Labels
+    shadows: Stack
+    unseen: Bool[np.ndarray, "s n"]
+
+    def images(self, numbers: Int[np.ndarray, " m"]) -> "Answered":
+        """Return the answers to some of the images."""
+        return Answered(self.asked[numbers], self.labels[numbers], self.shadows[:, numbers], self.unseen[:, numbers])
+
+
+def rmia_scores(rows: Answered, others: Answered, population: Answered) -> Scores:
+    """Return RMIA's offline score of rows and of others: the share of the population that each dominates.
 
     Source: Zarifzadeh, Liu, Shokri, arXiv 2312.03262, in its offline form, gamma = 1; a tie is not won, as in the
     authors' code.
@@ -42,29 +60,26 @@ def rmia_scores(
     takes the larger half of them. p(z) moves scores, not their order, which the ratio of the rows alone gives.
 
     Args:
-        asked: logits of the classifier in question.
-        labels: of the rows.
-        shadows: logits of the shadow classifiers on the same rows.
-        unseen: which shadow classifier was not trained on which row.
-        population: `likelihood_ratio` of rows that nobody was trained on.
+        rows: the forgotten rows.
+        others: images that nobody was trained on.
+        population: more of them.
 
     Raises:
         NotDefinedError: a row that every shadow classifier was trained on.
     """
-    ratio = likelihood_ratio(asked, labels, shadows, unseen)
-    return np.searchsorted(np.sort(population), ratio / GAMMA, side="left") / len(population)
+    least = np.sort(likelihood_ratio(population))
+    ratios = (likelihood_ratio(each) / GAMMA for each in (rows, others))
+    return Scores(*(np.searchsorted(least, each, side="left") / len(least) for each in ratios))
 
 
-def likelihood_ratio(
-    asked: Logits, labels: Labels, shadows: Stack, unseen: Bool[np.ndarray, "s n"]
-) -> Float[np.ndarray, " n"]:
-    """Return p(x | classifier) / p(x) of each row, p(x) from classifiers that did not see it and RMIA's a."""
-    if not bool(unseen.any(axis=0).all()):
+def likelihood_ratio(images: Answered) -> Float[np.ndarray, " n"]:
+    """Return p(x | classifier) / p(x) of each image, p(x) from classifiers that did not see it and RMIA's a."""
+    if not bool(images.unseen.any(axis=0).all()):
         raise NotDefinedError("a row was in the training data of every shadow classifier")
-    each = np.stack([label_probability(logits, labels) for logits in shadows])
-    outside = (each * unseen).sum(axis=0) / unseen.sum(axis=0)
+    each = np.stack([label_probability(logits, images.labels) for logits in images.shadows])
+    outside = (each * images.unseen).sum(axis=0) / images.unseen.sum(axis=0)
     usual = ((1 + OFFLINE_A) * outside + (1 - OFFLINE_A)) / 2
-    return np.asarray(label_probability(asked, labels) / usual)
+    return np.asarray(label_probability(images.asked, images.labels) / usual)
 
 
 def ulira_scores(never: Stack, unlearned: Stack, seen: Bool[np.ndarray, "s k"], labels: Labels) -> Scores:
