@@ -91,11 +91,12 @@ def _relearned(share: str, classifier: str) -> Callable[[Gathered], Judged]:
 
 
 def _steps_of_retrained(data: Gathered, wanted: float) -> tuple[float | None, str]:
-    """Return the steps that a retrained classifier takes, or why they are no target."""
+    """Return the steps that a retrained classifier takes, more than were made if it never gets there, or why none."""
+    curve = data.curve(RETRAINED_CURVE)
     try:
-        steps = relearning.steps_until(data.curve(RETRAINED_CURVE), wanted)
+        steps = relearning.steps_until(curve, wanted)
     except NotDefinedError as error:
-        return None, f"no target: of a retrained classifier, {error}"
+        return float(curve.steps[-1] + relearning.EVERY), f"of a retrained classifier, {error}"
     if steps == 0:
         return None, "no target: a retrained classifier is there before any step"
     return float(steps), ""
