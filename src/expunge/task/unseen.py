@@ -8,7 +8,6 @@ from torch import Tensor
 
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import seeded_generator
-from expunge.compute.sharing import Sharing
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
 from expunge.task.evaluation import compute_logits
@@ -49,18 +48,44 @@ def estimate_leads(classifier: Classifier, rows: ForgetSet, seed: int, runtime: 
         seed: draws which rows are blended.
         runtime: device, batch size and progress.
     """
-    generator, sharing, classifier = seeded_generator(seed, "blends"), runtime.sharing, classifier.to(runtime.device)
-    x, labels = rows.x.to(classifier.device), rows.y.to(classifier.device)
-    own, passes, drawn = _leads(classifier, x, labels, sharing), math.ceil(BLENDS / len(x)), list[Tensor]()
+    classifier = classifier.to(runtime.device)
+    x, labels = rows.x.to(runtime.device), rows.y.to(runtime.device)
+    own = Misclassify().gap(compute_logits(classifier, x, runtime.sharing), labels)
+    logits = answer_blends(classifier, x, seed, runtime)
+    blended = Misclassify().gap(logits, labels.repeat(len(logits) // len(x)))
+    return torch.minimum(blended[deal_out(blended, own)], own).cpu()
+
+
+def answer_blends(
+    classifier: Classifier, x: Float[Tensor, "k c h w"], seed: int, runtime: Runtime
+) -> Float[Tensor, "n classes"]:
+    """Return the logits of blends, at least `BLENDS` in all: one of each row, another of each, and so on."""
+    generator, passes, found = seeded_generator(seed, "blends"), math.ceil(BLENDS / len(x)), list[Tensor]()
+    classifier, x = classifier.to(runtime.device), x.to(runtime.device)
     with runtime.progress.phase("blends", passes * len(x)) as advance:
         for _ in range(passes):
-            drawn.append(_leads(classifier, blend(x, draw_shares(len(x), generator), generator), labels, sharing))
+            blends = blend(x, draw_shares(len(x), generator), generator)
+            found.append(compute_logits(classifier, blends, runtime.sharing))
             advance(len(x))
-    blended = torch.cat(drawn).sort().values
-    places = (torch.arange(len(x), dtype=own.dtype, device=own.device) + 0.5) / len(x)
-    dealt = torch.empty_like(own)
-    dealt[own.argsort(stable=True)] = blended[(places * len(blended)).long()]
-    return torch.minimum(dealt, own).cpu()
+    return torch.cat(found)
+
+
+def deal_out(values: Float[Tensor, " n"], order: Float[Tensor, " k"]) -> Int[Tensor, " k"]:
+    """Return which of some values, k quantiles of them, each row gets: the largest where `order` is largest.
+
+    >>> deal_out(torch.arange(100.0), torch.tensor([3.0, 9.0, 1.0, 4.0]))
+    tensor([37, 87, 12, 62])
+    """
+    places = (torch.arange(len(order), dtype=values.dtype, device=values.device) + 0.5) / len(order)
+    dealt = torch.empty(len(order), dtype=torch.long, device=values.device)
+    dealt[order.argsort(stable=True)] = values.argsort(stable=True)[(places * len(values)).long()]
+    return dealt
+
+
+def leads_of(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
+    """Return by how much the largest logit of each row leads the next."""
+    first, second = logits.topk(2, dim=1).values.unbind(dim=1)
+    return first - second
 
 
 def draw_shares(count: int, generator: torch.Generator) -> Float[Tensor, " k"]:
@@ -78,9 +103,3 @@ def blend(
         steps = torch.randint(1, len(x), (len(x),), generator=generator)
         others = x[((torch.arange(len(x)) + steps) % len(x)).to(x.device)]
     return torch.lerp(x, others, shares.to(x).view(-1, 1, 1, 1))
-
-
-def _leads(
-    classifier: Classifier, x: Float[Tensor, "k c h w"], labels: Int[Tensor, " k"], sharing: Sharing
-) -> Float[Tensor, " k"]:
-    return Misclassify().gap(compute_logits(classifier, x, sharing), labels)

@@ -21,7 +21,7 @@ def constrain(classifier, rows, goal, context):
     generator = torch.Generator().manual_seed(0)
     whitening = compute_whitening(classifier, layers, rows.x, damping=0.1, generator=generator, context=context)
     labels = goal.labels(rows, classifier.num_classes, generator)
-    return Constraints(classifier, layers, whitening, goal, rows.x, labels)
+    return Constraints(classifier, layers, whitening, goal.gap, rows.x, labels)
 
 
 @pytest.mark.parametrize("goal", [Misclassify(), Relabel()])

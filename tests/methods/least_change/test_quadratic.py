@@ -100,7 +100,7 @@ def make_contradicting_rows():
     x, labels = torch.rand(600, 3, 8, 8, generator=generator), torch.randint(3, (600,), generator=generator)
     context, found = Context(Runtime()), find_layers(classifier, x)
     whitening = compute_whitening(classifier, found, x[:40], damping=0.01, generator=generator, context=context)
-    jacobian = HeldJacobian(Constraints(classifier, found, whitening, Misclassify(), x, labels), context)
+    jacobian = HeldJacobian(Constraints(classifier, found, whitening, Misclassify().gap, x, labels), context)
     return jacobian.gram().double(), (jacobian.gaps + 0.3).double()
 
 

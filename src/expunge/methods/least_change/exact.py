@@ -10,7 +10,7 @@ from torch import Tensor
 from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, Problem, remaining
 from expunge.methods.least_change.jacobian import Constraints, OutOfTime, make_jacobian
-from expunge.methods.least_change.margins import Leads
+from expunge.methods.least_change.margins import Leads, Margins
 from expunge.methods.least_change.quadratic import solve_multipliers
 from expunge.methods.least_change.scope import FEW_ROWS, LAST_THIRD
 from expunge.models.pixels import SMALL_IMAGE
@@ -54,7 +54,8 @@ class Exact(Settings):
     )
     margin: float = setting(0.3, "logits by which every row is to be over its boundary", at_least=0, spread=4)
     leads: Leads = setting(
-        Leads.LEAST, "least: that margin for every row; ordinary: no smaller, dealt out from the rows' leads before"
+        Leads.LEAST,
+        "least: that margin for every row; ordinary: no smaller, a lead as images have that were never seen",
     )
     approach: int = setting(4, "steps over which the rows are first brought to their boundaries", at_least=1)
     ridge: float = setting(1e-4, "slack of the constraints, as a share of their mean squared gradient", above=0)
@@ -98,7 +99,7 @@ class ConstrainedSolver:
         self._iterate, self._objective = problem.iterate, problem.objective
         task, device = problem.task, problem.surrogates.device
         self._x, self._labels = problem.enter(task.forget_set.x.to(device)), task.labels.to(device)
-        self._margins = problem.choose_margins(settings.margin, settings.leads)
+        self._margins = Margins(problem, settings.margin, settings.leads)
         self._drawn = problem.task.generator("probe batches")
         self._count, self._usual = 0, 0.0
 
@@ -122,14 +123,17 @@ class ConstrainedSolver:
     def _correct(self) -> float:
         """Go on by the velocity and the shortest step that meets the constraints; return the worst gap, or NaN."""
         settings, iterate, objective, context = self._settings, self._iterate, self._objective, self._problem.context
-        goal, x, labels = self._problem.task.goal, self._x, self._labels
+        gap, x, labels = self._margins.gap, self._x, self._labels
         earlier, earlier_labels = self._find_nearly_back()
         if len(earlier):
             x, labels = torch.cat([x, earlier]), torch.cat([labels, earlier_labels])
-        constraints = Constraints(objective.classifier, objective.layers, objective.whitening, goal, x, labels)
+        constraints = Constraints(objective.classifier, objective.layers, objective.whitening, gap, x, labels)
         memory, expired = int(self._problem.memory_gigabytes * GIGABYTE), self._problem.out_of_time
         jacobian = make_jacobian(constraints, memory_bytes=memory, context=context, expired=expired)
-        own, rest = jacobian.gaps[: len(self._x)] + self._margins, jacobian.gaps[len(self._x) :] + settings.margin
+        own, rest = (
+            jacobian.gaps[: len(self._x)] + self._margins.values,
+            jacobian.gaps[len(self._x) :] + settings.margin,
+        )
         if self._count < settings.approach:
             own = own.clamp_max(0) + own.clamp_min(0) / (settings.approach - self._count)
         wanted = torch.cat([own, rest])

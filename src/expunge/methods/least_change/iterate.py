@@ -14,7 +14,6 @@ from expunge.compute.sharing import fitting_cache
 from expunge.methods.layers import Layer, differentiate
 from expunge.methods.least_change.curvature import Whitening
 from expunge.methods.least_change.jacobian import Step
-from expunge.methods.least_change.margins import Leads, choose_margins
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.evaluation import compute_logits
@@ -144,6 +143,7 @@ class Problem:
         iterate: starts at the weights as they were.
         surrogates: the pool that steps draw from.
         logits: what the classifier answered to them before the edit.
+        apart: a few surrogates that no step draws, with such answers.
         rate: step size, in units of 1 / curvature.
         memory_gigabytes: for row gradients.
         cut: the module after which the layers lie that may change; None where there is no cut.
@@ -157,6 +157,7 @@ class Problem:
     iterate: Iterate
     surrogates: Float[Tensor, "n c h w"]
     logits: Float[Tensor, "n k"]
+    apart: tuple[Float[Tensor, "m c h w"], Float[Tensor, "m k"]]
     rate: float
     memory_gigabytes: float
     cut: str | None
@@ -169,16 +170,12 @@ class Problem:
         over = torch.tensor(self.context.seconds >= self.task.limits.seconds, device=self.context.runtime.device)
         return bool(self.context.sharing.processes.agree(over))
 
-    def choose_margins(self, least: float, leads: Leads) -> Float[Tensor, " k"]:
-        """Return each row's margin; to be called before the edit begins.
-
-        A row that may fall short of its boundary by an estimate ends just below that, whatever the least margin.
-        """
+    def find_margins(self, least: float) -> Float[Tensor, " k"]:
+        """Return each row's margin: the least one, or just below what a row may fall short of its boundary by."""
+        device = self.surrogates.device
         if self.task.allowed is not None:
-            return JUST_BELOW - self.task.allowed.to(self.surrogates.device)
-        rows, labels = (each.to(self.surrogates.device) for each in (self.task.forget_set.x, self.task.labels))
-        logits = compute_logits(self.objective.classifier, self.enter(rows), self.context.sharing)
-        return choose_margins(logits, self.task.goal.gap(logits, labels), least, leads)
+            return JUST_BELOW - self.task.allowed.to(device)
+        return torch.full((len(self.task.forget_set),), least, dtype=self.surrogates.dtype, device=device)
 
 
 def compute_answers(

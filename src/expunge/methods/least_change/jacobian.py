@@ -17,11 +17,13 @@ from expunge.methods.layers import Layer, count_weights
 from expunge.methods.least_change.curvature import Whitening
 from expunge.methods.tracing import images_at_once, trace_rows
 from expunge.models.classifier import Classifier
-from expunge.task.goals import Goal
 
 BYTES_PER_NUMBER = 4
 
 Expired = Callable[[], bool]
+
+Gap = Callable[[Tensor, Tensor], Tensor]
+"""Logits and labels -> by how much each image is short of its boundary."""
 
 Step = list[Tensor]
 """A change of the weights in whitened coordinates, (g, o, i) for each layer."""
@@ -38,7 +40,7 @@ class Constraints:
     classifier: Classifier
     layers: tuple[Layer, ...]
     whitening: Whitening
-    goal: Goal
+    gap: Gap
     x: Float[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
 
@@ -58,7 +60,7 @@ class Constraints:
         def cotangent(logits: Tensor) -> Tensor:
             variable = logits.requires_grad_(True)
             with torch.enable_grad():
-                gap = self.goal.gap(variable, self.labels[chosen])
+                gap = self.gap(variable, self.labels[chosen])
             gaps.append(gap.detach())
             return torch.autograd.grad(gap.sum(), variable)[0]
 

@@ -1,41 +1,101 @@
-"""By how much each row is to be over its boundary, so that nobody can tell the forgotten rows by it."""
+"""By how much each row is to be over its boundary, so that nobody can tell the forgotten rows by it.
+
+Where all rows end at one margin, whoever has the edited classifier finds them by it. With ordinary leads they end as
+images do that the classifier has never seen: certain by as much, whatever they are certain of.
+"""
 
 from enum import StrEnum
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from expunge.methods.least_change.iterate import Problem
+from expunge.methods.least_change.jacobian import Step
+from expunge.task.evaluation import compute_logits
+from expunge.task.unseen import answer_blends, deal_out, leads_of
+
+ROWS = 16
+"""In a step."""
+FOLLOW_EVERY = 4
+FADING = 2.0
+"""Leads of photographs fall by about the square of what those of surrogates do that have no part in the edit."""
 
 
 class Leads(StrEnum):
-    """How far the answer of an edited row leads the next: by the least margin, or as an ordinary row's does."""
+    """How far the answer of an edited row leads the next: by the least margin, or as that of an unseen image does."""
 
     LEAST = "least"
     ORDINARY = "ordinary"
 
 
-def choose_margins(
-    logits: Float[Tensor, "k classes"], gaps: Float[Tensor, " k"], least: float, leads: Leads
-) -> Float[Tensor, " k"]:
-    """Return the margin of each row, in logits, `least` or more.
+class Margins:
+    """How far each row is from its boundary, and is to be beyond it, in logits.
 
-    Where all rows end at one margin, whoever has the edited classifier finds them by it. `ORDINARY` deals out again
-    the leads that the rows' answers had before the edit: the row with the largest gap gets the smallest, which is the
-    deal that moves all logits least.
-
-    Args:
-        logits: of the rows before the edit.
-        gaps: how far each is from its boundary before the edit.
-        least: the smallest margin.
-        leads: how margins are chosen.
-
-    >>> logits = torch.tensor([[5.0, 1.0], [3.0, 0.0], [9.0, 8.0]])
-    >>> choose_margins(logits, torch.tensor([4.0, 3.0, 1.0]), 0.3, Leads.ORDINARY)
-    tensor([1., 3., 4.])
+    Rows that are to end with ordinary leads are pushed away from whichever class is next, once their own label is
+    behind.
     """
-    if leads is Leads.LEAST:
-        return torch.full_like(gaps, least)
-    first, second = logits.topk(2, dim=1).values.unbind(dim=1)
-    margins = torch.empty_like(gaps)
-    margins[gaps.argsort(descending=True, stable=True)] = (first - second).sort().values
-    return margins.clamp_min(least)
+
+    def __init__(self, problem: Problem, least: float, leads: Leads) -> None:
+        self._goal, self._ordinary = problem.task.goal, leads is Leads.ORDINARY and problem.task.allowed is None
+        self.values = problem.find_margins(least)
+        if self._ordinary:
+            self.values = torch.maximum(self.values, leads_of(draw_answers(problem)))
+
+    def gap(self, logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return by how much images are short of their boundaries; below 0, by how much they are beyond.
+
+        Args:
+            logits: of any images.
+            labels: that the goal speaks of.
+        """
+        gap = self._goal.gap(logits, labels)
+        return torch.where(gap < 0, -leads_of(logits), gap) if self._ordinary else gap
+
+
+class OrdinaryRows:
+    """Rows that are over their boundaries are pulled to the leads of images that the classifier has never seen.
+
+    Where an edit makes all answers less certain, these are to be so, too.
+    """
+
+    def __init__(self, problem: Problem, temperature: float) -> None:
+        self._problem, self._temperature = problem, temperature
+        device = problem.surrogates.device
+        self._x, self._labels = problem.enter(problem.task.forget_set.x.to(device)), problem.task.labels.to(device)
+        self._leads, self._left, self._count = leads_of(draw_answers(problem)), 1.0, 0
+        self._generator = problem.task.generator("ordinary rows")
+
+    def pull(self) -> Step:
+        """Return the gradient of how far the leads of some rows are from what they are to be, in logits."""
+        if self._count % FOLLOW_EVERY == 0:
+            self._follow()
+        self._count += 1
+        chosen = torch.randint(len(self._x), (ROWS,), generator=self._generator).to(self._labels.device)
+        x, labels, wanted = self._x[chosen], self._labels[chosen], self._left * self._leads[chosen]
+
+        def loss(logits: Tensor, part: slice) -> Tensor:
+            over = self._problem.task.goal.gap(logits, labels[part]) < 0
+            away = F.smooth_l1_loss(leads_of(logits), wanted[part], reduction="none", beta=self._temperature)
+            return (away * over).sum() / ROWS
+
+        return self._problem.objective.pull(x, loss)[1]
+
+    def _follow(self) -> None:
+        """Find out what is left of the leads of surrogates that no step sees."""
+        problem = self._problem
+        x, before = problem.apart
+        now = compute_logits(problem.objective.classifier, x, problem.context.sharing)
+        self._left = float(leads_of(now).mean() / leads_of(before).mean()) ** FADING
+
+
+def draw_answers(problem: Problem) -> Float[Tensor, "k classes"]:
+    """Return for each row logits as images have that the classifier has never seen, most certain if the row was so.
+
+    Those of blends, see `task/unseen.py`; to be called before the edit begins.
+    """
+    task, rows = problem.task, problem.task.forget_set.x.to(problem.surrogates.device)
+    before = leads_of(compute_logits(problem.reference, problem.enter(rows), problem.context.sharing))
+    blends = answer_blends(task.classifier, rows, task.seed, problem.context.runtime)
+    return blends[deal_out(leads_of(blends), before)]

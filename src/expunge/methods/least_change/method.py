@@ -20,6 +20,7 @@ from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.exact import ConstrainedSolver, Exact
 from expunge.methods.least_change.iterate import Iterate, Objective, Problem, compute_answers
+from expunge.methods.least_change.margins import Leads
 from expunge.methods.least_change.robust import PenalisedSolver, Robust
 from expunge.methods.least_change.scope import Scope, find_scope
 from expunge.methods.protocol import Aim, Needs
@@ -36,6 +37,7 @@ from expunge.task.task import Effort, Strength, Task
 
 CURVATURE_SURROGATES = 512
 KEPT_OUT = 10
+APART = 128
 ANSWERED_AT_ONCE = 256
 ROUNDED_TOGETHER = 256
 """The batch size where bfloat16 rounds, whatever the runtime's, so that it does not choose the edit."""
@@ -177,9 +179,10 @@ class LeastChange(Settings):
         )
         objective = Objective(fast, layers, whitening, context, precision)
         iterate = Iterate(objective, self.momentum)
-        return Problem(
-            task, context, before, objective, iterate, surrogates, answers, self.rate, memory, scope.cut, enter_cut
-        )
+        follows = task.strength is Strength.ROBUST and self.robust.leads is Leads.ORDINARY
+        cut_off = min(APART, len(surrogates) // 2) if follows else 0
+        apart, pool = ((surrogates[part], answers[part]) for part in (slice(cut_off), slice(cut_off, None)))
+        return Problem(task, context, before, objective, iterate, *pool, apart, self.rate, memory, scope.cut, enter_cut)
 
 
 def _answer(

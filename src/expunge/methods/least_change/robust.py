@@ -10,7 +10,7 @@ from torch import Tensor
 from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, JUST_BELOW, Problem, compute_answers, norm, remaining
 from expunge.methods.least_change.jacobian import Step
-from expunge.methods.least_change.margins import Leads
+from expunge.methods.least_change.margins import Leads, OrdinaryRows
 from expunge.methods.least_change.pushing import (
     EARLIER_SHARE,
     FADE,
@@ -31,6 +31,8 @@ STEERING_STARTS = 0.15
 LARGEST_STEP = 3.0
 CLOSING_STEPS, STEPS_AT_ONCE = 20, 10
 CLOSING_RISE = 0.01
+ORDINARY_SHARE = 0.1
+"""Of the copies' weight, that rows have which are to end with ordinary leads."""
 GOING_ON = 1 / 3
 """Share of the rate for an edit that goes on: it begins near where it ends, and larger steps would lead away first."""
 MOST_STEPS_AGAIN = 64
@@ -66,7 +68,8 @@ class Robust(Settings):
     gain: float = setting(0.5, "how fast their weight grows or shrinks with what is missing or spare", at_least=0)
     margin: float = setting(0.5, "logits by which a copy is to be over its boundary", at_least=0)
     leads: Leads = setting(
-        Leads.LEAST, "least: that margin for every row; ordinary: no smaller, dealt out from the rows' leads before"
+        Leads.LEAST,
+        "least: any beyond the margin; ordinary: those of rows as they are, as images have that were never seen",
     )
     temperature: float = setting(0.5, "logits over which a copy's loss fades out", above=0)
     averaged: float = setting(0.4, "share of the steps, the last ones, whose weights are averaged", above=0, at_most=1)
@@ -117,7 +120,9 @@ class PenalisedSolver:
         )
         self._drawn, self._joins = (problem.task.generator(purpose) for purpose in ("probe batches", "joined rows"))
         self._copies = RowCopies(problem, self._rows, self._labels, settings.copies or 1)
-        self._margins = problem.choose_margins(settings.margin, settings.leads)
+        self._margins = problem.find_margins(settings.margin)
+        ordinary = settings.leads is Leads.ORDINARY and problem.task.allowed is None
+        self._ordinary = OrdinaryRows(problem, settings.temperature) if ordinary else None
         self._losses: Tensor | None = None
         if problem.task.allowed is not None:
             before = self._find_gaps_before(problem.enter(self._rows), self._labels)
@@ -173,6 +178,9 @@ class PenalisedSolver:
         if self._count == 0 and self._copies.share_of_earlier:
             self._weight = max(self._weight, self._find_balance(objective.gradient(x, logits)[1]))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
+        if self._ordinary is not None:
+            pull = self._ordinary.pull()
+            gradient = [old + ORDINARY_SHARE * self._weight * part for old, part in zip(gradient, pull, strict=True)]
         gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers)
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
             iterate.measure_curvature(gradient, x, logits)
