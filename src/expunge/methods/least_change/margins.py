@@ -17,7 +17,7 @@ from expunge.task.evaluation import compute_logits
 from expunge.task.unseen import answer_blends, deal_out, leads_of
 
 ROWS = 16
-"""In a step."""
+"""In a step of a robust edit."""
 FOLLOW_EVERY = 4
 FADING = 2.0
 """Leads of photographs fall by about the square of what those of surrogates do that have no part in the edit."""
@@ -87,15 +87,16 @@ class OrdinaryRows:
         problem = self._problem
         x, before = problem.apart
         now = compute_logits(problem.objective.classifier, x, problem.context.sharing)
-        self._left = float(leads_of(now).mean() / leads_of(before).mean()) ** FADING
+        self._left = float(leads_of(now).mean() / leads_of(before).mean().clamp_min(1e-12)) ** FADING
 
 
 def draw_answers(problem: Problem) -> Float[Tensor, "k classes"]:
     """Return for each row logits as images have that the classifier has never seen, most certain if the row was so.
 
-    Those of blends, see `task/unseen.py`; to be called before the edit begins.
+    Those of blends, by the classifier before this edit and all earlier ones (`task/unseen.py`).
     """
     task, rows = problem.task, problem.task.forget_set.x.to(problem.surrogates.device)
+    first = task.classifier if task.earlier is None else task.earlier.first
     before = leads_of(compute_logits(problem.reference, problem.enter(rows), problem.context.sharing))
-    blends = answer_blends(task.classifier, rows, task.seed, problem.context.runtime)
+    blends = answer_blends(first, rows, task.seed, problem.context.runtime)
     return blends[deal_out(leads_of(blends), before)]
