@@ -94,6 +94,17 @@ def test_another_grid_that_asks_for_the_same_finds_it_and_its_own_goes_first(cel
     assert with_stored(wanted, tmp_path / "kept", "z-grid")[0].result()["goal_achieved"] == 0.5
 
 
+def test_two_cells_of_a_grid_that_are_the_same_edit_keep_a_line_each(cells_of, tmp_path):
+    methods = [{**ROW, "label": label} for label in "ab"]
+    cells = cells_of(methods=methods)
+    for number, cell in enumerate(cells):
+        finish(cell, goal_achieved=number / len(cells))
+    keep(tmp_path / "kept", "grid", cells)
+    found = with_stored(cells_of(runs="elsewhere", methods=methods), tmp_path / "kept", "grid")
+    assert len({cell.key for cell in cells}) < len(cells)
+    assert [cell.result()["goal_achieved"] for cell in found] == [number / len(cells) for number in range(len(cells))]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -64,11 +64,15 @@ def _without_job(machine: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _find(cell: Cell, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the first line of the method's revision whose settings are the cell's, as far as both tell."""
+    """Return the first line of the method's revision whose settings are the cell's, as far as both tell.
+
+    A line of the cell's own name goes before others: two cells of a grid may be the same edit.
+    """
     if not lines:
         return {}
     settings = settings_of(cell.job)
     current = [line for line in lines if line.get("revision", 1) == cell.revision]
+    current.sort(key=lambda line: line.get("cell") != cell.name)
     return next((line for line in current if _agree(line["result"].get("settings", {}), settings)), {})
 
 
