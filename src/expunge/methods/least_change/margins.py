@@ -67,8 +67,8 @@ class OrdinaryRows:
         self._leads, self._left, self._count = leads_of(draw_answers(problem)), 1.0, 0
         self._generator = problem.task.generator("ordinary rows")
 
-    def pull(self) -> Step:
-        """Return the gradient of how far the leads of some rows are from what they are to be, in logits."""
+    def pull(self) -> tuple[float, Step]:
+        """Return how far the leads of some rows are from what they are to be, in logits, and the gradient of that."""
         if self._count % FOLLOW_EVERY == 0:
             self._follow()
         self._count += 1
@@ -80,7 +80,7 @@ class OrdinaryRows:
             away = F.smooth_l1_loss(leads_of(logits), wanted[part], reduction="none", beta=self._temperature)
             return (away * over).sum() / ROWS
 
-        return self._problem.objective.pull(x, loss)[1]
+        return self._problem.objective.pull(x, loss)
 
     def _follow(self) -> None:
         """Find out what is left of the leads of surrogates that no step sees."""

@@ -179,7 +179,7 @@ class PenalisedSolver:
             self._weight = max(self._weight, self._find_balance(objective.gradient(x, logits)[1]))
         gradient = [old + self._weight * part for old, part in zip(gradient, push, strict=True)]
         if self._ordinary is not None:
-            pull = self._ordinary.pull()
+            _, pull = self._ordinary.pull()
             gradient = [old + ORDINARY_SHARE * self._weight * part for old, part in zip(gradient, pull, strict=True)]
         gradient = self._earlier.add_to(gradient, self._weight / len(self._rows), steering=self._steers)
         if self._count % CURVATURE_EVERY == 1 or (self._count < CURVATURE_EVERY and self._count % 2 == 1):
