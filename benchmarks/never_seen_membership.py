@@ -23,7 +23,7 @@ import torch
 
 from expunge import __version__
 from expunge.audit.collect.collected import Shadows
-from expunge.audit.collect.pools import predict_shadows
+from expunge.audit.collect.pools import TEST_ROWS, predict_shadows
 from expunge.audit.metrics import auc
 from expunge.audit.metrics.membership import label_probability
 from expunge.audit.metrics.shadows import Answered, rmia_scores
@@ -162,12 +162,12 @@ def write_page(lines: list[dict[str, Any]], results: Path) -> None:
 measured.jsonl has the same figures, with the hash of each classifier's weights. The classifiers are those of
 [peers_never_seen](../peers_never_seen/README.md).
 
-An AUC is how well an attack tells the forgotten rows from 1,000 test images: 1 finds them all, 0.5 is chance, and below
-0.5 the rows look less familiar than images that were never seen. `from 0.5` is the distance either way, which is what
-an attacker has. RMIA (arXiv 2312.03262; offline, a = 0.33, gamma = 1) has {SHADOWS} shadow classifiers, trained on
-halves of the training images as the classifier itself was ({RECIPE.epochs} epochs); each row is compared with those
-that had not seen it, and 1,000 other test images are the population. The loss alone is a weak attack. Means over
-the forget sets, ± half a 95% interval (Student's t).
+An AUC is how well an attack tells the forgotten rows from {TEST_ROWS // 2:,} test images: 1 finds them all, 0.5 is
+chance, and below 0.5 the rows look less familiar than images that were never seen. `from 0.5` is the distance either
+way, which is what an attacker has. RMIA (arXiv 2312.03262; offline, a = 0.33, gamma = 1) has {SHADOWS} shadow
+classifiers, trained on halves of the training images as the classifier itself was ({RECIPE.epochs} epochs); each row is
+compared with those that had not seen it, and {TEST_ROWS // 2:,} other test images are the population. The loss alone is
+a weak attack. Means over the forget sets, ± half a 95% interval (Student's t).
 
 | k | method | forget sets | RMIA, AUC | from 0.5 | by loss, AUC | from 0.5 |
 |---|---|---|---|---|---|---|

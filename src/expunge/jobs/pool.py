@@ -83,7 +83,18 @@ def train_pool(folder: Path, plan: PoolPlan, images: Images, *, progress: Progre
 
 
 def train_member(place: Path, plan: PoolPlan, number: int, images: Images, *, progress: Progress) -> None:
-    """Train one classifier of a pool in a folder of `place`, unless it is there."""
+    """Train one classifier of a pool in a folder of `place`, unless it is there; a training that was stopped goes on.
+
+    Args:
+        place: the pool's folder.
+        plan: what the pool is to hold.
+        number: of the classifier, from 0 on; also the seed of its training.
+        images: the training images.
+        progress: shows the training.
+
+    Raises:
+        ExpungeError: as `run_train_job`.
+    """
     member = place / f"{number:02d}"
     if (member / RESULT).exists():
         return

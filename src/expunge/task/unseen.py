@@ -59,7 +59,14 @@ def estimate_leads(classifier: Classifier, rows: ForgetSet, seed: int, runtime: 
 def answer_blends(
     classifier: Classifier, x: Float[Tensor, "k c h w"], seed: int, runtime: Runtime
 ) -> Float[Tensor, "n classes"]:
-    """Return the logits of blends, at least `BLENDS` in all: one of each row, another of each, and so on."""
+    """Return the logits of blends, at least `BLENDS` in all: one of each row, another of each, and so on.
+
+    Args:
+        classifier: before the edit.
+        x: pixels of the rows.
+        seed: draws which rows are blended, and how much of another one each has.
+        runtime: device, batch size and progress.
+    """
     generator, passes, found = seeded_generator(seed, "blends"), math.ceil(BLENDS / len(x)), list[Tensor]()
     classifier, x = classifier.to(runtime.device), x.to(runtime.device)
     with runtime.progress.phase("blends", passes * len(x)) as advance:

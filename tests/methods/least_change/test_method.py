@@ -352,6 +352,25 @@ def test_rows_of_a_robust_edit_are_drawn_to_their_ordinary_leads(trained, rows, 
     assert sum(after < before for before, after in moved) > 0.9 * len(moved)
 
 
+def test_ordinary_leads_shrink_by_the_square_of_what_surrogates_lose(trained, rows, monkeypatch):
+    found = []
+
+    class Watched(margins.OrdinaryRows):
+        def __init__(self, problem, temperature):
+            super().__init__(problem, temperature)
+            x, before = problem.apart
+            for share in (1.0, 0.5):
+                self._problem = replace(problem, apart=(x, before / share))
+                self._follow()
+                found.append(self._left)
+            self._problem = problem
+
+    monkeypatch.setattr(penalised, "OrdinaryRows", Watched)
+    method = LeastChange(**QUICK, robust=replace(ROBUST, leads=Leads.ORDINARY))
+    unlearn(trained, rows, method=method, strength=Strength.ROBUST, limits=Limits(steps=1))
+    assert found == pytest.approx([1.0, 0.25], rel=0.02), "answers before may be those of bfloat16"
+
+
 def test_more_effort_takes_more_surrogates_and_steps(trained, rows):
     sizes = []
     for effort in Effort:

@@ -14,6 +14,7 @@ from torch import Tensor
 from expunge.methods.least_change.iterate import Problem
 from expunge.methods.least_change.jacobian import Step
 from expunge.task.evaluation import compute_logits
+from expunge.task.task import Task
 from expunge.task.unseen import answer_blends, deal_out, leads_of
 
 ROWS = 16
@@ -38,10 +39,10 @@ class Margins:
     """
 
     def __init__(self, problem: Problem, least: float, leads: Leads) -> None:
-        self._goal, self._ordinary = problem.task.goal, leads is Leads.ORDINARY and problem.task.allowed is None
+        self._goal, self._ordinary = problem.task.goal, are_ordinary(leads, problem.task)
         self.values = problem.find_margins(least)
         if self._ordinary:
-            self.values = torch.maximum(self.values, leads_of(draw_answers(problem)))
+            self.values = torch.maximum(self.values, choose_leads(problem))
 
     def gap(self, logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Return by how much images are short of their boundaries; below 0, by how much they are beyond.
@@ -64,7 +65,7 @@ class OrdinaryRows:
         self._problem, self._temperature = problem, temperature
         device = problem.surrogates.device
         self._x, self._labels = problem.enter(problem.task.forget_set.x.to(device)), problem.task.labels.to(device)
-        self._leads, self._left, self._count = leads_of(draw_answers(problem)), 1.0, 0
+        self._leads, self._left, self._count = choose_leads(problem), 1.0, 0
         self._generator = problem.task.generator("ordinary rows")
 
     def pull(self) -> tuple[float, Step]:
@@ -90,13 +91,18 @@ class OrdinaryRows:
         self._left = float(leads_of(now).mean() / leads_of(before).mean().clamp_min(1e-12)) ** FADING
 
 
-def draw_answers(problem: Problem) -> Float[Tensor, "k classes"]:
-    """Return for each row logits as images have that the classifier has never seen, most certain if the row was so.
+def are_ordinary(leads: Leads, task: Task) -> bool:
+    """Return whether rows are to end with leads of their own, which the goal unseen gives them already."""
+    return leads is Leads.ORDINARY and task.allowed is None
+
+
+def choose_leads(problem: Problem) -> Float[Tensor, " k"]:
+    """Return for each row a lead, in logits, as images have that were never seen; what led most leads most.
 
     Those of blends, by the classifier before this edit and all earlier ones (`task/unseen.py`).
     """
     task, rows = problem.task, problem.task.forget_set.x.to(problem.surrogates.device)
     first = task.classifier if task.earlier is None else task.earlier.first
     before = leads_of(compute_logits(problem.reference, problem.enter(rows), problem.context.sharing))
-    blends = answer_blends(first, rows, task.seed, problem.context.runtime)
-    return blends[deal_out(leads_of(blends), before)]
+    blends = leads_of(answer_blends(first, rows, task.seed, problem.context.runtime))
+    return blends[deal_out(blends, before)]

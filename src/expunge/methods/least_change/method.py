@@ -20,7 +20,7 @@ from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.least_change.curvature import compute_whitening
 from expunge.methods.least_change.exact import ConstrainedSolver, Exact
 from expunge.methods.least_change.iterate import Iterate, Objective, Problem, compute_answers
-from expunge.methods.least_change.margins import Leads
+from expunge.methods.least_change.margins import are_ordinary
 from expunge.methods.least_change.robust import PenalisedSolver, Robust
 from expunge.methods.least_change.scope import Scope, find_scope
 from expunge.methods.protocol import Aim, Needs
@@ -179,7 +179,7 @@ class LeastChange(Settings):
         )
         objective = Objective(fast, layers, whitening, context, precision)
         iterate = Iterate(objective, self.momentum)
-        follows = task.strength is Strength.ROBUST and self.robust.leads is Leads.ORDINARY
+        follows = task.strength is Strength.ROBUST and are_ordinary(self.robust.leads, task)
         cut_off = min(APART, len(surrogates) // 2) if follows else 0
         apart, pool = ((surrogates[part], answers[part]) for part in (slice(cut_off), slice(cut_off, None)))
         return Problem(task, context, before, objective, iterate, *pool, apart, self.rate, memory, scope.cut, enter_cut)

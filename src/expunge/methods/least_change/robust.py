@@ -10,7 +10,7 @@ from torch import Tensor
 from expunge.base.settings import Settings, setting
 from expunge.methods.least_change.iterate import CURVATURE_EVERY, JUST_BELOW, Problem, compute_answers, norm, remaining
 from expunge.methods.least_change.jacobian import Step
-from expunge.methods.least_change.margins import Leads, OrdinaryRows
+from expunge.methods.least_change.margins import Leads, OrdinaryRows, are_ordinary
 from expunge.methods.least_change.pushing import (
     EARLIER_SHARE,
     FADE,
@@ -121,7 +121,7 @@ class PenalisedSolver:
         self._drawn, self._joins = (problem.task.generator(purpose) for purpose in ("probe batches", "joined rows"))
         self._copies = RowCopies(problem, self._rows, self._labels, settings.copies or 1)
         self._margins = problem.find_margins(settings.margin)
-        ordinary = settings.leads is Leads.ORDINARY and problem.task.allowed is None
+        ordinary = are_ordinary(settings.leads, problem.task)
         self._ordinary = OrdinaryRows(problem, settings.temperature) if ordinary else None
         self._losses: Tensor | None = None
         if problem.task.allowed is not None:
