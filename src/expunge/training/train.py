@@ -22,7 +22,7 @@ from expunge.models.classifier import Classifier, check_logits
 from expunge.models.modes import evaluating
 from expunge.training.checkpoint import Checkpoint, read_checkpoint
 from expunge.training.recipe import MemoryFormat, Recipe
-from expunge.training.trainer import Batch, Trainer
+from expunge.training.trainer import Batch, BatchLosses, Trainer
 
 Builder = Callable[[], Classifier]
 """Makes the classifier with its first weights; random ones are drawn from torch's global generator, seeded for it."""
@@ -69,14 +69,14 @@ def train_classifier(
     with (
         context.runtime.computing(),
         context.phase("train", steps * recipe.epochs) as advance,
-        _in_format(classifier, recipe.memory_format),
+        laid_out(classifier, recipe.memory_format),
     ):
         advance(steps * len(losses))
         for epoch in range(len(losses), recipe.epochs):
             dropout = seeded_generator(seed, f"dropout of epoch {epoch}").initial_seed()
             with seeded(dropout, context.runtime.device):
                 means = trainer.run_pass(
-                    images, _make_losses(classifier, recipe), epoch=epoch, after_step=lambda: advance(1)
+                    images, make_losses(classifier, recipe), epoch=epoch, after_step=lambda: advance(1)
                 )
             losses.append(_finite(means["cross_entropy"], epoch))
             if checkpoint is not None:
@@ -99,7 +99,8 @@ def hash_training(classifier: Classifier, images: Images, recipe: Recipe, seed: 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _make_losses(classifier: Classifier, recipe: Recipe) -> Callable[[Batch], Mapping[str, Tensor]]:
+def make_losses(classifier: Classifier, recipe: Recipe) -> BatchLosses:
+    """Return the loss of a recipe: cross-entropy, with its label smoothing, in its precision and memory format."""
     layout = recipe.memory_format.of_torch
 
     def losses(batch: Batch) -> Mapping[str, Tensor]:
@@ -129,7 +130,7 @@ def _finite(loss: float, epoch: int) -> float:
 
 
 @contextmanager
-def _in_format(classifier: Classifier, memory_format: MemoryFormat) -> Iterator[None]:
+def laid_out(classifier: Classifier, memory_format: MemoryFormat) -> Iterator[None]:
     """Lay the weights out for the block; afterwards they are contiguous again."""
     classifier.module.to(memory_format=memory_format.of_torch)
     try:

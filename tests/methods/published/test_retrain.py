@@ -5,15 +5,17 @@ import torch
 from torch import nn
 
 from expunge.base.errors import ClassifierError
+from expunge.compute.runtime import Precision
 from expunge.data.forget import ForgetSet
 from expunge.methods.published.retrain import Retrain
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
 from expunge.models.reinitialise import reinitialise
 from expunge.task.task import Limits, StopReason
-from expunge.training import Schedule, Training
+from expunge.training import Recipe
+from expunge.training.recipe import MemoryFormat
 
-BRIEF = Retrain(training=Training(epochs=2, batch_size=8))
+BRIEF = Retrain(training=Recipe(epochs=2, batch_size=8))
 
 
 def test_nothing_is_left_of_the_old_weights(trained, rows, retain):
@@ -34,11 +36,25 @@ def test_an_offset_is_another_seed_of_the_training_alone(trained, rows, retain):
 
 
 def test_it_learns_the_retain_data(trained, rows, retain):
-    training = Training(epochs=60, learning_rate=0.1, schedule=Schedule.COSINE, batch_size=10)
+    training = Recipe(epochs=60, batch_size=10)
     edit = unlearn(trained, rows, method=Retrain(training=training), retain=retain)
     right = edit.classifier(retain.pixels).argmax(dim=1) == retain.labels
     assert right.float().mean() > 0.9
     assert edit.stop_reason in (StopReason.COMPLETED, StopReason.GOAL_REACHED)
+
+
+@pytest.mark.parametrize("setting", [{"label_smoothing": 0.5}, {"precision": Precision.BFLOAT16}])
+def test_the_whole_recipe_counts(trained, rows, retain, setting):
+    other = Retrain(training=replace(BRIEF.training, **setting))
+    one, two = (unlearn(trained, rows, method=method, retain=retain).classifier for method in (BRIEF, other))
+    assert one.sha256() != two.sha256()
+    assert all(tensor.dtype == torch.float32 for tensor in two.module.parameters())
+
+
+def test_weights_end_contiguous_whatever_the_memory_format_of_the_training(trained, rows, retain):
+    in_rows = Retrain(training=replace(BRIEF.training, memory_format=MemoryFormat.CHANNELS_LAST))
+    edit = unlearn(trained, rows, method=in_rows, retain=retain)
+    assert all(tensor.is_contiguous() for tensor in edit.classifier.module.state_dict().values())
 
 
 def test_weights_without_gradients_stay(classifier, rows, retain):

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from expunge.base.settings import setting
 from expunge.compute.context import Context
@@ -17,15 +15,16 @@ from expunge.models.classifier import Classifier
 from expunge.models.reinitialise import reinitialise
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
-from expunge.training import Batch, Schedule, Training
+from expunge.training import Algorithm, Recipe, laid_out, make_losses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrain:
     """New weights, then SGD on CE(D_r) with a cosine from rate 0.1, flips and crops: nothing is left of the old ones.
 
-    The recipe is the usual one of CIFAR (He et al. 2016, arXiv 1512.03385, with a cosine in place of the steps). It is
-    a fair reference only if it reaches the accuracy of the classifier that was given. Weights that require no
+    The recipe is the usual one of CIFAR (He et al. 2016, arXiv 1512.03385, with a cosine in place of the steps); any
+    that `expunge train` takes will do. It is a fair reference only if it is the one that the given classifier was
+    trained with, or reaches its accuracy. Weights that require no
     gradients stay as they were, and whatever they know of the rows with them. Until the first epoch is over, the state
     that an interruption keeps is the classifier as it was given.
     """
@@ -38,10 +37,7 @@ class Retrain:
     goals: ClassVar[tuple[str, ...]] = ("misclassify",)
     strength: ClassVar[Strength] = Strength.EXACT
 
-    training: Training = field(
-        default_factory=lambda: Training(epochs=200, learning_rate=0.1, schedule=Schedule.COSINE)
-    )
-
+    training: Recipe = field(default_factory=lambda: Recipe(epochs=200, warmup=0.0, algorithm=Algorithm.SGD))
     seed_offset: int = setting(0, "added to the seed: another training without the same rows", at_least=0)
 
     def run(self, task: Task, runtime: Runtime) -> Edit:
@@ -53,16 +49,15 @@ class Retrain:
         trainer.task = task  # the seed that the edit tells is the one that was asked for
         fresh = task.classifier.to(runtime.device).copy()
         reinitialise(fresh, drawing.generator("new weights"))
-
-        def losses(batch: Batch) -> Mapping[str, Tensor]:
-            return {"retain": F.cross_entropy(working(batch.x), batch.y)}
+        losses = make_losses(working, self.training)
 
         def run_epoch(epoch: int) -> Mapping[str, float]:
             if epoch == 0:
                 _take_over(working, fresh)
             return trainer.run_pass(retain, losses, epoch=epoch)
 
-        return run_epochs(self, trainer, run_epoch)
+        with laid_out(working, self.training.memory_format):
+            return run_epochs(self, trainer, run_epoch)
 
 
 def _take_over(working: Classifier, fresh: Classifier) -> None:
