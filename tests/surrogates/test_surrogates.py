@@ -16,7 +16,7 @@ from expunge.models.pixels import Bounds
 from expunge.surrogates import inverted
 from expunge.surrogates.adversarial import order_in_rounds
 from expunge.surrogates.cache import CACHE_VARIABLE
-from expunge.surrogates.draw import SurrogateMix, draw_surrogates
+from expunge.surrogates.draw import SurrogateMix, draw_surrogates, load_own
 from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import GROUP, Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mixes import draw_mixes
@@ -274,12 +274,41 @@ def test_a_folder_of_images_is_resized_to_the_classifiers_input(tmp_path):
     assert surrogates[0, :, 0, 0].tolist() == [1.0, -1.0, -1.0]
 
 
+def test_images_of_the_classifiers_size_are_taken_as_they_are(tmp_path):
+    image = torch.rand(3, 8, 6, generator=seeded())
+    folder = save_images(tmp_path / "mine", [image]).folder
+    assert torch.allclose(load_surrogate_folder(folder, SHAPE, Bounds()), image, atol=0.5 / 255 + 1e-6)
+
+
 def test_a_folder_without_or_with_broken_images_is_an_error(tmp_path):
     with pytest.raises(DataError, match="a folder with images"):
         load_surrogate_folder(str(tmp_path), SHAPE, Bounds())
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.png.*an image that can be read"):
         load_surrogate_folder(str(tmp_path), SHAPE, Bounds())
+
+
+def save_images(folder, images):
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray((255 * image).round().byte().permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+    return SurrogateMix(folder=str(folder))
+
+
+def test_forgotten_images_are_no_own_images_however_they_are_stored(trained, rows, tmp_path):
+    others = torch.rand(3, *SHAPE, generator=seeded(7))
+    images = torch.cat([rows.x[:1], others, rows.x[1:2].flip(-1), (rows.x[2:3] + 0.01).clamp_max(1)])
+    task = Task.create(trained, rows)
+    with pytest.warns(ExpungeWarning, match="3 of 6 images left out: they are to be forgotten"):
+        own = load_own(trained, task, save_images(tmp_path / "mine", images))
+    assert torch.cdist(own.flatten(1), others.flatten(1)).amin(dim=1).max() < 0.1
+    assert len(own) == 3
+    with pytest.raises(DataError, match="images other than those to forget"):
+        load_own(trained, task, save_images(tmp_path / "forgotten", rows.x))
+
+
+def test_without_a_folder_there_are_no_own_images(trained, rows):
+    assert len(load_own(trained, Task.create(trained, rows), SurrogateMix())) == 0
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 99])

@@ -12,7 +12,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.pixels import SMALL_IMAGE
 from expunge.surrogates.adversarial import make_adversarial_pool
 from expunge.surrogates.attack import Attack
-from expunge.surrogates.folder import load_surrogate_folder
+from expunge.surrogates.folder import drop_forgotten, load_surrogate_folder
 from expunge.surrogates.inverted import Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import draw_leaves
@@ -64,7 +64,7 @@ class SurrogateMix(Settings):
 def draw_surrogates(
     classifier: Classifier, task: Task, mix: SurrogateMix, context: Context
 ) -> Float[Tensor, "n c h w"]:
-    """Return the surrogates in random order, on the context's device.
+    """Return the surrogates that are made, in random order, on the context's device; `load_own` has the user's.
 
     Mixes are drawn from the forget rows together with inverted images where there are any (twice as many as rows), so
     that few rows still make varied surrogates.
@@ -91,11 +91,31 @@ def draw_surrogates(
     attack = replace(mix.attack, targets_per_row=mix.adversarial)
     pool = make_adversarial_pool(classifier, task, attack, context)
     parts.append(pool.x[torch.arange(len(pool.x))])
-    if mix.folder is not None:
-        parts.append(load_surrogate_folder(mix.folder, shape, classifier.bounds).to(rows.x))
     surrogates = torch.cat(parts)
     order = torch.randperm(len(surrogates), generator=task.generator("probe order"))  # an older word; seeds hang on it
     return surrogates[order.to(surrogates.device)]
+
+
+def load_own(classifier: Classifier, task: Task, mix: SurrogateMix) -> Float[Tensor, "n c h w"]:
+    """Return the user's own images in random order, on the classifier's device, but for the forgotten ones; or none.
+
+    Args:
+        classifier: f0.
+        task: the forget rows and the seed.
+        mix: has the folder.
+
+    Raises:
+        DataError: the folder has no images, one that can't be read, or none but the forgotten ones.
+
+    Warns:
+        ExpungeWarning: forgotten images are among them.
+    """
+    rows = task.forget_set.x.to(classifier.device)
+    if mix.folder is None:
+        return rows[:0]
+    own = load_surrogate_folder(mix.folder, (rows.shape[1], rows.shape[2], rows.shape[3]), classifier.bounds).to(rows)
+    own = drop_forgotten(own, rows, classifier.bounds, mix.folder)
+    return own[torch.randperm(len(own), generator=task.generator("own images")).to(own.device)]
 
 
 def _or(given: int | None, otherwise: int) -> int:

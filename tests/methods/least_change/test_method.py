@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from expunge import Strength, unlearn
@@ -79,6 +80,21 @@ def test_both_forms_of_the_jacobian_give_the_same_edit(trained, rows):
     )
     for name, tensor in held.classifier.network.state_dict().items():
         torch.testing.assert_close(anew.classifier.network.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("strength", Strength)
+def test_own_images_keep_the_answers_of_images_like_them(trained, rows, tmp_path, strength):
+    own, alike = 0.25 * torch.rand(2, 60, 3, 8, 6, generator=torch.Generator().manual_seed(9))
+    for number, image in enumerate(own):
+        Image.fromarray((255 * image).byte().permute(1, 2, 0).numpy()).save(tmp_path / f"{number}.png")
+    changes = []
+    for folder in (None, str(tmp_path)):
+        surrogates = replace(QUICK["surrogates"], folder=folder)
+        method = replace(exact(steps=20), surrogates=surrogates, robust=Robust(steps=20, surrogate_batch=32, copies=16))
+        edit = unlearn(trained, rows, method=method, strength=strength)
+        logits = [compute_logits(each, alike) for each in (trained, edit.classifier)]
+        changes.append((logits[0] - logits[1]).square().mean())
+    assert changes[1] < 0.8 * changes[0]
 
 
 def test_batchnorm_and_what_is_no_layer_stay_as_they_are(trained, rows):

@@ -166,8 +166,7 @@ class ConstrainedSolver:
         if self._count == 0 or self._count >= self.steps:
             iterate.halt()
             return 0.0
-        chosen = torch.randint(len(self._problem.surrogates), (settings.surrogate_batch or 1,), generator=self._drawn)
-        x, logits = (each[chosen.to(each.device)] for each in (self._problem.surrogates, self._problem.logits))
+        x, logits = self._problem.draw(settings.surrogate_batch or 1, self._drawn)
         value, gradient = self._objective.gradient(x, logits)
         steep = self._count > settings.approach and value > STEEP * self._usual
         self._usual = value if self._count == 1 else FADE * self._usual + (1 - FADE) * min(value, STEEP * self._usual)

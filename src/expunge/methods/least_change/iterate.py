@@ -18,6 +18,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.task.evaluation import compute_logits
 from expunge.task.task import Task
+from expunge.task.transforms import draw_copies
 
 FINITE_STEP = 0.05
 CURVATURE_EVERY = 10
@@ -143,6 +144,7 @@ class Problem:
         iterate: starts at the weights as they were.
         surrogates: the pool that steps draw from.
         logits: what the classifier answered to them before the edit.
+        own: images of the user's, as they are; none without a folder of them.
         apart: a few surrogates that no step draws, with such answers.
         rate: step size, in units of 1 / curvature.
         memory_gigabytes: for row gradients.
@@ -157,6 +159,7 @@ class Problem:
     iterate: Iterate
     surrogates: Float[Tensor, "n c h w"]
     logits: Float[Tensor, "n k"]
+    own: Float[Tensor, "o c h w"]
     apart: tuple[Float[Tensor, "m c h w"], Float[Tensor, "m k"]]
     rate: float
     memory_gigabytes: float
@@ -169,6 +172,37 @@ class Problem:
             return False
         over = torch.tensor(self.context.seconds >= self.task.limits.seconds, device=self.context.runtime.device)
         return bool(self.context.sharing.processes.agree(over))
+
+    def count_own(self, count: int) -> int:
+        """Return how many of so many surrogates are the user's own images: half, where there are any."""
+        return count // 2 if len(self.own) else 0
+
+    def draw(
+        self, count: int, generator: torch.Generator, fresh: Float[Tensor, "s c h w"] | None = None
+    ) -> tuple[Tensor, Float[Tensor, "b k"]]:
+        """Return surrogates for a step, with the answers before the edit.
+
+        Half of the user's own are changed as copies of the rows are: a few hundred images, drawn again and again as
+        they are, would be learnt by heart.
+
+        Args:
+            count: how many.
+            generator: on the CPU.
+            fresh: images that are among them; half are the user's own, where there are any, and the pool has the rest.
+        """
+        own, images = self.count_own(count), [] if fresh is None else [fresh]
+        if own:
+            drawn = self.own[torch.randint(len(self.own), (own,), generator=generator).to(self.own.device)]
+            plain, changed = drawn[: own // 2], drawn[own // 2 :]
+            images += [plain, draw_copies(changed, self.task.classifier.bounds, generator, self.task.transforms)]
+        x = torch.cat([self.own[:0], *images])
+        chosen = torch.randint(len(self.surrogates), (count - len(x),), generator=generator)
+        pool, answers = (each[chosen.to(each.device)] for each in (self.surrogates, self.logits))
+        if not len(x):
+            return pool, answers
+        entered = self.enter(x)
+        before = compute_answers(self.reference, entered, self.objective.precision, self.context)
+        return torch.cat([entered, pool]), torch.cat([before, answers])
 
     def find_margins(self, least: float) -> Float[Tensor, " k"]:
         """Return each row's margin: the least one, or just below what a row may fall short of its boundary by."""

@@ -28,7 +28,7 @@ from expunge.methods.tracing import find_layers
 from expunge.models.classifier import Classifier
 from expunge.models.folding import choose_layout, fold_batchnorm
 from expunge.models.tails import cut_at, enter
-from expunge.surrogates.draw import SurrogateMix, draw_surrogates
+from expunge.surrogates.draw import SurrogateMix, draw_surrogates, load_own
 from expunge.surrogates.spliced import draw_spliced
 from expunge.task.earlier import Earlier
 from expunge.task.edit import Edit
@@ -88,12 +88,14 @@ class LeastChange(Settings):
         rows = task.forget_set.to(runtime.device).x
         resolved = self._resolve(reference, rows, task.strength, task.earlier)
         drawn = draw_surrogates(reference, task, resolved.surrogates, context)
+        own = load_own(reference, task, resolved.surrogates)
         kept_out = max(1, len(drawn) // KEPT_OUT)
-        unseen, surrogates = drawn[:kept_out], drawn[kept_out:]
+        surrogates, images = drawn[kept_out:], own[len(own) // KEPT_OUT :]
+        unseen = torch.cat([drawn[:kept_out], own[: len(own) // KEPT_OUT]])
         reference = choose_layout(fold_batchnorm(reference, rows[:2]), rows[:2])
         rounds = resolved.precision is Precision.BFLOAT16 and runtime.device == CPU
         with context.sharing.steady(ROUNDED_TOGETHER if rounds else None):
-            problem = resolved._pose(task, context, working, reference, surrogates)
+            problem = resolved._pose(task, context, working, reference, surrogates, images)
             solver = (
                 PenalisedSolver(resolved.robust, problem)
                 if task.strength is Strength.ROBUST
@@ -145,7 +147,13 @@ class LeastChange(Settings):
         return replace(find_scope(classifier, x, share), cut=None)
 
     def _pose(
-        self, task: Task, context: Context, working: Classifier, reference: Classifier, surrogates: Tensor
+        self,
+        task: Task,
+        context: Context,
+        working: Classifier,
+        reference: Classifier,
+        surrogates: Tensor,
+        own: Tensor,
     ) -> Problem:
         """Return the problem that changes `working`: its layers, their metric, the answers that should stay."""
         rows = task.forget_set.x.to(surrogates.device)
@@ -167,6 +175,9 @@ class LeastChange(Settings):
             spliced = round(self.robust.spliced * CURVATURE_SURROGATES)
             fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
             measured = torch.cat([enter_cut(fresh), measured[: max(1, CURVATURE_SURROGATES - spliced)]])
+        if len(own):
+            half = CURVATURE_SURROGATES // 2
+            measured = torch.cat([enter_cut(own[:half]), measured[:half]])
         memory = min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)
         whitening = compute_whitening(
             fast,
@@ -182,7 +193,9 @@ class LeastChange(Settings):
         follows = task.strength is Strength.ROBUST and are_ordinary(self.robust.leads, task)
         cut_off = min(APART, len(surrogates) // 2) if follows else 0
         apart, pool = ((surrogates[part], answers[part]) for part in (slice(cut_off), slice(cut_off, None)))
-        return Problem(task, context, before, objective, iterate, *pool, apart, self.rate, memory, scope.cut, enter_cut)
+        return Problem(
+            task, context, before, objective, iterate, *pool, own, apart, self.rate, memory, scope.cut, enter_cut
+        )
 
 
 def _answer(

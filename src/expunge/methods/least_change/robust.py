@@ -54,7 +54,7 @@ class Robust(Settings):
     copies: int | None = setting(None, "copies in a step; 96, 128 or 256 likewise, half if large", at_least=1)
     spliced: float | None = setting(
         None,
-        "share of the surrogates that are spliced rows, drawn anew; 0.4, 0.6 or 0.8 likewise",
+        "share of the surrogates, less images of your own, that are spliced rows, drawn anew; 0.4, 0.6 or 0.8 likewise",
         formerly="joined",
         at_least=0,
         at_most=1,
@@ -239,14 +239,9 @@ class PenalisedSolver:
         return self._count >= STEERING_STARTS * self.steps
 
     def _draw_surrogates(self) -> tuple[Tensor, Tensor]:
-        """Return spliced rows and surrogates of the pool, with what the classifier answered before the edit."""
+        """Return spliced rows and other surrogates, with what the classifier answered before the edit."""
         settings, problem = self._settings, self._problem
         count = settings.surrogate_batch or 1
-        spliced = round((settings.spliced or 0.0) * count)
-        chosen = torch.randint(len(problem.surrogates), (count - spliced,), generator=self._drawn)
-        pool, answers = (each[chosen.to(each.device)] for each in (problem.surrogates, problem.logits))
-        if not spliced:
-            return pool, answers
-        x = problem.enter(draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins))
-        logits = compute_answers(problem.reference, x, self._objective.precision, problem.context)
-        return torch.cat([x, pool]), torch.cat([logits, answers])
+        spliced = round((settings.spliced or 0.0) * (count - problem.count_own(count)))
+        fresh = draw_spliced(self._rows, spliced, self._task.classifier.bounds, self._joins)
+        return problem.draw(count, self._drawn, fresh)
