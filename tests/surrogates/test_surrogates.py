@@ -1,4 +1,5 @@
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from expunge.compute.runtime import Progress, Runtime
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
 from expunge.models.pixels import Bounds
+from expunge.models.tails import enter
 from expunge.surrogates import inverted
 from expunge.surrogates.adversarial import order_in_rounds
 from expunge.surrogates.cache import CACHE_VARIABLE
@@ -21,6 +23,7 @@ from expunge.surrogates.folder import load_surrogate_folder
 from expunge.surrogates.inverted import GROUP, Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import _paint, draw_leaves
+from expunge.task.earlier import Earlier
 from expunge.task.evaluation import compute_logits
 from expunge.task.task import Effort, Task
 
@@ -300,15 +303,26 @@ def test_forgotten_images_are_no_own_images_however_they_are_stored(trained, row
     images = torch.cat([rows.x[:1], others, rows.x[1:2].flip(-1), (rows.x[2:3] + 0.01).clamp_max(1)])
     task = Task.create(trained, rows)
     with pytest.warns(ExpungeWarning, match="3 of 6 images left out: they are to be forgotten"):
-        own = load_own(trained, task, save_images(tmp_path / "mine", images))
+        own = load_own(trained, task, save_images(tmp_path / "mine", images), context())
     assert torch.cdist(own.flatten(1), others.flatten(1)).amin(dim=1).max() < 0.1
     assert len(own) == 3
     with pytest.raises(DataError, match="images other than those to forget"):
-        load_own(trained, task, save_images(tmp_path / "forgotten", rows.x))
+        load_own(trained, task, save_images(tmp_path / "forgotten", rows.x), context())
+
+
+@pytest.mark.parametrize("cut", [None, "network.2"])
+def test_images_that_earlier_edits_forgot_are_no_own_images(trained, rows, tmp_path, cut):
+    others = torch.rand(3, *SHAPE, generator=seeded(7))
+    gone, left = rows.rows([0, 1]), rows.rows([2, 3])
+    kept = replace(gone, x=enter(trained, cut, gone.x, context().sharing))
+    task = Task.create(trained, left, earlier=Earlier(trained, kept, cut))
+    mix = save_images(tmp_path / "mine", torch.cat([gone.x[:1], others, gone.x[1:].flip(-1)]))
+    with pytest.warns(ExpungeWarning, match="2 of 5 images left out"):
+        assert len(load_own(trained, task, mix, context())) == 3
 
 
 def test_without_a_folder_there_are_no_own_images(trained, rows):
-    assert len(load_own(trained, Task.create(trained, rows), SurrogateMix())) == 0
+    assert len(load_own(trained, Task.create(trained, rows), SurrogateMix(), context())) == 0
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 99])

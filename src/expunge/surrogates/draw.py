@@ -1,18 +1,21 @@
 """The surrogates of an edit: which kinds, how many of each."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from expunge.base.errors import DataError, ExpungeWarning
 from expunge.base.settings import Settings, setting
 from expunge.compute.context import Context
 from expunge.models.classifier import Classifier
 from expunge.models.pixels import SMALL_IMAGE
+from expunge.models.tails import enter
 from expunge.surrogates.adversarial import make_adversarial_pool
 from expunge.surrogates.attack import Attack
-from expunge.surrogates.folder import drop_forgotten, load_surrogate_folder
+from expunge.surrogates.folder import are_among, load_surrogate_folder
 from expunge.surrogates.inverted import Inversion, has_batchnorm, invert_classifier
 from expunge.surrogates.mixes import draw_mixes
 from expunge.surrogates.procedural import draw_leaves
@@ -24,6 +27,8 @@ LEAVES = {Effort.QUICK: 512, Effort.STANDARD: 1536, Effort.THOROUGH: 1536}
 """Of images up to 64 x 64; leaves where nothing can be inverted, or nothing is."""
 MIXES_OF_LARGE = {Effort.QUICK: 192, Effort.STANDARD: 256, Effort.THOROUGH: 384}
 LEAVES_OF_LARGE = {Effort.QUICK: 64, Effort.STANDARD: 64, Effort.THOROUGH: 128}
+RANGE_IN_DEVIATIONS = 4.0
+"""How wide the range of what goes through a cut is taken to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,25 +101,39 @@ def draw_surrogates(
     return surrogates[order.to(surrogates.device)]
 
 
-def load_own(classifier: Classifier, task: Task, mix: SurrogateMix) -> Float[Tensor, "n c h w"]:
+def load_own(classifier: Classifier, task: Task, mix: SurrogateMix, context: Context) -> Float[Tensor, "n c h w"]:
     """Return the user's own images in random order, on the classifier's device, but for the forgotten ones; or none.
 
     Args:
-        classifier: f0.
-        task: the forget rows and the seed.
+        classifier: f0, in eval mode with frozen weights.
+        task: the forget rows, those that earlier edits forgot, and the seed.
         mix: has the folder.
+        context: says how many images go through at a time.
 
     Raises:
         DataError: the folder has no images, one that can't be read, or none but the forgotten ones.
 
     Warns:
-        ExpungeWarning: forgotten images are among them.
+        ExpungeWarning: forgotten images are among them, mirrored or not; what is to be forgotten must not be held.
     """
     rows = task.forget_set.x.to(classifier.device)
     if mix.folder is None:
         return rows[:0]
     own = load_surrogate_folder(mix.folder, (rows.shape[1], rows.shape[2], rows.shape[3]), classifier.bounds).to(rows)
-    own = drop_forgotten(own, rows, classifier.bounds, mix.folder)
+    forgotten = torch.zeros(len(own), dtype=torch.bool, device=own.device)
+    for x in (own, own.flip(-1)):
+        forgotten |= are_among(x, rows, classifier.bounds.width)
+        if task.earlier is not None and task.earlier.rows is not None:
+            earlier = task.earlier.rows.x.to(own.device)
+            entered = enter(classifier, task.earlier.cut, x, context.sharing)
+            width = classifier.bounds.width if task.earlier.cut is None else RANGE_IN_DEVIATIONS * float(earlier.std())
+            forgotten |= are_among(entered, earlier, width)
+    if forgotten.all():
+        raise DataError(mix.folder, "images other than those to forget", "none")
+    if forgotten.any():
+        left_out = f"{int(forgotten.sum())} of {len(own)} images left out: they are to be forgotten"
+        warnings.warn(f"{mix.folder}: {left_out}", ExpungeWarning, stacklevel=2)
+    own = own[~forgotten]
     return own[torch.randperm(len(own), generator=task.generator("own images")).to(own.device)]
 
 

@@ -1,14 +1,13 @@
 """Unlabelled images of the user's own as surrogates: the nearer to the training data, the better."""
 
-import warnings
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from expunge.base.errors import DataError, ExpungeWarning
+from expunge.base.errors import DataError
 from expunge.data.preprocessing import pixels_of
 from expunge.models.pixels import Bounds
 
@@ -31,34 +30,17 @@ def load_surrogate_folder(folder: str, shape: tuple[int, int, int], bounds: Boun
     return bounds.lower + pixels * bounds.width
 
 
-def drop_forgotten(
-    own: Float[Tensor, "n c h w"], rows: Float[Tensor, "k c h w"], bounds: Bounds, folder: str
-) -> Float[Tensor, "m c h w"]:
-    """Return the images that are none of the rows, mirrored or not: what is to be forgotten must not be held.
+def are_among(x: Float[Tensor, "n d e f"], others: Float[Tensor, "k d e f"], width: float) -> Bool[Tensor, " n"]:
+    """Return which images, or what goes through a cut for them, are one of `others`, stored anew.
 
     Args:
-        own: the user's images.
-        rows: the images to forget.
-        bounds: of the pixels.
-        folder: named in the error.
-
-    Raises:
-        DataError: no image is left.
-
-    Warns:
-        ExpungeWarning: some are left out.
+        x: the images.
+        others: on the same device.
+        width: of the range of values.
     """
-    both = torch.cat([rows, rows.flip(-1)]).flatten(1)
-    nearest = torch.cdist(own.flatten(1), both).amin(dim=1) / both.shape[1] ** 0.5
-    others = own[nearest > SAME * bounds.width]
-    if not len(others):
-        raise DataError(folder, "images other than those to forget", "none")
-    if len(others) < len(own):
-        left_out = len(own) - len(others)
-        warnings.warn(
-            f"{folder}: {left_out} of {len(own)} images left out: they are to be forgotten", ExpungeWarning, 3
-        )
-    return others
+    nearest = torch.cdist(x.flatten(1), others.flatten(1)).amin(dim=1) / others[0].numel() ** 0.5
+    among: Tensor = nearest <= SAME * width
+    return among
 
 
 def _load(path: Path, shape: tuple[int, int, int]) -> Tensor:
