@@ -90,7 +90,7 @@ class Recipe(Training):
     """
 
     epochs: int = setting(100, "passes over the images", at_least=1)
-    learning_rate: float = setting(0.1, "step size", above=0)
+    learning_rate: float = setting(0.1, "step size", above=0, spread=30)
     schedule: Schedule = setting(Schedule.COSINE, "how the step size goes on")
     warmup: float = setting(0.05, "share of the training in which the step size rises", at_least=0, at_most=0.9)
     algorithm: Algorithm = setting(Algorithm.NESTEROV, "what turns gradients into steps")

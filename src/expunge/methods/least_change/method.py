@@ -146,6 +146,21 @@ class LeastChange(Settings):
             return Scope(earlier.cut)
         return replace(find_scope(classifier, x, share), cut=None)
 
+    def _choose_measured(
+        self, task: Task, surrogates: Tensor, own: Tensor, enter_cut: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "n d e f"]:
+        """Return what the curvature is measured on: surrogates as steps draw them."""
+        measured = surrogates[:CURVATURE_SURROGATES]
+        if task.strength is Strength.ROBUST and self.robust.spliced:
+            spliced = round(self.robust.spliced * CURVATURE_SURROGATES)
+            rows, generator = task.forget_set.x.to(surrogates.device), task.generator("joined probes of curvature")
+            fresh = enter_cut(draw_spliced(rows, spliced, task.classifier.bounds, generator))
+            measured = torch.cat([fresh, measured[: max(1, CURVATURE_SURROGATES - spliced)]])
+        if len(own):
+            half = CURVATURE_SURROGATES // 2
+            measured = torch.cat([enter_cut(own[:half]), measured[:half]])
+        return measured
+
     def _pose(
         self,
         task: Task,
@@ -170,14 +185,7 @@ class LeastChange(Settings):
         changing = cut_at(working, scope.cut, rows)
         layers = scope.choose(find_layers(changing, pair))
         fast = choose_layout(fold_batchnorm(changing, pair, sharing=[layer.module for layer in layers]), pair)
-        measured = surrogates[:CURVATURE_SURROGATES]
-        if task.strength is Strength.ROBUST and self.robust.spliced:
-            spliced = round(self.robust.spliced * CURVATURE_SURROGATES)
-            fresh = draw_spliced(rows, spliced, task.classifier.bounds, task.generator("joined probes of curvature"))
-            measured = torch.cat([enter_cut(fresh), measured[: max(1, CURVATURE_SURROGATES - spliced)]])
-        if len(own):
-            half = CURVATURE_SURROGATES // 2
-            measured = torch.cat([enter_cut(own[:half]), measured[:half]])
+        measured = self._choose_measured(task, surrogates, own, enter_cut)
         memory = min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)
         whitening = compute_whitening(
             fast,
