@@ -90,12 +90,12 @@ class LeastChange(Settings):
         drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         own = load_own(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
-        surrogates, images = drawn[kept_out:], own[len(own) // KEPT_OUT :]
+        images = drawn[kept_out:], own[len(own) // KEPT_OUT :]
         unseen = torch.cat([drawn[:kept_out], own[: len(own) // KEPT_OUT]])
         reference = choose_layout(fold_batchnorm(reference, rows[:2]), rows[:2])
         rounds = resolved.precision is Precision.BFLOAT16 and runtime.device == CPU
         with context.sharing.steady(ROUNDED_TOGETHER if rounds else None):
-            problem = resolved._pose(task, context, working, reference, surrogates, images)
+            problem = resolved._pose(task, context, working, reference, images)
             solver = (
                 PenalisedSolver(resolved.robust, problem)
                 if task.strength is Strength.ROBUST
@@ -162,15 +162,18 @@ class LeastChange(Settings):
         return measured
 
     def _pose(
-        self,
-        task: Task,
-        context: Context,
-        working: Classifier,
-        reference: Classifier,
-        surrogates: Tensor,
-        own: Tensor,
+        self, task: Task, context: Context, working: Classifier, reference: Classifier, images: tuple[Tensor, Tensor]
     ) -> Problem:
-        """Return the problem that changes `working`: its layers, their metric, the answers that should stay."""
+        """Return the problem that changes `working`: its layers, their metric, the answers that should stay.
+
+        Args:
+            task: rows, goal and randomness.
+            context: counts gradient evaluations.
+            working: what is changed.
+            reference: the classifier before the edit.
+            images: surrogates that were made, and the user's own.
+        """
+        surrogates, own = images
         rows = task.forget_set.x.to(surrogates.device)
         scope = self._choose_scope(working, task, rows)
         precision = self.precision or Precision.FLOAT32
