@@ -5,9 +5,9 @@
     python benchmarks/own_images.py --table
 
 Each edits a ResNet-20 for CIFAR-10, with 0, 250 and 750 test images as own images (`surrogates.folder`), exactly and
-robustly, on three forget sets. What the edits lose is measured on 7,500 other test images. Edits that measured.jsonl
-has are not made again; the commands can run side by side. README.md and measured.jsonl are in
-benchmarks/results/own_images. About three quarters of a core-hour; needs the classifiers and arrays of
+robustly, on up to three forget sets. What the edits lose is measured on 7,500 other test images. Edits that
+measured.jsonl has are not made again; the commands can run side by side. README.md and measured.jsonl are in
+benchmarks/results/own_images. About two core-hours, most of them for 256 images; needs the classifiers and arrays of
 benchmarks/README.md.
 """
 
