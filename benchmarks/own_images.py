@@ -137,7 +137,8 @@ def write_page() -> None:
 `python benchmarks/own_images.py` wrote this page, with expunge {__version__} and torch {torch.__version__};
 measured.jsonl has each edit. CIFAR-10, ResNet-20, thorough effort. Own images are unlabelled test images, given as
 `surrogates.folder`: half of the surrogates of each step are drawn from them. What an edit loses is measured on the
-7,500 test images that are never among them. Means over the forget sets, ± half a 95% interval (Student's t).
+7,500 test images that are never among them. Robust edits compute in bfloat16 where the processor has it, and here it
+had. Means over the forget sets, ± half a 95% interval (Student's t).
 
 | k | strength | own images | forget sets | images forgotten, % | copies that hold, % | points lost | churn, % |
 |---|---|---|---|---|---|---|---|

@@ -114,7 +114,7 @@ def load_own(classifier: Classifier, task: Task, mix: SurrogateMix, context: Con
         DataError: the folder has no images, one that can't be read, or none but the forgotten ones.
 
     Warns:
-        ExpungeWarning: forgotten images are among them, mirrored or not; what is to be forgotten must not be held.
+        ExpungeWarning: forgotten images are among them, as they are, mirrored or stored anew: they must not be held.
     """
     rows = task.forget_set.x.to(classifier.device)
     if mix.folder is None:

@@ -87,8 +87,8 @@ class LeastChange(Settings):
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device).x
         resolved = self._resolve(reference, rows, task.strength, task.earlier)
-        drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         own = load_own(reference, task, resolved.surrogates, context)
+        drawn = draw_surrogates(reference, task, resolved.surrogates, context)
         kept_out = max(1, len(drawn) // KEPT_OUT)
         images = drawn[kept_out:], own[len(own) // KEPT_OUT :]
         unseen = torch.cat([drawn[:kept_out], own[: len(own) // KEPT_OUT]])
