@@ -31,7 +31,7 @@ from expunge.base.disk import write_text
 from expunge.bench import Cell, make_cells, read_grid
 from expunge.bench.records import UNEDITED, MeanOverSets
 from expunge.compute.bars import Bars
-from expunge.compute.runtime import Runtime
+from expunge.compute.runtime import Precision, Runtime
 from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, Subset
@@ -50,7 +50,7 @@ GRID = ROOT / "benchmarks" / "peers_never_seen.toml"
 RUNS = ROOT / "runs"
 POOL = RUNS / "classifiers" / "cifar10_halves"
 RESULTS = ROOT / "benchmarks" / "results" / "never_seen_membership"
-RECIPE = Recipe(epochs=40, batch_size=512, learning_rate=0.4)
+RECIPE = Recipe(epochs=40, batch_size=512, learning_rate=0.4, precision=Precision.BFLOAT16)
 SHADOWS = 8
 
 

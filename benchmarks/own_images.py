@@ -96,6 +96,8 @@ def measure(count: int, seed: int) -> None:
                 "lost": 100 * (right[0] - right[1]),
                 "churn": 100 * (before.argmax(1) != after.argmax(1)).float().mean().item(),
                 "seconds": seconds,
+                "forget": inputs.forget_set.sha256(),
+                "classifier": inputs.loaded.classifier.sha256(),
                 "weights": edit.classifier.sha256(),
             }
             line = {name: round(value, 3) if isinstance(value, float) else value for name, value in line.items()}
@@ -135,10 +137,11 @@ def write_page() -> None:
     text = f"""# What a few hundred images of one's own buy
 
 `python benchmarks/own_images.py` wrote this page, with expunge {__version__} and torch {torch.__version__};
-measured.jsonl has each edit. CIFAR-10, ResNet-20, thorough effort. Own images are unlabelled test images, given as
-`surrogates.folder`: half of the surrogates of each step are drawn from them. What an edit loses is measured on the
-7,500 test images that are never among them. Robust edits compute in bfloat16 where the processor has it, and here it
-had. Means over the forget sets, ± half a 95% interval (Student's t).
+measured.jsonl has each edit, with hashes of images, classifier and edited weights. CIFAR-10, ResNet-20, thorough
+effort. Own images are unlabelled test images, given as `surrogates.folder`: half of the surrogates of each step are
+drawn from them. What an edit loses is measured on the 7,500 test images that are never among them. Robust edits compute
+in bfloat16 where the processor has it, and here it had. Means over the forget sets, ± half a 95% interval
+(Student's t).
 
 | k | strength | own images | forget sets | images forgotten, % | copies that hold, % | points lost | churn, % |
 |---|---|---|---|---|---|---|---|

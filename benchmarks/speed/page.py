@@ -19,9 +19,6 @@ from expunge.base.disk import write_text
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "speed"
 Measurement = dict[str, Any]
-RELEASED_LOOP_IS_MISSING = """
-The released loop of L2UL is to be measured anew. Its earlier figures were those of another loop, with one joint pass.
-"""
 COUNTS = """\
 ResNet-20, 32 x 32, 16 images to forget, at most 64 images at once, on a device that is not there. A kernel is an
 operation that the device is asked for. In a wait the host stands still until the device has an answer. "Before" is the
@@ -92,7 +89,7 @@ def write_attacks(found: dict[str, list[Measurement]]) -> str:
 
 def write_edits(found: dict[str, list[Measurement]]) -> str:
     """Return the table of whole edits."""
-    ours = found["ours"]
+    ours = found["l2ul"]
 
     def rows() -> Iterator[Sequence[str]]:
         for name, seeds in sorted(found.items(), key=lambda item: middle(item[1], "seconds")):
@@ -101,8 +98,7 @@ def write_edits(found: dict[str, list[Measurement]]) -> str:
             steps = f"{middle(seeds, 'steps'):.0f}"
             yield name, str(len(seeds)), f"{middle(seeds, 'seconds'):.1f}", f"{ratio:.1f}", steps, *figures
 
-    note = "" if "authors" in found else RELEASED_LOOP_IS_MISSING
-    return table(("edit", "forget sets", "seconds", "times ours", "steps", "goal, %", "test churn, %"), rows()) + note
+    return table(("edit", "forget sets", "seconds", "times l2ul", "steps", "goal, %", "test churn, %"), rows())
 
 
 def write_scaling(found: dict[str, list[Measurement]]) -> str:

@@ -6,9 +6,11 @@ import torch
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
 from expunge.methods.least_change.curvature import compute_whitening
-from expunge.methods.least_change.iterate import Iterate, Objective, centred, norm
+from expunge.methods.least_change.iterate import Iterate, Objective, Problem, centred, norm
 from expunge.methods.tracing import find_layers
 from expunge.task.evaluation import compute_logits
+from expunge.task.task import Task
+from expunge.task.transforms import find_transforms
 
 
 @pytest.fixture
@@ -102,3 +104,33 @@ def test_the_place_at_the_start_is_the_weights_as_they_were(objective):
     assert objective.classifier.sha256() != before
     iterate.write(iterate.position)
     assert objective.classifier.sha256() == before
+
+
+@pytest.mark.parametrize("fresh", [None, torch.full((2, 3, 8, 6), 0.75)])
+def test_half_of_a_step_are_the_users_own_images_and_half_of_those_are_changed(trained, rows, fresh):
+    context = Context(Runtime())
+    task = Task.create(trained, rows, transforms=find_transforms(["mirrored"]))
+    layers = find_layers(trained, rows.x)
+    own, pool = torch.linspace(0, 0.5, 6).expand(5, 3, 8, 6), torch.ones(9, 3, 8, 6)
+    problem = Problem(
+        task=task,
+        context=context,
+        reference=trained,
+        objective=Objective(trained, layers, None, context),
+        iterate=None,
+        surrogates=pool,
+        logits=compute_logits(trained, pool),
+        own=own,
+        apart=(),
+        rate=1.0,
+        memory_gigabytes=1.0,
+        cut=None,
+        enter=lambda x: x,
+    )
+    x, answers = problem.draw(20, torch.Generator().manual_seed(0), fresh)
+    torch.testing.assert_close(answers, compute_logits(trained, x))
+    counts = [
+        sum(torch.equal(image, kind) for image in x)
+        for kind in (own[0], own[0].flip(-1), pool[0], torch.full((3, 8, 6), 0.75))
+    ]
+    assert counts == [5, 5, 10 - counts[3], 0 if fresh is None else 2]
