@@ -118,7 +118,7 @@ the images' own leads. This page compares the estimate with images that were ind
 below 0 where another class leads; a column is a quantile.
 
 Each line has {IMAGES:,} images; those that were never seen are test images. *Estimated* is what `unseen` asks for, in
-forget sets of {ROWS}. How shares are drawn was chosen on all classifiers of this page but the one of 10,000 images.
+forget sets of {ROWS}. How shares are drawn was chosen on all classifiers of this page.
 With one share for all images, which it was before, hardly any image stays as certain as it was, and few are as
 uncertain as the least certain ones that were never seen.
 

@@ -10,8 +10,8 @@ LABELS = {
     "`least-change`, exact": "least-change (exact)",
     "`least-change`, robust": "least-change (robust)",
     "`l2ul`": "l2ul (stable)",
-    "L2UL as released": "ADV+IMP",
-    "its ADV alone": "ADV",
+    "`l2ul-faithful`": "ADV+IMP",
+    "ADV": "ADV",
     "DELETE": "delete",
     "negative gradient": "negative-gradient",
 }
