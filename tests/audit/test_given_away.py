@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from expunge.audit.collect.collected import Deep
+from expunge.audit.collect.features import layer_similarity
 from expunge.audit.collect.given_away import ask_change
 from expunge.audit.figures.table import compute_figures
 from expunge.audit.metrics import given_away
@@ -96,3 +97,31 @@ def test_the_layer_that_tells_most_against_other_computations():
     assert given_away.area(chosen, 45) == pytest.approx(max(roc_auc_score(truth, layer) for layer in scores))
     top = [np.argsort(layer)[-5:] for layer in scores]
     assert given_away.named(chosen, 45) == max(20 * int((rows < 5).sum()) for rows in top)
+
+
+class Windowed(nn.Module):
+    """Sees each image as four windows that lie in the batch one after another, as window attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.across, self.head = nn.Linear(12, 6), nn.Linear(6, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        windows = x.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).reshape(4 * len(x), 12)
+        hidden = self.inner(windows).relu().view(len(x), 4, 6)
+        return self.head(self.across(hidden.transpose(0, 1)).mean(dim=0))
+
+
+def test_the_windows_of_an_image_are_taken_together_and_images_in_another_dimension_are_left_out(parts):
+    torch.manual_seed(0)
+    before = Classifier.wrap(Windowed(), num_classes=5, mean=(0.5,) * 3, std=(0.25,) * 3)
+    after = before.copy()
+    with torch.no_grad():
+        for layer in (after.network.inner, after.network.across, after.network.head):
+            layer.weight += 0.1 * torch.randn_like(layer.weight)
+    whole, single = (ask_change(before, after, *parts, Runtime(batch_size=size)) for size in (64, 1))
+    assert whole.layers == ("inner", "head")
+    assert whole.forget.shape == (2, 3)
+    np.testing.assert_allclose(whole.others, single.others, rtol=1e-4, atol=1e-5)
+    similar = layer_similarity(before, after, parts[1], Runtime(batch_size=5), "test")
+    assert [each.name for each in similar] == ["inner", "head"]

@@ -87,40 +87,59 @@ def _keep_output(module: nn.Module, _: Tensor, output: Tensor) -> Tensor:
     return _without_positions(module, output)
 
 
-def called_layers(classifier: Classifier, x: Tensor) -> list[tuple[str, nn.Module]]:
-    """Return the layers in the order of their last call; a layer that is called twice in a pass is left out."""
+def called_layers(classifier: Classifier, x: Float[Tensor, "1 c h w"]) -> list[tuple[str, nn.Module]]:
+    """Return the layers in the order of their last call, of those that are called once and image by image.
+
+    A linear layer may get an image in parts, as in window attention, which lays the windows of an image one after
+    another in the batch; a layer with the images along another dimension is left out.
+    """
     found = {
         name: module
         for name, module in classifier.network.named_modules()
         if isinstance(module, (nn.Linear, nn.Conv2d))
     }
-    calls: list[str] = []
+    calls, of_two = (_output_rows(classifier, found, each) for each in (x, x.expand(2, -1, -1, -1)))
+    once = [
+        name
+        for name, rows in calls.items()
+        if len(rows) == 1 and of_two[name] == [2 * rows[0]] and (isinstance(found[name], nn.Linear) or rows == [1])
+    ]
+    if not once:
+        raise NotDefinedError("the classifier calls no linear or convolutional layer exactly once, image by image")
+    return [(name, found[name]) for name in once]
+
+
+def _output_rows(classifier: Classifier, layers: Mapping[str, nn.Module], x: Tensor) -> dict[str, list[int]]:
+    """Return the length of each output of each layer, layers in the order of their last call."""
+    calls: dict[str, list[int]] = {}
 
     def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda module, inputs, output: calls.append(name)
+        def record_rows(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+            calls[name] = [*calls.pop(name, []), len(output)]
 
-    hooks = ((module, recorder(name)) for name, module in found.items())
+        return record_rows
+
+    hooks = ((module, recorder(name)) for name, module in layers.items())
     with hooked(hooks), torch.no_grad(), evaluating(classifier.module):
         classifier(x.to(classifier.device))
-    once = [name for name in calls if calls.count(name) == 1]
-    if not once:
-        raise NotDefinedError("the classifier calls no linear or convolutional layer exactly once")
-    return [(name, found[name]) for name in once]
+    return calls
 
 
 def record(
     classifier: Classifier, kept: Mapping[nn.Module, Keep], images: Images, runtime: Runtime, phase: str
 ) -> list[np.ndarray]:
-    """Return what is kept of each module's input and output for all images; each module is called once in a pass."""
+    """Return what is kept of each module's input and output for all images; see `called_layers` for the modules."""
 
     def pass_through(x: Tensor, part: slice) -> list[Tensor]:
         found: dict[nn.Module, Tensor] = {}
+        pixels = x[part].to(classifier.device)
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            found[module] = kept[module](inputs[0].detach(), output.detach()).float().cpu()
+            whole = (_by_image(each.detach(), len(pixels)) for each in (inputs[0], output))
+            found[module] = kept[module](*whole).float().cpu()
 
         with hooked((module, hook) for module in kept):
-            classifier(x[part].to(classifier.device))
+            classifier(pixels)
         return [found[module] for module in kept]
 
     parts: list[list[Tensor]] = []
@@ -130,6 +149,11 @@ def record(
             parts.append(runtime.sharing.map_concat(len(x), partial(pass_through, x), among=ALONE))
             advance(len(y))
     return [torch.cat(each).numpy() for each in zip(*parts, strict=True)]
+
+
+def _by_image(values: Tensor, images: int) -> Tensor:
+    """Return what a layer takes or gives with a row for each image: the parts of one become positions of it."""
+    return values if len(values) == images else values.reshape(images, -1, *values.shape[1:])
 
 
 def _without_positions(module: nn.Module, values: Tensor) -> Tensor:

@@ -62,13 +62,8 @@ def ask_change(before: Classifier, after: Classifier, forget: Images, others: Im
     modules = dict(called)
     kept = {modules[name]: partial(_answer, modules[name], change) for name, change in changes.items()}
     scores = [record(before, kept, images, runtime, "what the change gives away") for images in (forget, others)]
-    whole = [place for place, each in enumerate(scores[0]) if len(each) == len(forget.ids)]
-    if not whole:
-        raise NotDefinedError("no layer that changed is asked image by image")
-    found = [np.stack([each[place] for place in whole]) for each in scores]
-    names = tuple(list(changes)[place] for place in whole)
     pictures = _ask_pictures(before, called[0], changes, (forget, others), runtime)
-    return GivenAway(names, *found, *pictures)
+    return GivenAway(tuple(changes), *map(np.stack, scores), *pictures)
 
 
 def _change(name: str, module: nn.Module, after: Classifier) -> Tensor | None:
