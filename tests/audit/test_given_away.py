@@ -124,4 +124,4 @@ def test_the_windows_of_an_image_are_taken_together_and_images_in_another_dimens
     assert whole.forget.shape == (2, 3)
     np.testing.assert_allclose(whole.others, single.others, rtol=1e-4, atol=1e-5)
     similar = layer_similarity(before, after, parts[1], Runtime(batch_size=5), "test")
-    assert [each.name for each in similar] == ["inner", "head"]
+    assert [each.layer for each in similar] == ["inner", "head"]

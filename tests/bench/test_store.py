@@ -7,7 +7,7 @@ import tomli_w
 
 from expunge.base.errors import DataError
 from expunge.base.settings import to_mapping
-from expunge.bench.cells import make_cells
+from expunge.bench.cells import make_cells, settings_of
 from expunge.bench.grid import read_grid
 from expunge.bench.page import Report, make_page
 from expunge.bench.records import read_records
@@ -169,6 +169,18 @@ def test_what_another_revision_of_the_method_measured_is_not_found_and_goes(cell
     keep(store, "grid", cells)
     [line] = [json.loads(line) for line in text.read_text().splitlines()]
     assert (line["cell"], line["revision"], line["machine"]) == (newer.name, 2, MACHINE)
+
+
+def test_a_folder_of_what_was_default_then_does_not_count(cells_of):
+    cell = cells_of()[0]
+    finish(cell)
+    settings = settings_of(cell.job)
+    (cell.folder / "cell.json").write_text(json.dumps({**MACHINE, "key": cell.key, "revision": cell.revision}))
+    for told, counts in ((settings, True), ({**settings, "importance_weight": 77.0}, False)):
+        (cell.folder / "result.json").write_text(json.dumps({**RESULT, "settings": told}))
+        assert (cell.result() is not None, cell.is_outdated) == (counts, not counts)
+    (cell.folder / "cell.json").write_text(json.dumps({**MACHINE, "key": "another job"}))
+    assert not cell.is_outdated  # that is refused, not cleared
 
 
 def test_a_folder_of_another_revision_is_cleared_before_the_cell_runs(cells_of, monkeypatch):

@@ -50,7 +50,7 @@ def test_what_is_saved_after_a_loss_is_not_interrupted_by_the_launchers_signal(m
     for name, answer in (("get_rank", lambda: 0), ("get_world_size", lambda: 2), ("all_reduce", fail)):
         monkeypatch.setattr(torch.distributed, name, answer)
     with pytest.raises(ProcessError, match=r"gone \(Connection closed by peer\)"):
-        Group(torch.device("cpu")).sum([torch.ones(3)])
+        Group(torch.device("cpu"), torch.distributed.HashStore()).sum([torch.ones(3)])
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 WORKER = Path(__file__).with_name("worker.py")
+ALONE_FIRST = WORKER.with_name("alone_first.py")
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 EDITS = ("l2ul", "least-change", "least-change-robust")
@@ -55,6 +56,11 @@ def test_two_processes_forget_the_same_rows_with_the_same_weights(outcomes, meth
         torch.testing.assert_close(of_two[name], tensor, rtol=relative, atol=absolute)
     for alone, together in zip(one["losses"], two["losses"], strict=True):
         assert together == pytest.approx(alone, rel=1e-2, abs=1e-4)
+
+
+def test_others_wait_for_a_first_one_that_works_on_its_own():
+    done = call(ALONE_FIRST, 2)
+    assert (done.returncode, done.stdout) == (0, "[2.0, 2.0]\n" * 4), done.stderr
 
 
 def test_the_work_is_divided_and_counted_once(outcomes):

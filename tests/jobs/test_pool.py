@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import torch
 
-from expunge.data.images import TensorImages
+from expunge.data.images import PIXEL_SAMPLE, TensorImages
 from expunge.jobs.job import DataPart, ModelPart
-from expunge.jobs.pool import PIXEL_SAMPLE, PoolPlan
+from expunge.jobs.pool import PoolPlan
 from expunge.jobs.train import TrainJob
 from expunge.training import Recipe
 

@@ -79,9 +79,14 @@ class Cell:
 
     @property
     def is_outdated(self) -> bool:
-        """Return whether the cell's folder is of another revision of the method."""
-        machine = self._own_machine()
-        return machine is not None and machine.get("revision", 1) != self.revision
+        """Return whether the cell's folder is of another revision of the method, or of settings that were default."""
+        machine, path = self._own_machine() or {}, self.folder / RESULT
+        if machine and machine.get("revision", 1) != self.revision:
+            return True
+        if machine.get("key") != self.key or not path.is_file():
+            return False
+        told = json.loads(path.read_text("utf-8")).get("settings", {})
+        return not settings_agree(told, settings_of(self.job))
 
     @property
     def is_begun(self) -> bool:
@@ -198,6 +203,15 @@ def make_key(job: Job, stream: StreamPart) -> str:
 def settings_of(job: Job) -> dict[str, Any]:
     """Return all settings of a job's method, defaults included."""
     return to_mapping(make_method(job.method, job.settings))
+
+
+def settings_agree(told: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Return whether a result's settings are these, as far as both tell: a key leaves out what was default."""
+    return all(
+        settings_agree(told[name], value) if isinstance(value, Mapping) else told[name] == value
+        for name, value in settings.items()
+        if name in told
+    )
 
 
 def differing(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

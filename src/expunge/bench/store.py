@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.base.errors import DataError
-from expunge.bench.cells import Cell, settings_of
+from expunge.bench.cells import Cell, settings_agree, settings_of
 
 RESULTS_FILE = "results.jsonl"
 LEFT_OUT = ("trace", "files")
@@ -73,15 +73,7 @@ def _find(cell: Cell, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     settings = settings_of(cell.job)
     current = [line for line in lines if line.get("revision", 1) == cell.revision]
     current.sort(key=lambda line: line.get("cell") != cell.name)
-    return next((line for line in current if _agree(line["result"].get("settings", {}), settings)), {})
-
-
-def _agree(told: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    return all(
-        _agree(told[name], value) if isinstance(value, Mapping) else told[name] == value
-        for name, value in settings.items()
-        if name in told
-    )
+    return next((line for line in current if settings_agree(line["result"].get("settings", {}), settings)), {})
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

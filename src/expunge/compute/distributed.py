@@ -17,14 +17,17 @@ from functools import partial
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import TCPStore
+from torch._C._distributed_c10d import Store, TCPStore
+from torch.distributed.rendezvous import rendezvous
 
 from expunge.base.errors import ExpungeWarning, ProcessError, SettingsError
 from expunge.compute.devices import count_devices
 
 PATIENCE = timedelta(minutes=2)
-"""How long a process waits for the others; one that takes longer counts as gone."""
+"""How long a process waits for the others' part of a step; one that takes longer counts as gone."""
 SECONDS_TO_END, SECONDS_TO_NOTICE, SECONDS_BETWEEN_LOOKS = 30, 1, 0.05
+TURN = "turn"
+"""How often the first process has been at `follow`, in the store that all share."""
 HERE, PLACE = "127.0.0.1", "EXPUNGE_PROCESSES"
 """Where the processes of one machine meet: the variable holds the port."""
 RANK, LOCAL_RANK, WORLD, LOCAL_WORLD = "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"
@@ -37,10 +40,12 @@ class Group:
 
     Args:
         device: this process's own.
+        store: what all of them share; that of the first process ends with it.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, store: Store) -> None:
         self.rank, self.count, self.device = dist.get_rank(), dist.get_world_size(), device
+        self._store, self._turns = store, 0
         self._place = device if device.type == "cuda" else torch.device("cpu")  # gloo adds up on the CPU
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
@@ -60,6 +65,15 @@ class Group:
         number = share.to(torch.int64) if tensor.dtype == torch.bool else share
         self.sum([number])
         return number.to(tensor.dtype)
+
+    def follow(self) -> None:
+        """Go on once the first process has come here, however long it works on its own before."""
+        self._turns += 1
+        with _loss_of_a_process():
+            if self.rank == 0:
+                self._store.add(TURN, 1)
+            while self._store.add(TURN, 0) < self._turns:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def local_rank() -> int | None:
@@ -93,27 +107,27 @@ def start_processes(kind: str, devices: int, nodes: int) -> Group:
         if kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, torch.get_num_threads() // devices))
         os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a wait that takes too long raises, and does not abort
-        _while_all_live(partial(_join, "nccl" if kind == "cuda" else "gloo", devices))
+        store = _while_all_live(partial(_join, "nccl" if kind == "cuda" else "gloo", devices))
     except (RuntimeError, ValueError) as error:
         _end(0)
         raise SettingsError("devices", wanted, str(error).splitlines()[0]) from error
     signal.signal(signal.SIGTERM, _interrupt)
-    return Group(device)
+    return Group(device, store)
 
 
-def _while_all_live(join: Callable[[], None]) -> None:
-    """Call `join` in a thread of its own, as torch waits minutes for a process that is gone, and can't be interrupted.
+def _while_all_live(join: Callable[[], Store]) -> Store:
+    """Return what `join` returns in a thread of its own: torch waits minutes for a process that is gone.
 
     Raises:
         RuntimeError: a process that this one has started, or that has started it, is gone; or `join` raised it.
         ValueError: `join` raised it.
     """
     starter = os.getppid() if PLACE in os.environ else None  # read before it answers, so it is no other's number
-    raised = list[Exception]()
+    raised, stores = list[Exception](), list[Store]()
 
     def attempt() -> None:
         try:
-            join()
+            stores.append(join())
         except (RuntimeError, ValueError) as error:
             raised.append(error)
 
@@ -126,20 +140,25 @@ def _while_all_live(join: Callable[[], None]) -> None:
             raise RuntimeError("one of the processes ended before all had begun")
     for error in raised:
         raise error
+    return stores[0]
 
 
-def _join(backend: str, devices: int) -> None:
-    """Start the other processes, or find the first, and form the group with all.
+def _join(backend: str, devices: int) -> Store:
+    """Start the other processes, or find the first, form the group with all, and return the store that they share.
 
     Where torchrun has started them, it brings them together itself.
     """
     meeting = _start_others(devices) if local_rank() is None else _find_first(devices)
-    rank, count = (-1, -1) if meeting is None else (local_rank() or 0, devices)  # -1: as torchrun says
-    if meeting is not None:
+    store: Store
+    if meeting is None:
+        store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
+    else:
+        store, rank, count = meeting, local_rank() or 0, devices
         meeting.add("here", 1)
         while meeting.add("here", 0) < devices:  # without an end: a machine may be busy
             time.sleep(SECONDS_BETWEEN_LOOKS)
-    dist.init_process_group(backend, timeout=PATIENCE, store=meeting, rank=rank, world_size=count)
+    dist.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=count)
+    return store
 
 
 def _find_first(devices: int) -> TCPStore | None:

@@ -39,6 +39,14 @@ class Processes(Protocol):
         """
         ...
 
+    def follow(self) -> None:
+        """Go on once the first process has come here, however long it works on its own before; it goes on at once.
+
+        Raises:
+            ProcessError: it is gone.
+        """
+        ...
+
 
 class Alone:
     """One process."""
@@ -51,6 +59,9 @@ class Alone:
     def agree(self, tensor: Tensor) -> Tensor:
         """Return the tensor."""
         return tensor
+
+    def follow(self) -> None:
+        """Go on."""
 
 
 ALONE = Alone()

@@ -1,5 +1,7 @@
 """Labelled images that are loaded when they are asked for."""
 
+import hashlib
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +14,8 @@ from torch import Tensor
 
 from expunge.base.errors import DataError
 
+PIXEL_SAMPLE = 64
+"""Images of a set, spread evenly over it, whose pixels are part of its hash."""
 LOADED_AT_ONCE = 16
 """Images in one call of `load` by one thread."""
 AHEAD = 1
@@ -112,6 +116,16 @@ class ConcatImages:
         for chosen, loaded in parts:
             pixels[chosen] = loaded.to(pixels)
         return pixels
+
+
+def hash_images(images: Images) -> str:
+    """Return one hash over ids and labels of all images, and over the pixels of a sample, since reading all is slow.
+
+    Other pixels under the same ids, as of another crop or of files that were replaced, give another hash.
+    """
+    rows = hashlib.sha256(json.dumps([list(images.ids), images.labels.tolist()]).encode())
+    rows.update(images.load(range(0, len(images.labels), -(-len(images.labels) // PIXEL_SAMPLE))).numpy().tobytes())
+    return rows.hexdigest()
 
 
 def batches(images: Images, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from expunge.base.errors import DataError, SettingsError
 from expunge.data.preprocessing import AS_IS, Preprocessing, pixels_of
-from expunge.data.sources.decoding import decode
+from expunge.data.sources.decoding import decode, to_rgb
 
 CHANNELS = (1, 3)
 ROUNDING = 1e-3
@@ -42,13 +42,16 @@ class Reading:
     def to_pixels(self, image: Any, place: str) -> Float[Tensor, "*b c h w"]:  # noqa: ANN401 - what people have
         """Return the float32 pixels of a picture, a file, or one or several images in a tensor or an array.
 
+        A file is turned upright as its EXIF data say; a picture that was opened already is taken as it lies, as
+        torchvision's loaders take it.
+
         Raises:
             DataError: it is none of these.
         """
         if isinstance(image, (str, Path)):
             image = decode(Path(image)).image
         if isinstance(image, Image.Image):
-            picture = image if image.mode in ("L", "RGB") else image.convert("RGB")
+            picture = image if image.mode == "L" else to_rgb(image, place)
             try:
                 return self._scaled(pixels_of(self.preprocessing.apply(picture)))
             except SettingsError as error:

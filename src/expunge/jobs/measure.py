@@ -68,7 +68,10 @@ def _answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> Answers:
     faulty[list(tolerant.faults)] = 1
     runtime.processes.sum([faulty])
     good = (faulty == 0).cpu()
-    kept = images if bool(good.all()) else without_faults(tolerant, (~good).nonzero().flatten().tolist())
+    faults = (~good).nonzero().flatten().tolist()
+    for row in set(faults) - set(tolerant.faults):
+        tolerant.load([row])  # another process found it, and this one is to say what is wrong with it, too
+    kept = without_faults(tolerant, faults) if faults else images
     return Answers(kept, before[good], after[good], say_faults(name, tolerant))
 
 

@@ -14,15 +14,13 @@ from expunge.base.errors import DataError
 from expunge.base.settings import from_mapping, to_mapping
 from expunge.compute.runtime import Progress
 from expunge.compute.seeds import seeded_generator
-from expunge.data.images import Images
+from expunge.data.images import Images, hash_images
 from expunge.jobs.inputs import model_source
 from expunge.jobs.job import ModelPart, refuse_code
 from expunge.jobs.train import RESULT, LeaveOutPart, TrainJob, chosen_rows, run_train_job
 from expunge.models.classifier import Classifier
 from expunge.models.description import WEIGHTS_FILE
 from expunge.models.sources import load_classifier
-
-PIXEL_SAMPLE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +42,8 @@ class PoolPlan:
 
         Where the images lie and on which device they are trained on does not count; of the pixels a sample does.
         """
-        rows = hashlib.sha256(json.dumps([list(images.ids), images.labels.tolist()]).encode())
-        rows.update(images.load(range(0, len(images.labels), -(-len(images.labels) // PIXEL_SAMPLE))).numpy().tobytes())
         parts = {
-            "data": rows.hexdigest(),
+            "data": hash_images(images),
             "model": to_mapping(self.job.model),
             "recipe": to_mapping(self.job.recipe),
             "train_rows": self.job.train_rows,

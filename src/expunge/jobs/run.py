@@ -169,6 +169,7 @@ def _save_and_measure(
         overwrite=True,
         unmeasured=tuple(parts),
     )
+    runtime.processes.follow()
     answers = {name: answer(name, images, edit, runtime) for name, images in parts.items()}
     measured = {name: each.measured() for name, each in answers.items() if len(each.images.labels)}
     if parts:
@@ -187,6 +188,7 @@ def _follow(
     """Take part in the first process's measuring; if that process was killed, save and measure in its place."""
     lost = edit.stop_reason is StopReason.INTERRUPTED
     try:
+        runtime.processes.follow()  # the first has saved then
         for name, images in parts.items():
             answer(name, images, edit, runtime)
     except ProcessError:

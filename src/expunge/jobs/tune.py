@@ -21,7 +21,7 @@ from expunge.compute.exactness import Float32
 from expunge.compute.runtime import SILENT, Progress, Runtime
 from expunge.data import DataSplits, forget_set, random_rows
 from expunge.data.forget import ForgetSet
-from expunge.data.images import Images, Subset
+from expunge.data.images import Images, Subset, hash_images
 from expunge.jobs.inputs import load_images, model_source
 from expunge.jobs.job import DataPart, ModelPart, make_runtime
 from expunge.jobs.search import Search, SearchRange, Trial, find_ranges
@@ -178,7 +178,8 @@ def _purpose(job: TuneJob, method: Method, ranges: tuple[SearchRange, ...], benc
     parts = {**to_mapping(job), "settings": to_mapping(method), **revision_in_key(method)}
     for name in ("trials", "seconds", "device", "batch_size"):
         parts.pop(name, None)
-    parts |= {"ranges": [str(each) for each in ranges], "weights_sha256": bench.classifier.sha256()}
+    parts |= {"ranges": [str(each) for each in ranges], "classifier": bench.classifier.cache_key()}
+    parts |= {"images": [hash_images(each) for each in bench.measured.values()]}
     return json.dumps(parts, sort_keys=True)
 
 

@@ -1,5 +1,6 @@
 """A trained classifier as the rest of the package sees it: pixels in, logits out."""
 
+import hashlib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -240,6 +241,12 @@ class Classifier:
     def sha256(self) -> str:
         """Return one hash over the network's weights and buffers."""
         return sha256_tensors(self.network.state_dict())
+
+    def cache_key(self) -> str:
+        """Return one hash over all that the answers depend on: `sha256`, classes, normalisation and range of pixels."""
+        label = self.module.label if isinstance(self.module, Normalised) else None
+        parts = (self.sha256(), self.num_classes, label, self.normalisation, self.bounds)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _values(name: str, given: float | Sequence[float] | Tensor | None, default: float) -> tuple[float, ...]:

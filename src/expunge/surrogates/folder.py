@@ -4,14 +4,15 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from expunge.base.errors import DataError
 from expunge.data.preprocessing import pixels_of
+from expunge.data.sources.decoding import decode
+from expunge.data.sources.imagefolder import SUFFIXES
 from expunge.models.pixels import Bounds
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 SAME = 0.03
 """Root mean square difference, as a share of the pixel range, up to which two images are one, stored anew."""
 
@@ -45,9 +46,5 @@ def are_among(x: Float[Tensor, "n d e f"], others: Float[Tensor, "k d e f"], wid
 
 def _load(path: Path, shape: tuple[int, int, int]) -> Tensor:
     channels, height, width = shape
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("L" if channels == 1 else "RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(str(path), "an image that can be read", str(error)) from error
+    image = decode(path).image.convert("L" if channels == 1 else "RGB")
     return pixels_of(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR))

@@ -76,7 +76,7 @@ def invert_classifier(
         leaves = draw_leaves(count, shape, classifier.bounds, seeded_generator(0, "inverted probes"))
         return leaves.to(classifier.device)
     groups, bounds = -(-count // GROUP), classifier.bounds
-    key = f"{classifier.sha256()}:{bounds}:{inversion}:{shape}:{GROUP}"
+    key = f"{classifier.cache_key()}:{inversion}:{shape}:{GROUP}"
     cache = GroupCache.of(key, (GROUP, *shape))
     with context.phase("invert", total=groups * inversion.steps) as advance:
         parts = cache.read_all(range(groups))

@@ -17,7 +17,7 @@ from expunge.compute.context import Context
 from expunge.compute.devices import seeded
 from expunge.compute.runtime import computing_in
 from expunge.compute.seeds import seeded_generator
-from expunge.data.images import Images
+from expunge.data.images import Images, hash_images
 from expunge.models.classifier import Classifier, check_logits
 from expunge.models.modes import evaluating
 from expunge.training.checkpoint import Checkpoint, read_checkpoint
@@ -93,9 +93,13 @@ def build_seeded(build: Builder, seed: int) -> Classifier:
 
 
 def hash_training(classifier: Classifier, images: Images, recipe: Recipe, seed: int) -> str:
-    """Return one hash over first weights, ids and labels of the images, recipe and seed; pixels do not count."""
-    rows = hashlib.sha256(json.dumps([list(images.ids), images.labels.tolist()]).encode()).hexdigest()
-    parts = {"weights": classifier.sha256(), "rows": rows, "recipe": to_mapping(recipe), "seed": seed}
+    """Return one hash over the classifier as it starts, the images, the recipe and the seed."""
+    parts = {
+        "classifier": classifier.cache_key(),
+        "images": hash_images(images),
+        "recipe": to_mapping(recipe),
+        "seed": seed,
+    }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

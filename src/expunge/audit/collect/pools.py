@@ -16,7 +16,7 @@ from expunge.base.folders import locked_folder
 from expunge.compute.runtime import Runtime
 from expunge.compute.seeds import draw_numbers, seeded_generator
 from expunge.data.forget import ForgetSet
-from expunge.data.images import Images, Subset
+from expunge.data.images import Images, Subset, hash_images
 from expunge.models.classifier import Classifier
 from expunge.task.evaluation import compute_logits, predict_logits
 
@@ -134,7 +134,8 @@ def _unlearned(
     member: Member, classifier: Classifier, rows: ForgetSet, test: Images, unlearning: Unlearning, runtime: Runtime
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits on forgotten and on test rows after unlearning; kept in a file, since it takes long."""
-    parts = [classifier.sha256(), rows.sha256(), unlearning.key, *test.ids, *sorted(member.trained_on & set(rows.ids))]
+    asked = rows.sha256(), hash_images(test)
+    parts = [classifier.cache_key(), *asked, unlearning.key, *sorted(member.trained_on & set(rows.ids))]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     path = member.folder / f"unlearned-{key[:24]}.npz"
     kept = _read_kept(path, len(rows), len(test.labels))

@@ -99,15 +99,24 @@ def _upright_rgb(image: Image.Image, path: Path | Encoded) -> Decoded:
         changes.append("turned upright as its EXIF data say")
     if image.mode != "RGB":
         changes.append(f"converted from {MODE_NAMES.get(image.mode, image.mode)} to RGB")
-    return Decoded(_rgb(image, path), tuple(changes))
+    return Decoded(to_rgb(image, str(path)), tuple(changes))
 
 
-def _rgb(image: Image.Image, path: Path | Encoded) -> Image.Image:
+def to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Return a picture of any mode in 8-bit RGB, as `decode` does; it is not turned.
+
+    Args:
+        image: the picture.
+        name: what to call it in an error.
+
+    Raises:
+        DataError: it has 32 bits a channel.
+    """
     if image.mode in SIXTEEN_BITS:
         eight_bits = np.asarray(image).astype(np.float64) / 257
         return Image.fromarray(eight_bits.round().astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise DataError(str(path), "8 or 16 bits a channel", f"32 (Pillow mode {image.mode})", "save it as PNG or JPEG")
+        raise DataError(name, "8 or 16 bits a channel", f"32 (Pillow mode {image.mode})", "save it as PNG or JPEG")
     if image.mode in ("P", "PA"):
         return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from expunge.base.errors import DataError, suggest
-from expunge.data.images import Images
+from expunge.data.images import ConcatImages, Images, Subset
 from expunge.data.preprocessing import AS_IS, Preprocessing
 from expunge.data.sources.file_images import FileImages
 
@@ -100,8 +100,21 @@ class DataSplits:
 
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know so far; grows as images are loaded, because they are decoded late."""
-        notes = list(self.remarks)
+        files, parts = dict[int, FileImages](), dict[int, list[str]]()
         for name, images in (("train", self.train), ("test", self.test)):
-            if isinstance(images, FileImages):
-                notes += [f"{name}: {note}" for note in images.notes()]
-        return tuple(notes)
+            for below in _files_below(images):
+                files[id(below)] = below
+                parts.setdefault(id(below), []).append(name)
+        said = (f"{' and '.join(parts[key])}: {note}" for key, below in files.items() for note in below.notes())
+        return (*self.remarks, *said)
+
+
+def _files_below(images: Images | None) -> Iterator[FileImages]:
+    """Yield the image files that images are read from."""
+    if isinstance(images, FileImages):
+        yield images
+    elif isinstance(images, Subset):
+        yield from _files_below(images.images)
+    elif isinstance(images, ConcatImages):
+        yield from _files_below(images.first)
+        yield from _files_below(images.second)
