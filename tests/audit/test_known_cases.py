@@ -94,6 +94,11 @@ def test_a_row_that_comes_back_sooner_than_in_a_retrained_classifier_is_flagged(
     half = compute_figures(world.gathered("constant"))["relearning.half_edited"]
     assert (half.value, half.target, half.flagged) == (4, None, None)
     assert "a retrained classifier is there before any step" in half.measured_on
+    deep = world.gathered("constant").deep
+    alone = world.gathered("constant", retrained=None, deep=replace(deep, relearning=deep.relearning[:2]))
+    measured = compute_figures(alone)["relearning.full_edited"]
+    assert (measured.value, measured.target, measured.reason) == (4, None, None)
+    assert "there is no retrained classifier" in measured.measured_on
 
 
 def test_a_quick_audit_says_why_the_rest_is_missing(world):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -26,6 +27,13 @@ def pictures(job):
 
 def read(folder):
     return json.loads((folder / "result.json").read_text())
+
+
+def test_who_reads_the_output_may_end(job):
+    command = [sys.executable, "-m", "expunge", "methods"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        assert (running.stderr.read(), running.wait()) == (b"", 141)
 
 
 @pytest.mark.parametrize("fault", ["cut off", "another size", "EPS"])

@@ -44,6 +44,13 @@ def test_a_terminal_obeys_nothing_that_stands_in_a_table(capsys, terminal, width
     assert ("of [class] \\u001b[31m" in shown) == (width == 200)
 
 
+def test_backslashes_before_brackets_are_shown(capsys, terminal):
+    terminal(80)
+    show_table(COLUMNS, [("\\[/]", "\\[red]x"), ("a[b]", "c\\")])
+    shown = click.unstyle(capsys.readouterr().out)
+    assert all(cell in shown for cell in ("\\[/]", "\\[red]x", "a[b]", "c\\"))
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_no_word_is_broken_at_any_width(capsys, terminal, width):
     terminal(width)

@@ -38,7 +38,7 @@ def test_auto_takes_a_gpu_where_there_is_one(monkeypatch):
 
 @pytest.mark.parametrize("device", ["tpu-of-nowhere", "cuda:99"])
 def test_an_absent_device_is_named(device):
-    with pytest.raises(SettingsError, match=f"`device`: expected a device that this machine has, got {device} "):
+    with pytest.raises(SettingsError, match=f"`device`: expected a device that this machine has, got {device}"):
         Runtime.on(device)
 
 

@@ -342,6 +342,16 @@ def test_settings_survive_a_round_trip(name, data):
 
 
 @each_method
+def test_networks_in_double_precision(trained, few, name):
+    twin = trained.copy()
+    twin.module.double()
+    rows = ForgetSet(few.ids, few.x.double(), few.y, few.y_new)
+    retain = TensorImages(OTHERS["retain"].ids, OTHERS["retain"].labels, OTHERS["retain"].pixels.double())
+    edit = run(twin, rows, name, METHODS[name].goals[0], retain=retain, max_steps=2)
+    assert all(weight.dtype == torch.float64 for weight in edit.classifier.network.parameters())
+
+
+@each_method
 def test_methods_run_by_themselves_too(trained, few, name):
     goal = METHODS[name].goals[0]
     retain = OTHERS["retain"] if METHODS[name].needs is Needs.FORGET_AND_RETAIN else None

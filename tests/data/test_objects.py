@@ -104,6 +104,12 @@ def test_bytes_fill_the_bounds_of_the_classifier():
         assert torch.allclose(Reading(lower=-1, upper=1).to_pixels(given, "here"), torch.full((1, 5, 6), -0.6))
 
 
+def test_a_picture_that_was_opened_is_read_as_its_file_is(tmp_path):
+    deep = Image.fromarray(np.linspace(0, 65535, 48).reshape(8, 6).astype(np.uint16))
+    deep.save(tmp_path / "deep.png")
+    assert torch.equal(Reading().to_pixels(deep, "here"), Reading().to_pixels(tmp_path / "deep.png", "here"))
+
+
 def test_pictures_are_preprocessed_and_palettes_become_colours():
     reading = Reading(Preprocessing(resize=4, crop=(4, 4)))
     assert reading.to_pixels(Image.new("P", (8, 8), 3), "here").shape == (3, 4, 4)

@@ -14,6 +14,7 @@ from expunge.compute.runtime import SILENT, Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.arguments import Where, read_goal, read_inputs, read_limits, read_strength, read_transforms
 from expunge.methods.unlearn import Interrupted, make_method, unlearn
+from expunge.models.pixels import Bounds
 from expunge.task.goals import Correct, Misclassify, Relabel
 from expunge.task.task import Limits, StopReason, Strength
 from expunge.task.transforms import TRANSFORMS
@@ -31,9 +32,11 @@ class Unread:
     [
         ({"strength": "strong"}, "`strength`: expected one of exact, robust, got 'strong'"),
         ({"goal": "forget"}, "`goal`: expected one of misclassify, relabel, correct, unseen, auto, got forget"),
-        ({"device": "abacus"}, "`device`: expected a device that this machine has, got abacus"),
+        ({"device": "abacus"}, "`device`: expected a device that this machine has, got abacus; such as cpu, cuda"),
         ({"method": "amnesia"}, "`method`: expected one of"),
         ({"transforms": "mirored"}, "mirored"),
+        ({"transforms": {}}, "`transforms`: expected different names, at least one, got none"),
+        ({"progress": 3}, "`progress`: expected True, False or an object with `phase`, got 3"),
         ({"ratte": 1}, "`settings.ratte`: expected one of .*rate.*, got an unknown setting"),
         ({"rate": "wide"}, "`settings.rate`: expected a number, got 'wide'"),
         ({"method": "l2ul", "attack__radius": -1}, "`settings.attack.radius`: expected above 0"),
@@ -128,6 +131,10 @@ def test_the_readers_of_single_arguments():
     assert read_strength("robust") is read_strength(Strength.ROBUST) is Strength.ROBUST
     assert read_transforms(None) is TRANSFORMS
     assert list(read_transforms(["noised"])) == ["noised"]
+    assert read_transforms(TRANSFORMS) == TRANSFORMS
+    own = read_transforms({"halved": lambda x, bounds, generator: x[:, :, ::2]})["halved"]
+    with pytest.raises(SettingsError, match=r"`halved`: expected finite pixels of shape \(1, 3, 4, 4\)"):
+        own(torch.zeros(1, 3, 4, 4), Bounds(), torch.Generator())
     assert read_limits(Limits(steps=3), None, None) == Limits(steps=3)
     assert read_limits(Limits(), 3, 4.0) == Limits(3, 4.0)
 

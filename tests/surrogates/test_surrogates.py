@@ -1,6 +1,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -12,6 +13,8 @@ from expunge.base.errors import DataError, ExpungeWarning
 from expunge.compute.context import Context
 from expunge.compute.runtime import Progress, Runtime
 from expunge.data.forget import ForgetSet
+from expunge.data.preprocessing import pixels_of
+from expunge.data.sources.decoding import decode
 from expunge.models.classifier import Classifier
 from expunge.models.pixels import Bounds
 from expunge.models.tails import enter
@@ -214,9 +217,11 @@ def test_another_classifier_or_setting_has_its_own_cache_entry(trained, cache):
     frozen = trained.frozen_copy()
     other = trained.frozen_copy()
     other.network[0].bias += 0.1
-    for classifier, count, inversion in ((frozen, 5, FEW), (other, 5, FEW), (frozen, 4, FEW), (frozen, 5, SHORTER)):
+    darker = Classifier.wrap(frozen.network, num_classes=5, mean=(0.4,) * 3, std=(0.25,) * 3)
+    each = ((frozen, 5, FEW), (other, 5, FEW), (frozen, 4, FEW), (frozen, 5, SHORTER), (darker, 5, FEW))
+    for classifier, count, inversion in each:
         invert_classifier(classifier, count, SHAPE, inversion, context())
-    assert len(list(cache.rglob("*.safetensors"))) == 3
+    assert len(list(cache.rglob("*.safetensors"))) == 4
 
 
 def test_a_damaged_or_unwritable_cache_only_costs_time(trained, cache, monkeypatch):
@@ -283,11 +288,22 @@ def test_images_of_the_classifiers_size_are_taken_as_they_are(tmp_path):
     assert torch.allclose(load_surrogate_folder(folder, SHAPE, Bounds()), image, atol=0.5 / 255 + 1e-6)
 
 
+def test_surrogates_are_read_as_all_image_files_are(tmp_path):
+    levels = np.linspace(0, 65535, 48).reshape(8, 6).astype(np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    turned, exif = Image.fromarray(np.arange(144, dtype=np.uint8).reshape(8, 6, 3)), Image.Exif()
+    exif[0x112] = 3
+    turned.save(tmp_path / "turned.png", exif=exif)
+    surrogates = load_surrogate_folder(str(tmp_path), SHAPE, Bounds())
+    for surrogate, name in zip(surrogates, ("deep", "turned"), strict=True):
+        assert torch.equal(surrogate, pixels_of(decode(tmp_path / f"{name}.png").image))
+
+
 def test_a_folder_without_or_with_broken_images_is_an_error(tmp_path):
     with pytest.raises(DataError, match="a folder with images"):
         load_surrogate_folder(str(tmp_path), SHAPE, Bounds())
     (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"broken\.png.*an image that can be read"):
+    with pytest.raises(DataError, match=r"broken\.png.*expected an image"):
         load_surrogate_folder(str(tmp_path), SHAPE, Bounds())
 
 

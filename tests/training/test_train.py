@@ -70,9 +70,14 @@ def test_a_checkpoint_of_another_training_is_refused(images, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     train_classifier(build, images, RECIPE, seed=0, context=Context(RUNTIME), checkpoint=path)
     fewer = Subset(images, range(19))
-    for other, seed in ((images, 1), (fewer, 0)):
+    darker = TensorImages(images.ids, images.labels, 0.5 * images.pixels)
+
+    def normalised():
+        return Classifier.wrap(build().network, num_classes=5, mean=0.5, std=0.25)
+
+    for make, other, seed in ((build, images, 1), (build, fewer, 0), (build, darker, 0), (normalised, images, 0)):
         with pytest.raises(ClassifierError, match="a checkpoint of this training"):
-            train_classifier(build, other, RECIPE, seed=seed, context=Context(RUNTIME), checkpoint=path)
+            train_classifier(make, other, RECIPE, seed=seed, context=Context(RUNTIME), checkpoint=path)
 
 
 def test_a_damaged_checkpoint_is_named(images, tmp_path):
@@ -145,6 +150,6 @@ class Stopping:
         self.left = itertools.count(batches, -1)
 
     def load(self, rows):
-        if len(rows) > 1 and next(self.left) == 0:
+        if 1 < len(rows) < len(self.ids) and next(self.left) == 0:
             raise KeyboardInterrupt
         return self.images.load(rows)

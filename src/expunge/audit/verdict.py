@@ -69,7 +69,7 @@ def _cost(figures: Mapping[str, Figure], names: Mapping[str, str]) -> list[str]:
         if changed.value is None or before.value is None or after.value is None:
             continue
         return [
-            f"Of 100 {names[part]}, {before.value:.1f} were right and {after.value:.1f} are; "
+            f"Of the {names[part]}, {before.value:.1f}% were right and {after.value:.1f}% are; "
             f"{changed.value:.2f}% of the answers changed."
         ]
     expected = figures["churn.expected"].value

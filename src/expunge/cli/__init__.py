@@ -1,6 +1,7 @@
 """The command line. Nothing is imported for a command that isn't called, so that help comes at once."""
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ EXIT_GOAL_NOT_REACHED = 3
 EXIT_CELLS_FAILED = 4
 EXIT_RUINED = 5
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
 EXIT_TERMINATED = 143
 
 
@@ -77,6 +79,9 @@ class LazyGroup(click.Group):
             if command is None:
                 raise
             raise in_flags(error, command) from error
+        except BrokenPipeError:  # before click takes it for an error of its own
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written goes nowhere
+            raise click.exceptions.Exit(EXIT_PIPE) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands from the table, without importing them."""

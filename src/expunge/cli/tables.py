@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from expunge.base.visible import visible
@@ -42,11 +43,11 @@ def show_table(
         for line in _to_paragraphs(columns, rows, title, console.width):
             say(line)
         return
-    table = Table(title=_escape(title) or None, title_justify="left")
+    table = Table(title=escape(title) or None, title_justify="left")
     for number, (name, width) in enumerate(zip(columns, widths, strict=True)):
         table.add_column(name, width=width, justify="right" if numbers and number else "left")
     for row in rows:
-        table.add_row(*map(_escape, row))
+        table.add_row(*map(escape, row))
     console.print(table, markup=True, highlight=False)
 
 
@@ -84,7 +85,3 @@ def _to_paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], title:
 
 def _longest_word(text: str) -> int:
     return max(map(len, text.split()), default=0)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")

@@ -183,4 +183,7 @@ def _find(device: str | torch.device) -> torch.device:
         return find_device(device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise SettingsError("device", "a device that this machine has", f"{device} ({reason})") from error
+        known = "a device that this machine has"
+        if reason.startswith("Expected one of"):  # torch's list of all kinds that there are anywhere
+            raise SettingsError("device", known, str(device), "such as cpu, cuda or cuda:1") from error
+        raise SettingsError("device", known, f"{device} ({reason})") from error

@@ -27,7 +27,7 @@ from expunge.models.recognise import classifier_of, recognise
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import GOALS, Goal, Relabel, check_labels
 from expunge.task.task import Limits, Strength
-from expunge.task.transforms import TRANSFORMS, Transform, find_transforms
+from expunge.task.transforms import TRANSFORMS, Transform, check_copies, find_transforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +176,12 @@ def read_transforms(transforms: str | Sequence[str] | Mapping[str, Transform] | 
     """Return transforms by name, given as they are, as a list of names, or as text with commas.
 
     Raises:
-        SettingsError: an unknown name.
+        SettingsError: an unknown name, or none at all.
     """
-    if transforms is None or isinstance(transforms, Mapping):
-        return TRANSFORMS if transforms is None else transforms
+    if transforms is None:
+        return TRANSFORMS
+    if isinstance(transforms, Mapping) and transforms:
+        return {name: check_copies(name, function) for name, function in transforms.items()}
     return find_transforms(tuple(transforms.split(",") if isinstance(transforms, str) else transforms))
 
 
@@ -235,7 +237,7 @@ class Where:
     """On which device, in which batches and before whose eyes `unlearn` is to work; None for what the rest says.
 
     Raises:
-        SettingsError: a device that this machine lacks, or a batch size that is no number.
+        SettingsError: a device that this machine lacks, a batch size that is no number, or progress that shows none.
     """
 
     runtime: Runtime | None = None
@@ -247,6 +249,8 @@ class Where:
         if self.device is not None:
             Runtime.on(str(self.device))
         check_type("batch_size", _plain(self.batch_size), int | None)
+        if not (self.progress is None or isinstance(self.progress, bool) or hasattr(self.progress, "phase")):
+            raise SettingsError("progress", "True, False or an object with `phase`", repr(self.progress))
 
     def runtime_for(self, classifier: Classifier) -> Runtime:
         """Return the runtime: on the classifier's device, and silent outside of notebooks, unless told otherwise."""

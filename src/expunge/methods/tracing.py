@@ -62,7 +62,7 @@ def find_layers(classifier: Classifier, x: Float[Tensor, "b c h w"]) -> tuple[La
                 "classifier",
                 "a linear or convolutional layer whose weight requires gradients and has a part in the logits",
                 "none",
-                "call requires_grad_(True) on the weights to edit, and don't detach what they compute",
+                "call requires_grad_(True) on its weights if there is one; a network without can be edited by `l2ul`",
             )
         routes = check.choose_routes()
     lost = [layer.name for layer in check.layers if layer not in routes]

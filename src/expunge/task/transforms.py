@@ -156,7 +156,18 @@ def _through(x: Tensor, chain: Sequence[Transform], bounds: Bounds, generator: t
 
 
 def _of_user(name: str) -> Transform:
-    function = find_function(name, SettingsError, otherwise=f", or one of {', '.join(TRANSFORMS)}", known=TRANSFORMS)
+    return check_copies(
+        name, find_function(name, SettingsError, otherwise=f", or one of {', '.join(TRANSFORMS)}", known=TRANSFORMS)
+    )
+
+
+def check_copies(name: str, function: Transform) -> Transform:
+    """Return the user's transform, whose copies are checked and clipped to the bounds; our own is returned as it is.
+
+    The transform that is returned raises SettingsError if a copy is of another shape, or not finite.
+    """
+    if function in TRANSFORMS.values():
+        return function
 
     def checked(x: Tensor, bounds: Bounds, generator: torch.Generator) -> Tensor:
         copy = function(x, bounds, generator)

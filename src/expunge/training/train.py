@@ -59,7 +59,7 @@ def train_classifier(
     _check_fit(classifier, images)
     order, moves = seeded_generator(seed, "training order"), seeded_generator(seed, "augmentation")
     trainer = Trainer(classifier, recipe, context, order=order, moves=moves)
-    training = hash_training(classifier, images, recipe, seed)
+    training = "" if checkpoint is None else hash_training(classifier, images, recipe, seed)
     losses = list[float]()
     if checkpoint is not None and checkpoint.exists():
         found = read_checkpoint(checkpoint, training=training)
@@ -112,7 +112,7 @@ def make_losses(classifier: Classifier, recipe: Recipe) -> BatchLosses:
         with computing_in(recipe.precision, x.device):
             logits = classifier(x)
         smoothing = recipe.label_smoothing
-        return {"cross_entropy": F.cross_entropy(logits.float(), batch.y, label_smoothing=smoothing)}
+        return {"cross_entropy": F.cross_entropy(logits.to(batch.x.dtype), batch.y, label_smoothing=smoothing)}
 
     return losses
 

@@ -43,6 +43,10 @@ def test_conversions_are_noted_once_an_image(photo_folder, picture):
     data.train.load([0, 1])
     data.train.load([0])
     assert data.notes() == ("train: 1 image converted from greyscale to RGB",)
+    (photo_folder / "table.csv").write_text("path,label,split\na.png,0,train\nb.png,1,test\n")
+    parts = load_data(f"folder:{photo_folder}")
+    parts.train.load([0])
+    assert parts.notes() == ("train and test: 1 image converted from greyscale to RGB",)
 
 
 def test_different_sizes_say_what_to_pass(photo_folder, picture):

@@ -28,6 +28,8 @@ from expunge.task.transforms import noised
 T = TypeVar("T")
 FEATURE_ROWS = 2000
 NOISED_ROWS = 1000
+NOISED_AT_ONCE = 256
+"""Whatever the batch size: noise is drawn for so many together."""
 PERTURBED_ROWS = 64
 PERTURBED_COPIES = 100
 PERTURBED_DEVIATION = 0.03
@@ -145,10 +147,9 @@ def _noised(scene: Scene) -> Noised:
     test, bounds = scene.images["test"], scene.before.bounds
     rows = choose_rows(len(test.labels), NOISED_ROWS, scene.seed, "noised test rows")
     generator = seeded_generator(scene.seed, "noise")
-    size = scene.runtime.batch_size
     answers: dict[str, list[np.ndarray]] = {"before": [], "after": []}
-    for start in range(0, len(rows), size):
-        copies = noised(test.load(rows[start : start + size]), bounds, generator)
+    for start in range(0, len(rows), NOISED_AT_ONCE):
+        copies = noised(test.load(rows[start : start + NOISED_AT_ONCE]), bounds, generator)
         for when, classifier in (("before", scene.before), ("after", scene.after)):
             logits = compute_logits(classifier, copies, scene.runtime.sharing)
             answers[when].append(logits.argmax(dim=1).cpu().numpy())

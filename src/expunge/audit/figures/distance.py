@@ -92,7 +92,10 @@ def _relearned(share: str, classifier: str) -> Callable[[Gathered], Judged]:
 
 def _steps_of_retrained(data: Gathered, wanted: float) -> tuple[float | None, str]:
     """Return the steps that a retrained classifier takes, more than were made if it never gets there, or why none."""
-    curve = data.curve(RETRAINED_CURVE)
+    try:
+        curve = data.curve(RETRAINED_CURVE)
+    except NotDefinedError as error:
+        return None, f"no target: {error}"
     try:
         steps = relearning.steps_until(curve, wanted)
     except NotDefinedError as error:

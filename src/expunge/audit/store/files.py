@@ -1,5 +1,6 @@
 """The files of an audit's folder, and how an older audit is removed from it; no metric is imported for that."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from expunge.audit.record import AUDIT_FILE, REPORT_FILE, SLICES_FILE
@@ -38,3 +39,5 @@ def clear_folder(folder: Path) -> None:
     if images.is_dir():
         sweep(images)
         remove_files(images, sorted(path.name for path in images.glob("[0-9]*.png")))
+        with suppress(OSError):  # there is something else
+            images.rmdir()

@@ -126,8 +126,10 @@ def _make_whitening(
         for number, layer in enumerate(layers)
     ]
     sizes = [
-        trace(totals[number, Side.INPUTS] / count, thin=(number, Side.INPUTS) in thin)
-        * trace(totals[number, Side.OUTPUTS] / share, thin=(number, Side.OUTPUTS) in thin)
+        trace(totals[number, Side.INPUTS], thin=(number, Side.INPUTS) in thin)
+        / count
+        * trace(totals[number, Side.OUTPUTS], thin=(number, Side.OUTPUTS) in thin)
+        / share
         for number, share in enumerate(shares)
     ]
     largest = max(float(size.max()) for size in sizes)

@@ -18,8 +18,6 @@ from expunge.methods.least_change.curvature import Whitening
 from expunge.methods.tracing import images_at_once, trace_rows
 from expunge.models.classifier import Classifier
 
-BYTES_PER_NUMBER = 4
-
 Expired = Callable[[], bool]
 
 Gap = Callable[[Tensor, Tensor], Tensor]
@@ -100,7 +98,7 @@ def make_jacobian(
     Raises:
         OutOfTime: `expired` says yes; so do the products with it.
     """
-    per_row = count_weights(constraints.layers) * BYTES_PER_NUMBER
+    per_row = count_weights(constraints.layers) * constraints.x.element_size()
     if per_row * len(constraints.x) <= memory_bytes:
         return HeldJacobian(constraints, context)
     return RecomputedJacobian(constraints, max(1, memory_bytes // (3 * per_row)), context, expired)

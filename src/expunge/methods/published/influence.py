@@ -107,7 +107,7 @@ def sum_gradients(
 ) -> Float[Tensor, " weights"]:
     """Return the gradient of CE summed over `images` as `present` shows them."""
     size, count = context.runtime.batch_size, len(images.labels)
-    total = torch.zeros(sum(weight.numel() for weight in trainable(classifier)), device=classifier.device)
+    total = torch.cat([torch.zeros_like(weight).flatten() for weight in trainable(classifier)])
     parts = iterate_gradients(classifier, images, context, batch_size=size, present=present)
     for start, gradients in zip(range(0, count, size), parts, strict=True):
         total += min(size, count - start) * _flatten(gradients)

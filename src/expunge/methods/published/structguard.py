@@ -133,11 +133,11 @@ class StructGuard(Settings):
         original, x = working.frozen_copy(), task.forget_set.x[:1].to(device)
         pool = make_adversarial_pool(original, task, self.attack, context)
         head = find_head(working, x)
-        anchors = self.find_anchors(working.num_classes, task.generator("anchors")).to(device)
+        anchors = self.find_anchors(working.num_classes, task.generator("anchors")).to(x)
         draw, length = task.generator("projector"), anchors.shape[1]
         projector = Projector(head.width, length, channels_first=isinstance(head.module, nn.Conv2d), generator=draw)
-        mix = None if length == head.width else draw_mix(head.width, length, draw).to(device)
-        through = add_projector(working, head, projector.to(device))
+        mix = None if length == head.width else draw_mix(head.width, length, draw).to(x)
+        through = add_projector(working, head, projector.to(x))
         parts = Projected(
             working=working,
             head=head,
