@@ -26,9 +26,9 @@ package before it was made for devices. A look of the stop rule comes after each
 
 """
 COMMITS = """\
-16 images to forget, one process on one thread of a machine that did other work as well. ResNet-18 has random filters and
-a head that is fitted to these photographs: of it only the seconds count. "Before" is commit 240cfc4,
-before the package was made for devices. Medians of the processor's seconds over forget sets, without inverted images,
+16 images to forget, one process on one thread of a machine that did other work as well. ResNet-18 has random filters
+and a head that is fitted to these photographs: of it only the seconds count. "Before" is commit 240cfc4, before the
+package was made for devices. Medians of the processor's seconds over forget sets, without inverted images,
 which were in the cache. All images were forgotten. Churn is the mean share of other images (2,000 test images of
 CIFAR-10, 492 photographs) that are answered otherwise. Exact edits changed all layers before, and now the last third.
 Robust ones computed in float32 before, and now in bfloat16, which this processor has.
@@ -36,9 +36,9 @@ Robust ones computed in float32 before, and now in bfloat16, which this processo
 """
 COLD = """\
 The first edit of a classifier, 16 images, with an empty cache: wall time on all cores, surrogates included. One forget
-set; drop and churn on 2,000 test images of CIFAR-10, or on the other 984 photographs. ResNet-18 has random filters and a
-head that is fitted to these photographs, so of it only the seconds count. `aim` is what standard effort was to take at
-most on two cores. ResNet-18 at 64 px misses it: its layers are as wide as at 224 px, and half of each step
+set; drop and churn on 2,000 test images of CIFAR-10, or on the other 984 photographs. ResNet-18 has random filters and
+a head that is fitted to these photographs, so of it only the seconds count. `aim` is what standard effort was to take
+at most on two cores. ResNet-18 at 64 px misses it: its layers are as wide as at 224 px, and half of each step
 of its exact edit goes into products with their curvature.
 
 """
