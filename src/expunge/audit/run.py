@@ -29,7 +29,7 @@ from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier
-from expunge.task.evaluation import RobustGoal, compute_logits, measure_robust_goal, predict_logits
+from expunge.task.evaluation import RobustGoal, compute_logits, measure_robust_goal, predict_each
 from expunge.task.expected import ExpectedCost
 from expunge.task.goals import Goal, check_labels, true_labels
 from expunge.task.transforms import TRANSFORMS, Transform
@@ -246,11 +246,7 @@ def _predict_rows(comparison: Comparison, runtime: Runtime) -> Part:
 
 
 def _predict_images(comparison: Comparison, images: Images, name: str, runtime: Runtime) -> Answers:
-    both = [
-        predict_logits(classifier, images, runtime, name=f"{name} {when}")
-        for when, classifier in (("before", comparison.before), ("after", comparison.after))
-    ]
-    return Answers(*both)
+    return Answers(*predict_each((comparison.before, comparison.after), images, runtime, name=name))
 
 
 def _to_part(name: str, ids: Sequence[str], labels: Tensor, found: Answers) -> Part:

@@ -12,9 +12,8 @@ from expunge.compute.runtime import Runtime
 from expunge.compute.sharing import Sharing
 from expunge.data.images import Images, Subset
 from expunge.data.tolerant import TolerantImages, find_faults, say_faults, without_faults
-from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
-from expunge.task.evaluation import predict_logits, to_predictions
+from expunge.task.evaluation import predict_each, to_predictions
 from expunge.task.result import Measured
 
 
@@ -60,10 +59,7 @@ def answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> Answers:
 
 def _answer(name: str, images: Images, edit: Edit, runtime: Runtime) -> Answers:
     tolerant = TolerantImages(images, _shape_of(edit.task.forget_set.x))
-    before, after = (
-        _compute_logits(classifier, tolerant, runtime, f"{name} {when}")
-        for when, classifier in (("before", edit.task.classifier), ("after", edit.classifier))
-    )
+    before, after = _compute_logits(edit, tolerant, runtime, name)
     faulty = torch.zeros(len(images.labels), dtype=torch.int64, device=runtime.device)
     faulty[list(tolerant.faults)] = 1
     runtime.processes.sum([faulty])
@@ -87,14 +83,13 @@ def _shape_of(x: Tensor) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _compute_logits(classifier: Classifier, images: Images, runtime: Runtime, name: str) -> Tensor:
-    """Return the logits of `images`, each process's share of them put together."""
+def _compute_logits(edit: Edit, images: Images, runtime: Runtime, name: str) -> list[Tensor]:
+    """Return the logits of `images` before and after the edit, each process's share of them put together."""
 
     def compute_part(part: slice) -> list[Tensor]:
         own = images if part == slice(0, count) else Subset(images, range(part.start, part.stop))
-        logits = predict_logits(classifier, own, runtime, name=name)
-        return [logits.to(runtime.device)]
+        both = predict_each((edit.task.classifier, edit.classifier), own, runtime, name=name)
+        return [logits.to(runtime.device) for logits in both]
 
     count = len(images.labels)
-    [logits] = Sharing(max(1, count), runtime.processes).map_concat(count, compute_part)
-    return logits.cpu()
+    return [logits.cpu() for logits in Sharing(max(1, count), runtime.processes).map_concat(count, compute_part)]

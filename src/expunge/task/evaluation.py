@@ -1,7 +1,7 @@
 """What a classifier answers, and the plain figures that follow from it."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -109,13 +109,22 @@ def predict_logits(
     classifier: Classifier, images: Images, runtime: Runtime | None = None, *, name: str = "predict"
 ) -> Float[Tensor, "n classes"]:
     """Return the logits of `images`, which are loaded batch by batch, on the CPU."""
+    [logits] = predict_each([classifier], images, runtime, name=name)
+    return logits
+
+
+def predict_each(
+    classifiers: Sequence[Classifier], images: Images, runtime: Runtime | None = None, *, name: str = "predict"
+) -> list[Float[Tensor, "n classes"]]:
+    """Return the logits of `images` by each classifier, on the CPU; a batch is loaded once for all of them."""
     runtime = runtime or Runtime()
-    parts = []
+    parts: list[list[Tensor]] = [[] for _ in classifiers]
     with runtime.progress.phase(name, len(images.labels)) as advance:
         for x, y in batches(images, runtime.batch_size):
-            parts.append(compute_logits(classifier, x, runtime.sharing).cpu())
+            for logits, classifier in zip(parts, classifiers, strict=True):
+                logits.append(compute_logits(classifier, x, runtime.sharing).cpu())
             advance(len(y))
-    return torch.cat(parts)
+    return [torch.cat(logits) for logits in parts]
 
 
 def churn(before: Predictions, after: Predictions) -> float:
