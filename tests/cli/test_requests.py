@@ -214,6 +214,10 @@ def test_a_picture_and_its_copy_in_the_training_data_may_have_the_same_number(pr
         (["add", "--data", "npz:images.npz"], "expected one of --forget, --rows, --ids and --all, got none of them"),
         (["add", "--data", "npz:images.npz", "--ids", "x"], "expected ids of the data, such as 0, got x"),
         (["add", "images.npz"], "expected the label of the image files, got none"),
+        (
+            ["add", "--data", "npz:images.npz", "--rows", "1", "--label", "2"],
+            "expected none with --data, whose images have labels, got 2; leave it out",
+        ),
         (["show", "R0001"], "expected a request; there is none yet, got R0001"),
         (["undo"], "nothing was applied"),
         (["verify", "--head", "f" * 16], "which is not there"),

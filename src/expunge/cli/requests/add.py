@@ -43,7 +43,7 @@ Examples:
 
 @click.command(context_settings={"max_content_width": 110}, epilog=EXAMPLE)
 @click.argument("images", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--label", help="Label of the image files given by name.")
+@click.option("--label", help="Label of the image files given by name; images of --data have their own.")
 @click.option("--data", metavar="SOURCE", help="KIND:PLACE, as in `expunge run`.")
 @click.option(
     "--table", type=click.Path(path_type=Path), help="Table of a folder: path, label, optional id, new_label."
@@ -124,7 +124,7 @@ def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, 
     """Return the rows that the command line names.
 
     Raises:
-        DataError: image files and --data both or neither, or not one way of choosing rows.
+        DataError: image files and --data both or neither, --label with --data, or not one way of choosing rows.
     """
     if bool(paths) == (flags["data"] is not None):
         raise DataError("images", "image files, or --data", "both" if paths else "neither")
@@ -135,6 +135,9 @@ def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, 
         ids = [path.name if flags["keep_names"] else str(number) for number, path in enumerate(paths, 1)]
         files = FileImages(ids, torch.full((len(paths),), label), paths, first.preprocessing)
         return in_channels(first, forget_set(files, range(len(paths))))
+    if flags["label"] is not None:
+        hint = "leave it out; new labels stand in a table: --forget"
+        raise DataError("--label", "none with --data, whose images have labels", flags["label"], hint)
     train = _load(first, flags["data"], flags["table"])
     chosen = [name for name in ("forget", "rows", "ids", "every") if flags[name]]
     if len(chosen) != 1:
