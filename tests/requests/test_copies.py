@@ -10,6 +10,7 @@ from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.data.images import TensorImages
 from expunge.requests.copies import find_near, open_index
+from expunge.requests.images import find_places, hash_images
 from expunge.requests.outlines import VARIANTS, correlate, outline
 from expunge.requests.purge import purge_fingerprints
 from expunge.requests.recovery import writing
@@ -85,6 +86,39 @@ def test_the_nearest_come_with_figures_and_the_same_picture_first(project, train
     assert (found[1][0].id, found[1][0].bits, found[1][0].same) == ("t7", 0, False)
     assert found[1][0].certain
     assert not any(one.same for one in found[0][1:])
+
+
+class Counting:
+    """Images that count how often their ids are asked for: some make the list anew each time."""
+
+    def __init__(self, images):
+        self.images, self.asked = images, 0
+
+    @property
+    def ids(self):
+        self.asked += 1
+        return self.images.ids
+
+    @property
+    def labels(self):
+        return self.images.labels
+
+    def load(self, rows):
+        return self.images.load(rows)
+
+
+def test_how_often_ids_are_asked_for_does_not_grow_with_the_images(project, training, monkeypatch):
+    monkeypatch.setattr("expunge.requests.copies.BATCH", 3)
+    monkeypatch.setattr("expunge.requests.images.BATCH", 3)
+    counting = Counting(training)
+    rows = ForgetSet(training.ids, training.pixels, training.labels)
+    with writing(project) as ledger:
+        index = open_index(ledger, counting, Runtime())
+        assert counting.asked == 2, "for the index's name, and for its rows"
+        find_near(index, ledger, rows, load_first(ledger).classifier, Runtime())
+        assert counting.asked == 3
+        find_places(ledger, counting, set(hash_images(ledger, rows)))
+        assert counting.asked == 4
 
 
 def test_a_picture_that_is_there_many_times_is_found_each_time(project, rows_of):

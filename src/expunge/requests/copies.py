@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 from torch import Tensor
@@ -128,6 +128,7 @@ def find_near(
         count: how many for each row; those that are certain are never left out.
     """
     values, places = correlate(rows.x, index.outlines, SHORT_LIST)
+    ids, labels = index.images.ids, index.images.labels  # once: some images make the list anew
     found = []
     for row, content in enumerate(hash_images(ledger, rows)):
         x = rows.x[row : row + 1]
@@ -137,7 +138,7 @@ def find_near(
         likeness = dict(zip(places[row].tolist(), values[row].tolist(), strict=True))
         others = {int(place) for place in (*nearest, *np.flatnonzero(same | (bits <= NEAR)))} - set(likeness)
         likeness |= _correlations(index, x, sorted(others))
-        found.append(_first(_ordered(index, likeness, bits, same), SHORT_LIST))
+        found.append(_first(_ordered(ids, labels, likeness, bits, same), SHORT_LIST))
     return [_first(part, count) for part in _with_features(index, rows, found, classifier, runtime)]
 
 
@@ -147,13 +148,17 @@ def _first(near: Sequence[Near], count: int) -> list[Near]:
 
 
 def _ordered(
-    index: CopyIndex, likeness: dict[int, float], bits: NDArray[np.int64], same: NDArray[np.bool_]
+    ids: Sequence[str],
+    labels: Int[Tensor, " n"],
+    likeness: dict[int, float],
+    bits: NDArray[np.int64],
+    same: NDArray[np.bool_],
 ) -> list[Near]:
     near = [
         Near(
             row=place,
-            id=index.images.ids[place],
-            label=int(index.images.labels[place]),
+            id=ids[place],
+            label=int(labels[place]),
             same=bool(same[place]),
             bits=int(bits[place]),
             correlation=round(value, 4),
@@ -215,10 +220,10 @@ def _correlations(index: CopyIndex, x: Float[Tensor, "1 c h w"], places: Sequenc
 
 def _make(ledger: Ledger, images: Images, runtime: Runtime) -> CopyIndex:
     contents, prints, outlines = [], [], []
-    start = 0
+    start, every = 0, images.ids  # once: some images make the list anew
     with runtime.progress.phase("index", len(images.labels)) as advance:
         for x, labels in batches(images, BATCH):
-            ids = tuple(images.ids[start : start + len(x)])
+            ids = tuple(every[start : start + len(x)])
             contents += hash_images(ledger, ForgetSet(ids, x, labels))
             prints.append(fingerprint(x))
             outlines.append(outline(x))

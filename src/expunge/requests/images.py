@@ -68,9 +68,9 @@ def find_places(ledger: Ledger, training: Images, wanted: Collection[str]) -> di
     Each wanted hash has its list, which is empty where no training image is the same.
     """
     places: dict[str, list[tuple[int, str]]] = {content: [] for content in wanted}
-    start = 0
+    start, every = 0, training.ids  # once: some images make the list anew
     for x, labels in batches(training, BATCH):
-        ids = tuple(training.ids[start : start + len(x)])
+        ids = tuple(every[start : start + len(x)])
         for number, content in enumerate(hash_images(ledger, ForgetSet(ids, x, labels))):
             if content in places:
                 places[content].append((start + number, ids[number]))

@@ -205,7 +205,8 @@ def _including(
     alike = sorted({one.row for near in found for one in near if one.alike} - wanted)
     if alike:
         say(f"note: to forget others too, after a look at them: --include {','.join(map(str, alike[:SHOWN]))}")
-    chosen = [row for row in sorted(wanted) if flags["data"] is None or training.ids[row] not in rows.ids]
+    every = training.ids  # once: some images make the list anew
+    chosen = [row for row in sorted(wanted) if flags["data"] is None or every[row] not in rows.ids]
     require_labels_of_copies(ledger, rows, found, chosen)
     if not chosen:
         return rows
