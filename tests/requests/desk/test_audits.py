@@ -1,8 +1,13 @@
 """An audit that is made at the desk: what its report says, how it is kept, and what its page may do in a browser."""
 
 import re
+import threading
 
+from filelock import FileLock
+
+from expunge.requests.desk import worker
 from expunge.requests.desk.audits import UNFINISHED
+from expunge.requests.desk.process import WORKER_LOCK
 from expunge.requests.desk.store import JobState
 from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs, work_until_idle
@@ -72,3 +77,18 @@ def test_what_a_killed_worker_left_of_an_audit_is_swept_away(desk):
     (left / "predictions.npz").write_bytes(b"answers")
     work_until_idle(desk.folder, do, idle=0)
     assert not left.exists()
+
+
+def test_a_worker_that_starts_while_a_server_looks_for_one_goes_to_work(desk, monkeypatch):
+    desk.store.note("ben", "looked")
+    lock = FileLock(desk.folder / "desk" / WORKER_LOCK, thread_local=False)
+    with lock:
+        monkeypatch.setattr(worker, "LOOK_SECONDS", 0.1)
+        work_until_idle(desk.folder, do, idle=0.3)
+        assert len(desk.store.open_jobs()) == 1, "another worker is at work"
+        monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
+        looking = threading.Timer(0.3, lock.release)
+        looking.start()
+        work_until_idle(desk.folder, do, idle=0.3)
+    looking.join()
+    assert desk.store.open_jobs() == []

@@ -33,6 +33,8 @@ PAUSE_SECONDS = 0.2
 TELL_SECONDS = 0.3
 MOST_ATTEMPTS = 3
 WAIT_SECONDS = 600.0
+LOOK_SECONDS = 1.0
+"""A worker waits so long for its lock: a server that looks whether there is one holds it for a moment."""
 OLDEST_SECONDS = 86400.0
 """Jobs that are older are not begun: somebody may have put back an old copy of the desk's file."""
 
@@ -73,9 +75,9 @@ Do = Callable[[Work], Result]
 
 
 def work_until_idle(folder: Path, do: Do, *, idle: float = IDLE_SECONDS, device: str = "auto") -> None:
-    """Take jobs, one after another, until none has come for `idle` seconds; return at once if another worker does."""
+    """Take jobs, one after another, until none has come for `idle` seconds; return soon if another worker does."""
     lock = FileLock(folder / DESK_FOLDER / WORKER_LOCK)
-    with suppress(Timeout), lock.acquire(timeout=0):
+    with suppress(Timeout), lock.acquire(timeout=LOOK_SECONDS):
         store = Store.open(folder, Ledger.open(folder).keys)
         sweep_drafts(folder)
         sweep_audits(folder)
