@@ -1,11 +1,14 @@
 """What the ledger says of people: who came and went, who was invited and dismissed; no address and no token."""
 
+import asyncio
+import time
+from contextlib import suppress
 from datetime import datetime
 
 from expunge.requests.approval import Approval, set_approval
-from expunge.requests.desk import people
+from expunge.requests.desk import people, store
 from expunge.requests.desk.people import give_role, invite
-from expunge.requests.desk.store import NOTE, JobState
+from expunge.requests.desk.store import NOTE, JobState, Store
 from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs
 from expunge.requests.recovery import writing
@@ -70,6 +73,41 @@ def test_signing_out_by_the_page_is_noted_and_notes_are_no_jobs_that_people_see(
     anna.send("/", "/sign-out")
     take_jobs(desk.folder, desk.store, do)
     assert [what for what, *_ in told(desk)] == ["invited", "signed in", "signed in", "signed out"]
+
+
+def test_what_has_ended_is_deleted_when_the_desks_file_is_opened(desk, visitor, monkeypatch):
+    anna, now = visitor("anna", "requester"), time.time()
+    anna.send("/", "/sign-out")
+    visitor("ben")
+    for hours in (1, 40):
+        invite(desk.store, "carla", hours=hours)
+
+    def counts():
+        with desk.store._connected() as connection:
+            tables = ("invitations", "sessions", "forms")
+            return [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]  # noqa: S608
+
+    Store.open(desk.folder, desk.store.keys)
+    assert counts() == [4, 1, 1]
+    monkeypatch.setattr(store.time, "time", lambda: now + 13 * people.HOUR)
+    Store.open(desk.folder, desk.store.keys)
+    assert counts() == [1, 0, 0]
+
+
+def test_no_call_of_the_database_holds_up_other_visitors(desk, visitor, monkeypatch):
+    connected, seen = Store._connected, []
+
+    def note(self):
+        with suppress(RuntimeError):
+            seen.append(asyncio.get_running_loop())  # there is none in a thread of the pool
+        return connected(self)
+
+    token = invite(desk.store, "anna", hours=1)
+    monkeypatch.setattr(Store, "_connected", note)
+    anna = visitor("anna", "requester")
+    assert anna.send("/", "/sign-out").status_code == 200
+    assert visitor().client.post("/api/v1/session", json={"token": token}).json()["person"] == "anna"
+    assert seen == []
 
 
 def test_a_note_is_made_once_and_however_late(desk, visitor, monkeypatch):

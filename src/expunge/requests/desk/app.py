@@ -20,7 +20,8 @@ from expunge.base.errors import ExpungeError
 from expunge.requests.desk import api, files, forms, openapi, pages
 from expunge.requests.desk.decoding import Upload
 from expunge.requests.desk.frame import message
-from expunge.requests.desk.people import LONGEST_SESSION, Role, sign_in
+from expunge.requests.desk.limits import LONGEST_SESSION
+from expunge.requests.desk.people import Role, sign_in
 from expunge.requests.desk.web import (
     FORM,
     Desk,
@@ -122,7 +123,7 @@ def _page(desk: Desk, role: Role, handler: Handler) -> Endpoint:
                 check_origin(request)
                 fields, files = await read_form(request)
                 token = str((fields.pop(FORM, None) or [""])[0])
-                check_form(desk, session, request.url.path, token)
+                await run_in_threadpool(check_form, desk, session, request.url.path, token)
             return await run_in_threadpool(handler, _visit(desk, request, person, session, fields, files))
         except Refused as refused:
             return message(refused.status, refused.message, signed_in=refused.status != 401)
@@ -196,15 +197,15 @@ def _login(desk: Desk) -> Endpoint:
         try:
             check_origin(request)
             fields, _ = await read_form(request)
-            session = await run_in_threadpool(sign_in, desk.store, str((fields.get("token") or [""])[0]))
-            if session is None:
+            signed_in = await run_in_threadpool(sign_in, desk.store, str((fields.get("token") or [""])[0]))
+            if signed_in is None:
                 raise Refused(401, "This link was used, or is too old. Ask for another one.")
         except Refused as refused:
             return message(refused.status, refused.message, signed_in=False)
         answer = RedirectResponse("/", 303)
         secure = request.headers.get("origin", "").startswith("https:")
         answer.set_cookie(
-            desk.cookie, session, max_age=int(LONGEST_SESSION), httponly=True, samesite="strict", secure=secure
+            desk.cookie, signed_in[1], max_age=int(LONGEST_SESSION), httponly=True, samesite="strict", secure=secure
         )
         return answer
 
@@ -218,10 +219,10 @@ def _start_session(desk: Desk) -> Endpoint:
             token = str(content.get("token", "")) if isinstance(content, dict) else ""
         except (ValueError, RecursionError, Refused):
             token = ""
-        person = desk.store.find_invitation(token)
-        session = await run_in_threadpool(sign_in, desk.store, token)
-        if session is None:
+        signed_in = await run_in_threadpool(sign_in, desk.store, token)
+        if signed_in is None:
             return JSONResponse({"error": "The token is unknown, was used, or is too old."}, 401)
+        person, session = signed_in
         return JSONResponse({"session": session, "person": person}, 201)
 
     return endpoint

@@ -1,4 +1,4 @@
-"""How much one upload may be."""
+"""How much one upload may be, and how long things last."""
 
 MOST_PICTURES = 200
 MOST_BYTES = 64 << 20
@@ -14,3 +14,5 @@ DECODING_BYTES = 2 << 30
 """Of memory that decoding may take beyond what its process had."""
 DRAFT_DAYS = 7
 """A draft that nobody made a request of is deleted after so many days."""
+LONGEST_SESSION = 12 * 3600.0
+"""Seconds."""

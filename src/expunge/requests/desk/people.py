@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from expunge.base.errors import LedgerError
+from expunge.requests.desk.limits import LONGEST_SESSION
 from expunge.requests.desk.store import Store
 from expunge.requests.project import Ledger
 
@@ -15,7 +16,6 @@ COMMAND_LINE = "(command line)"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 TOKEN_BYTES = 32
 HOUR = 3600.0
-LONGEST_SESSION = 12 * HOUR
 IDLE_SESSION = 1 * HOUR
 
 
@@ -86,15 +86,15 @@ def dismiss(ledger: Ledger, store: Store, name: str) -> None:
     store.end_sessions_of(name)
 
 
-def sign_in(store: Store, token: str) -> str | None:
-    """Return the secret of a new session for a token, which is then used; None if it is not valid."""
+def sign_in(store: Store, token: str) -> tuple[str, str] | None:
+    """Return whom a token invites, and the secret of their new session; it is then used. None if it is not valid."""
     person = store.find_invitation(token)
     if person is None or not store.use_invitation(token):
         return None
     session = secrets.token_urlsafe(TOKEN_BYTES)
     store.note(person, "signed in")
     store.add_session(session, person)
-    return session
+    return person, session
 
 
 def sign_out(store: Store, person: str, session: str) -> None:

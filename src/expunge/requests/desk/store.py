@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.base.errors import OutputError
+from expunge.requests.desk.limits import LONGEST_SESSION
 from expunge.requests.keys import Keys
 from expunge.requests.place import DESK_FOLDER
 
@@ -102,7 +103,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, keys: Keys) -> "Store":
-        """Return the store of a project, made for its owner alone where it is missing.
+        """Return the store of a project, made for its owner alone where it is missing; what has ended is deleted.
 
         Raises:
             OutputError: it can't be made.
@@ -115,6 +116,7 @@ class Store:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.executescript(TABLES)
+                _sweep(connection)
         except (OSError, sqlite3.Error) as error:
             raise OutputError(str(place), "a folder that can be made and written to", f"{error}") from error
         return store
@@ -259,3 +261,11 @@ class Store:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection, connection:
             yield connection
+
+
+def _sweep(connection: sqlite3.Connection) -> None:
+    """Delete invitations and sessions that have ended, and forms that were sent in sessions that have."""
+    now = time.time()
+    connection.execute("DELETE FROM invitations WHERE expires < ?", (now,))
+    connection.execute("DELETE FROM sessions WHERE started < ?", (now - LONGEST_SESSION,))
+    connection.execute("DELETE FROM forms WHERE sent < ?", (now - LONGEST_SESSION,))
