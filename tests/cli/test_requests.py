@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from expunge.base.errors import OutputError
 from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.demo import DigitNet
+from expunge.requests import sealed
 from expunge.requests.project import Ledger
 from expunge.requests.weights import load_first
 from expunge.task.outcome import Health
@@ -227,6 +229,10 @@ def test_a_picture_and_its_copy_in_the_training_data_may_have_the_same_number(pr
             ["add", "--data", "npz:images.npz", "--rows", "1", "--keep-until", "2020-01-01"],
             "expected today or a later day",
         ),
+        (
+            ["add", "--data", "npz:images.npz", "--rows", "1", "--method", "fine-tune"],
+            "`--method`: expected one without retain data, which a project doesn't have, got fine-tune",
+        ),
         (["purge", "--versions"], "expected versions to delete, got none"),
         (["list", "--project", "."], "expected a project of deletion requests"),
         (["export", "--out", "out"], "expected the shape C,H,W of an image"),
@@ -256,6 +262,40 @@ def test_apply_and_withdraw_refuse_an_edit_that_ruins_the_classifier_and_say_so(
     assert "test images, it is right on 42.9%, and was on 67.5%; the classifier was left as it was" in done.err
     assert "R0003: withdraw it and add it again with another method" in done.err
     assert Path("project/current.safetensors").read_bytes() == weights
+
+
+def test_apply_says_what_it_did_before_an_error_and_the_code_is_three(project, expunge, monkeypatch):
+    monkeypatch.setattr("expunge.requests.receive.require_forget_only", lambda _: None)
+    for words in (["--rows", "0-2"], ["--rows", "3", "--method", "fine-tune"], ["--rows", "6", "--seed", "1"]):
+        expunge("requests", "add", "--data", "npz:images.npz", "--minimum-right", "0", *words)
+    Path("project/cache").mkdir()
+    Path("project/cache/some.safetensors").write_bytes(b"surrogates")
+    done = expunge("requests", "apply", "--device", "cpu")
+    assert done.code == 3
+    assert "version 1: R0001 forgotten" in done.out
+    assert "R0002: failed: `retain`: expected the rest of the training data" in done.err
+    assert "version 2: R0003 forgotten" in done.out
+    assert "deleted 2 files of images and 1 files of unsealed surrogates; the ledger has their hashes" in done.out
+    assert (expunge("requests", "apply").code, expunge("requests", "verify").code) == (0, 0)
+
+
+def test_apply_says_what_ended_it_when_something_was_done(project, expunge, monkeypatch):
+    for words in (["--rows", "0-2"], ["--rows", "6", "--seed", "1"]):
+        expunge("requests", "add", "--data", "npz:images.npz", "--minimum-right", "0", *words)
+    written = sealed.write_bytes
+
+    def refuse(path, content):
+        if "0002-patch" in path.name:
+            raise OutputError(str(path), "a place that can be written to", "No space left on device")
+        written(path, content)
+
+    monkeypatch.setattr(sealed, "write_bytes", refuse)
+    done = expunge("requests", "apply", "--device", "cpu")
+    assert done.code == 3
+    assert "version 1: R0001 forgotten" in done.out
+    assert "error: `" in done.err
+    assert "No space left on device\nnote: that ended the command; what it had done by then holds" in done.err
+    assert expunge("requests", "apply", "--device", "cpu").code == 2
 
 
 def test_apply_verify_and_purge_say_what_they_did(project, expunge):

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from expunge.base.errors import ExpungeWarning, ForgetSetError, LedgerError, SettingsError
+from expunge.base.errors import ExpungeWarning, ForgetSetError, LedgerError, OutputError, SettingsError
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.continual import find_lost, holds, join
+from expunge.requests import sealed
 from expunge.requests.apply import apply_waiting
 from expunge.requests.continual import forget_more
 from expunge.requests.create import create_project
@@ -153,6 +154,99 @@ def test_a_request_that_contradicts_an_earlier_one_fails_and_changes_nothing(pro
         assert ledger.state.find(name).state is State.FAILED
         assert ledger.state.weights_sha256 == before
         assert apply_waiting(ledger, Runtime()).versions == ()
+
+
+def test_a_method_that_needs_retain_data_is_refused_at_once(project, plan, tmp_path, rows_of, options):
+    words = r"`method`: expected one without retain data, which a project doesn't have, got fine-tune; `expunge"
+    with writing(project) as ledger, pytest.raises(SettingsError, match=words):
+        add(ledger, rows_of(3, seed=0), replace(options.plain, method="fine-tune"))
+    with pytest.raises(SettingsError, match=words):
+        create_project(tmp_path / "other", replace(plan, method="fine-tune", settings={}))
+    assert not (tmp_path / "other").exists()
+    assert len(Ledger.open(project).entries) == 1
+
+
+@pytest.fixture
+def unfit(project, rows_of, options, monkeypatch):
+    """Return a project with three requests, the second by a method that can't be run, as older versions took in."""
+    monkeypatch.setattr("expunge.requests.receive.require_forget_only", lambda _: None)
+    rows = rows_of(60, seed=0)
+    with writing(project) as ledger:
+        add(ledger, rows.rows([0, 1]), options.plain)
+        add(ledger, rows.rows([3]), replace(options.plain, method="fine-tune"))
+        add(ledger, rows.rows([5]), replace(options.plain, seed=7))
+    (project / "cache").mkdir()
+    (project / "cache" / "some.safetensors").write_bytes(b"surrogates")
+    return project
+
+
+def test_an_error_of_one_request_fails_it_alone_and_what_is_due_is_deleted(unfit):
+    with writing(unfit) as ledger:
+        report = apply_waiting(ledger, Runtime())
+        states = [request.state.value for request in ledger.state.requests.values()]
+    assert states == ["verified", "failed", "verified"]
+    assert (report.verified, report.error) == (("R0001", "R0003"), None)
+    assert "`retain`: expected the rest of the training data" in report.failed["R0002"]
+    assert [request.images is None for request in ledger.state.requests.values()] == [True, False, True]
+    assert not any((unfit / "cache").iterdir())
+    assert ledger.state.cache is not None
+    assert verify_project(Ledger.open(unfit)).problems == ()
+
+
+def test_images_that_were_changed_fail_their_request_alone(project, rows_of, options):
+    rows = rows_of(60, seed=0)
+    with writing(project) as ledger:
+        for row in (0, 3):
+            add(ledger, rows.rows([row]), options.plain)
+        path = project / ledger.state.find("R0001").images.path
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+        report = apply_waiting(ledger, Runtime())
+    assert (list(report.failed), report.verified) == (["R0001"], ("R0002",))
+
+
+def test_an_error_of_the_project_fails_nobody_and_does_not_hide_what_was_done(unfit, monkeypatch):
+    written = sealed.write_bytes
+
+    def refuse(path, content):
+        if "0002-patch" in path.name:
+            raise OutputError(str(path), "a place that can be written to", "No space left on device")
+        written(path, content)
+
+    monkeypatch.setattr(sealed, "write_bytes", refuse)
+    with writing(unfit) as ledger:
+        report = apply_waiting(ledger, Runtime())
+        states = [request.state.value for request in ledger.state.requests.values()]
+        assert states == ["verified", "failed", "validated"]
+        assert (report.verified, "No space left" in str(report.error)) == (("R0001",), True)
+        assert "cache/some.safetensors" in [file.path for file in report.deleted]
+        with pytest.raises(OutputError, match="No space left"):
+            apply_waiting(ledger, Runtime())
+    assert not any((unfit / "cache").iterdir())
+
+
+def test_surrogates_are_sealed_again_when_a_withdrawal_fails(project, rows_of, options, monkeypatch):
+    with writing(project) as ledger:
+        for row, option in ((0, options.keeping), (3, options.keeping), (5, options.plain)):
+            add(ledger, rows_of(60, seed=0).rows([row]), option)
+            apply_waiting(ledger, Runtime())
+        (project / "cache").mkdir(exist_ok=True)
+        (project / "cache" / "some.safetensors").write_bytes(b"surrogates")
+        with pytest.raises(LedgerError, match="none for R0003"):
+            withdraw(ledger, "R0001", "", Runtime())
+        assert not any((project / "cache").iterdir())
+        assert ledger.state.cache is not None
+
+
+def test_where_nothing_waits_surrogates_stay_sealed_and_the_ledger_as_it_is(project, rows_of, options, monkeypatch):
+    with writing(project) as ledger:
+        (project / "cache").mkdir()
+        (project / "cache" / "some.safetensors").write_bytes(b"surrogates")
+        add(ledger, rows_of(3, seed=0), options.plain)
+        apply_waiting(ledger, Runtime())
+        number = ledger.last.number
+        monkeypatch.setattr("expunge.requests.apply.unpack_cache", None)
+        assert apply_waiting(ledger, Runtime()).deleted == ()
+        assert ledger.last.number == number
 
 
 def test_requests_with_and_without_new_labels_join_as_labels(classifier, rows):

@@ -1,17 +1,25 @@
 """Waiting requests become the next versions of the classifier."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from expunge.base.errors import LedgerError
+from expunge.base.errors import ExpungeError, LedgerError, OutputError
 from expunge.compute.runtime import Runtime
 from expunge.requests.approval import is_approved
-from expunge.requests.cache import pack_cache, unpack_cache
-from expunge.requests.images import images_are_gone
+from expunge.requests.cache import tidying, unpack_cache
+from expunge.requests.continual import ContinualEdit
+from expunge.requests.images import images_are_gone, load_rows
 from expunge.requests.project import Ledger
-from expunge.requests.purge import purge_due
 from expunge.requests.state import FORGOTTEN, Request, State, StoredFile, Version
-from expunge.requests.versions import NewVersion, OpenProject, Start, make_version, same_how, verify_applied
+from expunge.requests.versions import (
+    NewVersion,
+    OpenProject,
+    Start,
+    make_version,
+    require_first,
+    same_how,
+    verify_applied,
+)
 from expunge.requests.weights import read_current, write_current
 from expunge.task.outcome import Outcome
 
@@ -29,6 +37,7 @@ class Report:
         without_images: names of waiting requests that need their images once more.
         deleted: files that were purged.
         ruined: names of those that failed since their edit would have ruined the classifier.
+        error: that ended the command early, when it had done something already; the others still wait.
     """
 
     versions: tuple[Version, ...]
@@ -37,6 +46,16 @@ class Report:
     without_images: tuple[str, ...]
     deleted: tuple[StoredFile, ...]
     ruined: tuple[str, ...] = ()
+    error: ExpungeError | None = None
+
+
+@dataclass(slots=True)
+class _Done:
+    """What was done so far: versions, why requests failed, and which of them since they ruin the classifier."""
+
+    versions: list[Version] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    ruined: list[str] = field(default_factory=list)
 
 
 def apply_waiting(
@@ -51,7 +70,7 @@ def apply_waiting(
 
     Requests that share method and settings are applied together, as one version. A request that cannot be forgotten
     is noted as failed and left out, and the others are tried again without it. Of a version that would be ruined, all
-    requests fail.
+    requests fail. So do those whose method or images give an error, while the others go on.
 
     Args:
         ledger: open for writing.
@@ -62,33 +81,32 @@ def apply_waiting(
 
     Raises:
         LedgerError: a named request is not waiting, or its images are gone; or the edits are to start from the first
-            classifier, and an earlier request has no images.
+            classifier, and an earlier request has no images; or the project needs to be looked at.
+        OutputError: the disk is full, or fails. Of these errors, one that comes when something was done already is in
+            the report instead.
     """
     waiting = _choose(ledger, names)
     ready = [request for request in waiting if request.images is not None]
     lacking = tuple(request.name for request in waiting if request.images is None)
-    project = OpenProject.open(ledger, runtime)
-    unpack_cache(ledger)
-    verify_applied(project)
-    versions: list[Version] = []
-    failed: dict[str, str] = {}
-    ruined: list[str] = []
-    for group in same_how(ready):
-        size = batch or len(group)
-        for place in range(0, len(group), size):
-            made, reasons, ruining = _apply_group(project, group[place : place + size], start)
-            failed |= reasons
-            ruined += ruining
-            versions += made
-    pack_cache(ledger)
-    deleted = purge_due(ledger)
+    if ready and start is Start.FIRST:
+        require_first(ledger, ledger.state.in_state(*FORGOTTEN))
+    project, done, ended = OpenProject.open(ledger, runtime), _Done(), None
+    with tidying(ledger) as deleted:
+        if ready:
+            unpack_cache(ledger)
+        verify_applied(project)
+        try:
+            for group in same_how(ready):
+                size = batch or len(group)
+                for place in range(0, len(group), size):
+                    _apply_group(project, group[place : place + size], start, done)
+        except ExpungeError as error:
+            if not done.versions and not done.failed:
+                raise
+            ended = error
+    verified = tuple(name for version in done.versions for name in version.requests)
     return Report(
-        tuple(versions),
-        tuple(name for version in versions for name in version.requests),
-        failed,
-        lacking,
-        tuple(deleted),
-        tuple(ruined),
+        tuple(done.versions), verified, done.failed, lacking, tuple(deleted), ruined=tuple(done.ruined), error=ended
     )
 
 
@@ -106,18 +124,36 @@ def _choose(ledger: Ledger, names: Sequence[str]) -> list[Request]:
     return chosen
 
 
-def _apply_group(
-    project: OpenProject, group: list[Request], start: Start
-) -> tuple[list[Version], dict[str, str], list[str]]:
-    """Make one version of the group, or of what is left of it when those that fail are out.
-
-    Returns:
-        The version if there is one, why requests failed, and which of them since they ruin the classifier.
-    """
-    ledger, failed = project.ledger, dict[str, str]()
+def _apply_group(project: OpenProject, group: list[Request], start: Start, done: _Done) -> None:
+    """Make one version of the group, or of what is left of it when those that fail are out."""
+    ledger = project.ledger
     while group:
-        state = ledger.state
-        made = make_version(
+        made = _try_version(project, group, start)
+        if isinstance(made, NewVersion):
+            ledger.append([("applied", made.entry)])
+            write_current(ledger, made.weights)
+            done.versions.append(ledger.state.versions[made.entry["version"]])
+            verify_applied(project)
+            return
+        why = {"outcome": Outcome.RUINED.value} if made.ruined else {}
+        ledger.append([("failed", {"request": name, "reason": reason, **why}) for name, reason in made.failed.items()])
+        done.failed |= made.failed
+        if made.ruined:
+            done.ruined += made.failed
+            return
+        group = [request for request in group if request.name not in made.failed]
+
+
+def _try_version(project: OpenProject, group: list[Request], start: Start) -> NewVersion | ContinualEdit:
+    """Return the version that forgets the group, or the failed edit; an error that is the requests' fails them.
+
+    Raises:
+        LedgerError: the project needs to be looked at.
+        OutputError: the disk is full, or fails.
+    """
+    ledger, state = project.ledger, project.ledger.state
+    try:
+        return make_version(
             project,
             read_current(ledger),
             group,
@@ -126,15 +162,26 @@ def _apply_group(
             parent=state.newest,
             start=start,
         )
-        if isinstance(made, NewVersion):
-            ledger.append([("applied", made.entry)])
-            write_current(ledger, made.weights)
-            verify_applied(project)
-            return [state.versions[made.entry["version"]]], failed, []
-        why = {"outcome": Outcome.RUINED.value} if made.ruined else {}
-        ledger.append([("failed", {"request": name, "reason": reason, **why}) for name, reason in made.failed.items()])
-        failed |= made.failed
-        if made.ruined:
-            return [], failed, list(made.failed)
-        group = [request for request in group if request.name not in made.failed]
-    return [], failed, []
+    except OutputError:
+        raise
+    except ExpungeError as error:
+        return ContinualEdit(project.first.classifier, failed=_blame(ledger, group, error))
+
+
+def _blame(ledger: Ledger, group: list[Request], error: ExpungeError) -> dict[str, str]:
+    """Return which requests an error is of, and why: those whose images can't be read, or all.
+
+    Raises:
+        LedgerError: the error is the project's, not theirs.
+    """
+    if not isinstance(error, LedgerError):
+        return {request.name: str(error) for request in group}
+    blamed: dict[str, str] = {}
+    for request in group:
+        try:
+            load_rows(ledger, request)
+        except LedgerError as own:
+            blamed[request.name] = str(own)
+    if not blamed:
+        raise error
+    return blamed

@@ -2,20 +2,45 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
 from expunge.base.disk import write_bytes
+from expunge.base.errors import ExpungeError
 from expunge.requests.place import CACHE_FOLDER
 from expunge.requests.project import Ledger
-from expunge.requests.purge import files_below, unlink
+from expunge.requests.purge import files_below, purge_due, unlink
 from expunge.requests.sealed import read_stored, write_sealed
+from expunge.requests.state import StoredFile
 
 CACHE = "cache"
 KEPT = ".safetensors"
 
 
+@contextmanager
+def tidying(ledger: Ledger) -> Iterator[list[StoredFile]]:
+    """Seal the surrogates and delete what is due after the block, even if it fails; the list then has what went."""
+    deleted: list[StoredFile] = []
+    try:
+        yield deleted
+    except BaseException:
+        with suppress(ExpungeError):  # the first error is the one to be told
+            deleted += _tidy(ledger)
+        raise
+    deleted += _tidy(ledger)
+
+
+def _tidy(ledger: Ledger) -> list[StoredFile]:
+    try:
+        pack_cache(ledger)
+    finally:
+        deleted = purge_due(ledger)
+    return deleted
+
+
 def unpack_cache(ledger: Ledger) -> None:
-    """Put the surrogates where edits look for them, unsealed; `purge_due` deletes them after the edit.
+    """Put the surrogates where edits look for them, unsealed; `tidying` deletes them after the edit.
 
     Raises:
         LedgerError: they are missing, or not those that the ledger names.

@@ -15,7 +15,7 @@ from expunge.base.errors import OutputError, SettingsError
 from expunge.base.settings import to_mapping
 from expunge.base.tensors import write_tensors
 from expunge.methods import make_method
-from expunge.methods.protocol import Method, goes_on
+from expunge.methods.protocol import Method, Needs, goes_on
 from expunge.methods.table import DEFAULT_METHOD
 from expunge.models.sources import LoadedClassifier, ModelSource, load_classifier
 from expunge.requests.approval import Approval
@@ -106,6 +106,7 @@ def create_project(folder: str | Path, plan: Plan) -> Ledger:
     folder = Path(folder)
     loaded = load_classifier(plan.model)
     method = make_method(plan.method, plan.settings)
+    require_forget_only(method)
     if plan.keepers:
         require_goes_on(method)
     key = plan.key or f"../{folder.resolve().name}{KEY_SUFFIX}"
@@ -197,6 +198,17 @@ def _created(plan: Plan, loaded: LoadedClassifier, settings: Mapping[str, Any]) 
         **({"keepers": True} if plan.keepers else {}),
         "approval": plan.approval.value,
     }
+
+
+def require_forget_only(method: Method) -> None:
+    """Check that a method needs the images to forget alone: a project has no retain data.
+
+    Raises:
+        SettingsError: it needs more.
+    """
+    if method.needs is not Needs.FORGET_ONLY:
+        rule, hint = "one without retain data, which a project doesn't have", "`expunge methods` says what each needs"
+        raise SettingsError("method", rule, method.name, hint)
 
 
 def require_goes_on(method: Method) -> None:

@@ -15,7 +15,7 @@ from expunge.methods import make_method
 from expunge.methods.continual import CARRIED_ALONG
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.contradictions import require_one_label, say_label
-from expunge.requests.create import require_goes_on
+from expunge.requests.create import require_forget_only, require_goes_on
 from expunge.requests.fingerprints import fingerprint
 from expunge.requests.hashes import digest_of
 from expunge.requests.images import hash_images, store_images
@@ -192,6 +192,7 @@ def _resolve(ledger: Ledger, options: RequestOptions) -> dict[str, Any]:
     name = options.method or default["method"]
     settings = options.settings or (default["settings"] if name == default["method"] else {})
     method = make_method(name, settings)
+    require_forget_only(method)
     if ledger.state.keeps:
         require_goes_on(method)
     strength = options.strength or (Strength(default["strength"]) if default["strength"] else method.strength)

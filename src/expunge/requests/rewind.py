@@ -6,7 +6,7 @@ from typing import Any
 from expunge.base.errors import LedgerError, RuinedError
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report
-from expunge.requests.cache import pack_cache, unpack_cache
+from expunge.requests.cache import tidying, unpack_cache
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due
 from expunge.requests.state import FORGOTTEN, Request, State, Version
@@ -54,19 +54,19 @@ def withdraw(ledger: Ledger, name: str, reason: str, runtime: Runtime) -> Report
         ledger.append([taken_back])
         return Report((), (), {}, (), tuple(purge_due(ledger)))
     project = OpenProject.open(ledger, runtime)
-    unpack_cache(ledger)
-    verify_applied(project)
-    made, events = _remake(project, request)
-    ledger.append([taken_back, *events])
-    if made:
-        write_current(ledger, made[-1].weights)
-    else:
-        write_current(ledger, rebuild(ledger, ledger.state.newest))
-    verify_applied(project)
-    pack_cache(ledger)
+    with tidying(ledger) as deleted:
+        unpack_cache(ledger)
+        verify_applied(project)
+        made, events = _remake(project, request)
+        ledger.append([taken_back, *events])
+        if made:
+            write_current(ledger, made[-1].weights)
+        else:
+            write_current(ledger, rebuild(ledger, ledger.state.newest))
+        verify_applied(project)
     versions = tuple(ledger.state.versions[one.entry["version"]] for one in made)
     names = tuple(name for version in versions for name in version.requests)
-    return Report(versions, names, {}, (), tuple(purge_due(ledger)))
+    return Report(versions, names, {}, (), tuple(deleted))
 
 
 def _remake(project: OpenProject, request: Request) -> tuple[list[NewVersion], Events]:

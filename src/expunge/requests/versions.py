@@ -155,8 +155,7 @@ def _forget(
     new = {request.name: load_rows(ledger, request) for request in requests}
     if start is not Start.FIRST:
         return forget_more(project.classifier(base), new, checked, requests[0].how, project.runtime, history)
-    require_first(ledger)
-    _require_images(earlier)
+    require_first(ledger, earlier)
     first = project.first.classifier.to(project.runtime.device)
     alone = History(first, cut=history.cut) if history.cut else None
     outcome = forget_more(first, {**checked, **new}, {}, requests[0].how, project.runtime, alone)
@@ -225,8 +224,8 @@ def same_how(requests: Sequence[Request]) -> list[list[Request]]:
     return groups
 
 
-def require_first(ledger: Ledger) -> None:
-    """Check that the first classifier and every patch are there.
+def require_first(ledger: Ledger, earlier: Sequence[Request]) -> None:
+    """Check that an edit can start from the first classifier: it is there, and so are all images forgotten since.
 
     Raises:
         LedgerError: they were purged.
@@ -234,9 +233,6 @@ def require_first(ledger: Ledger) -> None:
     if ledger.state.base:
         found = f"those from version {ledger.state.base} on; the others were deleted by `purge --versions`"
         raise LedgerError("versions", "the first classifier and all patches", found)
-
-
-def _require_images(earlier: Sequence[Request]) -> None:
     missing = [request.name for request in earlier if request.images is None]
     if missing:
         raise LedgerError(

@@ -6,8 +6,10 @@ from io import BytesIO
 
 import pytest
 
+from expunge.base.errors import OutputError
+from expunge.requests.apply import Report
 from expunge.requests.desk.store import JobState
-from expunge.requests.desk.work import do
+from expunge.requests.desk.work import _reported, do
 from expunge.requests.desk.worker import take_jobs
 from expunge.requests.project import Ledger
 from expunge.requests.state import State
@@ -211,6 +213,12 @@ def test_a_job_that_is_cancelled_leaves_everything_as_it_was(desk, anna, ben, pi
     [waiting] = desk.store.open_jobs()
     ben.send("/jobs", f"/jobs/{waiting.id}/cancel")
     assert desk.store.find_job(waiting.id).state is JobState.CANCELLED
+
+
+def test_an_error_that_ended_a_job_early_is_told_and_the_job_counts_as_failed():
+    told = _reported(Report((), (), {}, (), (), error=OutputError("desk", "room", "none")))
+    assert told["text"] == ["`desk`: expected room, got none. That ended the job; the other requests wait."]
+    assert told["failed"]
 
 
 def test_an_old_copy_of_a_job_is_not_done_again(desk, anna, ben, pictures, monkeypatch):

@@ -1,5 +1,6 @@
 """`expunge requests apply`, `undo`, `withdraw` and `purge`: what changes a project once requests are in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
 from expunge.requests.apply import Report, apply_waiting
 from expunge.requests.health import HINT
+from expunge.requests.place import CACHE_FOLDER
 from expunge.requests.purge import (
     purge_due,
     purge_fingerprints,
@@ -21,7 +23,7 @@ from expunge.requests.purge import (
 from expunge.requests.rebase import purge_versions
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
-from expunge.requests.state import State, Version
+from expunge.requests.state import State, StoredFile, Version
 from expunge.requests.telling import is_over, say_drift, tell_unchanged
 from expunge.requests.versions import Start
 
@@ -152,11 +154,21 @@ def _show_report(report: Report) -> int:
         say(f"{', '.join(report.ruined)}: {HINT}", err=True)
     for name in report.without_images:
         say(f"{name}: has no images; give them once more: expunge requests add --again {name}", err=True)
-    if report.deleted:
-        say(f"deleted {len(report.deleted)} files; the ledger has their hashes")
+    _show_deleted(report.deleted)
+    if report.error is not None:
+        say(f"error: {report.error}", err=True)
+        say("note: that ended the command; what it had done by then holds, and the other requests wait", err=True)
     if report.ruined:
         return EXIT_RUINED
-    return EXIT_GOAL_NOT_REACHED if report.failed or report.without_images else 0
+    return EXIT_GOAL_NOT_REACHED if report.failed or report.without_images or report.error else 0
+
+
+def _show_deleted(deleted: Sequence[StoredFile]) -> None:
+    cached = sum(file.path.startswith(f"{CACHE_FOLDER}/") for file in deleted)
+    counts = (len(deleted) - cached, "images"), (cached, "unsealed surrogates")
+    told = " and ".join(f"{count} files of {what}" for count, what in counts if count)
+    if told:
+        say(f"deleted {told}; the ledger has their hashes")
 
 
 def _show_version(version: Version) -> None:

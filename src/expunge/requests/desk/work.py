@@ -165,11 +165,12 @@ def _reported(report: Report) -> Result:
     text += [f"{name} failed: {reason}; the classifier was left as it was." for name, reason in report.failed.items()]
     text += [f"{' and '.join(report.ruined)}: {HINT}."] if report.ruined else []
     text += [f"{name} has no pictures; give them once more." for name in report.without_images]
+    text += [f"{report.error}. That ended the job; the other requests wait."] if report.error else []
     if report.versions and is_over(report.versions[-1].figures["drift"]):
         text.append("The drift is over the budget: it is time to retrain.")
     names = [*report.verified, *report.failed]
     told = said(*(text or ["Nothing was waiting."]), requests=names)
-    return {**told, "failed": bool(report.failed or report.without_images)}
+    return {**told, "failed": bool(report.failed or report.without_images or report.error)}
 
 
 def _earlier(figures: Mapping[str, Any]) -> list[str]:
