@@ -298,6 +298,26 @@ def test_apply_says_what_ended_it_when_something_was_done(project, expunge, monk
     assert expunge("requests", "apply", "--device", "cpu").code == 2
 
 
+@pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
+def test_the_plan_is_a_table_of_what_train_leaves_out(project, expunge):
+    """Its one picture was given under another label than it has in the training data."""
+    Image.fromarray(np.load("images.npz")["x_train"][3]).save("portrait.png")
+    Path("wanted.csv").write_text("id,new_label\n7,2\n")
+    for words in (["portrait.png", "--label", "1"], ["--data", "npz:images.npz", "--forget", "wanted.csv"]):
+        assert expunge("requests", "add", *words, "--minimum-right", "0").code == 0
+    done = expunge("requests", "plan", "--data", "npz:images.npz")
+    assert done.code == 0, done.err
+    assert "found in the training data: 2 of 2" in done.out
+    assert "retrain.csv: to leave out by `expunge train --leave-out`\nretrain-relabel.csv: to get these" in done.out
+    assert Path("retrain-relabel.csv").read_text() == "request,instance,given_label,new_label,row,id\nR0002,7,1,2,7,7\n"
+    trained = expunge(
+        *("train", "--model", "tiny_networks:build", "--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz"),
+        *("--recipe", "digits", "--set", "epochs=1", "--leave-out", "retrain.csv", "--out", "trained"),
+    )
+    assert trained.code == 0, trained.err
+    assert json.loads(Path("trained/train.json").read_text())["left_out"] == ["3"]
+
+
 def test_apply_verify_and_purge_say_what_they_did(project, expunge):
     assert "nothing is waiting" in expunge("requests", "apply").out
     expunge("requests", "add", "--data", "npz:images.npz", "--rows", "0-2", "--keep-until", "2999-01-01")

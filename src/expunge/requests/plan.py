@@ -1,21 +1,25 @@
 """What retraining would need once the budget of drift is spent: which images to leave out, or to give new labels."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.base.cells import csv_text, escape_cell
 from expunge.base.disk import PRIVATE, make_folder, write_bytes
 from expunge.requests.place import INDEX_FOLDER
 from expunge.requests.project import Ledger
-from expunge.requests.state import FORGOTTEN, LedgerState, Request, State
+from expunge.requests.state import FORGOTTEN, Instance, LedgerState, Request, State
 from expunge.requests.telling import newest_drift, say_drift
+from expunge.task.words import RELABEL
 
-COLUMNS = ("request", "id", "label", "new_label", "row", "training_id")
+LEFT_OUT = ("request", "instance", "given_label")
+RELABELLED = (*LEFT_OUT, "new_label")
+FOUND = ("row", "id")
+"""What the table of those to leave out, and of those with new labels, say of a picture; and where it was found."""
 PLACES_FILE = "places.sealed"
 """In the folder of what is known of the training data, which goes when perceptual hashes are deleted."""
 PLACES = "places of images"
-NOWHERE: tuple[tuple[int | None, str], ...] = ((None, ""),)
+MOST_NAMES = 5
 
 Places = Mapping[str, Sequence[tuple[int, str]]]
 """Rows and ids of the training data that an image was found at, by its salted hash; empty where it was not found."""
@@ -23,23 +27,23 @@ Places = Mapping[str, Sequence[tuple[int, str]]]
 
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
-    """One image of a request that still stands.
+    """One picture of requests that still stand, or one image of the training data that is this picture.
 
     Args:
-        request: its name.
-        id: what the image is called there.
-        label: that it had.
+        requests: their names.
+        instance: what the picture is called in the first of them.
+        label: that was given there; the training data may have another.
         new_label: that it is to be trained with; None if it is to be left out.
-        row: its row in the training data; None if it was not found there, or not looked for.
-        training_id: what it is called there.
+        row: its row in the training data; None if nobody looked for it there.
+        id: what it is called there.
     """
 
-    request: str
-    id: str
+    requests: tuple[str, ...]
+    instance: str
     label: int
     new_label: int | None
     row: int | None = None
-    training_id: str = ""
+    id: str = ""
 
 
 def standing(state: LedgerState) -> list[Request]:
@@ -48,48 +52,112 @@ def standing(state: LedgerState) -> list[Request]:
 
 
 def plan_retraining(ledger: Ledger, places: Places | None = None) -> list[PlannedRow]:
-    """Return the images that a retrained classifier must not have learnt, of requests that wait as well.
+    """Return the images that a retrained classifier must not have learnt, of requests that wait as well, each once.
+
+    A picture that one request wants to have left out, and another with a new label, is left out. One that is to get
+    two new labels is there twice, which readers of the table refuse.
 
     Args:
         ledger: open.
-        places: where they are in the training data, as `images.find_places` says. An image that is there more than once
-            has as many rows.
+        places: where pictures are in the training data, as `images.find_places` says: a picture that is there more than
+            once has as many rows, and one that isn't has none. None for a row for each picture.
     """
-    found = places or {}
-    return [
-        PlannedRow(request.name, one.id, one.label, one.new_label, *place)
-        for request in standing(ledger.state)
-        for one in ledger.instances(request)
-        for place in found.get(one.content) or NOWHERE
-    ]
+    uses: dict[str, list[tuple[str, Instance]]] = {}
+    for request in standing(ledger.state):
+        for one in ledger.instances(request):
+            uses.setdefault(one.content, []).append((request.name, one))
+    return [row for content, found in uses.items() for row in _planned(found, places, content)]
+
+
+def _planned(uses: Sequence[tuple[str, Instance]], places: Places | None, content: str) -> Iterator[PlannedRow]:
+    """Yield what is planned for one picture."""
+    names, first = tuple(dict.fromkeys(name for name, _ in uses)), uses[0][1]
+    wanted = dict.fromkeys(one.new_label for _, one in uses)
+    for new_label in (None,) if None in wanted else wanted:
+        if places is None:
+            yield PlannedRow(names, first.id, first.label, new_label)
+        else:
+            for row, name in places.get(content, ()):
+                yield PlannedRow(names, first.id, first.label, new_label, row, name)
 
 
 def describe(state: LedgerState, places: Places | None = None) -> list[str]:
-    """Return the plan in a few lines."""
+    """Return the plan in a few lines, which count a picture of several requests once."""
     model, requests = state.created["model"], standing(state)
-    images = sum(request.rows for request in requests)
-    relabelled = sum(request.rows for request in requests if request.goal == "relabel")
+    every = {content for request in requests for content in request.each_content()}
+    left_out = {content for request in requests if request.goal != RELABEL for content in request.each_content()}
     lines = [
-        f"{images} images of {len(requests)} requests: train {model['architecture']} with "
-        f"{model['num_classes']} classes on the training data without {images - relabelled} of them"
-        + (f", and {relabelled} with their new labels" if relabelled else "")
+        f"{len(every)} images of {len(requests)} requests: train {model['architecture']} with "
+        f"{model['num_classes']} classes on the training data without {len(left_out)} of them"
+        + (f", and {len(every - left_out)} with their new labels" if every - left_out else "")
     ]
+    lines += _say_contradictions(requests, left_out)
     if places is not None:
-        found = sum(bool(places.get(content)) for request in requests for content in request.each_content())
-        lines.append(f"found in the training data: {found} of {images}")
+        lines += _say_found(requests, every, places)
     drift = newest_drift(state)
     if drift is not None:
         lines += say_drift(drift)
     return [*lines, "then make a new project around the new weights; this one stays as the record"]
 
 
-def to_csv(rows: list[PlannedRow]) -> str:
-    """Return the plan as a table."""
+def _say_contradictions(requests: Sequence[Request], left_out: set[str]) -> list[str]:
+    """Return what is said of pictures that one request leaves out and another gives a new label."""
+    relabelled = {content for request in requests if request.goal == RELABEL for content in request.each_content()}
+    both = relabelled & left_out
+    if not both:
+        return []
+    names = _names([request for request in requests if not both.isdisjoint(request.each_content())])
+    return [f"{len(both)} of them are left out, though a request gives them a new label: withdraw one of {names}"]
+
+
+def _say_found(requests: Sequence[Request], every: set[str], places: Places) -> list[str]:
+    """Return what is said of the training data: how many pictures are in it, and of which requests some are not."""
+    found = {content for content in every if places.get(content)}
+    images = sum(len(places[content]) for content in found)
     lines = [
-        (one.request, escape_cell(one.id), one.label, one.new_label, one.row, escape_cell(one.training_id))
-        for one in rows
+        f"found in the training data: {len(found)} of {len(every)}"
+        + (f", as {images} images" if images != len(found) else "")
     ]
-    return csv_text([COLUMNS, *[["" if cell is None else cell for cell in line] for line in lines]])
+    for what, missing in (
+        ("not found there, so not in the table", every & places.keys() - found),
+        ("not looked for yet, so not in the table", every - places.keys()),
+    ):
+        if missing:
+            names = _names([request for request in requests if not missing.isdisjoint(request.each_content())])
+            lines.append(f"{what}: {len(missing)}, of {names}")
+    return lines
+
+
+def _names(requests: Sequence[Request]) -> str:
+    more = len(requests) - MOST_NAMES
+    return ", ".join(request.name for request in requests[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def to_csv(rows: Sequence[PlannedRow]) -> str:
+    """Return the table of those to leave out, which `expunge train --leave-out` takes once they were looked for."""
+    return _table([row for row in rows if row.new_label is None], LEFT_OUT)
+
+
+def to_relabel_csv(rows: Sequence[PlannedRow]) -> str:
+    """Return the table of those with new labels."""
+    return _table([row for row in rows if row.new_label is not None], RELABELLED)
+
+
+def _table(rows: Sequence[PlannedRow], columns: Sequence[str]) -> str:
+    """Return rows as a table; where nobody looked for them, it has no column that says where they are."""
+    columns = columns if any(row.row is None for row in rows) else (*columns, *FOUND)
+    cells = [
+        {
+            "request": " ".join(row.requests),
+            "instance": escape_cell(row.instance),
+            "given_label": row.label,
+            "new_label": row.new_label,
+            "row": row.row,
+            "id": escape_cell(row.id),
+        }
+        for row in rows
+    ]
+    return csv_text([columns, *[[line[name] for name in columns] for line in cells]])
 
 
 def write_places(ledger: Ledger, places: Places) -> None:

@@ -88,12 +88,15 @@ def test_drift_and_plan_are_a_page_a_table_and_part_of_the_api(desk, anna, ben, 
     assert "Found in the training data: 2 of 2" in page
     assert "nobody has looked" not in page
     rows = list(csv.DictReader(io.StringIO(anna.get("/retraining/rows").text)))
-    assert [(one["request"], one["row"], one["new_label"]) for one in rows] == [("R0001", "0", ""), ("R0002", "4", "0")]
+    assert [(one["request"], one["row"], one["id"]) for one in rows] == [("R0001", "0", "0")]
+    rows = list(csv.DictReader(io.StringIO(anna.get("/retraining/labels").text)))
+    assert [(one["request"], one["row"], one["new_label"]) for one in rows] == [("R0002", "4", "0")]
     told = anna.get("/api/v1/retraining").json()
     assert [one["found"] for one in told["requests"]] == [1, 1]
     assert told["versions"][0]["not_checked"] == []
     assert told["drift"]["budget"] == 50
-    assert anna.get("/api/v1/retraining/rows").headers["content-type"].startswith("text/csv")
+    for what in ("rows", "labels"):
+        assert anna.get(f"/api/v1/retraining/{what}").headers["content-type"].startswith("text/csv")
     [sealed] = (desk.folder / "index").glob("places*")
     with pytest.raises(ValueError, match=r"."):  # unsealed it is JSON
         json.loads(sealed.read_bytes())

@@ -9,7 +9,7 @@ from expunge.cli.requests import project_option
 from expunge.cli.say import say
 from expunge.data import load_data
 from expunge.requests.images import find_places
-from expunge.requests.plan import describe, plan_retraining, standing, to_csv
+from expunge.requests.plan import describe, plan_retraining, standing, to_csv, to_relabel_csv
 from expunge.requests.project import Ledger
 from expunge.requests.weights import load_first
 
@@ -21,15 +21,21 @@ from expunge.requests.weights import load_first
 def command(project: Path, data: str | None, out: Path) -> None:
     """Say what retraining would need, for the day when drift is over the budget, and write which images are concerned.
 
-    The table in --out has a line for each image of every request that stands: which request, id, label, new label. With
-    --data it also has the image's row and id in the training data, found by salted hash: its pixels must be the same.
+    With --data, the table in --out is one for `expunge train --leave-out`: it has the row and id of each training image
+    to leave out, found by salted hash (its pixels must be the same), and the requests that it is of. Without --data, it
+    has the latter alone. Images that are to get new labels are in a second table, with -relabel at the end of its name.
     """
     ledger = Ledger.open(project)
     places = None
     if data is not None:
         wanted = {content for request in standing(ledger.state) for content in request.each_content()}
         places = find_places(ledger, load_data(data, load_first(ledger).request()).train, wanted)
-    write_text(out, to_csv(plan_retraining(ledger, places)))
+    rows = plan_retraining(ledger, places)
+    write_text(out, to_csv(rows))
     for line in describe(ledger.state, places):
         say(line)
-    say(str(out))
+    say(f"{out}: to leave out" + (" by `expunge train --leave-out`" if places is not None else ""))
+    if any(row.new_label is not None for row in rows):
+        relabelled = out.with_name(f"{out.stem}-relabel{out.suffix}")
+        write_text(relabelled, to_relabel_csv(rows))
+        say(f"{relabelled}: to get these new labels in the data first, or to leave out as well")

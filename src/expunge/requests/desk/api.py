@@ -166,8 +166,12 @@ OPERATIONS = (
         *(_retraining, "Retraining"),
     ),
     Operation(
-        *("GET", "/retraining/rows", Role.READER, "readPlannedRows", "The images that the plan is about, as CSV."),
+        *("GET", "/retraining/rows", Role.READER, "readPlannedRows", "The images to leave out, as CSV."),
         *(files.planned, "Table"),
+    ),
+    Operation(
+        *("GET", "/retraining/labels", Role.READER, "readPlannedLabels", "The images with new labels, as CSV."),
+        *(files.relabelled, "Table"),
     ),
     _job_of(
         *("POST", "/retraining", Role.APPROVER, "findPlanned", "Look for these images in the training data."),

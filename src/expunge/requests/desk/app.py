@@ -59,6 +59,7 @@ PAGES: tuple[tuple[str, str, Role, Handler], ...] = (
     ("GET", "/retraining", Role.READER, pages.retraining),
     ("POST", "/retraining", Role.APPROVER, forms.plan),
     ("GET", "/retraining/rows", Role.READER, files.planned),
+    ("GET", "/retraining/labels", Role.READER, files.relabelled),
     ("GET", "/ledger", Role.READER, pages.ledger),
     ("POST", "/verify", Role.READER, forms.verify),
     ("GET", "/audits", Role.READER, pages.audits),

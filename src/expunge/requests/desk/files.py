@@ -13,7 +13,7 @@ from expunge.requests.desk.audits import policy_of, read_audit
 from expunge.requests.desk.view import picture_of
 from expunge.requests.desk.web import Refused, Visit
 from expunge.requests.place import DESK_FOLDER, EXPORTS_FOLDER
-from expunge.requests.plan import plan_retraining, read_places, to_csv
+from expunge.requests.plan import plan_retraining, read_places, to_csv, to_relabel_csv
 
 
 def picture(visit: Visit) -> Response:
@@ -38,9 +38,13 @@ def near_picture(visit: Visit) -> Response:
 def planned(visit: Visit) -> Response:
     """Send the table of images that a retrained classifier must not learn."""
     ledger = visit.desk.ledger()
-    content = to_csv(plan_retraining(ledger, read_places(ledger)))
-    headers = {"content-disposition": 'attachment; filename="retrain.csv"'}
-    return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+    return _table(to_csv(plan_retraining(ledger, read_places(ledger))), "retrain.csv")
+
+
+def relabelled(visit: Visit) -> Response:
+    """Send the table of images that a retrained classifier is to learn with new labels."""
+    ledger = visit.desk.ledger()
+    return _table(to_relabel_csv(plan_retraining(ledger, read_places(ledger))), "retrain-relabel.csv")
 
 
 def audited(visit: Visit) -> Response:
@@ -69,6 +73,11 @@ def exported(visit: Visit) -> Response:
             archive.write(file, file.relative_to(folder))
     headers = {"content-disposition": f'attachment; filename="classifier-{folder.name}.zip"'}
     return Response(stream.getvalue(), media_type="application/zip", headers=headers)
+
+
+def _table(content: str, name: str) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def png(content: bytes) -> Response:
