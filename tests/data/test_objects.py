@@ -15,6 +15,7 @@ from expunge.data.images import TensorImages
 from expunge.data.objects import images_of, normalisation_of
 from expunge.data.preprocessing import Preprocessing
 from expunge.data.reading import Reading
+from expunge.data.tolerant import TolerantImages, find_faults
 
 X = torch.rand(4, 3, 5, 6)
 Y = torch.tensor([0, 1, 1, 0])
@@ -90,6 +91,44 @@ def test_labels_that_a_data_set_lists_need_no_image(targets):
     assert images_of(listed).labels.tolist() == Y.tolist()
     assert listed.read == 0
     assert images_of(Listed(targets, target_transform=int)).labels.tolist() == (1 - Y).tolist()
+
+
+class Damaged:
+    """A data set with an item that can't be read."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, row):
+        if row == 2:
+            raise OSError("image file is truncated\n(3 bytes not processed)")
+        if row > 3:
+            raise IndexError(row)
+        return X[row], int(Y[row])
+
+
+def test_an_item_that_can_not_be_read_is_named():
+    words = r"`item 2`: expected an image and its label, got OSError: image file is truncated \(3 bytes not processed\)"
+    images = images_of(Damaged(), lambda count: [0, 2])
+    for read_it in (lambda: images.labels, lambda: images.load([1])):
+        with pytest.raises(DataError, match=words):
+            read_it()
+
+
+def test_a_picture_that_was_opened_only_is_named_where_it_is_cut_off(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+    with Image.open(tmp_path / "a.png") as opened, pytest.raises(DataError, match=r"`item 0`: .* truncated"):
+        images_of([(opened, 0)]).load([0])
+
+
+def test_an_item_that_can_not_be_read_is_left_out_of_what_is_measured():
+    damaged = Damaged()
+    damaged.targets = Y.tolist()
+    tolerant = TolerantImages(images_of(damaged), (3, 5, 6))
+    find_faults(tolerant, 4)
+    assert list(tolerant.faults) == [2]
 
 
 def test_images_of_the_packages_own_stay_as_they_are():

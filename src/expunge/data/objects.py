@@ -1,6 +1,7 @@
 """Labelled images out of the objects that people have: arrays, datasets, loaders, tables."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Subset as TorchSubset
 
-from expunge.base.errors import DataError
+from expunge.base.errors import DataError, ExpungeError, one_line
 from expunge.data.images import Images, Subset, TensorImages
 from expunge.data.labels import to_labels
 from expunge.data.reading import AS_GIVEN, Reading
@@ -53,10 +54,7 @@ class ItemImages:
         """Return the labels: those that the object lists, or else what the items say, read at the first call."""
         if not self._labels:
             listed = _listed_labels(self.items)
-            found = [
-                listed[number] if listed else _split_item(self.items[number], f"item {number}")[1]
-                for number in self.numbers
-            ]
+            found = [listed[number] if listed else self._label_of(number) for number in self.numbers]
             self._labels.append(to_labels(found, self.reading.class_names, label=self.reading.label))
         return self._labels[0]
 
@@ -75,9 +73,29 @@ class ItemImages:
         return torch.stack(pixels)
 
     def _load_one(self, number: int) -> Tensor:
-        place = f"item {number}"
-        pixels = self.reading.to_pixels(_split_item(self.items[number], place)[0], place)
+        with _item_at(number) as place:
+            pixels = self.reading.to_pixels(_split_item(self.items[number], place)[0], place)
         return pixels[None] if pixels.ndim == 2 else pixels
+
+    def _label_of(self, number: int) -> Any:  # noqa: ANN401
+        with _item_at(number) as place:
+            return _split_item(self.items[number], place)[1]
+
+
+@contextmanager
+def _item_at(number: int) -> Iterator[str]:
+    """Give an item's name; whatever the user's own data set raises for it in the block becomes an error of that name.
+
+    Raises:
+        DataError: it raised anything.
+    """
+    place = f"item {number}"
+    try:
+        yield place
+    except ExpungeError:
+        raise
+    except Exception as error:  # data sets are anybody's code
+        raise DataError(place, "an image and its label", one_line(error)) from error
 
 
 def images_of(
