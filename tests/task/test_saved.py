@@ -188,6 +188,50 @@ def test_a_network_of_ones_own_is_loaded_into_one_that_is_given(tmp_path):
     assert torch.equal(given[1].weight, own_network()[1].weight)
 
 
+WRAPPED = {
+    "compiled": torch.compile,
+    "parallel": nn.DataParallel,
+    "averaged": torch.optim.swa_utils.AveragedModel,
+    "half": lambda network: network.half(),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.filterwarnings("ignore:the network's weights are float16")
+def test_the_very_network_that_was_edited_is_taken_again(wrap, tmp_path):
+    given = wrap(own_network())
+    edit = make_edit(given)
+    edit.save(tmp_path)
+    saved = Edit.load(tmp_path, given)
+    assert saved.classifier.sha256() == edit.classifier.sha256()
+    x = edit.task.forget_set.x
+    assert torch.equal(saved.classifier(x), edit.classifier(x))
+    assert next(given.parameters()).dtype == (torch.float16 if wrap is WRAPPED["half"] else torch.float32)
+
+
+def test_an_edit_in_double_precision_stays_so_whatever_network_it_is_loaded_into(tmp_path):
+    edit = make_edit(own_network().double())
+    edit.save(tmp_path)
+    for given in (own_network().double(), own_network()):
+        saved = Edit.load(tmp_path, given)
+        assert saved.classifier.sha256() == edit.classifier.sha256()
+        assert saved.classifier(edit.task.forget_set.x.double()).dtype == torch.float64
+
+
+def test_an_edit_in_double_precision_of_a_librarys_network_stays_so(tmp_path):
+    edit = make_edit(timm_network().double())
+    edit.save(tmp_path)
+    assert Edit.load(tmp_path).classifier.sha256() == edit.classifier.sha256()
+
+
+def test_another_network_is_refused_in_words_that_fit_python(tmp_path):
+    make_edit(own_network()).save(tmp_path)
+    words = r"got 2 missing .*, 1 surplus \(1\.bias\); is the network the one that they were trained in, with as many classes"
+    with pytest.raises(ClassifierError, match=words) as refused:
+        Edit.load(tmp_path, nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3, bias=False), nn.Linear(3, 3)))
+    assert "--" not in str(refused.value)
+
+
 def test_an_architecture_in_the_job_is_enough(tmp_path):
     with pytest.warns(UserWarning, match="random weights"):
         loaded = load_classifier(ModelSource("cifar:resnet20", None, 3, Normalisation()))

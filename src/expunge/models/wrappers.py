@@ -28,7 +28,7 @@ def own_network(network: nn.Module) -> nn.Module:
     Warns:
         ExpungeWarning: the network is in half precision.
     """
-    network = _unwrapped(network)
+    network = unwrapped(network)
     halves = {weight.dtype for weight in network.parameters() if weight.dtype in HALVES}
     if not halves:
         return network
@@ -37,7 +37,8 @@ def own_network(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).float()
 
 
-def _unwrapped(network: nn.Module) -> nn.Module:
+def unwrapped(network: nn.Module) -> nn.Module:
+    """Return the network that the user wrote, out of its wrappers, in its own number format; see `own_network`."""
     if not isinstance(network, nn.Module):
         raise ClassifierError("model", "a torch nn.Module, or a Classifier", type(network).__name__)
     if isinstance(network, torch.jit.ScriptModule):
@@ -52,4 +53,4 @@ def _unwrapped(network: nn.Module) -> nn.Module:
         inner = network.module
     if inner is None and type(network).__name__ in AVERAGES:
         inner = getattr(network, "ema", getattr(network, "module", None))
-    return _unwrapped(inner) if isinstance(inner, nn.Module) else network
+    return unwrapped(inner) if isinstance(inner, nn.Module) else network

@@ -1,16 +1,17 @@
 """Classifiers from the folders that edits are saved to."""
 
-import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from expunge.base.errors import ClassifierError
 from expunge.data.preprocessing import Interpolation, Preprocessing
 from expunge.models.classifier import Classifier
+from expunge.models.copying import copy_module
 from expunge.models.description import DESCRIPTION_FILE, WEIGHTS_FILE, Description
 from expunge.models.libraries import load_network
 from expunge.models.pixels import Bounds, Normalisation
@@ -18,6 +19,7 @@ from expunge.models.sources.checkpoint import read_weights
 from expunge.models.sources.load import load_classifier, names_code
 from expunge.models.sources.source import ModelSource
 from expunge.models.sources.weights import fill
+from expunge.models.wrappers import unwrapped
 
 HINT = "was the folder written by Edit.save?"
 
@@ -29,7 +31,8 @@ def read_classifier(
 
     Args:
         folder: what `Edit.save` wrote.
-        network: a network of the same architecture, which stays as it is; needed where classifier.json names none.
+        network: a network of the same architecture, in any wrapper that `unlearn` takes, which stays as it is; needed
+            where classifier.json names none.
         allow_code: whether a function that classifier.json names may be run to make the network.
 
     Raises:
@@ -54,9 +57,9 @@ def _read(
         hint = "if you trust the folder, say allow_code=True (--allow-code), or pass network="
         raise ClassifierError(str(folder / DESCRIPTION_FILE), "an architecture of a library", named, hint)
     normalisation = Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
-    found = _network(folder, facts, normalisation) if network is None else _filled(network, folder / WEIGHTS_FILE)
+    own = _network(folder, facts, normalisation) if network is None else copy_module(unwrapped(network))
     classifier = Classifier.wrap(
-        found.float().eval(),
+        _filled(own, folder / WEIGHTS_FILE).eval(),
         num_classes=facts["num_classes"],
         mean=normalisation.mean,
         std=normalisation.std,
@@ -81,10 +84,13 @@ def _network(folder: Path, facts: Mapping[str, Any], normalisation: Normalisatio
     return load_classifier(source).classifier.network
 
 
-def _filled(network: nn.Module, weights: Path) -> nn.Module:
-    own = copy.deepcopy(network)
-    fill(own, read_weights(weights), place=str(weights))
-    return own
+def _filled(network: nn.Module, path: Path) -> nn.Module:
+    """Return the network in the number format of the weights at `path`, and with these: whatever was edited is kept."""
+    weights = read_weights(path)
+    kinds = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
+    network = network.double() if kinds == {torch.float64} else network.float()
+    fill(network, weights, place=str(path))
+    return network
 
 
 def _description(facts: Mapping[str, Any]) -> Description:

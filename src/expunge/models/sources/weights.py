@@ -49,9 +49,8 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], *, place: str) -> No
         if names
     ]
     if found:
-        raise ClassifierError(
-            place, "the weights of this architecture", ", ".join(found), "check --model and --num-classes"
-        )
+        hint = "is the network the one that they were trained in, with as many classes?"
+        raise ClassifierError(place, "the weights of this architecture", ", ".join(found), hint)
     halves = sorted({str(tensor.dtype) for name, tensor in weights.items() if tensor.dtype in HALVES})
     if halves and any(tensor.dtype == torch.float32 for tensor in own.values()):
         names = " and ".join(halves).replace("torch.", "")
