@@ -48,6 +48,17 @@ def test_new_labels_with_their_goal_need_no_note(run):
     assert "new labels" not in run("id,new_label\n4,2\n", "--goal", "relabel").err
 
 
+def test_the_images_of_an_edit_are_named_by_its_own_table(run, job, expunge):
+    run("id\n4\n9\n")
+    again = expunge(*job.flags, "--forget", "edited/predictions.csv", "--max-steps", "1", "--out", "again")
+    assert "saved to again" in again.err + again.out
+    first, second = (
+        [line.split(",")[:3] for line in (job.folder / name / "predictions.csv").read_text().splitlines()]
+        for name in ("edited", "again")
+    )
+    assert first == second
+
+
 def test_a_new_label_beyond_the_classes_names_the_line(run):
     done = run("id,new_label\n4,2\n9,3\n")
     assert done.code == 2

@@ -70,6 +70,19 @@ def test_columns_of_floats_are_labels(tmp_path):
     assert (rows.y.tolist(), rows.y_new.tolist()) == ([1], [2])
 
 
+@pytest.mark.parametrize("empty", [None, float("nan"), ""])
+def test_empty_new_labels_in_a_frame(tmp_path, empty):
+    pandas = pytest.importorskip("pandas")
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    for path in paths:
+        Image.new("RGB", (6, 5)).save(path)
+    frame = pandas.DataFrame({"path": paths, "label": [0, 1, 0], "new_label": [2, empty, empty]})
+    assert collect_forget_set(frame, indices=[2, 1]).y_new is None
+    assert collect_forget_set(frame, indices=[0]).y_new.tolist() == [2]
+    with pytest.raises(DataError, match=r"`new_label of row 1`: expected a value, got nothing; .* or for none"):
+        collect_forget_set(frame, indices=[0, 1])
+
+
 class Listed:
     """A data set of torchvision's kind whose images must not be read for their labels."""
 

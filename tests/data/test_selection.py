@@ -65,6 +65,10 @@ def test_new_labels_are_numbers_or_names(ten_images, write_table):
     assert rows_from_table(write_table("id,new_label\ni7,2\n"), ten_images) == ([7], [2])
 
 
+def test_a_column_of_new_labels_in_which_there_are_none_says_nothing(ten_images, write_table):
+    assert rows_from_table(write_table("id,new_label\ni7,\ni2, \n"), ten_images) == ([7, 2], None)
+
+
 @pytest.mark.parametrize("table", ["id,label\ni7,7\ni2,\n", "id,label\ni7,seven\ni2,2\n"])
 def test_labels_that_the_data_have_or_can_not_compare_are_no_matter(ten_images, write_table, table):
     assert rows_from_table(write_table(table), ten_images) == ([7, 2], None)
@@ -142,7 +146,11 @@ def test_a_file_is_found_whose_image_is_called_otherwise(photo_folder, write_tab
         ("id\na\nb\nc\nd\ne\nf\ng\n", ForgetSetError, "got a, b, c, d, e and 2 more"),
         ("id\ni1\ni1\n", DataError, "line 3`: expected each id once, got i1 again"),
         ("name\ni1\n", DataError, "expected a column id or path, got name"),
-        ("id,new_label\ni1,\n", DataError, "line 2`: expected a label: a number or a class name, got nothing"),
+        (
+            "id,new_label\ni1,0\ni2,\n",
+            DataError,
+            "line 3`: expected a value for new_label, got nothing; .* or for none",
+        ),
         ("id,new_label\ni1,cow\n", DataError, "line 2`: expected a label: a number or a class name, got cow"),
         (
             "id,label\ni1,1\ni2,cat\n",

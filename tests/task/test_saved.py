@@ -226,7 +226,7 @@ def test_an_edit_in_double_precision_of_a_librarys_network_stays_so(tmp_path):
 
 def test_another_network_is_refused_in_words_that_fit_python(tmp_path):
     make_edit(own_network()).save(tmp_path)
-    words = r"got 2 missing .*, 1 surplus \(1\.bias\); is the network the one that they were trained in, with as many classes"
+    words = r"got 2 missing .*, 1 surplus .*; is the network the one that they were trained in, with as many classes"
     with pytest.raises(ClassifierError, match=words) as refused:
         Edit.load(tmp_path, nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3, bias=False), nn.Linear(3, 3)))
     assert "--" not in str(refused.value)

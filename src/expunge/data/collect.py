@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expunge.base.errors import ExpungeWarning, ForgetSetError
+from expunge.base.errors import DataError, ExpungeWarning, ForgetSetError
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.data.labels import to_labels
+from expunge.data.labels import ALL_OR_NONE, to_labels
 from expunge.data.objects import images_of
 from expunge.data.reading import Reading
 from expunge.data.rows import Issues, find_rows, is_issues, read_issues, settle_issues
@@ -29,7 +29,7 @@ def collect_forget_set(
         given: see `images_of`; or a forget set, whose rows are chosen.
         indices: see `find_rows`; or a table of cleanlab, see `read_issues`, whose predicted labels are the new ones.
         new_labels: the label that each of these rows is to get, or one for all; numbers or class names; a column
-            `new_label` of a frame says it, too. False for none, whatever a table says.
+            `new_label` of a frame that is not empty says it, too. False for none, whatever a table says.
         reading: how pictures, bytes and names are read.
 
     Raises:
@@ -60,10 +60,21 @@ def collect_forget_set(
         if new_labels is None and predicted is not None:
             chosen, new_labels = chosen.rows(kept), predicted
     elif new_labels is None and hasattr(given, "columns") and "new_label" in given.columns:
-        new_labels = [given["new_label"].iloc[number] for number in numbers_of(len(given))]
+        new_labels = _new_labels_of(given, numbers_of(len(given)))
     if new_labels is None or new_labels is False:
         return chosen
     return ForgetSet(chosen.ids, chosen.x, chosen.y, _one_a_row(new_labels, len(chosen), reading.class_names))
+
+
+def _new_labels_of(frame: Any, rows: Sequence[int]) -> list[Any] | None:  # noqa: ANN401
+    """Return these rows of a frame's column `new_label`; None where nothing is in them."""
+    column = frame["new_label"].iloc[list(rows)]
+    empty = (column.isna() | (column == "")).tolist()
+    if all(empty):
+        return None
+    if any(empty):
+        raise DataError(f"new_label of row {rows[empty.index(True)]}", "a value", "nothing", ALL_OR_NONE)
+    return list(column)
 
 
 def _warn_of_chance(images: Images, chosen: ForgetSet) -> None:

@@ -9,7 +9,7 @@ from expunge.base.errors import DataError, ForgetSetError
 from expunge.compute.seeds import draw_numbers
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
-from expunge.data.labels import is_number, label_from_text
+from expunge.data.labels import ALL_OR_NONE, is_number, label_from_text
 from expunge.data.naming import rows_of_names
 from expunge.data.rows import ISSUE, check_rows, numbers_from_text, read_issues, settle_issues
 from expunge.data.tables import Table, read_table, unique_cells
@@ -56,7 +56,7 @@ def rows_from_numbers(text: str, images: Images) -> list[int]:
 def rows_from_table(
     path: Path, images: Images, *, class_names: Sequence[str] = (), num_classes: int | None = None
 ) -> tuple[list[int], list[int] | None]:
-    """Return the rows that a CSV table names, and their new labels if it has a column `new_label`.
+    """Return the rows that a CSV table names, and their new labels if it has a column `new_label` that says any.
 
     Args:
         path: a table whose column `id` holds ids of `images`, or their files as `rows_of_names` reads them; without
@@ -67,8 +67,8 @@ def rows_from_table(
         num_classes: how many classes there are, where that is known without names.
 
     Raises:
-        DataError: the table cannot be read, has neither column, names an instance twice, has a line without a
-            new label or with one that is no class, or a label in a column `label` that is not the image's.
+        DataError: the table cannot be read, has neither column, names an instance twice, has new labels in
+            some lines only or one that is no class, or a label in a column `label` that is not the image's.
         ForgetSetError: ids that `images` does not have.
     """
     table = read_table(path, ())
@@ -118,8 +118,12 @@ def forget_set(images: Images, rows: Sequence[int], *, new_labels: Sequence[int]
 
 
 def _new_labels(table: Table, class_names: Sequence[str], num_classes: int | None) -> list[int] | None:
-    if "new_label" not in table.columns:
+    """Return the column `new_label`; None where there is no such column, or nothing in it, as in predictions.csv."""
+    if "new_label" not in table.columns or not any(line.cells["new_label"] for line in table.lines):
         return None
+    empty = next((line for line in table.lines if not line.cells["new_label"]), None)
+    if empty is not None:
+        raise DataError(empty.place, "a value for new_label", "nothing", ALL_OR_NONE)
     return [
         label_from_text(line.cells["new_label"], class_names, place=line.place, num_classes=num_classes)
         for line in table.lines
