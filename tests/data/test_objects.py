@@ -197,11 +197,40 @@ def read(given):
         ((X.long(), Y), r"expected pixels as uint8 \(0\.\.255\) or floats, got torch\.int64"),
         ((np.array([["a"]]), [0]), "expected pixels as uint8"),
         ((X[0, 0], Y[:1]), "labels`: expected 5, one an image, got 1"),
+        ((list(X), [0, 1]), "labels`: expected 4, one an image, got 2"),
+        ((X[0], 3), r"labels`: expected labels, one an image, got 3; wrap one item in a list: \[\(image, label\)\]"),
+        ((X[:1], torch.tensor(3)), r"labels`: expected labels, one an image, got tensor\(3\); wrap one item"),
+        ((list(X[:1]), np.int64(3)), r"labels`: expected labels, one an image, got np\.int64\(3\); wrap one item"),
+        ((Image.new("RGB", (6, 5)), 3), "labels`: expected labels, one an image, got 3; wrap one item"),
+        ((["a.png"], "ant"), "labels`: expected labels, one an image, got 'ant'; wrap one item"),
     ],
 )
 def test_what_is_no_images(given, words):
     with pytest.raises(DataError, match=words):
         read(given)
+
+
+PATHS = ["a b.png", "c.png"]
+
+
+@pytest.mark.parametrize("number", [int, float, np.int64, torch.tensor, str])
+def test_two_lists_of_an_image_and_its_label_are_two_images(number):
+    for first, second in (PATHS, X[:2]):
+        assert images_of([[first, number(1)], [second, number(0)]]).labels.tolist() == [1, 0]
+
+
+def test_two_lists_of_an_image_and_its_classes():
+    reading = Reading(class_names=("ant", "bee"))
+    assert images_of([["a b.png", "bee"], ["c.png", "ant"]], reading=reading).labels.tolist() == [1, 0]
+    several = [[X[0], [0, 1]], [X[1], torch.tensor([1, 0])]]
+    assert images_of(several, reading=Reading(label=1)).labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("labels", [[1, 0], ["1", "0"], torch.tensor([1, 0]), [np.float32(1), np.float32(0)]])
+@pytest.mark.parametrize("images", [PATHS, list(X[:2]), list(X[:2, 0].numpy()), X[:2]], ids=range(4))
+def test_two_images_and_two_labels(kind, labels, images):
+    assert images_of(kind((images, labels))).labels.tolist() == [1, 0]
 
 
 def test_frames_name_the_columns_that_they_lack():

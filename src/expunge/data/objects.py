@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from expunge.data.images import Images, Subset, TensorImages
 from expunge.data.labels import to_labels
 from expunge.data.reading import AS_GIVEN, Reading
 from expunge.data.sources.huggingface import images_of_dataset
+from expunge.data.sources.imagefolder import is_image_name
 from expunge.data.sources.splits import DataRequest
 
 IMAGE_NAMES = ("image", "images", "img", "pixel_values", "pixels", "x", "jpg", "jpeg", "png", "webp")
@@ -157,24 +159,43 @@ def _dataset_of(given: Any) -> Any:  # noqa: ANN401
     return list(given) if isinstance(given, IterableDataset) else given
 
 
-def _is_pair(given: object) -> bool:
-    """Return whether `given` is (images, labels), and no list of (image, label)."""
-    return isinstance(given, (tuple, list)) and len(given) == 2 and isinstance(given[0], (Tensor, np.ndarray, list))
+def _is_pair(given: Any) -> bool:  # noqa: ANN401
+    """Return whether `given` is (images, labels), and no list of (image, label); or one item, which is refused later.
+
+    Two lists of two are [image, label] each if the second of each may be a label, and the first may not.
+    """
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        return False
+    if all(isinstance(each, list) and len(each) == 2 for each in given):
+        return not all(_may_be_label(each[1]) and not _may_be_label(each[0]) for each in given)
+    return isinstance(given[0], (Tensor, np.ndarray, list)) or isinstance(given[1], Number)
+
+
+def _may_be_label(value: Any) -> bool:  # noqa: ANN401
+    """Return whether this is a number, truth values of several labels, or text that names no image file."""
+    if isinstance(value, str):
+        return not is_image_name(Path(value).name)
+    if isinstance(value, (Tensor, np.ndarray)):
+        return value.ndim < 2
+    return isinstance(value, Number) or (isinstance(value, (list, tuple)) and all(map(_may_be_label, value)))
 
 
 def _images_of_pair(
     x: Any,  # noqa: ANN401
-    y: Iterable[Any],
+    y: Any,  # noqa: ANN401
     numbers_of: Callable[[int], Sequence[int]],
     reading: Reading,
 ) -> Images:
+    if isinstance(y, str) or not isinstance(y, Iterable) or getattr(y, "ndim", 1) == 0:
+        raise DataError("labels", "labels, one an image", repr(y), "wrap one item in a list: [(image, label)]")
     if isinstance(x, list):
+        y = list(y)
+        _check_count(len(x), len(y))
         items = list(zip(x, y, strict=True))
         names = [str(each) for each in x] if all(isinstance(each, (str, Path)) for each in x) else []
         return ItemImages(items, numbers_of(len(items)), reading, names)
     labels = to_labels(y, reading.class_names, label=reading.label)
-    if len(x) != len(labels):
-        raise DataError("labels", f"{len(x)}, one an image", str(len(labels)))
+    _check_count(len(x), len(labels))
     if x.ndim == 3:
         x = x[:, None]
     rows = list(numbers_of(len(x)))
@@ -182,6 +203,11 @@ def _images_of_pair(
     if pixels.ndim != 4:
         raise DataError("images", "shape (n, c, h, w) or (n, h, w, c)", str(tuple(x.shape)))
     return TensorImages([str(row) for row in rows], labels[rows], pixels)
+
+
+def _check_count(images: int, labels: int) -> None:
+    if images != labels:
+        raise DataError("labels", f"{images}, one an image", str(labels))
 
 
 def _images_of_frame(frame: Any, numbers_of: Callable[[int], Sequence[int]], reading: Reading) -> Images:  # noqa: ANN401
