@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from expunge.base.errors import DataError
-from expunge.data.sources.decoding import decode
+from expunge.data.sources.decoding import Encoded, decode
 
 SIZE = (12, 8)
 
@@ -99,6 +99,13 @@ def test_something_else_is_named(tmp_path, content):
     (tmp_path / "text.png").write_bytes(content)
     with pytest.raises(DataError, match=r"text\.png`: expected an image \(JPEG"):
         decode(tmp_path / "text.png")
+
+
+def test_an_empty_file_is_called_so(tmp_path):
+    (tmp_path / "none.png").touch()
+    for given in (tmp_path / "none.png", Encoded("none.png", b"")):
+        with pytest.raises(DataError, match=r"none\.png`: expected an image .*, got an empty file; fetch it anew"):
+            decode(given)
 
 
 def test_missing_file_is_named(tmp_path):

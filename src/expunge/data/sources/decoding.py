@@ -69,6 +69,8 @@ def decode(path: Path | Encoded) -> Decoded:
         ) from error
     except UnidentifiedImageError as error:
         known = f"an image ({', '.join(FORMATS)})"
+        if _size_of(path) == 0:
+            raise DataError(str(path), known, "an empty file", "fetch it anew") from error
         raise DataError(str(path), known, "another format, or a damaged header", "convert it to PNG") from error
     except FileNotFoundError as error:
         where = "" if Path(str(path)).is_absolute() else f"a relative path starts in the current folder, {Path.cwd()}"
@@ -80,6 +82,10 @@ def decode(path: Path | Encoded) -> Decoded:
     said = tuple(f"read although Pillow warned: {complaint}" for complaint in complaints[:1])
     first = ("taken from the first of several frames or pages",) if frames > 1 else ()
     return Decoded(decoded.image, said + first + decoded.changes)
+
+
+def _size_of(path: Path | Encoded) -> int:
+    return len(path.content) if isinstance(path, Encoded) else path.stat().st_size
 
 
 @contextmanager
