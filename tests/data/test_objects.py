@@ -33,6 +33,12 @@ def test_what_can_only_be_walked_through():
         assert images.labels.tolist() == [0, 0]
 
 
+def test_walking_through_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    images_of(DataLoader(Stream(), batch_size=3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_mappings_as_items():
     items = [{"pixel_values": image, "label": np.int32(label)} for image, label in zip(X, Y, strict=True)]
     images = images_of(items)

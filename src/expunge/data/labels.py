@@ -16,6 +16,8 @@ from expunge.data.tables import Line, Table
 
 LONGEST = 18
 """Digits of a label; every such number fits into 63 bits."""
+LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category", "fine_label", "cls")
+"""What a column of labels may be called, in whatever case; the first that there is counts."""
 ALL_OR_NONE = "say a new label for every image, or for none"
 """What to do where a column of new labels has some only."""
 NUMBER = re.compile(r"\d+(\.0*)?", re.ASCII)

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Subset as TorchSubset
 
 from expunge.base.errors import DataError, ExpungeError, one_line
+from expunge.compute.devices import CPU, generators_kept
 from expunge.data.images import Images, Subset, TensorImages
-from expunge.data.labels import to_labels
+from expunge.data.labels import LABEL_NAMES, to_labels
 from expunge.data.reading import AS_GIVEN, Reading
 from expunge.data.sources.huggingface import images_of_dataset
 from expunge.data.sources.imagefolder import is_image_name
@@ -25,7 +26,6 @@ from expunge.data.sources.splits import DataRequest
 
 IMAGE_NAMES = ("image", "images", "img", "pixel_values", "pixels", "x", "jpg", "jpeg", "png", "webp")
 PATH_NAMES = ("path", "paths", "file", "filename", "file_name", "filepath", "file_path", "image_path", *IMAGE_NAMES)
-LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category", "fine_label", "cls")
 KINDS = "a ForgetSet, (images, labels), a Dataset, a DataLoader, a data frame or a Hugging Face dataset"
 
 
@@ -151,12 +151,16 @@ def normalisation_of(given: Any) -> tuple[tuple[float, ...], tuple[float, ...]] 
 
 
 def _dataset_of(given: Any) -> Any:  # noqa: ANN401
-    """Return what a loader loads from; what can only be walked through is walked through."""
-    if isinstance(given, DataLoader):
-        if not isinstance(given.dataset, IterableDataset):
-            return given.dataset
-        given = [pair for batch in given for pair in zip(*_split_item(batch, "a batch"), strict=True)]
-    return list(given) if isinstance(given, IterableDataset) else given
+    """Return what a loader loads from; what can only be walked through is walked through.
+
+    The user's own draws from torch's global generator, which loaders draw from as well, stay the same.
+    """
+    if isinstance(given, DataLoader) and not isinstance(given.dataset, IterableDataset):
+        return given.dataset
+    with generators_kept(CPU):
+        if isinstance(given, DataLoader):
+            return [pair for batch in given for pair in zip(*_split_item(batch, "a batch"), strict=True)]
+        return list(given) if isinstance(given, IterableDataset) else given
 
 
 def _is_pair(given: Any) -> bool:  # noqa: ANN401

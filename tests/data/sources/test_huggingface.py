@@ -6,6 +6,7 @@ from PIL import Image
 
 from expunge.base.errors import DataError
 from expunge.data import DataRequest, load_data
+from expunge.data.objects import images_of
 from expunge.data.preprocessing import Preprocessing
 
 datasets = pytest.importorskip("datasets")
@@ -76,6 +77,15 @@ def test_columns_are_named_where_there_are_several(tmp_path):
         load_data(f"hf:{tmp_path / 'set'}?label=fine")
     with pytest.raises(DataError, match="label`: expected a column of images"):
         load_data(f"hf:{tmp_path / 'set'}?label=coarse&image=label")
+
+
+@pytest.mark.parametrize("name", ["y", "Target", "category", "fine_label"])
+def test_a_column_of_numbers_is_known_by_its_name_as_it_is_in_python(tmp_path, name):
+    features = datasets.Features({"img": datasets.Image(), name: datasets.Value("int64")})
+    rows = datasets.Dataset.from_dict({"img": pictures(2), name: [1, 0]}, features=features)
+    rows.save_to_disk(tmp_path / "set")
+    for images in (load_data(f"hf:{tmp_path / 'set'}").train, images_of(rows), images_of(list(rows))):
+        assert images.labels.tolist() == [1, 0]
 
 
 def test_class_counts_and_labels_are_checked(tmp_path):

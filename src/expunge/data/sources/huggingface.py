@@ -9,13 +9,13 @@ from typing import Any, overload
 import torch
 
 from expunge.base.errors import DataError, package_needed
+from expunge.data.labels import LABEL_NAMES
 from expunge.data.sources.decoding import Encoded
 from expunge.data.sources.file_images import FileImages
 from expunge.data.sources.splits import DataRequest, DataSplits
 
 SAVED = ("state.json", "dataset_dict.json")
 TEST_NAMES = ("test", "validation")
-LABEL_NAMES = ("label", "labels", "target", "cls")
 HINT = "name it: hf:PLACE?{0}=COLUMN"
 
 
@@ -123,7 +123,8 @@ def _column(dataset: Any, option: str, kind: type, place: str, request: DataRequ
     if chosen is not None:
         return chosen
     if option == "label" and not of_kind:
-        of_kind = [name for name in LABEL_NAMES if name in dataset.features][:1]
+        by_name = {name.lower(): name for name in reversed(list(dataset.features))}
+        of_kind = [by_name[name] for name in LABEL_NAMES if name in by_name][:1]
     if len(of_kind) != 1:
         found = ", ".join(of_kind) or f"none of {', '.join(dataset.features)}"
         raise DataError(place, f"one column of type {kind.__name__}", found, HINT.format(option))
