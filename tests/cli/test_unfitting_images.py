@@ -1,13 +1,22 @@
 """Images that the network does not take, and networks that come in a wrapper."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 NETWORKS = """
 from torch import nn
 
 def build():
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+
+def grey():
+    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(8 * 8, 3))
 
 class Choosy(nn.Module):
     def __init__(self):
@@ -53,6 +62,22 @@ def test_images_that_the_network_does_not_take_are_an_error_of_one_line(run, net
     assert "expected images that the classifier takes" in said.err
     assert word in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.filterwarnings("ignore::expunge.base.errors.ExpungeWarning")
+@pytest.mark.parametrize(("network", "flags"), [("grey", ()), ("flat", ("--crop", "8"))])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_image_files_are_grey_for_a_network_of_one_channel(run, job, network, flags, mode):
+    for number in range(9):
+        path = job.folder / "grey" / str(number % 3) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(path)
+    quick = ("--mean", ".5", "--std", ".2", "--set", "attack.steps=1", "--max-steps", "2", "--out", "out")
+    done = run(network, (8, 8), *quick, *flags, "--data", "imagefolder:grey")
+    assert "saved to out" in done.err + done.out
+    assert json.loads((job.folder / "out" / "classifier.json").read_text())["shape"] == [1, 8, 8]
+    assert ("converted from RGB to greyscale" in done.err + done.out) == (mode == "RGB")
 
 
 @pytest.mark.filterwarnings("ignore::expunge.base.errors.ExpungeWarning")

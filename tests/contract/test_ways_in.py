@@ -369,6 +369,21 @@ def a_data_frame(having):
 
 
 @way
+def grey_image_files(having):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 4))
+    classifier = Classifier.wrap(network, num_classes=4, mean=0.5, std=0.25, class_names=NAMES)
+    pictures, paths = [having.picture(row).convert("L") for row in range(5)], [f"{row}.png" for row in range(5)]
+    for picture, path in zip(pictures, paths, strict=True):
+        picture.save(path)
+    for given in (paths, pictures, having.files(having.folder)):
+        x = having.forget(classifier, (given, having.y.tolist()), indices=[3, 1]).task.forget_set.x
+        assert torch.equal((x * 255).round().byte()[0, 0], torch.from_numpy(np.array(pictures[3])))
+    with pytest.raises(ClassifierError, match=r"image files are read in grey for Classifier\.wrap\(network"):
+        having.forget(network, (paths[:1], [0]))
+
+
+@way
 def a_data_set_of_Hugging_Face(having):  # noqa: N802 - its name
     datasets = pytest.importorskip("datasets")
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(NAMES))})

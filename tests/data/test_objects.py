@@ -175,6 +175,15 @@ def test_pictures_are_preprocessed_and_palettes_become_colours():
         Reading(Preprocessing(crop=(9, 9))).to_pixels(Image.new("RGB", (8, 8)), "here")
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_files_and_pictures_become_grey_where_that_is_asked_for(tmp_path, mode):
+    picture = Image.new(mode, (6, 5), (255, 0, 0) if mode == "RGB" else 76 * (257 if mode == "I;16" else 1))
+    picture.save(tmp_path / "a.png")
+    reading = Reading(Preprocessing(channels=1))
+    for given in (picture, tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert torch.allclose(reading.to_pixels(given, "here"), torch.full((1, 5, 6), 76 / 255))
+
+
 def read(given):
     images = images_of(given)
     return images.labels, images.load(range(len(images.ids)))

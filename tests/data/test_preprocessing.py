@@ -33,6 +33,16 @@ def test_shorter_side_is_exact(width, height, side):
     assert (resized.width <= resized.height) == (width <= height) or resized.width == resized.height
 
 
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_channels_are_those_asked_for(picture, channels, mode):
+    preprocessing = Preprocessing(4, channels=channels)
+    for kind in ("L", "RGB", "CMYK"):
+        expected = picture(12, 8, kind).convert(mode).resize((6, 4), Image.Resampling.BILINEAR)
+        assert np.array_equal(np.asarray(preprocessing.apply(picture(12, 8, kind))), np.asarray(expected))
+    with pytest.raises(SettingsError, match="`channels`: expected 1 or 3, got 2"):
+        Preprocessing(channels=2)
+
+
 def test_pair_is_height_and_width(picture):
     assert Preprocessing((6, 9)).apply(picture(30, 10)).size == (9, 6)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from expunge.base.errors import ClassifierError
+from expunge.data.preprocessing import Preprocessing
 from expunge.models.classifier import Classifier, check_logits
 from expunge.models.copying import put_weights
 from expunge.models.normalised import Normalised
@@ -72,6 +73,22 @@ def test_an_object_with_logits_is_replaced_by_them():
     assert torch.equal(Normalised(network)(x), network.layer(x))
     with pytest.raises(ClassifierError, match="expected a tensor of logits, or an object with a `logits` field, got t"):
         Normalised(Wrapped(lambda logits: ()))(x)
+
+
+def test_a_network_of_one_channel_has_its_pictures_grey():
+    def channels(network, mean=0.5, **said):
+        given = {"num_classes": 3, "mean": mean, "std": 1, "preprocessing": Preprocessing(**said)}
+        return Classifier.wrap(network, **given).preprocessing.channels
+
+    def convolution(number):
+        return nn.Sequential(nn.Conv2d(number, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(4, 3))
+
+    assert channels(convolution(1)) == channels(convolution(1), crop=(5, 5)) == 1
+    assert channels(convolution(1), mean=(0.5,) * 3) is channels(convolution(3)) is None
+    assert channels(nn.Sequential(nn.Conv2d(3, 3, 3, groups=3), nn.Flatten(), nn.Linear(3, 3))) is None
+    assert channels(convolution(1), channels=3) == 3
+    assert channels(nn.Linear(30, 3), crop=(6, 5)) == channels(nn.Linear(30, 3), resize=(6, 5)) == 1
+    assert channels(nn.Linear(30, 3)) is channels(nn.Linear(30, 3), resize=5) is channels(nn.Linear(90, 3)) is None
 
 
 @pytest.mark.parametrize("std", [(0.0,), (1.0, -1.0, 1.0)])

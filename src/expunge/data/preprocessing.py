@@ -1,4 +1,4 @@
-"""What a classifier wants done to a photograph before it sees it: resize, then crop the centre."""
+"""What a classifier wants done to a photograph before it sees it: make it grey, resize it, crop the centre."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,6 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from expunge.base.errors import SettingsError
+
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's names of pictures with so many channels."""
 
 
 class Interpolation(StrEnum):
@@ -37,9 +40,11 @@ class Preprocessing:
             no resizing.
         crop: (height, width) of the centre to keep; None for all of it.
         interpolation: how resized pixels are computed.
+        channels: 1 makes pictures grey (Pillow's "L"), 3 gives them three colours; None leaves pictures as they are,
+            and decodes files, which are of any kind, in colour.
 
     Raises:
-        SettingsError: a size below 1, or a crop that is larger than what `resize` leaves.
+        SettingsError: a size below 1, a crop that is larger than what `resize` leaves, or another number of channels.
 
     >>> Preprocessing(resize=8, crop=(6, 6)).apply(Image.new("RGB", (20, 10))).size
     (6, 6)
@@ -48,6 +53,7 @@ class Preprocessing:
     resize: int | tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     interpolation: Interpolation = Interpolation.BILINEAR
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         least = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
@@ -57,8 +63,21 @@ class Preprocessing:
         if least is not None and self.crop is not None and (self.crop[0] > least[0] or self.crop[1] > least[1]):
             raise SettingsError("crop", f"at most the resized {least[0]}x{least[1]}", f"{self.crop[0]}x{self.crop[1]}")
 
+        if self.channels is not None and self.channels not in MODES:
+            raise SettingsError("channels", " or ".join(map(str, MODES)), str(self.channels))
+
+    @property
+    def mode(self) -> str:
+        """Return what Pillow calls the kind of picture that a file is decoded to."""
+        return MODES[self.channels or 3]
+
+    @property
+    def keeps_size(self) -> bool:
+        """Return whether images are neither resized nor cropped."""
+        return self.resize is None and self.crop is None
+
     def __str__(self) -> str:
-        """Return what is done in words.
+        """Return what is done to the size in words.
 
         >>> print(Preprocessing(resize=256, crop=(224, 224)))
         resized to 256, cropped to 224x224
@@ -80,11 +99,13 @@ class Preprocessing:
         )
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """Return the resized and cropped image; sizes are rounded as torchvision rounds them.
+        """Return the image in these channels, resized and cropped; sizes are rounded as torchvision rounds them.
 
         Raises:
             SettingsError: the image is smaller than the crop, and `resize` is None.
         """
+        if self.channels is not None and image.mode != self.mode:
+            image = image.convert(self.mode)
         if self.resize is not None:
             image = image.resize(self._resized(image.width, image.height), self.interpolation.filter)
         if self.crop is None:

@@ -49,7 +49,7 @@ class Reading:
             DataError: it is none of these.
         """
         if isinstance(image, (str, Path)):
-            image = decode(Path(image)).image
+            image = decode(Path(image), self.preprocessing.mode).image
         if isinstance(image, Image.Image):
             picture = image if image.mode == "L" else to_rgb(image, place)
             try:

@@ -18,6 +18,7 @@ from expunge.base.html import table
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.devices import find_device
 from expunge.data.preprocessing import AS_IS, Preprocessing
+from expunge.models.channels import in_its_channels
 from expunge.models.copying import copy_module
 from expunge.models.known import Known, read_timm, read_torchvision, read_transformers
 from expunge.models.modes import gradients_in_order
@@ -92,7 +93,8 @@ class Classifier:
             std: what they are divided by.
             bounds: the range of the pixels.
             class_names: in order of the labels.
-            preprocessing: what pictures go through before they are pixels.
+            preprocessing: what pictures go through before they are pixels; they are made grey for a network whose first
+                layer takes one channel, unless this says `channels`.
             label: for a network of several labels an image, one logit each: the one to edit. The classifier has two
                 classes then, 0 for no and 1 for yes.
 
@@ -110,6 +112,7 @@ class Classifier:
         network = own_network(network)
         normalisation = Normalisation(_values("mean", mean, 0.0), _values("std", std, 1.0))
         module = Normalised(network, normalisation, num_classes=outputs, label=label)
+        preprocessing = in_its_channels(preprocessing, network, normalisation)
         return cls(module, count, bounds, tuple(class_names), preprocessing=preprocessing)
 
     @classmethod

@@ -36,6 +36,16 @@ def test_other_modes_become_rgb_and_say_so(tmp_path, mode, name, words):
     assert decoded.changes == (f"converted from {words} to RGB",)
 
 
+@pytest.mark.parametrize(
+    ("mode", "said"), [("RGB", "converted from RGB to"), ("P", "converted from palette to"), ("L", None), ("LA", None)]
+)
+def test_grey_is_pillows_of_the_upright_colours(tmp_path, mode, said):
+    noise(*SIZE).convert(mode).save(tmp_path / "a.png")
+    decoded = decode(tmp_path / "a.png", "L")
+    assert decoded.image == decode(tmp_path / "a.png").image.convert("L")
+    assert decoded.changes == (() if said is None else (f"{said} greyscale",))
+
+
 def test_rgb_is_left_as_it_is(tmp_path):
     noise(*SIZE).save(tmp_path / "a.png")
     decoded = decode(tmp_path / "a.png")

@@ -49,6 +49,15 @@ def test_conversions_are_noted_once_an_image(photo_folder, picture):
     assert parts.notes() == ("train and test: 1 image converted from greyscale to RGB",)
 
 
+def test_grey_is_noted_only_where_colours_are_lost(photo_folder, picture):
+    picture(12, 8, "L").save(photo_folder / "a.png")
+    data = load_data(f"folder:{photo_folder}", DataRequest(Preprocessing(channels=1)))
+    x = data.train.load([0, 1])
+    assert x.shape == (2, 1, 8, 12)
+    assert torch.equal(x[0], x[1])
+    assert data.notes() == ("train: 1 image converted from RGB to greyscale",)
+
+
 def test_different_sizes_say_what_to_pass(photo_folder, picture):
     picture(9, 9).save(photo_folder / "b.png")
     data = load_data(f"folder:{photo_folder}")

@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from expunge.base.errors import DataError
 from expunge.data import DataRequest, load_data
@@ -116,6 +117,14 @@ def test_crop_beyond_the_arrays_is_refused(save):
 def test_wrong_arrays_are_named(save, content, words):
     with pytest.raises(DataError, match=words):
         load_data(save(**content))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_arrays_become_grey_where_that_is_asked_for(save, channels):
+    x = np.random.default_rng(0).integers(0, 256, (3, 6, 4, 3), dtype=np.uint8)[..., :channels]
+    pixels = load_data(save(x=x, y=np.arange(3)), DataRequest(Preprocessing(channels=1))).train.load([1])
+    grey = x[1, ..., 0] if channels == 1 else np.asarray(Image.fromarray(x[1]).convert("L"))
+    assert np.array_equal((pixels[0, 0] * 255).round().numpy(), grey)
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.int8])

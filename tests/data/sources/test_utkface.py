@@ -60,6 +60,8 @@ def test_parts_are_those_of_the_paper_in_proportion(faces):
 def test_images_are_resized_and_cropped_as_in_the_paper_unless_asked_otherwise(faces):
     assert load_data(f"utkface:{faces}").train.load([0]).shape == (1, 3, 120, 120)
     assert load_data(f"utkface:{faces}", DataRequest(Preprocessing(resize=8))).train.load([0]).shape == (1, 3, 8, 8)
+    grey = load_data(f"utkface:{faces}", DataRequest(Preprocessing(channels=1))).train.load([0])
+    assert grey.shape == (1, 1, 120, 120)
 
 
 @pytest.mark.parametrize(

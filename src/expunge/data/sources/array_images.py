@@ -22,7 +22,7 @@ HIGHEST_BYTE = 255
 
 @dataclass(frozen=True, slots=True)
 class PreprocessedImages:
-    """Images in memory that are resized or cropped, one by one, when they are asked for."""
+    """Images in memory that are resized, cropped or made grey, one by one, when they are asked for."""
 
     ids: Sequence[str]
     labels: Int[Tensor, " n"]
@@ -57,7 +57,7 @@ def images_from_arrays(
 
     Args:
         x: uint8, or other integers in 0..255, (n, h, w, c), (n, c, h, w) or (n, h, w), with 1 or 3 channels; a single
-            channel stays single.
+            channel stays single unless `preprocessing` says otherwise.
         y: (n,) or (n, 1) labels, whole numbers from 0 of any type.
         place: where the arrays come from, for messages.
         preprocessing: what is done to every image.
@@ -80,7 +80,7 @@ def images_from_arrays(
         raise DataError(f"{place}: labels", "numbers from 0 that fit into 63 bits", str(odd))
     ids = tuple(str(row) for row in range(len(pixels)))
     labels = torch.from_numpy(y.astype(np.int64))
-    if preprocessing == AS_IS:
+    if preprocessing.keeps_size and preprocessing.channels in (None, pixels.shape[1]):
         return TensorImages(ids, labels, pixels)
     return PreprocessedImages(ids, labels, pixels, preprocessing)
 

@@ -1,4 +1,4 @@
-"""One image file turned into upright RGB pixels, or an error that names the file."""
+"""One image file turned into upright pixels in colour or in grey, or an error that names the file."""
 
 import threading
 import warnings
@@ -24,7 +24,7 @@ LISTENING = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An RGB image, and what had to be done to it beyond reading (empty for a plain RGB file)."""
+    """An image, and what had to be done to it beyond reading (empty for a plain file of the same mode)."""
 
     image: Image.Image
     changes: tuple[str, ...] = ()
@@ -41,8 +41,8 @@ class Encoded:
         return self.name
 
 
-def decode(path: Path | Encoded) -> Decoded:
-    """Return the image in `path` as upright 8-bit RGB.
+def decode(path: Path | Encoded, mode: str = "RGB") -> Decoded:
+    """Return the image in `path` as upright 8-bit RGB, or with `mode` "L" in grey, which Pillow makes of that.
 
     Greyscale (8 and 16 bits), palette and CMYK images are converted, transparency is dropped (the colours below
     it stay, as in torchvision), and the orientation that a camera noted in the EXIF data is applied. Torchvision's
@@ -62,7 +62,7 @@ def decode(path: Path | Encoded) -> Decoded:
             frames = getattr(image, "n_frames", 1)
             image.load()  # the slow part, which may run in many threads at once
             with _listening(complaints):
-                decoded = _upright_rgb(image, path)
+                decoded = _upright(image, path, mode)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             str(path), f"at most {Image.MAX_IMAGE_PIXELS} pixels", "more: a decompression bomb?", "make it smaller"
@@ -98,14 +98,16 @@ def _listening(complaints: list[str]) -> Iterator[None]:
     complaints += [str(warning.message) for warning in caught]
 
 
-def _upright_rgb(image: Image.Image, path: Path | Encoded) -> Decoded:
+def _upright(image: Image.Image, path: Path | Encoded, mode: str) -> Decoded:
     changes = []
     if image.getexif().get(ORIENTATION, 1) in range(2, 9):
         image = ImageOps.exif_transpose(image)
         changes.append("turned upright as its EXIF data say")
-    if image.mode != "RGB":
-        changes.append(f"converted from {MODE_NAMES.get(image.mode, image.mode)} to RGB")
-    return Decoded(to_rgb(image, str(path)), tuple(changes))
+    before, after = (MODE_NAMES.get(each, each) for each in (image.mode, mode))
+    if before != after:
+        changes.append(f"converted from {before} to {after}")
+    upright = to_rgb(image, str(path))
+    return Decoded(upright if mode == "RGB" else upright.convert(mode), tuple(changes))
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:

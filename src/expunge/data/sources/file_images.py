@@ -60,7 +60,7 @@ class FileImages:
                 "images", "as many ids and labels as files", f"{len(self.ids)}, {len(self.labels)}, {len(self.paths)}"
             )
 
-    def load(self, rows: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+    def load(self, rows: Sequence[int]) -> Float[Tensor, "b c h w"]:
         """Return the pixels of these rows, float32 within 0..1.
 
         Raises:
@@ -85,7 +85,7 @@ class FileImages:
         return tuple(f"{count} image{'s' * (count > 1)} {change}" for change, count in sorted(counts.items()))
 
     def _load_one(self, row: int) -> Tensor:
-        decoded = decode(self.paths[row])
+        decoded = decode(self.paths[row], self.preprocessing.mode)
         if decoded.changes:
             self._changes[row] = decoded.changes
         try:

@@ -4,13 +4,14 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 
 from expunge.base.errors import DataError
-from expunge.data.preprocessing import AS_IS, Preprocessing
+from expunge.data.preprocessing import Preprocessing
 from expunge.data.sources.file_images import FileImages, PathsBelow
 from expunge.data.sources.imagefolder import is_image_name
 from expunge.data.sources.splits import DataRequest, DataSplits
@@ -84,7 +85,8 @@ def _images(
     folder: Path, names: Sequence[str], ages: dict[str, int], edges: Sequence[int], request: DataRequest
 ) -> FileImages:
     labels = torch.tensor([bisect_right(edges, ages[name]) - 1 for name in names])
-    preprocessing = PAPER if request.preprocessing == AS_IS else request.preprocessing
+    given = request.preprocessing
+    preprocessing = replace(PAPER, channels=given.channels) if given.keeps_size else given
     return FileImages(names, labels, PathsBelow(folder, names), preprocessing)
 
 

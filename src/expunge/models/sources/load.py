@@ -10,6 +10,7 @@ from expunge.base.errors import ClassifierError
 from expunge.base.functions import current_folder_first, find_function
 from expunge.data.preprocessing import Preprocessing
 from expunge.data.sources.splits import DataRequest
+from expunge.models.channels import in_its_channels
 from expunge.models.classifier import Classifier
 from expunge.models.heads import last_length
 from expunge.models.pixels import Normalisation
@@ -60,9 +61,8 @@ class LoadedClassifier:
             table: the CSV table of a `folder:` source.
         """
         own = self.classifier
-        return DataRequest(
-            preprocessing or self.preprocessing, table, own.class_names, own.num_classes, names_given=self.names_given
-        )
+        wanted = in_its_channels(preprocessing or self.preprocessing, own.network, own.normalisation)
+        return DataRequest(wanted, table, own.class_names, own.num_classes, names_given=self.names_given)
 
 
 def load_classifier(source: ModelSource) -> LoadedClassifier:
@@ -92,11 +92,12 @@ def load_classifier(source: ModelSource) -> LoadedClassifier:
         mean=normalisation.mean,
         std=normalisation.std,
         class_names=source.class_names or found.class_names,
+        preprocessing=found.preprocessing,
     )
     classifier.module.eval()
     return LoadedClassifier(
         classifier,
-        found.preprocessing,
+        classifier.preprocessing,
         source.architecture,
         classifier.sha256(),
         normalisation,

@@ -106,4 +106,5 @@ def _preprocessing(found: Mapping[str, Any]) -> Preprocessing:
         tuple(resize) if isinstance(resize, list) else resize,
         None if crop is None else tuple(crop),
         Interpolation(found["interpolation"]),
+        found.get("channels"),
     )
