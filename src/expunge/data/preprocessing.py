@@ -62,7 +62,6 @@ class Preprocessing:
                 raise SettingsError(name, "sizes of at least 1 pixel", str(size))
         if least is not None and self.crop is not None and (self.crop[0] > least[0] or self.crop[1] > least[1]):
             raise SettingsError("crop", f"at most the resized {least[0]}x{least[1]}", f"{self.crop[0]}x{self.crop[1]}")
-
         if self.channels is not None and self.channels not in MODES:
             raise SettingsError("channels", " or ".join(map(str, MODES)), str(self.channels))
 

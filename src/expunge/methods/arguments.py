@@ -19,8 +19,10 @@ from expunge.data.collect import collect_forget_set
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.data.objects import images_of, normalisation_of
+from expunge.data.preprocessing import AS_IS
 from expunge.data.reading import Reading
 from expunge.methods.protocol import Method
+from expunge.models.channels import in_its_channels
 from expunge.models.classifier import Classifier
 from expunge.models.pixels import Normalisation
 from expunge.models.recognise import classifier_of, recognise
@@ -87,7 +89,8 @@ def read_inputs(
     """
     known = recognise(model)
     normalisation = normalisation_of(forget)
-    reading = Reading(normalisation=normalisation) if known is None else reading_for(known, normalisation)
+    channels = AS_IS if isinstance(model, Classifier) else in_its_channels(AS_IS, model, Normalisation())
+    reading = Reading(channels, normalisation=normalisation) if known is None else reading_for(known, normalisation)
     rows = _in_number_format_of(
         model, collect_forget_set(forget, indices=indices, new_labels=new_labels, reading=reading)
     )

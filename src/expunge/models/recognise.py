@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from expunge.base.errors import ClassifierError
 from expunge.data.preprocessing import AS_IS
-from expunge.models.channels import takes_grey
 from expunge.models.classifier import Classifier
 from expunge.models.modes import evaluating
 from expunge.models.normalised import Normalised
@@ -74,9 +73,7 @@ def _count_classes(network: nn.Module, x: Tensor, normalisation: Normalisation |
             logits = module(x.to(weight.device))
     except RuntimeError as error:
         reason = f"{error}".split("\n")[0]
-        grey = x.shape[1] != 1 and takes_grey(network)
-        hint = "image files are read in grey for Classifier.wrap(network, num_classes=...)" if grey else ""
-        raise ClassifierError("model", f"a network that takes images of {tuple(x.shape[1:])}", reason, hint) from error
+        raise ClassifierError("model", f"a network that takes images of {tuple(x.shape[1:])}", reason) from error
     if logits.ndim != 2:
         raise ClassifierError("model", "a classifier, which answers (b, classes)", str(tuple(logits.shape)))
     return int(logits.shape[1])
