@@ -419,9 +419,11 @@ def test_residual_knowledge_by_counting(rng):
         ours = sum(answer == label for answer in edited[:, row].tolist())
         theirs = sum(answer == label for one in others for answer in one[:, row].tolist()) / 2
         assert math.isnan(found[row]) if row == 3 else found[row] == pytest.approx(ours / theirs)
-    mean = residual.mean_knowledge(found, rng)
-    assert mean.value == pytest.approx(np.mean(found[[0, 1, 2, 4]]))
-    assert min(found[[0, 1, 2, 4]]) < mean.interval[0] < mean.value < mean.interval[1] < max(found[[0, 1, 2, 4]])
+    few = residual.mean_knowledge(found, rng)
+    assert (few.value, few.interval) == (pytest.approx(np.mean(found[[0, 1, 2, 4]])), None)
+    many = residual.mean_knowledge(np.tile(found, 2), rng)
+    assert many.value == pytest.approx(few.value)
+    assert min(found[[0, 1, 2, 4]]) < many.interval[0] < many.value < many.interval[1] < max(found[[0, 1, 2, 4]])
 
 
 def test_residual_knowledge_of_rows_that_nobody_recognises_is_not_defined(rng):

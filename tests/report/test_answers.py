@@ -106,7 +106,7 @@ def test_who_has_both_versions_is_an_outsider_too(screen, more, said, mark):
     named = {"patch.named": figure("", 66.7, "percent", target=1.9)}
     answer = answer_to(screen(changed=named | more), "outsider")
     assert (answer.said, answer.mark) == (said, mark)
-    assert answer.more.endswith(" Somebody who has the old version, too, can name 66.7 of 100 of them.")
+    assert answer.more.endswith(" Somebody who has the old version, too, can name 8 of the 12.")
 
 
 def test_what_was_not_measured_is_no_success(screen):
@@ -165,7 +165,67 @@ def test_a_forgotten_class_has_its_name_and_its_unseen_pictures(screen):
         "Of 100 pictures of the class that it had never seen, 30.0 still get its name." in answer_to(found, "done").more
     )
     assert found.mark is Mark.PARTLY
-    assert found.title == "The 12 pictures are forgotten"
+    assert found.title == "The 12 pictures are forgotten, but the class is still named"
+    assert found.told_mark is Mark.PARTLY
+    assert "other pictures of the class are still answered with it" in found.told[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "meaning"),
+    [
+        (
+            "outsider.after",
+            "The 12 pictures are forgotten",
+            "whether an outsider can find out that they were used was not",
+        ),
+        (
+            "goal.robust",
+            "The 12 pictures are forgotten; changed copies were not measured",
+            "the very pictures get other answers now; whether slightly changed copies do was not measured",
+        ),
+    ],
+)
+def test_measuring_less_makes_nothing_greener(screen, name, title, meaning):
+    found = screen(changed={name: figure("", None, "percent", reason="not asked for")})
+    assert (found.title, found.mark, found.told_mark) == (title, Mark.PARTLY, Mark.PARTLY)
+    assert found.told[0].startswith("Only in part")
+    assert meaning in found.told[1]
+
+
+def test_who_has_both_versions_is_told_of(screen):
+    found = screen(changed={"patch.named": figure("", 66.7, "percent", target=1.9)})
+    assert found.told_mark is Mark.PARTLY
+    assert "somebody who has the old version, too, can tell which they are" in found.told[1]
+
+
+@pytest.mark.parametrize(
+    ("share", "but"),
+    [(0.0, "but no changed copy is"), (17.5, "but most changed copies are not"), (60.0, "but not every changed copy")],
+)
+def test_the_title_says_how_many_copies_come_back(screen, share, but):
+    found = screen(changed={"goal.robust": figure("", share, "percent", Direction.HIGHER, 100.0)})
+    assert found.title == f"The 12 pictures are forgotten, {but}"
+
+
+def test_copies_of_few_kinds_are_called_so(tmp_path):
+    folder = write_sample_audit(tmp_path / "audit")
+    (folder / "copies.csv").write_text("kind,held\nnoised,1.0\nnoised+my.module:tilted,1.0\n")
+    answer = answer_to(first_screen(read_audit(folder)), "changed copies")
+    assert answer.more.startswith("Copies were only made a little noisy and changed by my.module:tilted.")
+    assert answer.mark is Mark.PARTLY
+
+
+def test_as_uncertain_as_unseen_is_not_called_another_answer(screen):
+    told = screen(goal="unseen").told
+    assert "no more certain of the pictures than it is estimated to be of ones that it never saw" in told[0]
+    assert "no longer answers" not in " ".join(told)
+
+
+def test_where_nothing_was_changed_nothing_is_to_be_put_in_place(screen):
+    found = screen(changed={"goal.unchanged": figure("", 100.0, "percent")}, sizes={"forget": 1, "test": 100})
+    assert found.title == "The picture has the answer that it had before"
+    assert found.told[1] == "So nothing is different for the pictures."
+    assert found.remains.startswith("Nothing was changed.")
 
 
 def test_the_title_says_it_where_copies_come_back(screen):

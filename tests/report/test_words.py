@@ -22,7 +22,7 @@ from expunge.report.words import (
     ("value", "unit", "said"),
     [
         (0.0, "percent", "0%"),
-        (0.04, "percent", "0.0%"),
+        (0.04, "percent", "under 0.1%"),
         (-1.26, "points", "-1.3 points"),
         (0.0, "points", "0 points"),
         (0.4996, "AUC", "0.500"),

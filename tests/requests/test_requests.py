@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from expunge.base.errors import ExpungeWarning, ForgetSetError, LedgerError, OutputError, SettingsError
+from expunge.base.errors import DataError, ExpungeWarning, ForgetSetError, LedgerError, OutputError, SettingsError
 from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
@@ -191,6 +191,19 @@ def test_an_error_of_one_request_fails_it_alone_and_what_is_due_is_deleted(unfit
     assert not any((unfit / "cache").iterdir())
     assert ledger.state.cache is not None
     assert verify_project(Ledger.open(unfit)).problems == ()
+
+
+def test_test_data_that_cannot_be_reached_fail_no_request(project, rows_of, options, monkeypatch):
+    def gone(*_):
+        raise DataError("images.npz", "a file", "none there")
+
+    with writing(project) as ledger:
+        add(ledger, rows_of(3, seed=0), options.plain)
+        with monkeypatch.context() as patch, pytest.raises(DataError, match="none there"):
+            patch.setattr("expunge.requests.drift._load_test", gone)
+            apply_waiting(ledger, Runtime())
+        assert ledger.state.find("R0001").state is State.VALIDATED
+        assert apply_waiting(ledger, Runtime()).verified == ("R0001",)
 
 
 def test_images_that_were_changed_fail_their_request_alone(project, rows_of, options):

@@ -22,7 +22,7 @@ HOSTILE = (
     "</title></style></svg><style>*{display:none}</style>",
 )
 CLASSES = ("cat", "dog", "ship", "truck")
-KINDS = ("mirrored", "shifted", "resized", "jpeg", "noised", "mirrored+noised")
+KINDS = ("mirrored", "shifted", "resized", "recompressed", "noised", "mirrored+noised")
 LAYERS = ("conv1", "layer1", "layer2", "linear")
 COLUMNS = {
     "rows": "row id label new_label predicted_before confidence_before predicted_after confidence_after margin robust "

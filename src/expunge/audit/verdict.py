@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from expunge.audit.collect.collected import Gathered
 from expunge.audit.record import WHEN, WHOLE, Figure
+from expunge.base.words import say_list, say_percent
 from expunge.task.outcome import NOT_MEASURED, Outcome, judge, say_health, say_outcome
 from expunge.task.words import CLASS_PART, GoalWords, part_words, say_unchanged
 
@@ -42,12 +43,13 @@ def _goal(figures: Mapping[str, Figure], data: Gathered) -> list[str]:
     unchanged = round(count * _value(figures["goal.unchanged"]) / 100)
     sentences = [each for each in (say_outcome(words, exact / 100, count), say_unchanged(unchanged, count)) if each]
     if exact > 0 and figures["goal.robust"].flagged:
+        changes = say_list(list(dict.fromkeys(each for kind in data.copies.by_kind for each in kind.split("+"))))
         sentences.append(
-            f"It does not last: only {robust:.0f}% of slightly changed copies (mirrored, shifted, resized, "
-            f"recompressed, noised) {words.held}, so {words.brittle}."
+            f"It does not last: only {say_percent(robust)} of slightly changed copies ({changes}) {words.held}, so "
+            f"{words.brittle}."
         )
     elif exact > 0:
-        sentences.append(f"Of slightly changed copies of the pictures, {robust:.0f}% {words.held}.")
+        sentences.append(f"Of slightly changed copies of the pictures, {say_percent(robust)} {words.held}.")
     return sentences
 
 

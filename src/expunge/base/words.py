@@ -1,5 +1,7 @@
 """Counts, times and sizes as people say them."""
 
+from collections.abc import Sequence
+
 MINUTE = 60
 KILO = 1000
 
@@ -11,6 +13,28 @@ def plural(count: int, noun: str) -> str:
     ('1 image', '2,000 images')
     """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def say_list(items: Sequence[str]) -> str:
+    """Return items with commas, and the last with "and".
+
+    >>> say_list(["mirrored"]), say_list(["mirrored", "shifted", "noised"])
+    ('mirrored', 'mirrored, shifted and noised')
+    """
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def say_percent(value: float) -> str:
+    """Return a percentage with one digit; what is not nothing, or not all, is not rounded to it.
+
+    >>> say_percent(91.66), say_percent(100.0), say_percent(99.97), say_percent(0.02), say_percent(0)
+    ('91.7%', '100%', 'over 99.9%', 'under 0.1%', '0%')
+    """
+    if value in (0, 100):
+        return f"{value:.0f}%"
+    rounded = f"{value:.1f}%"
+    return {"100.0%": "over 99.9%", "0.0%": "under 0.1%"}.get(rounded, rounded)
 
 
 def say_seconds(seconds: float, digits: int = 0) -> str:

@@ -216,7 +216,7 @@ def _edit_and_measure(bench: _Bench, method: Method, rows: list[int], forgotten:
         goal=GOALS[job.goal or method.goals[0]],
         method=method,
         seed=job.seed,
-        limits=Limits(seconds=job.seconds),
+        limits=Limits(),
         runtime=bench.runtime,
         strength=job.strength,
         retain=rest,

@@ -3,31 +3,31 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from expunge.audit.record import WHEN, Audit, Figure
 from expunge.base.visible import visible
-from expunge.base.words import plural
+from expunge.base.words import plural, say_list
 from expunge.report import telling
+from expunge.report.telling import Mark
 from expunge.report.words import say_hundredth
 from expunge.task.outcome import Outcome
 from expunge.task.words import say_unchanged
 
 FEW_LOST = 1.0
 MANY_LOST = 10.0
-COUNTED = "Counted one by one; they are shown below."
+COUNTED = "Counted one by one; they are listed below."
+FEW = 100
+"""Pictures up to which they are counted, not given as so many of 100."""
+CHANGES = {
+    "mirrored": "mirrored",
+    "shifted": "shifted",
+    "resized": "resized",
+    "recompressed": "compressed anew",
+    "noised": "made a little noisy",
+}
+"""What usual copies are, by the name of the transform."""
 SHORT_OF_COPIES = "It was to hold for changed copies, too, and does not for enough of them."
 RUINED = "A ruined classifier answers wrongly, whatever it is shown."
-
-
-class Mark(StrEnum):
-    """How good an answer is; a word and a sign say the same as the colour."""
-
-    GOOD = "good"
-    PARTLY = "partly"
-    BAD = "bad"
-    OPEN = "open"
-    """It was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,11 @@ def first_screen(audit: Audit) -> FirstScreen:
         done=done,
         ruined=ruined,
         costly=cost is Mark.BAD and not ruined,
-        copies=made["copies"].mark is Mark.GOOD,
-        outsider=made["outsider"].mark is not Mark.PARTLY,
+        copies=made["copies"].mark,
+        held=audit.figures["goal.robust"].value or 0.0,
+        outsider=_found_by_outsider(audit),
+        owner=bool(_owner_of_both(audit)),
+        class_left=made["done"].mark is Mark.PARTLY and not _unchanged(audit),
         count=count,
         met=_met(audit),
         unchanged=_unchanged(audit),
@@ -86,8 +89,7 @@ def first_screen(audit: Audit) -> FirstScreen:
     failed = ruined or not done or cost is Mark.BAD
     mark = Mark.BAD if failed else Mark.PARTLY if reserved else Mark.GOOD
     state = "Ruined" if ruined else "Not done" if not done else "Too costly" if failed else ""
-    reserved_told = not (found.copies and found.outsider) or found.unchanged > 0
-    told_mark = Mark.BAD if failed else Mark.PARTLY if reserved_told else Mark.GOOD
+    told_mark = Mark.BAD if failed else Mark.GOOD if found.is_shown else Mark.PARTLY
     return FirstScreen(
         title=telling.title(goal, found),
         state=state or ("Done, with reservations" if reserved else "Done"),
@@ -160,10 +162,14 @@ def _copies(audit: Audit, goal: telling.Telling) -> Answer:
         return Answer(question, "Not measured", figure.reason or "", Mark.OPEN)
     if audit.outcome is Outcome.RUINED:
         return Answer(question, "That says nothing now", RUINED, Mark.OPEN)
+    if not _met(audit):
+        return Answer(question, "That says nothing", "It was not done for the very pictures.", Mark.BAD)
     said = f"For {say_hundredth(figure.value)} of 100 copies"
-    more = "Copies were mirrored, shifted, resized, compressed anew or made a little noisy."
-    bad = Mark.PARTLY if _met(audit) else Mark.BAD
-    return Answer(question, said, more, bad if figure.flagged else Mark.GOOD)
+    kinds = dict.fromkeys(kind for row in audit.table("copies") for kind in row["kind"].split("+"))
+    less = bool(kinds) and not kinds.keys() >= CHANGES.keys()
+    changes = say_list([CHANGES.get(kind, f"changed by {visible(kind)}") for kind in kinds] or ["changed a little"])
+    more = f"Copies were {'only ' if less else ''}{changes}. Some may have had another answer before the edit, too."
+    return Answer(question, said, more, Mark.PARTLY if figure.flagged or less else Mark.GOOD)
 
 
 def _cost(audit: Audit, goal: telling.Telling) -> Answer:
@@ -204,13 +210,23 @@ def _outsider(audit: Audit, goal: telling.Telling) -> Answer:
         why = reason or "there were no unseen pictures to compare with"
         said = "Not measured for one who has only the new version" if owner else "Not measured"
         return Answer(question, said, f"{_sentence(why)}{owner}", Mark.PARTLY if owner else Mark.OPEN)
+    if audit.outcome is Outcome.RUINED:
+        return Answer(question, "That says nothing now", RUINED, Mark.OPEN)
     usual = 50.0 if found.target is None else found.target
     said = f"In {say_hundredth(found.value)} of 100 tries; by chance it would be {say_hundredth(usual)}"
     more = (
         "A try: of one of these pictures and one that was never used, name the one that was. It is the best of several "
         "ways, and among few pictures the best is right in more than 50 tries by luck alone."
     )
-    return Answer(question, said, more + owner, Mark.PARTLY if found.flagged else Mark.GOOD)
+    return Answer(question, said, more + owner, _found_by_outsider(audit))
+
+
+def _found_by_outsider(audit: Audit) -> Mark:
+    """Return whether one who has only the new version can't tell the pictures."""
+    found = audit.figures.get("outsider.after")
+    if found is None or found.value is None:
+        return Mark.OPEN
+    return Mark.PARTLY if found.flagged else Mark.GOOD
 
 
 def _owner_of_both(audit: Audit) -> str:
@@ -218,7 +234,13 @@ def _owner_of_both(audit: Audit) -> str:
     named = audit.figures.get("patch.named")
     if named is None or named.value is None or not named.flagged:
         return ""
-    return f" Somebody who has the old version, too, can name {say_hundredth(named.value)} of 100 of them."
+    count = audit.subject.sizes["forget"]
+    few = "it" if count == 1 else f"{round(named.value * count / 100)} of the {count}"
+    return f" Somebody who has the old version, too, can name {few if count <= FEW else _of_100(named.value)}."
+
+
+def _of_100(percent: float) -> str:
+    return f"{say_hundredth(percent)} of 100 of them"
 
 
 def _sentence(words: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from expunge.audit.record import Subject
 from expunge.base.visible import visible
@@ -13,8 +14,19 @@ LEFT_AND_BACKUPS = f"{LEFT} of the classifier and backups."
 NO_PROOF = "It does not prove that no trace is left inside the classifier, or that a law is complied with."
 DELETE = (
     "Put the edited classifier in place of the old one. Delete the pictures, older versions of the classifier, backups "
-    "and this page's pictures, unless there is a reason to keep them."
+    "and any pictures on this page, unless there is a reason to keep them."
 )
+HALF = 50.0
+
+
+class Mark(StrEnum):
+    """How good an answer is; a word and a sign say the same as the colour."""
+
+    GOOD = "good"
+    PARTLY = "partly"
+    BAD = "bad"
+    OPEN = "open"
+    """It was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,7 @@ class Telling:
         forgets: whether somebody's pictures were to be forgotten, rather than put right.
         now: what the pictures do since.
         old: what a changed copy may bring back.
+        fact: what the person can be told, where all went well.
     """
 
     asked: str
@@ -38,28 +51,53 @@ class Telling:
     forgets: bool = True
     now: str = "get other answers"
     old: str = "the old answer"
+    fact: str = "that the classifier no longer answers as it had learned from the pictures"
 
     def met(self, met: int, count: int) -> str:
         """Return for how many pictures it was done."""
         pictures = f"all {count:,} pictures" if met == count > 1 else plural(count, "picture")
         if met == count:
             return f"{pictures} {'has' if count == 1 else 'have'} {self.state}"
+        if not met:
+            return f"{'the picture does not have' if count == 1 else f'none of {pictures} has'} {self.state}"
         return f"only {met:,} of {pictures} {'has' if met == 1 else 'have'} {self.state}"
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What came of an edit, as far as a person can be told of it."""
+    """What came of an edit, as far as a person can be told of it.
+
+    Args:
+        done: whether it was done as asked.
+        ruined: whether the classifier can't be used at all.
+        costly: whether too much else is wrong since.
+        copies: whether it holds for changed copies.
+        held: the percentage of changed copies for which it does.
+        outsider: whether one who has the new version only can't tell the pictures.
+        owner: whether one who has the old version, too, can.
+        class_left: whether other pictures of a class that was to go are still answered with it.
+        count: of the pictures.
+        met: those for which it was done.
+        unchanged: those that were answered as asked before the edit, and have that answer still.
+    """
 
     done: bool
     ruined: bool
     costly: bool
-    copies: bool
-    outsider: bool
+    copies: Mark
+    held: float
+    outsider: Mark
+    owner: bool
+    class_left: bool
     count: int
     met: int
     unchanged: int = 0
-    """Pictures that were answered as asked before the edit, and have that answer still."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Return whether all that can be measured was, and is good."""
+        good = self.copies is Mark.GOOD and self.outsider is Mark.GOOD
+        return good and not (self.owner or self.class_left or self.unchanged)
 
 
 WORDS: Mapping[str, Telling] = {
@@ -93,6 +131,8 @@ WORDS: Mapping[str, Telling] = {
         "an answer that is too certain",
         now="get answers no more certain than those that pictures never seen are estimated to get",
         old="the old certainty",
+        fact="that the classifier is no more certain of the pictures than it is estimated to be of ones that it never "
+        "saw, and may still give the same answer",
     ),
 }
 
@@ -122,13 +162,27 @@ def title(goal: Telling, found: Findings) -> str:
     if not found.done:
         return f"{subject} not {goal.done}"
     if found.unchanged == found.count:
-        return "The pictures have the answers that they had before"
+        what, have, they = ("picture", "has", "it") if found.count == 1 else ("pictures", "have", "they")
+        return f"The {what} {have} the answer{'' if found.count == 1 else 's'} that {they} had before"
     if found.unchanged:
         left = found.count - found.unchanged
         subject = f"{left:,} of {found.count:,} {what}s {_verb(left, 'are', 'is')}"
     if found.costly:
         return f"{subject} {goal.done}, at too high a cost"
-    return f"{subject} {goal.done}{'' if found.copies else ', but not every changed copy'}"
+    return f"{subject} {goal.done}{_but(found)}"
+
+
+def _but(found: Findings) -> str:
+    """Return what the title must not leave out."""
+    if found.class_left:
+        return ", but the class is still named"
+    if found.copies is Mark.OPEN:
+        return "; changed copies were not measured"
+    if found.copies is Mark.GOOD:
+        return ""
+    if not found.held:
+        return ", but no changed copy is"
+    return ", but most changed copies are not" if found.held < HALF else ", but not every changed copy"
 
 
 def tell(goal: Telling, found: Findings) -> tuple[str, ...]:
@@ -153,12 +207,11 @@ def tell(goal: Telling, found: Findings) -> tuple[str, ...]:
     if not goal.forgets:
         return (
             "No, since nothing was to be deleted: the person can be told that the wrong answers were put right.",
-            "It means that the classifier now gives the right answer on the very pictures"
-            + (", and on slightly changed copies of them." if found.copies else ", but not on every changed copy."),
+            f"It means that the classifier now gives the right answer on the very pictures{_right_copies(found)}.",
             "It does not mean that the pictures are gone: the classifier learned them better than before.",
             "It does not prove that other mistakes are rarer, or that a law is complied with.",
         )
-    return (_permission(found), _meaning(goal, found), LEFT_AND_BACKUPS, NO_PROOF)
+    return (_permission(goal, found), _meaning(goal, found), LEFT_AND_BACKUPS, NO_PROOF)
 
 
 def remains(goal: Telling, found: Findings) -> str:
@@ -169,34 +222,51 @@ def remains(goal: Telling, found: Findings) -> str:
         )
     if not found.done:
         return "Repeat the edit, with more steps or another method. Until then the request is open."
+    if found.unchanged == found.count:
+        return "Nothing was changed. Check the labels, and ask again if they are wrong."
     return DELETE if goal.forgets else "Put the edited classifier in place of the old one, and tell who asked."
 
 
-def _permission(found: Findings) -> str:
-    fact = "that the classifier no longer answers as it had learned from the pictures"
+def _right_copies(found: Findings) -> str:
+    if found.copies is Mark.GOOD:
+        return ", and on slightly changed copies of them"
+    return ", but not on every changed copy" if found.copies is Mark.PARTLY else "; changed copies were not measured"
+
+
+def _permission(goal: Telling, found: Findings) -> str:
     same = say_unchanged(found.unchanged, found.count, "picture")
     if found.unchanged == found.count:
         return f"No: nothing was changed. {same}"
     if found.unchanged:
         which = f"of {found.count - found.unchanged:,} of {plural(found.count, 'picture')}"
-        return f"Only in part: {which} the person can be told {fact}, with what follows. {same}"
-    if found.copies and found.outsider:
-        return f"Yes, in these words: {fact}."
-    return f"Only in part: the person can be told {fact}, with what follows."
+        return f"Only in part: {which} the person can be told {goal.fact}, with what follows. {same}"
+    if found.is_shown:
+        return f"Yes, in these words: {goal.fact}."
+    return f"Only in part: the person can be told {goal.fact}, with what follows."
 
 
 def _meaning(goal: Telling, found: Findings) -> str:
-    if not found.copies:
-        return (
-            "It means that the very pictures are hidden rather than forgotten: a copy that is resized or mirrored may "
-            f"bring {goal.old} back."
+    if found.unchanged == found.count:
+        return "So nothing is different for the pictures."
+    parts = [
+        {
+            Mark.GOOD: f"the very pictures and slightly changed copies of them {goal.now} now",
+            Mark.OPEN: f"the very pictures {goal.now} now; whether slightly changed copies do was not measured",
+        }.get(
+            found.copies,
+            "the very pictures are hidden rather than forgotten: a copy that is changed a little may bring "
+            f"{goal.old} back",
         )
-    if not found.outsider:
-        return (
-            f"It means that the very pictures and slightly changed copies {goal.now}; an outsider who has them can "
-            "still find out that they were used."
-        )
-    return f"It means that the very pictures and slightly changed copies of them {goal.now} now."
+    ]
+    if found.class_left:
+        parts.append("other pictures of the class are still answered with it")
+    if found.outsider is Mark.PARTLY:
+        parts.append("an outsider who has them can still find out that they were used")
+    elif found.outsider is Mark.OPEN:
+        parts.append("whether an outsider can find out that they were used was not measured")
+    if found.owner:
+        parts.append("somebody who has the old version, too, can tell which they are")
+    return f"It means that {'; '.join(parts)}."
 
 
 def _verb(count: int, several: str, one: str) -> str:

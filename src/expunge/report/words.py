@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from expunge.audit.record import WHOLE, Direction, Figure
+from expunge.audit.record import Direction, Figure
 from expunge.base.visible import visible
-from expunge.base.words import KILO, plural, say_bytes, say_seconds
+from expunge.base.words import KILO, plural, say_bytes, say_percent, say_seconds
 
 TEN = 10
 LONGEST_LABEL = 22
@@ -26,10 +26,8 @@ UNITS = {
 def say_value(value: float, unit: str) -> str:
     """Return a value with its unit, as short as is honest.
 
-    A rounded 100.0% is not a whole one.
-
     >>> say_value(100, "percent"), say_value(99.97, "percent"), say_value(0.5, "AUC"), say_value(95.2, "seconds")
-    ('100%', '100.0%', '0.500', '1 min 35 s')
+    ('100%', 'over 99.9%', '0.500', '1 min 35 s')
     """
     if unit in SAYINGS:
         return SAYINGS[unit](value)
@@ -99,19 +97,13 @@ def say_hundredth(percent: float) -> str:
     """Return a percentage as a number out of 100 with one digit; only a whole hundred is 100, and only nothing is 0.
 
     >>> say_hundredth(91.66), say_hundredth(99.97), say_hundredth(100.0), say_hundredth(0.02)
-    ('91.7', '99.9', '100', '0.1')
+    ('91.7', 'over 99.9', '100', 'under 0.1')
     """
-    if percent in (0, WHOLE):
-        return f"{percent:.0f}"
-    return f"{min(max(percent, 0.1), 99.9):.1f}"
-
-
-def _say_percent(value: float) -> str:
-    return f"{value:.0f}%" if value in (0, WHOLE) else f"{value:.1f}%"
+    return say_percent(percent).removesuffix("%")
 
 
 SAYINGS: Mapping[str, Callable[[float], str]] = {
-    "percent": _say_percent,
+    "percent": say_percent,
     "points": lambda value: f"{value:.1f} points" if value else "0 points",
     "AUC": lambda value: f"{value:.3f}",
     "share": lambda value: f"{value:.3f}",

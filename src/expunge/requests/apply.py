@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from expunge.base.errors import ExpungeError, LedgerError, OutputError
+from expunge.base.errors import ExpungeError, ForgetSetError, LedgerError, SettingsError
 from expunge.compute.runtime import Runtime
 from expunge.requests.approval import is_approved
 from expunge.requests.cache import tidying, unpack_cache
@@ -91,20 +91,22 @@ def apply_waiting(
     if ready and start is Start.FIRST:
         require_first(ledger, ledger.state.in_state(*FORGOTTEN))
     project, done, ended = OpenProject.open(ledger, runtime), _Done(), None
-    with tidying(ledger) as deleted:
-        if ready:
-            unpack_cache(ledger)
-        verify_applied(project)
-        try:
+    deleted: list[StoredFile] = []
+    try:
+        with tidying(ledger, deleted):
+            if ready:
+                unpack_cache(ledger)
+            verify_applied(project)
             for group in same_how(ready):
                 size = batch or len(group)
                 for place in range(0, len(group), size):
                     _apply_group(project, group[place : place + size], start, done)
-        except ExpungeError as error:
-            if not done.versions and not done.failed:
-                raise
-            ended = error
-    verified = tuple(name for version in done.versions for name in version.requests)
+    except ExpungeError as error:
+        if not done.versions and not done.failed:
+            raise
+        ended = error
+    named = (name for version in done.versions for name in version.requests)
+    verified = tuple(name for name in named if ledger.state.find(name).state is State.VERIFIED)
     return Report(
         tuple(done.versions), verified, done.failed, lacking, tuple(deleted), ruined=tuple(done.ruined), error=ended
     )
@@ -131,8 +133,8 @@ def _apply_group(project: OpenProject, group: list[Request], start: Start, done:
         made = _try_version(project, group, start)
         if isinstance(made, NewVersion):
             ledger.append([("applied", made.entry)])
-            write_current(ledger, made.weights)
             done.versions.append(ledger.state.versions[made.entry["version"]])
+            write_current(ledger, made.weights)
             verify_applied(project)
             return
         why = {"outcome": Outcome.RUINED.value} if made.ruined else {}
@@ -148,8 +150,7 @@ def _try_version(project: OpenProject, group: list[Request], start: Start) -> Ne
     """Return the version that forgets the group, or the failed edit; an error that is the requests' fails them.
 
     Raises:
-        LedgerError: the project needs to be looked at.
-        OutputError: the disk is full, or fails.
+        ExpungeError: what is nobody's fault: the disk, the memory, the test data, or a project to be looked at.
     """
     ledger, state = project.ledger, project.ledger.state
     try:
@@ -162,9 +163,7 @@ def _try_version(project: OpenProject, group: list[Request], start: Start) -> Ne
             parent=state.newest,
             start=start,
         )
-    except OutputError:
-        raise
-    except ExpungeError as error:
+    except (SettingsError, ForgetSetError, LedgerError) as error:
         return ContinualEdit(project.first.classifier, failed=_blame(ledger, group, error))
 
 

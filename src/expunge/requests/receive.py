@@ -13,6 +13,7 @@ from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
 from expunge.methods import make_method
 from expunge.methods.continual import CARRIED_ALONG
+from expunge.models.channels import takes_grey
 from expunge.models.sources import LoadedClassifier
 from expunge.requests.contradictions import require_one_label, say_label
 from expunge.requests.create import require_forget_only, require_goes_on
@@ -149,8 +150,7 @@ def number_names(rows: ForgetSet) -> ForgetSet:
 
 def in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
     """Return image files, which are decoded in colour, in grey where the classifier's first layer takes one channel."""
-    weight = next(first.classifier.network.parameters())
-    if weight.ndim == 4 and weight.shape[1] == 1:
+    if takes_grey(first.classifier.network) and rows.x.shape[1] > 1:
         return ForgetSet(rows.ids, rows.x.mean(dim=1, keepdim=True), rows.y, rows.y_new)
     return rows
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from expunge.base.words import plural
 from expunge.task.words import GoalWords, part_words
 
 Labels = Int[np.ndarray, " n"]
@@ -159,7 +160,7 @@ def say_outcome(words: GoalWords, share: float, rows: int, *, copies: float | No
 
     >>> from expunge.task.words import goal_words
     >>> say_outcome(goal_words("correct"), 0.5, 16)
-    'The goal was not met: it holds for 50.0% of the 16 images only.'
+    'The goal was not met: it holds for only 8 of 16 images.'
     """
     if share >= 1 and copies is not None:
         return (
@@ -168,7 +169,8 @@ def say_outcome(words: GoalWords, share: float, rows: int, *, copies: float | No
         )
     if share >= 1:
         return f"The goal was met: {words.met}."
-    return f"The goal was not met: it holds for {100 * share:.1f}% of the {rows:,} images only."
+    held = round(share * rows)
+    return f"The goal was not met: it holds for {f'only {held:,}' if held else 'none'} of {plural(rows, 'image')}."
 
 
 def say_health(health: Health | None, names: Mapping[str, str] | None = None) -> list[str]:

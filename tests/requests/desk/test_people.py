@@ -166,3 +166,32 @@ def test_years_of_work_leave_the_ledger_small(desk, visitor):
     visitor("anna")
     entry = [entry for entry in desk.ledger().entries if entry.kind == "noted"][-1]
     assert sum(len(str(part)) for part in entry) < 400
+
+
+def test_jobs_of_somebody_who_was_dismissed_meanwhile_fail(desk, visitor, pictures):
+    anna, ben = visitor("anna", "requester"), visitor("ben", "approver")
+    anna.add(pictures(0))
+    ben.send("/requests/R0001", "/requests/R0001/approve")
+    with writing(desk.folder) as ledger:
+        people.dismiss(ledger, desk.store, "ben")
+    [job] = desk.store.open_jobs()
+    take_jobs(desk.folder, desk.store, do)
+    failed = desk.store.find_job(job.id)
+    assert failed.state is JobState.FAILED
+    assert "expected the role approver, or more, got none by now" in failed.error
+    assert not desk.ledger().state.find("R0001").approved
+
+
+def test_what_was_applied_meanwhile_is_withdrawn_by_an_approver_only(desk, visitor, pictures):
+    anna, ben = visitor("anna", "requester"), visitor("ben", "approver")
+    with writing(desk.folder) as ledger:
+        ledger.signature = {"actor": "carla"}
+        set_approval(ledger, Approval.NONE)
+    anna.add(pictures(0))
+    ben.send("/", "/apply")
+    anna.send("/requests/R0001", "/requests/R0001/withdraw", reason="a mistake")
+    applied, withdrawn = desk.store.open_jobs()
+    take_jobs(desk.folder, desk.store, do)
+    assert desk.store.find_job(applied.id).state is JobState.DONE
+    assert "expected the role approver, or more, got requester" in desk.store.find_job(withdrawn.id).error
+    assert desk.ledger().state.find("R0001").state.value == "verified"

@@ -7,6 +7,8 @@ from expunge.audit.metrics.estimate import Estimate, NotDefinedError
 from expunge.audit.metrics.predicted import Labels
 
 DRAWS = 500
+FEWEST_ROWS = 8
+"""Of fewer, a bootstrap says nothing of how far the mean may be off."""
 
 Answers = Int[np.ndarray, "c k"]
 """The answer to each of c copies of k rows."""
@@ -33,7 +35,7 @@ def residual_knowledge(edited: Float[np.ndarray, " k"], reference: Float[np.ndar
 
 
 def mean_knowledge(knowledge: Float[np.ndarray, " k"], rng: np.random.Generator) -> Estimate:
-    """Return the mean over the rows that have a value, with a percentile bootstrap over rows.
+    """Return the mean over the rows that have a value, with a percentile bootstrap over rows if there are enough.
 
     Raises:
         NotDefinedError: no row has one.
@@ -41,6 +43,8 @@ def mean_knowledge(knowledge: Float[np.ndarray, " k"], rng: np.random.Generator)
     known = knowledge[~np.isnan(knowledge)]
     if len(known) == 0:
         raise NotDefinedError("no retrained classifier recognises a copy of any row")
+    if len(known) < FEWEST_ROWS:
+        return Estimate(float(known.mean()))
     means = known[rng.integers(len(known), size=(DRAWS, len(known)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Estimate(float(known.mean()), (float(low), float(high)))

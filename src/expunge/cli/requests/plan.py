@@ -35,7 +35,10 @@ def command(project: Path, data: str | None, out: Path) -> None:
     for line in describe(ledger.state, places):
         say(line)
     say(f"{out}: to leave out" + (" by `expunge train --leave-out`" if places is not None else ""))
+    relabelled = out.with_name(f"{out.stem}-relabel{out.suffix}")
     if any(row.new_label is not None for row in rows):
-        relabelled = out.with_name(f"{out.stem}-relabel{out.suffix}")
         write_text(relabelled, to_relabel_csv(rows))
         say(f"{relabelled}: to get these new labels in the data first, or to leave out as well")
+    elif relabelled.exists():
+        relabelled.unlink()
+        say(f"{relabelled}: of an earlier plan, and deleted, since no image is to get a new label")

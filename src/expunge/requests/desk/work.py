@@ -18,6 +18,7 @@ from expunge.requests.desk.comparing import Before
 from expunge.requests.desk.deleting import CHOICES, What, concerned
 from expunge.requests.desk.intake import take_in
 from expunge.requests.desk.looks import audit, export, note, plan, search, verify
+from expunge.requests.desk.people import ROLES, Role
 from expunge.requests.desk.process import IDLE_SECONDS
 from expunge.requests.desk.store import NOTE
 from expunge.requests.desk.worker import Result, Work, said, work_until_idle
@@ -32,6 +33,7 @@ from expunge.requests.purge import (
 )
 from expunge.requests.rebase import purge_versions
 from expunge.requests.rewind import undo, withdraw
+from expunge.requests.state import FORGOTTEN
 from expunge.requests.telling import is_over, tell_unchanged
 from expunge.requests.versions import OpenProject, Start, verify_applied
 
@@ -42,10 +44,23 @@ def do(work: Work) -> Result:
     """Do a job and return what it came to.
 
     Raises:
-        ExpungeError: what the person can mend.
+        ExpungeError: what the person can mend, or that the person may not do this any more.
         KeyboardInterrupt: the job was cancelled.
     """
+    if work.job.kind != NOTE:
+        _require(work, Ledger.open(work.folder), NEEDED.get(work.job.kind, Role.APPROVER))
     return KINDS[work.job.kind](work)
+
+
+def _require(work: Work, ledger: Ledger, needed: Role) -> None:
+    """Check that the person has a role now: it may have been taken since the job was asked for.
+
+    Raises:
+        LedgerError: the person has less.
+    """
+    word = ledger.state.people.get(work.job.person, "")
+    if word not in ROLES or ROLES[word] < needed:
+        raise LedgerError(work.job.person, f"the role {needed.word}, or more", word or "none by now")
 
 
 def _receive(work: Work) -> Result:
@@ -101,6 +116,8 @@ def _undo(work: Work) -> Result:
 def _withdraw(work: Work) -> Result:
     name, reason = str(work.job.arguments["request"]), str(work.job.arguments.get("reason", ""))
     with work.writing() as ledger:
+        if ledger.state.find(name).state in FORGOTTEN:  # by now
+            _require(work, ledger, Role.APPROVER)
         report = None if work.done_before(ledger, "withdrawn") else withdraw(ledger, name, reason, work.runtime)
     told = said(f"{name} was withdrawn.", request=name)
     return told if report is None or not report.versions else {**told, "text": told["text"] + _reported(report)["text"]}
@@ -139,6 +156,8 @@ def _purge_versions(work: Work, ledger: Ledger) -> int:
     return len(purge_versions(ledger))
 
 
+NEEDED = {"search": Role.REQUESTER, "receive": Role.REQUESTER, "withdraw": Role.REQUESTER, "verify": Role.READER}
+"""The role that a kind of job needs; all others need an approver."""
 KINDS: Mapping[str, Callable[[Work], Result]] = {
     "search": search,
     "receive": _receive,
