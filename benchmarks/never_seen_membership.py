@@ -29,7 +29,8 @@ from expunge.audit.metrics.membership import label_probability
 from expunge.audit.metrics.shadows import Answered, rmia_scores
 from expunge.base.disk import write_text
 from expunge.bench import Cell, make_cells, read_grid
-from expunge.bench.records import UNEDITED, MeanOverSets
+from expunge.bench.grid import UNEDITED
+from expunge.bench.records import MeanOverSets
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Precision, Runtime
 from expunge.compute.seeds import seeded_generator

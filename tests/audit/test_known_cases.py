@@ -101,6 +101,25 @@ def test_a_row_that_comes_back_sooner_than_in_a_retrained_classifier_is_flagged(
     assert "there is no retrained classifier" in measured.measured_on
 
 
+def test_one_retrained_classifier_is_no_target(world):
+    data = world.gathered("unedited")
+    pool = data.retrained
+    one = replace(data, retrained=replace(pool, logits=pool.logits[:1]))
+    figures = compute_figures(one)
+    for name in ("retrained.gap", "retrained.tug_of_war", "retrained.agreement", "retrained.distance"):
+        assert figures[name].value is not None
+        assert (figures[name].target, figures[name].flagged) == (None, None), name
+    _, verdict = conclude(one, figures)
+    assert any("how far several would differ is not known" in sentence for sentence in verdict)
+
+
+def test_an_attack_below_chance_picks_nobody_out(world):
+    figures = compute_figures(world.gathered("unedited"))
+    below = {**figures, "outsider.after": replace(figures["outsider.after"], value=45.0, target=50.0, flagged=False)}
+    _, verdict = conclude(world.gathered("unedited"), below)
+    assert any("No attack picked out the forgotten images better than chance: 45.0%" in each for each in verdict)
+
+
 def test_a_quick_audit_says_why_the_rest_is_missing(world):
     data = world.gathered("unedited", deep=None, shadows=None, retrained=None)
     figures = compute_figures(data)

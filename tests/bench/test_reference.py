@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from expunge.base.errors import SettingsError
 from expunge.bench.cells import make_cells
 from expunge.bench.grid import read_grid
 from expunge.bench.page import Report, make_page, write_results
@@ -105,6 +106,17 @@ def to_stored(cell):
     """Return what a store has of a cell whose AUC is 0.2 or 0.8, as its seed is even or odd."""
     audit = {"membership.loss_before": 0.5, "membership.loss_after": 0.2 + 0.6 * (cell.seed % 2)}
     return {"result": cell.result(), "audit": audit}
+
+
+def test_no_method_is_called_as_the_line_before_any_edit_is(grid):
+    named = replace(grid.methods[0], label="unedited")
+    with pytest.raises(SettingsError, match="'unedited' is the line before any edit"):
+        replace(grid, methods=(named, *grid.methods))
+
+
+def test_the_reference_is_run_in_small_though_another_row_is_like_it(grid, tmp_path):
+    small = make_smoke(replace(grid, reference="near"), tmp_path / "small")
+    assert [row.label for row in small.methods] == ["near"]
 
 
 def test_the_reference_and_the_unedited_classifier_are_never_the_best(cells):

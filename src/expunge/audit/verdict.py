@@ -93,10 +93,12 @@ def _distance(figures: Mapping[str, Figure], data: Gathered) -> list[str]:
 def _gap(gap: Figure, words: GoalWords) -> list[str]:
     if gap.value is None:
         return []
+    differ = f"Its accuracies differ by {gap.value:.1f} points from those of"
+    if gap.target is None:
+        return [f"{differ} one classifier that never saw the {words.rows}; how far several would differ is not known."]
     far = "further than" if gap.flagged else "no further than"
     return [
-        f"Its accuracies differ by {gap.value:.1f} points from those of classifiers that never saw the {words.rows}, "
-        f"{far} those differ among themselves ({0.0 if gap.target is None else gap.target:.1f})."
+        f"{differ} classifiers that never saw the {words.rows}, {far} those differ among themselves ({gap.target:.1f})."
     ]
 
 
@@ -105,6 +107,8 @@ def _attack(figure: Figure, words: GoalWords) -> list[str]:
         return []
     judged = "" if figure.flagged else ", which may be chance"
     usual = 50.0 if figure.target is None else figure.target
+    if figure.value <= usual:
+        return [f"No attack picked out the {words.rows} better than chance: {figure.value:.1f}% (chance {usual:.1f}%)."]
     return [f"An outsider can pick out the {words.rows}: {figure.value:.1f}% (by chance {usual:.1f}%){judged}."]
 
 

@@ -15,6 +15,8 @@ from expunge.methods.protocol import Needs, goes_on
 from expunge.task.goals import pursued_as
 from expunge.task.task import Strength
 
+UNEDITED = "unedited"
+"""The line before any edit, of pages with a reference."""
 OFFSET = "seed_offset"
 """The setting of a row that is the reference once more, with another seed of the training and the same forget sets."""
 
@@ -151,6 +153,8 @@ class Grid:
         labels = [row.label for row in self.methods]
         if self.reference and self.reference not in labels:
             raise SettingsError("reference", f"the label of a method: {', '.join(labels)}", self.reference)
+        if self.reference and UNEDITED in labels:
+            raise SettingsError("methods", f"other labels: {UNEDITED!r} is the line before any edit", UNEDITED)
         if self.reference and self.stream.requests > 1:
             raise SettingsError("reference", "single requests", f"{self.stream.requests} in a stream")
 

@@ -13,13 +13,12 @@ from scipy import stats
 
 from expunge.audit.metrics.retrained import gap, tug_of_war
 from expunge.bench.cells import Cell
-from expunge.bench.grid import OFFSET
+from expunge.bench.grid import OFFSET, UNEDITED
 from expunge.jobs.job import GoalChoice
 from expunge.task.words import MISCLASSIFY, goal_words
 
 Result = Mapping[str, Any]
 CONFIDENCE, LEAST_FOR_INTERVAL, PERCENT = 0.95, 3, 100
-UNEDITED = "unedited"
 PARTS = ("forget", "retain", "test")
 
 

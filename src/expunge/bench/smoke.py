@@ -1,6 +1,6 @@
 """A grid in small: the same rows and the same code on a small net and handwritten digits, in seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,13 @@ def make_smoke(grid: Grid, folder: Path) -> Grid:
         seeds=(0,),
         job=job,
         stream=replace(grid.stream, requests=min(REQUESTS, grid.stream.requests)),
-        methods=_small_rows(grid.methods),
+        methods=_small_rows(sorted(grid.methods, key=lambda row: row.label != grid.reference)),
         classifiers=tuple(replace(one, model={}, data={}) for one in grid.classifiers[:2]),
     )
 
 
-def _small_rows(rows: tuple[MethodRow, ...]) -> tuple[MethodRow, ...]:
-    """Return one row of those with the same label, or that differ only in counts, seeds or the values of settings."""
+def _small_rows(rows: Sequence[MethodRow]) -> tuple[MethodRow, ...]:
+    """Return the first row of those with one label, or that differ only in counts, seeds or values of settings."""
     labelled: dict[str, MethodRow] = {}
     for row in rows:
         labelled.setdefault(row.label, row)

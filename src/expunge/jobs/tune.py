@@ -33,7 +33,7 @@ from expunge.models.sources import load_classifier
 from expunge.task.edit import Edit
 from expunge.task.evaluation import Predictions, predict
 from expunge.task.goals import GOALS
-from expunge.task.task import Limits, StopReason, Strength
+from expunge.task.task import StopReason, Strength
 
 JOURNAL, TRIALS, RECIPE = "search.log", "trials.csv", "recipe.toml"
 FIRST_SEED = 1_000_000
@@ -129,6 +129,7 @@ def _search(
             search.try_next(first, lambda values: _judge(bench, method, values))
             advance(1)
             _save(out, job, search.trials, _header(bench, ranges, command))
+    _save(out, job, search.trials, _header(bench, ranges, command))  # perhaps all was done, and not yet saved
     return min(search.trials, key=lambda trial: trial.score)
 
 
@@ -216,7 +217,6 @@ def _edit_and_measure(bench: _Bench, method: Method, rows: list[int], forgotten:
         goal=GOALS[job.goal or method.goals[0]],
         method=method,
         seed=job.seed,
-        limits=Limits(),
         runtime=bench.runtime,
         strength=job.strength,
         retain=rest,

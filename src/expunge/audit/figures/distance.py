@@ -34,33 +34,29 @@ def _judge(
     figure: Callable[[Answers, list[Answers]], Estimate],
     edited: Answers,
     others: list[Answers],
-    best: float,
     tolerance: float,
 ) -> Judged:
-    """Return a comparison with retrained classifiers; its target is what they score against each other."""
-    target = best
-    if len(others) > 1:
-        among = [figure(one, others[:number] + others[number + 1 :]).value for number, one in enumerate(others)]
-        target = float(np.mean(among))
-    return Judged(figure(edited, others), target, tolerance)
+    """Return a comparison with retrained classifiers; its target is what they score against each other, if several."""
+    if len(others) < 2:
+        return Judged(figure(edited, others), None, tolerance, "no target: one says nothing of how far several differ")
+    among = [figure(one, others[:number] + others[number + 1 :]).value for number, one in enumerate(others)]
+    return Judged(figure(edited, others), float(np.mean(among)), tolerance)
 
 
 def _of_accuracies(
-    figure: Callable[[Mapping[str, float], list[Mapping[str, float]]], Estimate], best: float, tolerance: float
+    figure: Callable[[Mapping[str, float], list[Mapping[str, float]]], Estimate], tolerance: float
 ) -> Callable[[Gathered], Judged]:
     def compute(data: Gathered) -> Judged:
         others: list[Mapping[str, float]] = [*_retrained_accuracies(data)]
-        return _judge(figure, _edited_accuracies(data), others, best, tolerance)
+        return _judge(figure, _edited_accuracies(data), others, tolerance)
 
     return compute
 
 
-def _of_answers(
-    figure: Callable[[Logits, list[Logits]], Estimate], best: float, tolerance: float
-) -> Callable[[Gathered], Judged]:
+def _of_answers(figure: Callable[[Logits, list[Logits]], Estimate], tolerance: float) -> Callable[[Gathered], Judged]:
     def compute(data: Gathered) -> Judged:
         others = [one["forget"] for one in data.need_retrained().logits]
-        return _judge(figure, data.forget.after, others, best, tolerance)
+        return _judge(figure, data.forget.after, others, tolerance)
 
     return compute
 
@@ -150,35 +146,35 @@ RETRAINED = {
         "points",
         Direction.LOWER,
         "{parts} images, {retrained} retrained classifiers; the target is what they differ by among themselves",
-        _of_accuracies(retrained.gap, 0.0, 1.0),
+        _of_accuracies(retrained.gap, 1.0),
     ),
     "retrained.tug_of_war": Definition(
         "Tug of war with retrained classifiers",
         "share",
         Direction.HIGHER,
         "{parts} images, {retrained} retrained classifiers; the target is their own among themselves",
-        _of_accuracies(retrained.tug_of_war, 1.0, 0.03),
+        _of_accuracies(retrained.tug_of_war, 0.03),
     ),
     "retrained.agreement": Definition(
         "{Rows} answered as retrained classifiers do",
         "percent",
         Direction.HIGHER,
         "{forget} {rows}, {retrained} retrained classifiers; the target is their own among themselves",
-        _of_answers(retrained.agreement, 100.0, 5.0),
+        _of_answers(retrained.agreement, 5.0),
     ),
     "retrained.distance": Definition(
         "Distance of the probabilities of {rows} to those of retrained classifiers",
         "",
         Direction.LOWER,
         "{forget} {rows}, {retrained} retrained classifiers; the target is their own among themselves",
-        _of_answers(retrained.distance, 0.0, 0.03),
+        _of_answers(retrained.distance, 0.03),
     ),
     "retrained.divergence": Definition(
         "Divergence of the probabilities of {rows} from those of retrained classifiers",
         "nats",
         Direction.LOWER,
         "{forget} {rows}, {retrained} retrained classifiers; the target is their own among themselves",
-        _of_answers(retrained.divergence, 0.0, 0.02),
+        _of_answers(retrained.divergence, 0.02),
     ),
 }
 
