@@ -1,6 +1,7 @@
 """What the ledger says of people: who came and went, who was invited and dismissed; no address and no token."""
 
 import asyncio
+import os
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -9,6 +10,7 @@ from expunge.requests.approval import Approval, set_approval
 from expunge.requests.desk import people, store
 from expunge.requests.desk.people import give_role, invite
 from expunge.requests.desk.store import NOTE, JobState, Store
+from expunge.requests.desk.web import Desk
 from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs
 from expunge.requests.recovery import writing
@@ -92,6 +94,16 @@ def test_what_has_ended_is_deleted_when_the_desks_file_is_opened(desk, visitor, 
     monkeypatch.setattr(store.time, "time", lambda: now + 13 * people.HOUR)
     Store.open(desk.folder, desk.store.keys)
     assert counts() == [1, 0, 0]
+
+
+def test_old_drafts_and_half_written_ones_go_when_the_desk_is_opened(desk):
+    folder = desk.folder / "desk" / "drafts"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, days in (("a.sealed", 30), (".b.sealed.01234567.partial", 30), ("c.sealed", 1)):
+        (folder / name).write_bytes(b"pictures")
+        os.utime(folder / name, (time.time() - days * 86400,) * 2)
+    Desk.open(desk.folder)
+    assert [path.name for path in folder.iterdir()] == ["c.sealed"]
 
 
 def test_no_call_of_the_database_holds_up_other_visitors(desk, visitor, monkeypatch):

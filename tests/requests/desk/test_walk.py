@@ -36,6 +36,7 @@ def test_two_people_take_a_request_from_pictures_to_forgotten_and_back(desk, ann
     assert anna.get("/requests/R0001/pictures/1").content.startswith(b"\x89PNG")
     report = ben.get("/requests/R0001/report").text
     assert "approved by ben" in report
+    assert "When version 1 was made, its weights were read back from the disk: the goal held for 100.0%" in report
     assert desk.ledger().last.hash in report
     undone = ben.do("/", "/undo", version="1")
     assert undone.state is JobState.DONE

@@ -130,9 +130,9 @@ def purge_command(  # noqa: PLR0913 - one for each option
         state = ledger.state
         chosen = [state.find(name) for name in requests]
         done = state.in_state(State.VERIFIED, State.WITHDRAWN)
-        deleted = purge_images(ledger, chosen or done) if requests or now else purge_due(ledger)
+        deleted = purge_versions(ledger) if versions else []  # first, since it may refuse
+        deleted += purge_images(ledger, chosen or done) if requests or now else purge_due(ledger)
         deleted += purge_keepers(ledger, chosen or done) if keepers else []
-        deleted += purge_versions(ledger) if versions else []
         for file in deleted:
             say(f"deleted {file.path}  {file.sha256[:16]}...  {file.bytes} bytes")
         if fingerprints:

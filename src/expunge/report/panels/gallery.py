@@ -16,10 +16,10 @@ MOST_PICTURES = 64
 MOST_BYTES = 6_000_000
 IMAGES = "images"
 CAPTIONS = {
-    "misclassify": "Above each picture stands its label, which is the answer that it had learned.",
-    "relabel": "Above each picture stand its label, which is the answer that it had learned, and the new one.",
+    "misclassify": "Above each picture stands its label in the data.",
+    "relabel": "Above each picture stand its label in the data, and the new one.",
     "correct": "Above each picture stands its right answer.",
-    "unseen": "Above each picture stands its label, which is the answer that it had learned.",
+    "unseen": "Above each picture stands its label in the data.",
 }
 """What the heading of a picture is, by goal."""
 

@@ -95,8 +95,8 @@ def remove_draft(folder: Path, name: str) -> None:
 
 
 def sweep_drafts(folder: Path) -> None:
-    """Delete drafts that nobody made a request of for days."""
-    for path in (folder / DESK_FOLDER / FOLDER).glob("*.sealed"):
+    """Delete drafts that nobody made a request of for days, and what was left of one that was never written whole."""
+    for path in (folder / DESK_FOLDER / FOLDER).glob("*"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > DRAFT_DAYS * DAY:
                 path.unlink()

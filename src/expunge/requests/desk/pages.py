@@ -71,9 +71,7 @@ def report(visit: Visit) -> Response:
     """Show what was asked and done, to be printed or kept."""
     ledger = visit.desk.ledger()
     head = {"entries": ledger.last.number, "head": ledger.last.hash}
-    return page(
-        visit, "report.html.j2", {**_request(visit), **head, "printed": datetime.now(UTC).isoformat(" ", "minutes")}
-    )
+    return page(visit, "report.html.j2", {**_request(visit), **head, "printed": f"{datetime.now(UTC):%Y-%m-%d %H:%M}"})
 
 
 def retraining(visit: Visit) -> Response:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from expunge.base.disk import sha256_file
 from expunge.base.errors import LedgerError, package_needed
 from expunge.requests.desk.decoding import Upload
+from expunge.requests.desk.drafts import sweep_drafts
 from expunge.requests.desk.limits import FORM_BYTES, MOST_BYTES, MOST_PICTURES, MOST_TABLE_BYTES
 from expunge.requests.desk.people import Person, Role, find_person
 from expunge.requests.desk.process import Worker
@@ -82,6 +83,7 @@ class Desk:
         """
         ledger = Ledger.open(folder)
         data = ledger.state.created.get("data")
+        sweep_drafts(folder)
         return cls(folder, Store.open(folder, ledger.keys), worker, against or data)
 
     def ledger(self) -> Ledger:
