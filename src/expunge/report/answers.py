@@ -210,8 +210,8 @@ def _outsider(audit: Audit, goal: telling.Telling) -> Answer:
         why = reason or "there were no unseen pictures to compare with"
         said = "Not measured for one who has only the new version" if owner else "Not measured"
         return Answer(question, said, f"{_sentence(why)}{owner}", Mark.PARTLY if owner else Mark.OPEN)
-    if audit.outcome is Outcome.RUINED:
-        return Answer(question, "That says nothing now", RUINED, Mark.OPEN)
+    if audit.outcome is Outcome.RUINED and not found.flagged:
+        return Answer(question, "Not found, which says nothing now", RUINED, Mark.OPEN)
     usual = 50.0 if found.target is None else found.target
     said = f"In {say_hundredth(found.value)} of 100 tries; by chance it would be {say_hundredth(usual)}"
     more = (

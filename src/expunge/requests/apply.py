@@ -91,20 +91,19 @@ def apply_waiting(
     if ready and start is Start.FIRST:
         require_first(ledger, ledger.state.in_state(*FORGOTTEN))
     project, done, ended = OpenProject.open(ledger, runtime), _Done(), None
-    deleted: list[StoredFile] = []
-    try:
-        with tidying(ledger, deleted):
-            if ready:
-                unpack_cache(ledger)
-            verify_applied(project)
+    with tidying(ledger) as deleted:
+        if ready:
+            unpack_cache(ledger)
+        verify_applied(project)
+        try:
             for group in same_how(ready):
                 size = batch or len(group)
                 for place in range(0, len(group), size):
                     _apply_group(project, group[place : place + size], start, done)
-    except ExpungeError as error:
-        if not done.versions and not done.failed:
-            raise
-        ended = error
+        except ExpungeError as error:
+            if not done.versions and not done.failed:
+                raise
+            ended = error
     named = (name for version in done.versions for name in version.requests)
     verified = tuple(name for name in named if ledger.state.find(name).state is State.VERIFIED)
     return Report(
@@ -133,8 +132,8 @@ def _apply_group(project: OpenProject, group: list[Request], start: Start, done:
         made = _try_version(project, group, start)
         if isinstance(made, NewVersion):
             ledger.append([("applied", made.entry)])
-            done.versions.append(ledger.state.versions[made.entry["version"]])
             write_current(ledger, made.weights)
+            done.versions.append(ledger.state.versions[made.entry["version"]])
             verify_applied(project)
             return
         why = {"outcome": Outcome.RUINED.value} if made.ruined else {}

@@ -19,10 +19,11 @@ KEPT = ".safetensors"
 
 
 @contextmanager
-def tidying(ledger: Ledger, deleted: list[StoredFile]) -> Iterator[None]:
-    """Seal the surrogates and delete what is due after the block, even if it fails; what went is added to `deleted`."""
+def tidying(ledger: Ledger) -> Iterator[list[StoredFile]]:
+    """Seal the surrogates and delete what is due after the block, even if it fails; the list then has what went."""
+    deleted: list[StoredFile] = []
     try:
-        yield
+        yield deleted
     except BaseException:
         with suppress(ExpungeError):  # the first error is the one to be told
             deleted += _tidy(ledger)

@@ -9,7 +9,7 @@ from expunge.requests.apply import Report
 from expunge.requests.cache import tidying, unpack_cache
 from expunge.requests.project import Ledger
 from expunge.requests.purge import purge_due
-from expunge.requests.state import FORGOTTEN, Request, State, StoredFile, Version
+from expunge.requests.state import FORGOTTEN, Request, State, Version
 from expunge.requests.versions import NewVersion, OpenProject, Start, make_version, verify_applied
 from expunge.requests.weights import follow, read_current, rebuild, write_current
 
@@ -53,8 +53,8 @@ def withdraw(ledger: Ledger, name: str, reason: str, runtime: Runtime) -> Report
     if request.state not in FORGOTTEN:
         ledger.append([taken_back])
         return Report((), (), {}, (), tuple(purge_due(ledger)))
-    project, deleted = OpenProject.open(ledger, runtime), list[StoredFile]()
-    with tidying(ledger, deleted):
+    project = OpenProject.open(ledger, runtime)
+    with tidying(ledger) as deleted:
         unpack_cache(ledger)
         verify_applied(project)
         made, events = _remake(project, request)
