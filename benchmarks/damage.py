@@ -138,8 +138,8 @@ pixels alone; in brackets the number of its forget sets. Edits are of thorough e
 
 """
 LIMITS = """
-What limits it is what stands in for the training images: with a few hundred real ones beside it, robust edits lose half
-as much or less ([own_images](../own_images/README.md)). What was tried, and what failed, is in [the
+What limits it is what stands in for the training images: with 750 real ones beside it, robust edits lose half as much
+or less ([own_images](../own_images/README.md)). What was tried, and what failed, is in [the
 notebook](../../../docs/notebook/least_change.md). Three sets of ResNet-18, and 64 faces robustly, were not run.
 
 Written by `python benchmarks/damage.py` from the results of the grids.
