@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import settings
 from torch import nn
 
+from expunge.base.errors import OutputError
 from expunge.data.forget import ForgetSet
 from expunge.models.classifier import Classifier
 
@@ -129,6 +130,24 @@ def linear_classifier():
         return Classifier(module, len(weight)) if bounds is None else Classifier(module, len(weight), bounds)
 
     return make
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Return a function after which the disk is full for the sealed files whose name holds a word."""
+    from expunge.requests import sealed  # noqa: PLC0415 - what few tests need
+
+    written = sealed.write_bytes
+
+    def fill(word):
+        def refuse(path, content):
+            if word in path.name:
+                raise OutputError(str(path), "a place that can be written to", "No space left on device")
+            written(path, content)
+
+        monkeypatch.setattr(sealed, "write_bytes", refuse)
+
+    return fill
 
 
 @pytest.fixture(scope="session")

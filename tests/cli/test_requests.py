@@ -11,10 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from expunge.base.errors import OutputError
 from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.demo import DigitNet
-from expunge.requests import sealed
 from expunge.requests.project import Ledger
 from expunge.requests.weights import load_first
 from expunge.task.outcome import Health
@@ -279,17 +277,10 @@ def test_apply_says_what_it_did_before_an_error_and_the_code_is_three(project, e
     assert (expunge("requests", "apply").code, expunge("requests", "verify").code) == (0, 0)
 
 
-def test_apply_says_what_ended_it_when_something_was_done(project, expunge, monkeypatch):
+def test_apply_says_what_ended_it_when_something_was_done(project, expunge, full_disk):
     for words in (["--rows", "0-2"], ["--rows", "6", "--seed", "1"]):
         expunge("requests", "add", "--data", "npz:images.npz", "--minimum-right", "0", *words)
-    written = sealed.write_bytes
-
-    def refuse(path, content):
-        if "0002-patch" in path.name:
-            raise OutputError(str(path), "a place that can be written to", "No space left on device")
-        written(path, content)
-
-    monkeypatch.setattr(sealed, "write_bytes", refuse)
+    full_disk("0002-patch")
     done = expunge("requests", "apply", "--device", "cpu")
     assert done.code == 3
     assert "version 1: R0001 forgotten" in done.out

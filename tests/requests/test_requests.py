@@ -14,7 +14,6 @@ from expunge.base.tensors import sha256_tensors
 from expunge.compute.runtime import Runtime
 from expunge.data.forget import ForgetSet
 from expunge.methods.continual import find_lost, holds, join
-from expunge.requests import sealed
 from expunge.requests.apply import apply_waiting
 from expunge.requests.continual import forget_more
 from expunge.requests.create import create_project
@@ -218,15 +217,8 @@ def test_images_that_were_changed_fail_their_request_alone(project, rows_of, opt
     assert (list(report.failed), report.verified) == (["R0001"], ("R0002",))
 
 
-def test_an_error_of_the_project_fails_nobody_and_does_not_hide_what_was_done(unfit, monkeypatch):
-    written = sealed.write_bytes
-
-    def refuse(path, content):
-        if "0002-patch" in path.name:
-            raise OutputError(str(path), "a place that can be written to", "No space left on device")
-        written(path, content)
-
-    monkeypatch.setattr(sealed, "write_bytes", refuse)
+def test_an_error_of_the_project_fails_nobody_and_does_not_hide_what_was_done(unfit, full_disk):
+    full_disk("0002-patch")
     with writing(unfit) as ledger:
         report = apply_waiting(ledger, Runtime())
         states = [request.state.value for request in ledger.state.requests.values()]

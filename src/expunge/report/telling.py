@@ -245,19 +245,19 @@ def _permission(goal: Telling, found: Findings) -> str:
     return f"Only in part: the person can be told {goal.fact}, with what follows."
 
 
+def _of_pictures(goal: Telling, copies: Mark) -> str:
+    if copies is Mark.GOOD:
+        return f"the very pictures and slightly changed copies of them {goal.now} now"
+    if copies is Mark.OPEN:
+        return f"the very pictures {goal.now} now; whether slightly changed copies do was not measured"
+    hidden = "the very pictures are hidden rather than forgotten"
+    return f"{hidden}: a copy that is changed a little may bring {goal.old} back"
+
+
 def _meaning(goal: Telling, found: Findings) -> str:
     if found.unchanged == found.count:
         return "So nothing is different for the pictures."
-    parts = [
-        {
-            Mark.GOOD: f"the very pictures and slightly changed copies of them {goal.now} now",
-            Mark.OPEN: f"the very pictures {goal.now} now; whether slightly changed copies do was not measured",
-        }.get(
-            found.copies,
-            "the very pictures are hidden rather than forgotten: a copy that is changed a little may bring "
-            f"{goal.old} back",
-        )
-    ]
+    parts = [_of_pictures(goal, found.copies)]
     if found.class_left:
         parts.append("other pictures of the class are still answered with it")
     if found.outsider is Mark.PARTLY:

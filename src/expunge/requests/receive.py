@@ -13,8 +13,6 @@ from expunge.base.settings import to_mapping
 from expunge.data.forget import ForgetSet
 from expunge.methods import make_method
 from expunge.methods.continual import CARRIED_ALONG
-from expunge.models.channels import takes_grey
-from expunge.models.sources import LoadedClassifier
 from expunge.requests.contradictions import require_one_label, say_label
 from expunge.requests.create import require_forget_only, require_goes_on
 from expunge.requests.fingerprints import fingerprint
@@ -146,13 +144,6 @@ def number_names(rows: ForgetSet) -> ForgetSet:
     free = (str(number) for number in count(1) if str(number) not in taken)
     ids = tuple(next(free) if _is_file_name(name) else name for name in rows.ids)
     return ForgetSet(ids, rows.x, rows.y, rows.y_new)
-
-
-def in_channels(first: LoadedClassifier, rows: ForgetSet) -> ForgetSet:
-    """Return image files, which are decoded in colour, in grey where the classifier's first layer takes one channel."""
-    if takes_grey(first.classifier.network) and rows.x.shape[1] > 1:
-        return ForgetSet(rows.ids, rows.x.mean(dim=1, keepdim=True), rows.y, rows.y_new)
-    return rows
 
 
 def _is_file_name(name: str) -> bool:

@@ -26,7 +26,7 @@ from expunge.requests.contradictions import require_labels_of_copies, say_label
 from expunge.requests.copies import Near, find_near, open_index
 from expunge.requests.duplicates import Duplicate, find_duplicates
 from expunge.requests.project import Ledger
-from expunge.requests.receive import RequestOptions, in_channels, number_names, receive, supply
+from expunge.requests.receive import RequestOptions, number_names, receive, supply
 from expunge.requests.recovery import writing
 from expunge.requests.sheet import write_sheet
 from expunge.requests.weights import load_first
@@ -134,7 +134,7 @@ def _read_rows(first: LoadedClassifier, paths: Sequence[Path], flags: dict[str, 
         label = label_from_text(flags["label"], first.classifier.class_names, place="--label")
         ids = [path.name if flags["keep_names"] else str(number) for number, path in enumerate(paths, 1)]
         files = FileImages(ids, torch.full((len(paths),), label), paths, first.preprocessing)
-        return in_channels(first, forget_set(files, range(len(paths))))
+        return forget_set(files, range(len(paths)))
     if flags["label"] is not None:
         hint = "leave it out; new labels stand in a table: --forget"
         raise DataError("--label", "none with --data, whose images have labels", flags["label"], hint)

@@ -20,7 +20,7 @@ from expunge.requests.contradictions import require_labels_of_copies
 from expunge.requests.copies import Near, find_near, open_index
 from expunge.requests.desk.drafts import Draft, read_draft, remove_draft, write_draft
 from expunge.requests.project import Ledger
-from expunge.requests.receive import RequestOptions, in_channels, receive, supply
+from expunge.requests.receive import RequestOptions, receive, supply
 from expunge.requests.sheet import png_of
 from expunge.requests.weights import load_first
 
@@ -115,7 +115,7 @@ def _pictures(draft: Draft, first: LoadedClassifier, labels: Sequence[int]) -> F
     ids = [str(number) for number in range(1, len(draft.pictures) + 1)]
     files = [Encoded(f"picture {name}", content) for name, content in zip(ids, draft.pictures, strict=True)]
     images = FileImages(ids, torch.tensor(labels), files, first.preprocessing)
-    return in_channels(first, forget_set(images, range(len(ids))))
+    return forget_set(images, range(len(ids)))
 
 
 def _numbers(training: Images, rows: Mapping[str, str]) -> dict[int, str]:
