@@ -45,7 +45,7 @@ def test_the_walkthrough_does_what_it_says(tmp_path, monkeypatch, expunge):
     assert "1347 of training data" in outputs["add"][0]
     assert "came back and were repaired" in outputs["apply"][1]
     assert re.search("repaired R0001/", outputs["apply"][1])
-    assert "deleted 1 files" in outputs["apply"][2]
+    assert "deleted 1 file of images" in outputs["apply"][2]
     assert all(torch.equal(weights[1][name], weights[3][name]) for name in weights[1])
     assert not all(torch.equal(weights[1][name], weights[2][name]) for name in weights[1])
     assert all("0 problems" in out for out in outputs["verify"])
@@ -273,7 +273,7 @@ def test_apply_says_what_it_did_before_an_error_and_the_code_is_three(project, e
     assert "version 1: R0001 forgotten" in done.out
     assert "R0002: failed: `retain`: expected the rest of the training data" in done.err
     assert "version 2: R0003 forgotten" in done.out
-    assert "deleted 2 files of images and 1 files of unsealed surrogates; the ledger has their hashes" in done.out
+    assert "deleted 2 files of images and 1 file of unsealed surrogates; the ledger has their hashes" in done.out
     assert (expunge("requests", "apply").code, expunge("requests", "verify").code) == (0, 0)
 
 

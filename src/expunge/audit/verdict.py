@@ -6,7 +6,7 @@ from expunge.audit.collect.collected import Gathered
 from expunge.audit.record import WHEN, WHOLE, Figure
 from expunge.base.words import say_list, say_percent
 from expunge.task.outcome import NOT_MEASURED, Outcome, judge, say_health, say_outcome
-from expunge.task.words import CLASS_PART, GoalWords, part_words, say_unchanged
+from expunge.task.words import CLASS_PART, GoalWords, named_in, part_words, say_unchanged
 
 LIMITS = (
     "A changed answer is no proof of erasure: the rows may still be found in the weights by means that were not "
@@ -43,7 +43,7 @@ def _goal(figures: Mapping[str, Figure], data: Gathered) -> list[str]:
     unchanged = round(count * _value(figures["goal.unchanged"]) / 100)
     sentences = [each for each in (say_outcome(words, exact / 100, count), say_unchanged(unchanged, count)) if each]
     if exact > 0 and figures["goal.robust"].flagged:
-        changes = say_list(list(dict.fromkeys(each for kind in data.copies.by_kind for each in kind.split("+"))))
+        changes = say_list(named_in(data.copies.by_kind))
         sentences.append(
             f"It does not last: only {say_percent(robust)} of slightly changed copies ({changes}) {words.held}, so "
             f"{words.brittle}."

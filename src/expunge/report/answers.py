@@ -11,7 +11,7 @@ from expunge.report import telling
 from expunge.report.telling import Mark
 from expunge.report.words import say_hundredth
 from expunge.task.outcome import Outcome
-from expunge.task.words import say_unchanged
+from expunge.task.words import named_in, say_unchanged
 
 FEW_LOST = 1.0
 MANY_LOST = 10.0
@@ -165,8 +165,8 @@ def _copies(audit: Audit, goal: telling.Telling) -> Answer:
     if not _met(audit):
         return Answer(question, "That says nothing", "It was not done for the very pictures.", Mark.BAD)
     said = f"For {say_hundredth(figure.value)} of 100 copies"
-    kinds = dict.fromkeys(kind for row in audit.table("copies") for kind in row["kind"].split("+"))
-    less = bool(kinds) and not kinds.keys() >= CHANGES.keys()
+    kinds = named_in(row["kind"] for row in audit.table("copies"))
+    less = bool(kinds) and not CHANGES.keys() <= set(kinds)
     changes = say_list([CHANGES.get(kind, f"changed by {visible(kind)}") for kind in kinds] or ["changed a little"])
     more = f"Copies were {'only ' if less else ''}{changes}. Some may have had another answer before the edit, too."
     return Answer(question, said, more, Mark.PARTLY if figure.flagged or less else Mark.GOOD)

@@ -1,5 +1,6 @@
 """What a goal and its outcome are called; every surface takes these words from here, and none needs torch for them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from expunge.base.words import plural
@@ -173,6 +174,15 @@ def line_of(part: str, goal: str, forgotten_class: str = "") -> str:
     if part == CLASS_PART:
         return f"test: {forgotten_class}"
     return "test: others" if part == "test" and forgotten_class else part
+
+
+def named_in(kinds: Iterable[str]) -> list[str]:
+    """Return the transforms that kinds name, pairs joined by "+" among them, each once.
+
+    >>> named_in(["mirrored", "noised", "mirrored+noised"])
+    ['mirrored', 'noised']
+    """
+    return list(dict.fromkeys(name for kind in kinds for name in kind.split("+")))
 
 
 def say_unchanged(unchanged: int, count: int, noun: str = "image") -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from expunge.base.words import plural
 from expunge.cli import EXIT_GOAL_NOT_REACHED, EXIT_RUINED
 from expunge.cli.requests import batch_size_option, device_option, project_option, wait_option
 from expunge.cli.say import say
@@ -166,7 +167,7 @@ def _show_report(report: Report) -> int:
 def _show_deleted(deleted: Sequence[StoredFile]) -> None:
     cached = sum(file.path.startswith(f"{CACHE_FOLDER}/") for file in deleted)
     counts = (len(deleted) - cached, "images"), (cached, "unsealed surrogates")
-    told = " and ".join(f"{count} files of {what}" for count, what in counts if count)
+    told = " and ".join(f"{plural(count, 'file')} of {what}" for count, what in counts if count)
     if told:
         say(f"deleted {told}; the ledger has their hashes")
 
