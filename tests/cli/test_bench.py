@@ -210,6 +210,32 @@ def test_measuring_anew_loses_nothing_that_is_stored(grid, expunge):
     assert (folder / "results" / "grid" / "results.jsonl").read_text() == before
 
 
+def test_what_a_grid_does_not_name_for_a_while_stays_stored(grid, expunge):
+    folder = grid(seeds=[0, 1])
+    assert expunge("bench", "--allow-code", "grid.toml").code == 0
+    shutil.rmtree(folder / "runs" / "grid")
+    page, lines = [folder / "results" / "grid" / name for name in ("README.md", "results.jsonl")]
+    before = page.read_text(), sorted(lines.read_text().splitlines())
+    grid(seeds=[0], methods=METHODS[:1])
+    assert expunge("bench", "grid.toml", "--table").code == 0
+    assert page.read_text() != before[0]
+    assert sorted(lines.read_text().splitlines()) == before[1]
+    grid(seeds=[0, 1])
+    assert expunge("bench", "grid.toml", "--table").code == 0
+    assert (page.read_text(), sorted(lines.read_text().splitlines())) == before
+
+
+def test_in_small_it_runs_anew_each_time_also_with_another_classifier(grid, expunge):
+    folder = grid(methods=METHODS[:1])
+    for _ in range(2):
+        said = expunge("bench", "grid.toml", "--smoke", "--allow-code", "--results", "pages")
+        assert said.code == 0, said.err
+        assert "0 of 1 cells are done already" in said.err
+        assert (folder / "pages" / "grid-smoke" / "README.md").read_text() in said.out
+        overwrite_weights(folder / "runs" / "smoke")
+    assert not (folder / "runs" / "smoke" / "results").exists()
+
+
 def find_measured(folder):
     """Return the results of cells that are done: what an edit saves first is still to be measured."""
     written = (folder / "runs").glob("grid/*/result.json")

@@ -20,7 +20,7 @@ from expunge.bench.best import say_rule
 from expunge.bench.cells import Cell
 from expunge.bench.grid import OFFSET, Grid
 from expunge.bench.records import Record, read_records
-from expunge.bench.store import RESULTS_FILE, to_lines
+from expunge.bench.store import RESULTS_FILE, to_lines, unnamed_lines
 from expunge.bench.tables import SummaryTable, summarise, to_csv, to_latex, to_markdown
 
 PAGE = "README.md"
@@ -76,7 +76,8 @@ def write_results(report: Report, folder: Path) -> str:
     with locked_folder(folder, wait_seconds=WAIT_SECONDS):
         for kind, svg in plots.items():
             write_text(folder / f"{kind}.svg", svg)
-        write_text(folder / RESULTS_FILE, to_lines(report.cells))
+        kept = unnamed_lines(report.cells, folder / RESULTS_FILE)
+        write_text(folder / RESULTS_FILE, to_lines(report.cells) + kept)
         write_text(folder / PAGE, page)
     return page
 

@@ -2,13 +2,17 @@
 
 import multiprocessing
 import os
+import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
-from expunge.base.errors import SettingsError
+from expunge.base.errors import ExpungeWarning, SettingsError
+from expunge.base.visible import visible
 from expunge.bench.cells import Cell
 from expunge.bench.forecast import Forecast
 from expunge.bench.run import CellEnded, Share, record_failure, run_cell
@@ -97,11 +101,18 @@ def _work(cell: Cell, share: Share) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - this is a child
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    warnings.showwarning = partial(_say_note, cell.name)
     try:
         error = run_cell(cell, share, SILENT)
     except KeyboardInterrupt:
         error = "interrupted"
     raise SystemExit(FAILED if error else 0)
+
+
+def _say_note(cell: str, message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Print what the package warns of, with the cell's name, since several print at a time."""
+    if issubclass(category, ExpungeWarning):
+        sys.stderr.write(visible(f"note: {cell}: {message}") + "\n")
 
 
 def _end_with(sentinel: int) -> None:

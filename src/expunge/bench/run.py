@@ -84,6 +84,16 @@ def _run(cell: Cell, share: Share, progress: Progress) -> None:
         raise KeyboardInterrupt
 
 
+def clear_cells(folder: Path) -> None:
+    """Remove the cells of a grid, whose folder nobody else may be using.
+
+    Raises:
+        OutputError: the folder can't be written to.
+    """
+    with locked_folder(folder):
+        _clear(folder)
+
+
 def _clear(folder: Path) -> None:
     """Remove everything in a folder but its lock, the result first."""
     remove_files(folder, [RESULT])

@@ -4,7 +4,8 @@ NAME/results.jsonl has one line for each finished cell: what it is (`cell`), the
 revision of the method (`revision`, see `expunge.methods.protocol`; a line without one is of the first), where it was
 run (`machine`), its result without the trace of its steps, and the figures of its audit. A cell is looked up by key and
 revision, so that grids that ask for the same measure it once; what was measured with other settings, or by other code,
-than a method has now is not found, and is gone when the page is written next.
+than a method has now is not found, and is gone when the page is written next. Lines of cells that the grid does not
+name stay, so that nothing is lost where a method or a forget set is taken out of a grid for a while.
 """
 
 import json
@@ -34,6 +35,21 @@ def to_lines(cells: Iterable[Cell]) -> str:
         audit = cell.audit()
         lines.append(json.dumps(line | ({"audit": audit} if audit else {})) + "\n")
     return "".join(lines)
+
+
+def unnamed_lines(cells: Iterable[Cell], path: Path) -> str:
+    """Return the lines of a store's file that are of none of these cells.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    names, edits = {cell.name for cell in cells}, {(cell.key, cell.revision) for cell in cells}
+    others = [
+        line
+        for line in _read(path)
+        if line.get("cell") not in names and (line["key"], line.get("revision", 1)) not in edits
+    ]
+    return "".join(json.dumps(line) + "\n" for line in others)
 
 
 def with_stored(cells: Iterable[Cell], folder: Path, name: str) -> tuple[Cell, ...]:

@@ -12,6 +12,7 @@ from expunge.bench import Cell, make_cells, read_grid
 from expunge.bench.check import check_results
 from expunge.bench.page import Report, export_csv, export_latex, write_results
 from expunge.bench.processes import Budget
+from expunge.bench.run import clear_cells
 from expunge.bench.schedule import Execution, run_missing
 from expunge.bench.smoke import make_smoke
 from expunge.bench.store import with_stored
@@ -36,7 +37,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--table", "only_table", is_flag=True, help="Run nothing; write the page from the cells that are done.")
 @click.option("--again", is_flag=True, help="Run cells that have no folder, though --results has theirs.")
 @options.allow_code
-@click.option("--smoke", is_flag=True, help="The same grid in small, on handwritten digits, in seconds.")
+@click.option("--smoke", is_flag=True, help="The same grid in small, on handwritten digits, in seconds; always anew.")
 def command(  # noqa: PLR0913 - one argument a flag
     *,
     config: Path,
@@ -61,8 +62,10 @@ def command(  # noqa: PLR0913 - one argument a flag
     """
     grid, name = read_grid(config), config.stem
     if smoke:
-        name = f"{name}-smoke"
-        grid, results = make_smoke(grid, runs / "smoke"), runs / "smoke" / "results"
+        name, again = f"{name}-smoke", True
+        grid, results = make_smoke(grid, runs / "smoke"), results or runs / "smoke" / "results"
+        if not only_table:
+            clear_cells(runs / name)
     store = config.parent / "results" if results is None else results
     bare = make_cells(grid, name=name, runs=runs)
     if not (allow_code or only_table):
