@@ -196,7 +196,11 @@ BAD_USAGE = {
     ("edited", "--retrained", "nowhere"): "folders that expunge train wrote",
     ("edited", "--make-shadows", "4"): "a folder for the classifiers, got only their number, 4",
     ("edited", "--shadows", "pool", "--make-shadows", "many"): "`--make-shadows`: expected a whole number",
+    ("edited", "--shadows", "pool", "--make-shadows", "3"): "`--make-shadows`: expected an even number",
+    ("edited", "--retrained", "pool", "--make-retrained", "0"): "`--make-retrained`: expected at least 1",
     ("edited", "--set", "epochs"): "expected NAME=VALUE",
+    ("edited", "--set", "epochs=3"): "`--set`: expected none where no other classifiers are named, got epochs=3",
+    ("edited", "--recipe", "digits"): "`--recipe`: expected none where no other classifiers are named, got digits",
     ("edited", "--out", "occupied"): "an empty output folder",
 }
 

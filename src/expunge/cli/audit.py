@@ -53,7 +53,7 @@ POOLS = {"shadows": "make_shadows", "retrained": "make_retrained"}
 @click.option("--make-shadows", metavar="N", help="Train so many of them there, where they are missing.")
 @click.option("--retrained", metavar="DIR", help="Classifiers trained without the forget set, a folder each.")
 @click.option("--make-retrained", metavar="N", help="Train so many of them there, where they are missing.")
-@click.option("--recipe", type=click.Choice(list(RECIPES)), default="cifar", show_default=True)
+@click.option("--recipe", type=click.Choice(list(RECIPES)), help="[default: cifar]")
 @options.settings(f"A setting of the recipe: {SETTINGS}.")
 @click.option("--no-images", "no_images", is_flag=True, help="Leave the forgotten images out.")
 @click.option("--out", "-o", type=click.Path(file_okay=False, path_type=Path), help="[default: RUN/audit]")
@@ -67,7 +67,7 @@ def command(  # noqa: PLR0913 - one a flag
     no_images: bool,
     allow_code: bool,
     overwrite: bool,
-    recipe: str,
+    recipe: str | None,
     settings: tuple[str, ...],
     **flags: str | None,
 ) -> int:
@@ -80,6 +80,11 @@ def command(  # noqa: PLR0913 - one a flag
     given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
     job, after = _read_sides(run, given, allow_code=allow_code)
     pools = {name: _read_pool(given, name) for name in POOLS}
+    trained = read_recipe(recipe or "cifar", settings)
+    if not any(pool.folder for pool in pools.values()):
+        for name, value in (("recipe", recipe), ("set", " ".join(settings))):
+            if value:
+                raise SettingsError(name, "none where no other classifiers are named", value, "say --shadows DIR too")
     asked = AuditJob(
         job=job,
         after=after,
@@ -89,7 +94,7 @@ def command(  # noqa: PLR0913 - one a flag
         allow_code=allow_code,
         shadows=pools["shadows"],
         retrained=pools["retrained"],
-        recipe=read_recipe(recipe, settings),
+        recipe=trained,
     )
     if out is None and run is None:
         raise SettingsError("out", "a folder for the audit", "none", "say --out DIR")

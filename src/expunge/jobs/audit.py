@@ -55,7 +55,7 @@ class PoolPart:
     """A pool of other classifiers."""
 
     folder: str | None = setting(None, "where they are, or are to be")
-    count: int | None = setting(None, "train so many of them, where they are missing; default: take what is there")
+    count: int | None = setting(None, "train so many of them, where they are missing; default: take what is there", at_least=1)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -88,6 +88,11 @@ class AuditJob:
     retrained: PoolPart = field(default_factory=PoolPart)
     recipe: Recipe = field(default_factory=Recipe)
     allow_code: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.shadows.count or 0) % 2:
+            rule = "an even number: of each two, one is trained on one half of the images and one on the other"
+            raise SettingsError("make-shadows", rule, str(self.shadows.count))
 
 
 def run_audit_job(asked: AuditJob, out: Path, *, progress: Progress, overwrite: bool) -> Audit:
