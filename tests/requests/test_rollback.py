@@ -110,6 +110,26 @@ def test_images_can_be_deleted_on_a_full_disk(waiting, monkeypatch):
     assert verify_folder(waiting).problems == ()
 
 
+def test_a_disk_too_full_to_open_the_ledger_is_opened_to_delete_from_it(waiting, monkeypatch):
+    genuine, reserve = Database.schema, waiting / "reserve"
+
+    def schema(self):
+        if reserve.exists():
+            raise OutputError("ledger", "space on the disk", "disk I/O error")
+        return genuine(self)
+
+    monkeypatch.setattr(Database, "schema", schema)
+    with pytest.raises(OutputError, match="space on the disk"), writing(waiting):
+        pass
+    assert reserve.exists()
+    with writing(waiting, making_room=True) as ledger:
+        ledger.state.requests["R0001"].state = State.WITHDRAWN
+        assert [file.path[:12] for file in purge_images(ledger, [ledger.state.find("R0001")])] == ["images/R0001"]
+    assert reserve.stat().st_size > 100_000
+    monkeypatch.undo()
+    assert verify_folder(waiting).problems == ()
+
+
 @pytest.mark.parametrize(
     "statement",
     [

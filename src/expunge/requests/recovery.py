@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from expunge.base.disk import UNFINISHED
-from expunge.base.errors import LedgerError
+from expunge.base.errors import LedgerError, OutputError
 from expunge.requests.migrate import migrate
 from expunge.requests.place import (
     CACHE_FOLDER,
@@ -14,6 +14,7 @@ from expunge.requests.place import (
     FIRST_FILE,
     IMAGES_FOLDER,
     QUARANTINE_FOLDER,
+    RESERVE_FILE,
     VERSIONS_FOLDER,
     explained,
     locked,
@@ -28,8 +29,16 @@ WAIT_SECONDS = 10.0
 
 
 @contextmanager
-def writing(folder: str | Path, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[Ledger]:
+def writing(
+    folder: str | Path, *, wait_seconds: float = WAIT_SECONDS, making_room: bool = False
+) -> Iterator[Ledger]:
     """Open the project for writing: locked, checked, and consistent.
+
+    Args:
+        folder: the project's.
+        wait_seconds: for another process that is at work.
+        making_room: whether files are about to be deleted: what is held in reserve is given up for it on a full disk,
+            where SQLite could not even be opened.
 
     Raises:
         LedgerError: another process is at work, an entry was changed, or files are missing that can't be rebuilt.
@@ -41,7 +50,13 @@ def writing(folder: str | Path, *, wait_seconds: float = WAIT_SECONDS) -> Iterat
     folder = Path(folder)
     read_settings(folder)  # no lock file where there is no project
     with locked(folder, wait_seconds=wait_seconds), explained(folder):
-        ledger = Ledger.open(folder)
+        try:
+            ledger = Ledger.open(folder)
+        except OutputError:
+            if not making_room:
+                raise
+            unlink(folder, [RESERVE_FILE])
+            ledger = Ledger.open(folder)
         recover(ledger)
         migrate(ledger)
         with _cache_inside(folder):

@@ -127,7 +127,7 @@ def purge_command(  # noqa: PLR0913 - one for each option
     forgotten picture could be rebuilt, are sealed with the key and stay, since undo needs them; --versions deletes
     them.
     """
-    with writing(project, wait_seconds=wait) as ledger:
+    with writing(project, wait_seconds=wait, making_room=True) as ledger:
         state = ledger.state
         chosen = [state.find(name) for name in requests]
         done = state.in_state(State.VERIFIED, State.WITHDRAWN)
