@@ -274,6 +274,15 @@ def test_a_script_in_the_id_of_an_image_is_text(desk, visitor, rows_of):
         assert kind.startswith(("application/json", "text/csv")), "no browser takes it for a page"
 
 
+def test_half_of_a_surrogate_pair_is_refused(desk, visitor):
+    anna = visitor("anna", "requester")
+    headers = {"authorization": f"Bearer {anna.client.cookies[desk.cookie]}", "content-type": "application/json"}
+    body = b'{"reason": "\\ud800"}'
+    answer = anna.client.post("/api/v1/requests/R0001/withdraw", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json() == {"error": "The body is no JSON."}
+
+
 def test_a_path_in_a_file_name_reaches_no_file(desk, visitor, pictures, tmp_path, files_of):
     anna = visitor("anna", "requester")
     before = set(files_of(tmp_path))

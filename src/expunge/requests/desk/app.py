@@ -157,11 +157,12 @@ async def _read_json(request: Request, one: api.Operation) -> dict[str, list[Any
     """Return the fields of a JSON object, single values as lists of one.
 
     Raises:
-        Refused: it is no object, or has fields that the operation doesn't know.
+        Refused: it is no object of texts in Unicode, or has fields that the operation doesn't know.
     """
     content = await request.body()
     try:
         found = json.loads(content or b"{}")
+        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise Refused(400, "The body is no JSON.") from error
     if not isinstance(found, dict) or not set(found) <= set(one.fields):
