@@ -15,6 +15,8 @@ from expunge.requests.desk.worker import take_jobs
 from expunge.requests.project import Ledger
 from expunge.task.outcome import Health
 
+UNAPPROVED = "nothing is to be applied\nR0001 waits for approval at the desk: expunge requests serve\n"
+
 
 @pytest.fixture
 def project(job, expunge, monkeypatch):
@@ -77,7 +79,7 @@ def test_who_approves_is_changed_by_name_only_and_lowering_it_is_an_entry_too(pr
     [entry] = [entry for entry in Ledger.open(project).entries if entry.kind == "approval"]
     assert entry.body == {"actor": "ben", "approval": "none", "before": "two"}
     assert expunge("requests", "approval", "one", "--by", "ben").code == 0
-    assert expunge("requests", "apply").out == "nothing is waiting\n"
+    assert expunge("requests", "apply").out == UNAPPROVED
     assert expunge("requests", "approval", "none", "--by", "ben").code == 0
     assert "R0001 forgotten" in expunge("requests", "apply").out
     assert expunge("requests", "verify").code == 0
@@ -88,7 +90,9 @@ def test_what_was_not_approved_is_not_applied_on_the_command_line_either(project
     assert added.code == 0, added.err
     assert Ledger.open(project).state.find("R0001").due == "2999-01-01"
     applied = expunge("requests", "apply")
-    assert (applied.code, applied.out) == (0, "nothing is waiting\n")
+    assert (applied.code, applied.out) == (0, UNAPPROVED)
+    assert UNAPPROVED.splitlines()[1] in expunge("requests", "list").out.splitlines()
+    assert "R0001: 1 instance, misclassify, validated; somebody has to approve it at the desk" in added.out
     named = expunge("requests", "apply", "R0001")
     assert named.code == 2
     assert "expected a request that was approved" in named.err

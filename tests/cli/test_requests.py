@@ -142,7 +142,7 @@ def test_a_terminal_obeys_nothing_that_stands_in_a_request(project, expunge):
 def test_image_files_ids_and_tables_can_be_added(project, expunge):
     levels = np.load("images.npz")["x_train"]
     Image.fromarray(levels[3]).save("portrait.png")
-    assert "R0001: 1 instances" in expunge("requests", "add", "portrait.png", "--label", "0").out
+    assert "R0001: 1 instance" in expunge("requests", "add", "portrait.png", "--label", "0").out
     added = expunge("requests", "add", "--data", "npz:images.npz", "--ids", "3,5")
     assert "note: 3 is the same picture as 1 of R0001" in added.out
     assert "portrait" not in expunge("requests", "show", "R0001", "--json").out

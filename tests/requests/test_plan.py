@@ -76,6 +76,14 @@ def test_images_of_requests_that_stand_are_found_by_their_pixels(project, rows, 
     assert rows_from_table(tmp_path / "relabel.csv", training, num_classes=3) == ([4, 5], [2, 0])
 
 
+def test_without_a_request_there_is_nothing_to_train_without(project, rows, options):
+    with writing(project) as ledger:
+        nothing = describe(ledger.state)
+        receive(ledger, numbered(rows, [0]), options.keeping)
+        assert describe(ledger.state)[0].startswith("1 image of 1 request: train")
+    assert nothing == ["no request stands: there is nothing to train without"]
+
+
 def test_a_picture_of_several_requests_counts_once_and_wishes_that_contradict_are_said(
     project, rows, training, options
 ):

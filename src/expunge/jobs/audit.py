@@ -55,7 +55,9 @@ class PoolPart:
     """A pool of other classifiers."""
 
     folder: str | None = setting(None, "where they are, or are to be")
-    count: int | None = setting(None, "train so many of them, where they are missing; default: take what is there", at_least=1)
+    count: int | None = setting(
+        None, "train so many of them, where they are missing; default: take what is there", at_least=1
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

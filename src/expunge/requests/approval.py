@@ -52,6 +52,11 @@ def is_approved(state: LedgerState, request: Request) -> bool:
             return any(person != request.by for person in request.approved)
 
 
+def lacking_approval(state: LedgerState) -> list[str]:
+    """Return the names of the waiting requests that are not applied before somebody approves them."""
+    return [request.name for request in state.in_state(State.VALIDATED) if not is_approved(state, request)]
+
+
 def approve(ledger: Ledger, name: str) -> Request:
     """Note that whoever signs the ledger approves a request.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from expunge.base.cells import csv_text, escape_cell
 from expunge.base.disk import PRIVATE, make_folder, write_bytes
+from expunge.base.words import plural
 from expunge.requests.place import INDEX_FOLDER
 from expunge.requests.project import Ledger
 from expunge.requests.state import FORGOTTEN, Instance, LedgerState, Request, State
@@ -86,8 +87,10 @@ def describe(state: LedgerState, places: Places | None = None) -> list[str]:
     model, requests = state.created["model"], standing(state)
     every = {content for request in requests for content in request.each_content()}
     left_out = {content for request in requests if request.goal != RELABEL for content in request.each_content()}
+    if not requests:
+        return ["no request stands: there is nothing to train without"]
     lines = [
-        f"{len(every)} images of {len(requests)} requests: train {model['architecture']} with "
+        f"{plural(len(every), 'image')} of {plural(len(requests), 'request')}: train {model['architecture']} with "
         f"{model['num_classes']} classes on the training data without {len(left_out)} of them"
         + (f", and {len(every - left_out)} with their new labels" if every - left_out else "")
     ]

@@ -29,9 +29,7 @@ WAIT_SECONDS = 10.0
 
 
 @contextmanager
-def writing(
-    folder: str | Path, *, wait_seconds: float = WAIT_SECONDS, making_room: bool = False
-) -> Iterator[Ledger]:
+def writing(folder: str | Path, *, wait_seconds: float = WAIT_SECONDS, making_room: bool = False) -> Iterator[Ledger]:
     """Open the project for writing: locked, checked, and consistent.
 
     Args:

@@ -7,9 +7,12 @@ before the edit, which then changed nothing of it.
 from collections.abc import Mapping
 from typing import Any
 
+from expunge.base.words import say_list
+from expunge.requests.approval import lacking_approval
 from expunge.requests.state import LedgerState, Request, Version
 from expunge.task.words import say_unchanged
 
+NAMED = 10
 TEST_DATA, SURROGATES = "test data", "surrogates"
 UNKNOWN = (
     "whether that is over the budget of {budget:g} points of accuracy can't be told without test images: compare the "
@@ -49,6 +52,15 @@ def say_drift(drift: Mapping[str, Any], *, accuracy: bool = False) -> list[str]:
     known = accuracy and drift["accuracy"] is not None
     more = f" (accuracy {drift['accuracy_first']:.2f} -> {drift['accuracy']:.2f})" if known else ""
     return [f"drift: {drift['spent']:.2f} of {drift['budget']:g} points on {drift['measured_on']}{more}"]
+
+
+def say_lacking_approval(state: LedgerState) -> list[str]:
+    """Return the line that says which waiting requests somebody has to approve first, if there are any."""
+    names = lacking_approval(state)
+    if not names:
+        return []
+    told = say_list(names[:NAMED] + [f"{len(names) - NAMED} more"] * (len(names) > NAMED))
+    return [f"{told} {'wait' if names[1:] else 'waits'} for approval at the desk: expunge requests serve"]
 
 
 def unchanged_of(state: LedgerState, request: Request) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from expunge.base.errors import DataError
 from expunge.base.settings import nest
+from expunge.base.words import plural
 from expunge.cli import options
 from expunge.cli.requests import project_option, wait_option
 from expunge.cli.say import say
@@ -22,6 +23,7 @@ from expunge.data.labels import label_from_text
 from expunge.data.sources.file_images import FileImages
 from expunge.methods import METHODS
 from expunge.models.sources import LoadedClassifier
+from expunge.requests.approval import is_approved
 from expunge.requests.contradictions import require_labels_of_copies, say_label
 from expunge.requests.copies import Near, find_near, open_index
 from expunge.requests.duplicates import Duplicate, find_duplicates
@@ -99,7 +101,10 @@ def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) 
         if not flags["keep_names"]:
             rows = number_names(rows)
         request = receive(ledger, rows, _read_options(flags))
-        say(f"{request.name}: {len(rows)} instances, {request.goal}, {request.state}; `expunge requests apply`")
+        next_step = "`expunge requests apply`"
+        if not is_approved(ledger.state, request):
+            next_step = "somebody has to approve it at the desk: expunge requests serve"
+        say(f"{request.name}: {plural(len(rows), 'instance')}, {request.goal}, {request.state}; {next_step}")
 
 
 def _read_options(flags: dict[str, Any]) -> RequestOptions:

@@ -25,7 +25,7 @@ from expunge.requests.rebase import purge_versions
 from expunge.requests.recovery import writing
 from expunge.requests.rewind import undo, withdraw
 from expunge.requests.state import State, StoredFile, Version
-from expunge.requests.telling import is_over, say_drift, tell_unchanged
+from expunge.requests.telling import is_over, say_drift, say_lacking_approval, tell_unchanged
 from expunge.requests.versions import Start
 
 
@@ -65,8 +65,11 @@ def apply_command(  # noqa: PLR0913 - one for each option
     runtime = Runtime.on(device, batch_size=batch_size, progress=Bars())
     with writing(project, wait_seconds=wait) as ledger:
         report = apply_waiting(ledger, runtime, names=requests, batch=batch, start=Start(start))
+        unapproved = [] if requests else say_lacking_approval(ledger.state)
     if not report.versions and not report.failed and not report.without_images:
-        say("nothing is waiting")
+        say("nothing is to be applied" if unapproved else "nothing is waiting")
+    for line in unapproved:
+        say(line)
     return _show_report(report)
 
 

@@ -15,7 +15,7 @@ from expunge.cli.requests import project_option
 from expunge.cli.say import say, say_lines
 from expunge.requests.project import Ledger
 from expunge.requests.state import LedgerState, Request, State
-from expunge.requests.telling import is_over, newest_drift, say_drift, unchanged_of
+from expunge.requests.telling import is_over, newest_drift, say_drift, say_lacking_approval, unchanged_of
 from expunge.requests.verify import verify_folder
 from expunge.task.words import say_unchanged
 
@@ -118,6 +118,7 @@ def _summary(state: LedgerState) -> list[str]:
     drift = newest_drift(state)
     if drift is not None:
         lines += say_drift(drift) + ["over the budget: it is time to retrain"] * bool(is_over(drift))
+    lines += say_lacking_approval(state)
     today = datetime.now(UTC).date()
     overdue = [
         request.name
