@@ -312,6 +312,7 @@ def test_an_error_in_one_cell_is_recorded(grid, expunge):
     ("changes", "words"),
     [
         ({"counts": [61]}, "`counts`: expected at most 60 rows"),
+        ({"counts": [4], "forget_class": "1"}, "`counts`: expected [20], the training images of the class 1, got [4]"),
         ({"counts": [60], "methods": [{"label": "o", "method": "oracle"}]}, "training images besides those to forget"),
         ({"classifiers": [{"label": "a", "model": {"num_classes": 2}}]}, "in 0..1, the classifier's classes"),
         ({"classifiers": [{"label": "a", "model": {"weights": "none.safetensors"}}]}, "none.safetensors"),

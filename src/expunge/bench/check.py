@@ -42,6 +42,7 @@ def check_cells(cells: Sequence[Cell], say: Callable[[str], None]) -> None:
             continue
         for cell in missing:
             _check_size(cell, len(splits.train.ids))
+        _check_class(missing, loaded, splits)
         _check_inputs(alike, loaded, splits)
 
 
@@ -54,6 +55,17 @@ def _check_size(cell: Cell, there: int) -> None:
         raise SettingsError(
             f"methods: {cell.label}", "training images besides those to forget", f"none with k = {wanted}"
         )
+
+
+def _check_class(cells: Sequence[Cell], loaded: LoadedClassifier, splits: DataSplits) -> None:
+    """Check that the grid says how many images the class has that these cells forget as a whole, if they do."""
+    for cell in cells[:1]:
+        name = cell.job.forget.class_name
+        if name is None:
+            return
+        there = len(select_inputs(cell.job, loaded, splits, Runtime()).forget_set.ids)
+        if there != cell.count:
+            raise SettingsError("counts", f"[{there}], the training images of the class {name}", f"[{cell.count}]")
 
 
 def _check_inputs(cells: Sequence[Cell], loaded: LoadedClassifier, splits: DataSplits) -> None:

@@ -21,6 +21,7 @@ from expunge.training import RECIPES, train_classifier
 WAIT_SECONDS = 120
 """For another command that trains the same classifier."""
 ROWS, REQUESTS, STEPS = 4, 2, 2
+CLASS = 3
 SMALL = {
     "attack.targets_per_row": 2,
     "attack.steps": 2,
@@ -56,8 +57,8 @@ def make_smoke(grid: Grid, folder: Path) -> Grid:
     return replace(
         grid,
         title=f"{grid.title} (in small: handwritten digits)",
-        counts=(ROWS,),
-        forget_class="3" if grid.forget_class else "",
+        counts=(int((load_digit_images().train.labels == CLASS).sum()),) if grid.forget_class else (ROWS,),
+        forget_class=str(CLASS) if grid.forget_class else "",
         seeds=(0,),
         job=job,
         stream=replace(grid.stream, requests=min(REQUESTS, grid.stream.requests)),
