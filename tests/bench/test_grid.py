@@ -47,6 +47,8 @@ def test_one_cell_for_each_combination_seed_by_seed(cells_of, tmp_path):
 def test_seeds_by_count(cells_of):
     row = {**METHOD, "seeds": {"16": [0, 1], "64": [1]}}
     assert [(cell.count, cell.seed) for cell in cells_of(methods=[row])] == [(16, 0), (16, 1), (64, 1)]
+    none = {**METHOD, "seeds": {"16": [], "64": [0]}}
+    assert [(cell.count, cell.seed) for cell in cells_of(methods=[none])] == [(64, 0)]
 
 
 def test_goals_and_classifiers_multiply_and_name_their_folders(cells_of):
@@ -105,6 +107,10 @@ def test_a_stream_draws_the_rows_of_all_its_requests(cells_of):
         ({"job": {**JOB, "data": {"sorce": "x"}}}, "`job.data.sorce`"),
         ({"stream": {"request": 8}}, "`stream.request`"),
         ({"methods": [METHOD, METHOD]}, "twice"),
+        (
+            {"methods": [{**METHOD, "counts": [16]}, {**METHOD, "counts": [64], "goal": "relabel"}]},
+            "`methods: L2UL .stable.: goal`: expected none in each row of a label, got relabel",
+        ),
         ({"seeds": [0, 0]}, r"`seeds`: expected each number once, got \[0, 0\]"),
         ({"counts": [16, 16]}, "`counts`: expected each number once"),
         ({"methods": [{**METHOD, "seeds": [1, 1]}]}, r"`methods: L2UL .stable.: seeds`: expected each number once"),

@@ -176,7 +176,7 @@ def _each_cell(grid: Grid, folders: Mapping[str, str], folder: Path) -> Iterator
         for one in grid.classifiers or (ClassifierRow(),):
             for count in grid.counts:
                 for row in grid.methods:
-                    if count not in (row.counts or grid.counts) or seed not in (row.seeds or grid.seeds):
+                    if not row.is_run(count, seed):
                         continue
                     for goal in grid.goals_of(row):
                         named = goal.value if grid.goals and row.goal is None else ""

@@ -65,6 +65,10 @@ class MethodRow:
     counts: tuple[int, ...] | None = setting(None, "in place of all counts")
     seeds: tuple[int, ...] | None = setting(None, "in place of all seeds")
 
+    def is_run(self, count: int, seed: int) -> bool:
+        """Return whether the row has a cell of this count and seed of the grid."""
+        return (self.counts is None or count in self.counts) and (self.seeds is None or seed in self.seeds)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierRow:
@@ -119,6 +123,7 @@ class Grid:
             raise SettingsError("methods", "at least one [[methods]] table", "none")
         for row in self.methods:
             self._check_method(row)
+        self._check_labels()
         self._check_reference()
         if self.forget_class and (len(self.counts) > 1 or self.stream.requests > 1):
             wanted = "one count and single requests with forget_class"
@@ -148,6 +153,17 @@ class Grid:
             beyond = set(given or ()) - set(known)
             if beyond:
                 raise SettingsError(f"methods: {row.label}: {name}", f"some of the grid's {list(known)}", str(beyond))
+
+    def _check_labels(self) -> None:
+        """Check that rows of one label, whose cells stand in one line of the tables, do the same."""
+        known: dict[str, MethodRow] = {}
+        for row in self.methods:
+            first = known.setdefault(row.label, row)
+            for name in ("method", "goal", "strength", "earlier"):
+                one, other = getattr(first, name), getattr(row, name)
+                if one != other:
+                    wanted = f"{one or 'none'} in each row of a label"
+                    raise SettingsError(f"methods: {row.label}: {name}", wanted, str(other or "none"))
 
     def _check_reference(self) -> None:
         labels = [row.label for row in self.methods]
