@@ -89,6 +89,16 @@ def test_why_an_outsider_was_not_tried_is_what_the_audit_says(screen):
     assert (answer.said, answer.more, answer.mark) == ("Not measured", f"T{SAME[1:]}.", Mark.OPEN)
 
 
+def test_of_so_few_pictures_that_luck_finds_them_nothing_is_said_to_be_hidden(screen):
+    few = {"outsider.after": figure("", 68.0, "percent", Direction.LOWER, 66.0)}
+    found = screen(changed=few, sizes={"forget": 4, "test": 100})
+    answer = answer_to(found, "outsider")
+    assert answer.said == "In 68.0 of 100 tries; by chance it would be 66.0"
+    assert answer.more.endswith("Among fewer than 5 pictures luck may do so well that this can't be told.")
+    assert answer.mark is Mark.OPEN
+    assert found.mark is found.told_mark is Mark.PARTLY
+
+
 def test_without_unseen_pictures_an_outsider_was_not_tried(screen):
     none = {f"accuracy.test_{when}": figure("", None, "percent", reason="no images") for when in ("before", "after")}
     answer = answer_to(screen(changed=UNTRIED | none, sizes={"forget": 12, "retain": 100}), "outsider")
@@ -176,7 +186,7 @@ def test_a_forgotten_class_has_its_name_and_its_unseen_pictures(screen):
         (
             "outsider.after",
             "The 12 pictures are forgotten",
-            "whether an outsider can find out that they were used was not",
+            "whether an outsider can find out that they were used is not",
         ),
         (
             "goal.robust",

@@ -16,6 +16,8 @@ from expunge.task.words import named_in, say_unchanged
 FEW_LOST = 1.0
 MANY_LOST = 10.0
 COUNTED = "Counted one by one; they are listed below."
+FEWEST = 5
+"""Pictures that an outsider is tried on: among fewer, an attack has to be right in five of six tries to beat luck."""
 FEW = 100
 """Pictures up to which they are counted, not given as so many of 100."""
 CHANGES = {
@@ -218,15 +220,20 @@ def _outsider(audit: Audit, goal: telling.Telling) -> Answer:
         "A try: of one of these pictures and one that was never used, name the one that was. It is the best of several "
         "ways, and among few pictures the best is right in more than 50 tries by luck alone."
     )
-    return Answer(question, said, more + owner, _found_by_outsider(audit))
+    mark = _found_by_outsider(audit)
+    if mark is Mark.OPEN:
+        more += f" Among fewer than {FEWEST} pictures luck may do so well that this can't be told."
+    return Answer(question, said, more + owner, mark)
 
 
 def _found_by_outsider(audit: Audit) -> Mark:
-    """Return whether one who has only the new version can't tell the pictures."""
+    """Return whether one who has only the new version can't tell the pictures; of few, nobody can say."""
     found = audit.figures.get("outsider.after")
     if found is None or found.value is None:
         return Mark.OPEN
-    return Mark.PARTLY if found.flagged else Mark.GOOD
+    if found.flagged:
+        return Mark.PARTLY
+    return Mark.OPEN if audit.subject.sizes["forget"] < FEWEST else Mark.GOOD
 
 
 def _owner_of_both(audit: Audit) -> str:

@@ -263,7 +263,7 @@ def _meaning(goal: Telling, found: Findings) -> str:
     if found.outsider is Mark.PARTLY:
         parts.append("an outsider who has them can still find out that they were used")
     elif found.outsider is Mark.OPEN:
-        parts.append("whether an outsider can find out that they were used was not measured")
+        parts.append("whether an outsider can find out that they were used is not known")
     if found.owner:
         parts.append("somebody who has the old version, too, can tell which they are")
     return f"It means that {'; '.join(parts)}."
