@@ -318,6 +318,8 @@ def test_one_row_and_no_other_images(compared, tmp_path):
     assert found.tables["tsne"].reason == "it takes at least five rows"
     assert found.headline["outsider"] is None
     assert read_audit(tmp_path) == found
+    assert not any("1 forgotten images" in figure.measured_on for figure in found.figures.values())
+    assert found.figures["goal.exact"].measured_on == "1 forgotten image"
 
 
 def test_a_class_without_rows_has_empty_cells(compared, draw, tmp_path):

@@ -68,7 +68,9 @@ def choose_headline(figures: Mapping[str, Figure]) -> dict[str, str | None]:
 
 
 def _compute(definition: Definition, data: Gathered, words: Mapping[str, str]) -> Figure:
-    title, measured_on = (text.format(**words) for text in (definition.title, definition.measured_on))
+    title = definition.title.format(**words)
+    counted = {**words, "rows": words["row"]} if words["forget"] == "1" else words
+    measured_on = definition.measured_on.format(**counted)
     try:
         return to_figure(definition, definition.compute(data), title=title, measured_on=measured_on)
     except NotDefinedError as error:
