@@ -187,7 +187,8 @@ def test_a_full_disk_loses_nothing(two, rows_of, options, monkeypatch):
                 apply_waiting(ledger, Runtime())
         with monkeypatch.context() as patched:
             patched.setattr("expunge.base.tensors.write_bytes", refuse)
-            with pytest.raises(OutputError, match="No space left"):
+            finished = "No space left on device; version 3 stands in the ledger, and the next command writes its weight"
+            with pytest.raises(OutputError, match=finished):
                 apply_waiting(ledger, Runtime())
     with writing(two) as ledger:
         assert len(ledger.entries) == before + 3

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from expunge.base.errors import ExpungeError, ForgetSetError, LedgerError, SettingsError
+from expunge.base.errors import ExpungeError, ForgetSetError, LedgerError, OutputError, SettingsError
 from expunge.compute.runtime import Runtime
 from expunge.requests.approval import is_approved
 from expunge.requests.cache import tidying, unpack_cache
@@ -132,7 +132,11 @@ def _apply_group(project: OpenProject, group: list[Request], start: Start, done:
         made = _try_version(project, group, start)
         if isinstance(made, NewVersion):
             ledger.append([("applied", made.entry)])
-            write_current(ledger, made.weights)
+            try:
+                write_current(ledger, made.weights)
+            except OutputError as error:
+                hint = f"version {made.entry['version']} stands in the ledger, and the next command writes its weights"
+                raise error.hinted(hint) from error
             done.versions.append(ledger.state.versions[made.entry["version"]])
             verify_applied(project)
             return
