@@ -1,6 +1,6 @@
 """`expunge bench`: a grid of edits, and the tables and plots made from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -66,10 +66,9 @@ def command(  # noqa: PLR0913 - one argument a flag
         grid, results = make_smoke(grid, runs / "smoke"), results or runs / "smoke" / "results"
         if not only_table:
             clear_cells(runs / name)
-    store = config.parent / "results" if results is None else results
+    store = results or config.parent / "results"
     bare = make_cells(grid, name=name, runs=runs)
-    if not (allow_code or only_table):
-        _refuse_code(bare, config)
+    _refuse_code(() if allow_code or only_table else bare, config)
     cells = with_stored(bare, store, name)
     if not (only_table or again):
         _say_stored(cells, store)
@@ -82,8 +81,7 @@ def command(  # noqa: PLR0913 - one argument a flag
         except KeyboardInterrupt:
             _say("stopped; the same command goes on")
             return EXIT_INTERRUPTED
-    for cell, reason in failures.items():
-        _say(f"failed: {cell}: {reason}")
+    _say_failures(failures)
     if any(cell.result() is not None for cell in cells) or only_table:
         _write(Report(grid, config, cells), store / name, csv_file, latex_file)
     return EXIT_CELLS_FAILED if failures else 0
@@ -99,6 +97,11 @@ def _say_stored(cells: Sequence[Cell], store: Path) -> None:
     stored = sum(cell.is_only_stored for cell in cells)
     if stored:
         _say(f"{store} has the results of {stored} of {len(cells)} cells; --again measures them anew")
+
+
+def _say_failures(failures: Mapping[str, str]) -> None:
+    for cell, reason in failures.items():
+        _say(f"failed: {cell}: {reason}")
 
 
 def _write(report: Report, folder: Path, csv_file: Path | None, latex_file: Path | None) -> None:

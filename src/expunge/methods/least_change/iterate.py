@@ -132,7 +132,7 @@ class Iterate:
         self.curvature = max(found, FADE * self.curvature)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """What a solver is given.
 

@@ -4,7 +4,7 @@ The project's own method; docs/least_change.md derives it and says what was trie
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -17,7 +17,8 @@ from expunge.compute.context import Context
 from expunge.compute.devices import CPU
 from expunge.compute.runtime import Precision, Runtime, computing_in, find_precision
 from expunge.methods.engine import Plan, edit_until_goal
-from expunge.methods.least_change.curvature import compute_whitening
+from expunge.methods.layers import Layer
+from expunge.methods.least_change.curvature import Whitening, compute_whitening
 from expunge.methods.least_change.exact import ConstrainedSolver, Exact
 from expunge.methods.least_change.iterate import Iterate, Objective, Problem, compute_answers
 from expunge.methods.least_change.margins import are_ordinary
@@ -189,24 +190,48 @@ class LeastChange(Settings):
         layers = scope.choose(find_layers(changing, pair))
         fast = choose_layout(fold_batchnorm(changing, pair, sharing=[layer.module for layer in layers]), pair)
         measured = self._choose_measured(task, surrogates, own, enter_cut)
-        memory = min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)
-        whitening = compute_whitening(
-            fast,
+        whitening = self._whiten(fast, layers, measured, task, context)
+        objective = Objective(fast, layers, whitening, context, precision)
+        follows = task.strength is Strength.ROBUST and are_ordinary(self.robust.leads, task)
+        cut_off = min(APART, len(surrogates) // 2) if follows else 0
+        return Problem(
+            task=task,
+            context=context,
+            reference=before,
+            objective=objective,
+            iterate=Iterate(objective, self.momentum),
+            surrogates=surrogates[cut_off:],
+            logits=answers[cut_off:],
+            own=own,
+            apart=(surrogates[:cut_off], answers[:cut_off]),
+            rate=self.rate,
+            memory_gigabytes=self._memory(context),
+            cut=scope.cut,
+            enter=enter_cut,
+        )
+
+    def _whiten(
+        self,
+        classifier: Classifier,
+        layers: Sequence[Layer],
+        measured: Float[Tensor, "n d e f"],
+        task: Task,
+        context: Context,
+    ) -> Whitening:
+        """Return the metric in which steps are taken: the curvature of the layers on `measured`."""
+        return compute_whitening(
+            classifier,
             layers,
             measured,
             damping=self.damping,
             generator=task.generator("curvature"),
             context=context,
-            memory_gigabytes=memory,
+            memory_gigabytes=self._memory(context),
         )
-        objective = Objective(fast, layers, whitening, context, precision)
-        iterate = Iterate(objective, self.momentum)
-        follows = task.strength is Strength.ROBUST and are_ordinary(self.robust.leads, task)
-        cut_off = min(APART, len(surrogates) // 2) if follows else 0
-        apart, pool = ((surrogates[part], answers[part]) for part in (slice(cut_off), slice(cut_off, None)))
-        return Problem(
-            task, context, before, objective, iterate, *pool, own, apart, self.rate, memory, scope.cut, enter_cut
-        )
+
+    def _memory(self, context: Context) -> float:
+        """Return the gigabytes for factors and for row gradients."""
+        return min(self.exact.memory_gigabytes, context.runtime.memory_gigabytes or math.inf)
 
 
 def _answer(
