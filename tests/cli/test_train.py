@@ -64,7 +64,10 @@ def test_nothing_left_to_train_on(job, expunge):
         (["--num-classes", "2"], "the classifier's classes, got 2"),
         (["--leave-out-rows", "3", "--leave-out-run", "x"], "`--leave-out`: expected at most one"),
         (["--leave-out-rows", "60"], "`indices`: expected numbers in 0..59, got 60"),
-        (["--leave-out-run", "nowhere"], "nowhere/predictions.csv"),
+        (
+            ["--leave-out-run", "nowhere"],
+            "`nowhere`: expected the folder of an `expunge run`, got one without predictions.csv",
+        ),
         (["--train-rows", "61"], "`--train-rows`: expected 1..60, the number of training images, got 61"),
     ],
 )

@@ -115,6 +115,10 @@ def test_the_time_is_a_limit(expunge, job, flags):
         (["--range", "descent.learning_rate=1"], "LOW..HIGH"),
         (["--range", "descent.learning_rate=fast..slow"], "LOW..HIGH, such as"),
         (["--range", "descent.learning_rate=2..1"], "0 < LOW < HIGH"),
+        (
+            ["--range", "descent.passes=2.5..5"],
+            "`range of descent.passes`: expected LOW..HIGH in whole numbers, got 2.5",
+        ),
         (["--range", "descent.momentum=0.5..2"], "at most 1"),
         (["--range", "descent.batchnorm=1..2"], "a setting that is a number"),
         (["--set", "descent.learning_rate=0.1"], "at least one setting to search"),

@@ -36,7 +36,8 @@ class SearchRange:
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high:
-            raise SettingsError(f"range of {self.name}", "LOW..HIGH with 0 < LOW < HIGH", f"{self.low}..{self.high}")
+            got = f"{self.low:g}..{self.high:g}"
+            raise SettingsError(f"range of {self.name}", "LOW..HIGH with 0 < LOW < HIGH", got)
 
     def __str__(self) -> str:
         return f"{self.name} {self.low:.4g}..{self.high:.4g}"
@@ -167,6 +168,8 @@ def _read_range(by_name: Mapping[str, Setting], name: str, text: str) -> SearchR
         raise SettingsError(f"range of {name}", "LOW..HIGH, such as 1e-4..1e-1", text) from error
     if not dots or found.low not in item.range or found.high not in item.range:
         raise SettingsError(f"range of {name}", f"LOW..HIGH, {item.range}", text)
+    if found.whole and not (found.low.is_integer() and found.high.is_integer()):
+        raise SettingsError(f"range of {name}", "LOW..HIGH in whole numbers", text)
     return found
 
 

@@ -158,6 +158,8 @@ def rows_of_run(folder: Path, images: Images) -> list[int]:
         ForgetSetError: an id that `images` does not have.
     """
     path = folder / PREDICTIONS_FILE
+    if not path.is_file():
+        raise DataError(str(folder), "the folder of an `expunge run`", f"one without {PREDICTIONS_FILE}")
     row_of = {name: row for row, name in enumerate(images.ids)}
     rows = []
     for line in read_rows(path):
