@@ -23,6 +23,9 @@ Expired = Callable[[], bool]
 Gap = Callable[[Tensor, Tensor], Tensor]
 """Logits and labels -> by how much each image is short of its boundary."""
 
+SQUARED_AT_ONCE = 512
+"""Rows of a Gram matrix that are computed at once."""
+
 Step = list[Tensor]
 """A change of the weights in whitened coordinates, (g, o, i) for each layer."""
 
@@ -112,7 +115,7 @@ class HeldJacobian:
 
     def gram(self) -> Tensor:
         """Return J J'."""
-        return _inner(self._rows, self._rows)
+        return _square(self._rows)
 
     def times(self, step: Step) -> Tensor:
         """Return J step."""
@@ -169,7 +172,7 @@ class RecomputedJacobian:
         for number, block in enumerate(self._blocks):
             gap, rows = self._rows_and_gaps(block)
             gaps.append(gap)
-            gram[block, block] = _inner(rows, rows)
+            gram[block, block] = _square(rows)
             for other in self._blocks[:number]:
                 gram[block, other] = _inner(rows, self._rows(other))
                 gram[other, block] = gram[block, other].T
@@ -177,7 +180,19 @@ class RecomputedJacobian:
 
 
 def _inner(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    return torch.stack([a.flatten(1) @ b.flatten(1).T for a, b in zip(first, second, strict=True)]).sum(dim=0)
+    total = first[0].new_zeros(len(first[0]), len(second[0]))
+    for a, b in zip(first, second, strict=True):
+        total.addmm_(a.flatten(1), b.flatten(1).T)
+    return total
+
+
+def _square(rows: Sequence[Tensor]) -> Tensor:
+    """Return the inner products of rows with each other; of many, those below the diagonal are also those above."""
+    gram = rows[0].new_zeros(len(rows[0]), len(rows[0]))
+    for block in _blocks(len(gram), SQUARED_AT_ONCE):
+        before = slice(0, block.stop)
+        gram[block, before] = _inner([part[block] for part in rows], [part[before] for part in rows])
+    return gram.tril() + gram.tril(-1).T
 
 
 def _blocks(count: int, size: int) -> list[slice]:
