@@ -1,6 +1,6 @@
 """IMU: gradient ascent on the last layer; images count the more, the more they influence the forgetting."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -107,22 +107,40 @@ class IMU(Settings):
                 yield torch.cat([each.flatten() for each in torch.autograd.grad(loss, weights)])
 
         with context.phase("influence"), evaluating(classifier.module):
-            fisher = torch.stack([gradient.square() for gradient in gradients()]).mean(dim=0) + FISHER_DAMPING
-            influences = measure_influences(torch.stack(list(gradients())), fisher)
+            fisher = _mean(gradient.square() for gradient in gradients()) + FISHER_DAMPING
+            state = draw.get_state()
+
+            def once_more() -> Iterator[Float[Tensor, " p"]]:
+                draw.set_state(state)  # the same crops and flips
+                return gradients()
+
+            influences = measure_influences(once_more, fisher)
         return weigh_rows(influences, strongest=self.strongest, clip=self.clip)
 
 
-def measure_influences(gradients: Float[Tensor, "k p"], fisher: Float[Tensor, " p"]) -> Float[Tensor, " k"]:
-    """Return I_i = -g_i F^-1 g of each row, g the mean of the gradients.
+def measure_influences(
+    gradients: Callable[[], Iterable[Float[Tensor, " p"]]], fisher: Float[Tensor, " p"]
+) -> Float[Tensor, " k"]:
+    """Return I_i = -g_i F^-1 g of each row, g the mean of the gradients; one of them is in memory at a time.
 
     Args:
-        gradients: g_i, one row each.
+        gradients: gives g_i of one row after the other; called twice.
         fisher: the diagonal of F.
 
-    >>> measure_influences(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([2.0, 1.0]))
+    >>> measure_influences(lambda: torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([2.0, 1.0]))
     tensor([-1., -3.])
     """
-    return -(gradients / fisher) @ gradients.mean(dim=0)
+    mean = _mean(gradients()) / fisher
+    return -torch.stack([gradient @ mean for gradient in gradients()])
+
+
+def _mean(values: Iterable[Float[Tensor, " p"]]) -> Float[Tensor, " p"]:
+    """Return the mean of at least one value, added up as they come."""
+    others = iter(values)
+    total, count = next(others), 1
+    for value in others:
+        total, count = total + value, count + 1
+    return total / count
 
 
 def weigh_rows(
