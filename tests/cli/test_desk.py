@@ -86,8 +86,11 @@ def test_who_approves_is_changed_by_name_only_and_lowering_it_is_an_entry_too(pr
 
 
 def test_what_was_not_approved_is_not_applied_on_the_command_line_either(project, expunge):
-    added = expunge("requests", "add", "--data", "npz:images.npz", "--rows", "0", "--due", "2999-01-01")
+    words = ("requests", "add", "--data", "npz:images.npz", "--rows", "0", "--due", "2999-01-01", "--by")
+    added = expunge(*words, "anna")
     assert added.code == 0, added.err
+    assert expunge(*words, "(somebody)").code == 2
+    assert Ledger.open(project).state.find("R0001").by == "anna"
     assert Ledger.open(project).state.find("R0001").due == "2999-01-01"
     applied = expunge("requests", "apply")
     assert (applied.code, applied.out) == (0, UNAPPROVED)

@@ -17,7 +17,7 @@ class Approval(StrEnum):
     ONE = "one"
     """One person approves; it may be the one who added the request."""
     TWO = "two"
-    """Two people see each request: one adds it, another one approves it."""
+    """Two people see each request: one adds it, another one approves it. Where nobody signed it, two approve."""
 
 
 def approval_of(state: LedgerState) -> Approval:
@@ -49,7 +49,7 @@ def is_approved(state: LedgerState, request: Request) -> bool:
         case Approval.ONE:
             return bool(request.approved)
         case Approval.TWO:
-            return any(person != request.by for person in request.approved)
+            return len(set(request.approved) - {request.by}) >= (1 if request.by else 2)
 
 
 def lacking_approval(state: LedgerState) -> list[str]:

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 from expunge.base.errors import DataError
 from expunge.data.forget import ForgetSet
+from expunge.requests.approval import lacking_approval
 from expunge.requests.create import create_project
 from expunge.requests.desk import people, store
 from expunge.requests.desk.api import OPERATIONS, ROOT
@@ -164,6 +165,17 @@ def test_nobody_approves_what_they_added(desk, visitor, pictures):
     assert [job.state for job in states] == [JobState.FAILED] * 2
     assert "did not add it" in states[0].error
     assert "was approved" in states[1].error
+
+
+def test_what_nobody_signed_is_approved_by_two(desk, visitor, rows_of):
+    with writing(desk.folder) as ledger:
+        receive(ledger, rows_of(1, seed=0), RequestOptions(minimum_right=0.0))
+    ben, carla = visitor("ben", "approver"), visitor("carla", "approver")
+    ben.do("/requests/R0001", "/requests/R0001/approve")
+    assert "Nobody says who added it, so somebody else has to approve it" in ben.get("/requests/R0001").text
+    assert lacking_approval(desk.ledger().state) == ["R0001"]
+    carla.do("/requests/R0001", "/requests/R0001/approve")
+    assert lacking_approval(desk.ledger().state) == []
 
 
 # Forged and replayed forms

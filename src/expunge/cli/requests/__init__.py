@@ -43,6 +43,7 @@ wait_option = click.option(
     show_default=True,
     help="Seconds to wait for another expunge that works on the project.",
 )
+by_option = click.option("--by", metavar="NAME", help="Who does this, for the ledger; initials will do.")
 port_option = click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True)
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
 batch_size_option = click.option(

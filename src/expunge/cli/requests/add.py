@@ -12,7 +12,7 @@ from expunge.base.errors import DataError
 from expunge.base.settings import nest
 from expunge.base.words import plural
 from expunge.cli import options
-from expunge.cli.requests import project_option, wait_option
+from expunge.cli.requests import by_option, project_option, wait_option
 from expunge.cli.say import say
 from expunge.compute.bars import Bars
 from expunge.compute.runtime import Runtime
@@ -26,6 +26,7 @@ from expunge.models.sources import LoadedClassifier
 from expunge.requests.approval import is_approved
 from expunge.requests.contradictions import require_labels_of_copies, say_label
 from expunge.requests.copies import Near, find_near, open_index
+from expunge.requests.desk.people import check_name
 from expunge.requests.duplicates import Duplicate, find_duplicates
 from expunge.requests.project import Ledger
 from expunge.requests.receive import RequestOptions, number_names, receive, supply
@@ -75,6 +76,7 @@ Examples:
 @click.option("--include-duplicates", is_flag=True, help="Add those found there that are certain copies.")
 @click.option("--due", type=click.DateTime(["%Y-%m-%d"]), help="The day by which it is to be done.")
 @click.option("--again", metavar="REQUEST", help="Give that request its images once more.")
+@by_option
 @project_option
 @wait_option
 def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) -> None:  # noqa: ANN401
@@ -91,6 +93,7 @@ def command(images: tuple[Path, ...], project: Path, wait: float, **flags: Any) 
     image has come back, nor repair it; and withdrawing an earlier request needs these images again (--again).
     """
     with writing(project, wait_seconds=wait) as ledger:
+        ledger.signature = {} if flags["by"] is None else {"actor": check_name(flags["by"])}
         first = load_first(ledger)
         rows = _read_rows(first, images, flags)
         if flags["again"] is not None:

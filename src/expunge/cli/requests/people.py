@@ -4,15 +4,13 @@ from pathlib import Path
 
 import click
 
-from expunge.cli.requests import port_option, project_option, wait_option
+from expunge.cli.requests import by_option, port_option, project_option, wait_option
 from expunge.cli.say import say
 from expunge.requests.approval import Approval, approval_of, set_approval
 from expunge.requests.desk.people import COMMAND_LINE, ROLES, Role, check_name, dismiss, give_role, invite
 from expunge.requests.desk.store import Store
 from expunge.requests.project import Ledger
 from expunge.requests.recovery import writing
-
-by_option = click.option("--by", metavar="NAME", help="Who does this, for the ledger; initials will do.")
 
 
 @click.command()
