@@ -34,7 +34,7 @@ def measure(name: str, seed: int) -> dict[str, float]:
     """Edit and return time, steps and damage."""
     classifier, rows = load_setting(16, seed)
     with clock() as taken:
-        edit = unlearn(classifier, rows, method=METHODS[name], seed=seed, runtime=Runtime(batch_size=64))
+        edit = unlearn(classifier, rows, method=METHODS[name], seed=seed, runtime=Runtime())
     x = load_test_images(TEST_IMAGES)
     before, after = (choose_layout(each, x[:2]) for each in (classifier, edit.classifier))
     changed = compute_logits(before, x).argmax(dim=1) != compute_logits(after, x).argmax(dim=1)

@@ -1,13 +1,17 @@
 import pytest
 import torch
+from torch import nn
 
+from expunge.base.errors import ExpungeWarning
 from expunge.compute.context import Context
 from expunge.compute.runtime import Runtime
+from expunge.compute.sharing import Sharing
 from expunge.data.images import TensorImages
 from expunge.models.pixels import Bounds
 from expunge.training import Algorithm, Augmentation, Schedule, Training
 from expunge.training.augmentation import augment
 from expunge.training.recipe import make_optimiser, set_rate
+from expunge.training.step import Pass, differentiate_pass
 from expunge.training.trainer import Trainer, draw_batches
 
 FLIPS = Augmentation.FLIPS_AND_CROPS
@@ -90,3 +94,21 @@ def test_the_optimiser_knows_only_weights_that_require_gradients(classifier, alg
     optimiser = make_optimiser(classifier, Training(algorithm=algorithm))
     held = {id(weight) for weight in optimiser.param_groups[0]["params"]}
     assert held == {id(weight) for weight in classifier.module.parameters() if weight.requires_grad}
+
+
+@pytest.mark.parametrize(("norm", "training", "at_once"), [(True, True, 8), (True, False, 3), (False, True, 3)])
+def test_batches_that_go_through_whole_or_are_not_normalised_by_themselves_are_no_news(norm, training, at_once):
+    take_pass(norm, training, at_once)
+
+
+def test_that_batchnorm_sees_parts_of_a_batch_is_said():
+    with pytest.warns(ExpungeWarning, match="8 images go through 3 at a time, and BatchNorm takes the statistics of"):
+        take_pass(True, True, 3)
+
+
+def take_pass(norm, training, at_once):
+    """Differentiate a pass of eight images through a small network."""
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4) if norm else nn.ReLU()).train(training)
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    one = Pass(len(x), lambda part: {"term": module(x[part]).square().sum()})
+    differentiate_pass(one, list(module.parameters()), module, Sharing(at_once))

@@ -1,5 +1,6 @@
 """One step of gradient descent, with no more images at once than memory allows."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,8 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from expunge.base.errors import ExpungeWarning
 from expunge.compute.processes import ALONE, Processes
 from expunge.compute.sharing import Sharing
+
+BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 Terms = Mapping[str, Tensor]
 """The terms of a loss by name, weighted, as scalars with gradients."""
@@ -68,10 +72,15 @@ def differentiate_pass(
     """Return the values of a pass's terms, and the gradient of their sum by each weight; None where none has a part.
 
     See `take_step` for what becomes of parts. A device is waited for only where several processes divide the images.
+
+    Warns:
+        ExpungeWarning: images that are normalised by their batch go through in parts.
     """
     names, used_here = list[str](), [False] * len(weights)
 
     def differentiate(part: slice) -> list[Tensor]:
+        if part.stop - part.start < one.images and among.count == 1:
+            _warn_of_parts(one.images, sharing.batch_size, module)
         with statistics_kept_on_failure(module):
             terms = one.terms(part)
             gradients = _differentiate(terms.values(), weights)
@@ -87,6 +96,13 @@ def differentiate_pass(
     used = _used_anywhere(used_here, values.device, among)
     found = [gradient if is_used else None for gradient, is_used in zip(gradients, used, strict=True)]
     return dict(zip(names, values.unbind(), strict=True)), found
+
+
+def _warn_of_parts(images: int, at_once: int, module: nn.Module) -> None:
+    """Say that the result is not that of the method as it is described, if BatchNorm sees a part of a batch only."""
+    if any(isinstance(part, BATCHNORMS) and part.training for part in module.modules()):
+        told = f"{images} images go through {at_once} at a time, and BatchNorm takes the statistics of each part"
+        warnings.warn(f"{told}: with a batch size of {images} the result is another one", ExpungeWarning, stacklevel=2)
 
 
 def _used_anywhere(used_here: list[bool], device: torch.device, among: Processes) -> list[bool]:
