@@ -26,7 +26,7 @@ from expunge.audit.collect.collected import Shadows
 from expunge.audit.collect.pools import TEST_ROWS, predict_shadows
 from expunge.audit.metrics import auc
 from expunge.audit.metrics.membership import label_probability
-from expunge.audit.metrics.shadows import Answered, rmia_scores
+from expunge.audit.metrics.shadows import Answered, rmia_scores, unseen_as_rows
 from expunge.base.disk import write_text
 from expunge.bench import Cell, make_cells, read_grid
 from expunge.bench.grid import UNEDITED
@@ -111,9 +111,9 @@ class Attacker:
         """Return the AUC with which RMIA, and the loss alone, tell the rows from half of the test images."""
         on_rows = compute_logits(classifier, self.rows.x, self.runtime.sharing).cpu().numpy()
         on_test = predict_logits(classifier, self.test, self.runtime).numpy()
-        nobody_saw = np.ones((len(self.shadows.test), len(on_test)), dtype=bool)
+        compared = unseen_as_rows(self.shadows.seen, len(on_test), np.random.default_rng(0))
         rows = Answered(on_rows, self.rows.y.numpy(), self.shadows.forget, ~self.shadows.seen)
-        images = Answered(on_test, self.test.labels.numpy(), self.shadows.test, nobody_saw)
+        images = Answered(on_test, self.test.labels.numpy(), self.shadows.test, compared)
         order = torch.randperm(len(on_test), generator=seeded_generator(0, "rmia population")).numpy()
         population, others = (images.images(half) for half in np.array_split(order, 2))
         by_loss = [label_probability(each.asked, each.labels) for each in (rows, others)]
@@ -167,8 +167,8 @@ An AUC is how well an attack tells the forgotten rows from {TEST_ROWS // 2:,} te
 chance, and below 0.5 the rows look less familiar than images that were never seen. `from 0.5` is the distance either
 way, which is what an attacker has. RMIA (arXiv 2312.03262; offline, a = 0.33, gamma = 1) has {SHADOWS} shadow
 classifiers, trained on halves of the training images as the classifier itself was ({RECIPE.epochs} epochs), but in
-bfloat16; each row is compared with those that had not seen it, and {TEST_ROWS // 2:,} other test images are the
-population. The loss alone is
+bfloat16; each row is compared with those that had not seen it, each test image with as many, and
+{TEST_ROWS // 2:,} other test images are the population. The loss alone is
 a weak attack. Means over the forget sets, ± half a 95% interval (Student's t).
 
 | k | method | forget sets | RMIA, AUC | from 0.5 | by loss, AUC | from 0.5 |

@@ -243,6 +243,29 @@ def test_rmia_by_loops(rng, labels):
     np.testing.assert_allclose(found.negative, wanted[::2])
 
 
+def test_rows_that_were_never_seen_score_as_other_images_that_were_never_seen():
+    """Compared with all four shadow classifiers instead of two, the others would score higher.
+
+    The classifier is surer than shadow classifiers are, which had half of its images.
+    """
+    rng, count = np.random.default_rng(0), 6000
+    seen = np.array([rng.permutation([True, True, False, False]) for _ in range(count)]).T
+
+    def answered(unseen):
+        stack = np.zeros((5, count, 2))
+        stack[:, :, 0] = rng.normal(7, 4, size=count) + rng.normal(0, 2, size=(5, count))
+        stack[4, :, 0] += 1.5
+        return shadows.Answered(stack[4], np.zeros(count, dtype=int), stack[:4], unseen)
+
+    rows = answered(~seen)
+    alike = [shadows.unseen_as_rows(seen, count, rng) for _ in range(2)]
+    area = auc.exact_area(*shadows.rmia_scores(rows, answered(alike[0]), answered(alike[1])))
+    assert {tuple(column) for column in alike[0].T} == {tuple(column) for column in ~seen.T}
+    assert area == pytest.approx(0.5, abs=0.015)
+    every = np.ones_like(seen)
+    assert auc.exact_area(*shadows.rmia_scores(rows, answered(every), answered(every))) < 0.475
+
+
 def test_rmia_needs_a_classifier_that_never_saw_the_row(rng, labels):
     stack, unseen = draw_stack(rng, 3, labels), np.ones((3, 30), dtype=bool)
     unseen[:, 5] = False

@@ -1,6 +1,5 @@
 """The figures of RMIA: can each forgotten image be told from unseen ones, with the help of shadow classifiers?"""
 
-import numpy as np
 from scipy import stats
 
 from expunge.audit.collect.collected import Gathered
@@ -22,14 +21,15 @@ def rmia_scores(data: Gathered, when: str) -> shadows.Scores:
     """
     pool, test = data.need_shadows(), data.nonmembers
     require_answers(data, when)
-    rows = generator(data, "rmia population").permutation(len(pool.test_rows))
+    drawn = generator(data, "rmia population")
+    rows = drawn.permutation(len(pool.test_rows))
     if len(rows) < 2:
         raise NotDefinedError("it takes at least two test rows")
     test_rows = shadows.Answered(
         logits_of(test, when)[pool.test_rows],
         test.labels[pool.test_rows],
         pool.test,
-        np.ones((len(pool.test), len(rows)), dtype=bool),
+        shadows.unseen_as_rows(pool.seen, len(rows), drawn),
     )
     forgotten = shadows.Answered(logits_of(data.forget, when), data.forget.labels, pool.forget, ~pool.seen)
     population, others = rows[: len(rows) // 2], rows[len(rows) // 2 :]

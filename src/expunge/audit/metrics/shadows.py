@@ -48,6 +48,22 @@ class Answered(NamedTuple):
         return Answered(self.asked[numbers], self.labels[numbers], self.shadows[:, numbers], self.unseen[:, numbers])
 
 
+def unseen_as_rows(
+    seen: Bool[np.ndarray, "s k"], count: int, rng: np.random.Generator
+) -> Bool[np.ndarray, "s {count}"]:
+    """Return with which shadow classifiers images are compared that none of them saw: those of a row drawn at random.
+
+    The mean over all of them would scatter less than the mean over those that did not see a row. With few shadow
+    classifiers, rows that were never seen would then score lower than other images that were never seen.
+
+    Args:
+        seen: which shadow classifier was trained on which row.
+        count: of the images.
+        rng: draws the rows.
+    """
+    return ~seen[:, rng.integers(seen.shape[1], size=count)]
+
+
 def rmia_scores(rows: Answered, others: Answered, population: Answered) -> Scores:
     """Return RMIA's offline score of rows and of others: the share of the population that each dominates.
 
@@ -56,8 +72,8 @@ def rmia_scores(rows: Answered, others: Answered, population: Answered) -> Score
 
     p(z) of the population is made as p(x) is: from the mean over classifiers that did not see z, and a.
 
-    Differs from the authors' code: that mean is over all shadow classifiers, none of which saw the population; theirs
-    takes the larger half of them. p(z) moves scores, not their order, which the ratio of the rows alone gives.
+    Differs from the authors' code: that mean is over as many classifiers as did not see a row; theirs takes the larger
+    half of all. p(z) moves scores, not their order, which the ratio of the rows alone gives.
 
     Args:
         rows: the forgotten rows.
