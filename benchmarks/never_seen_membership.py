@@ -154,24 +154,26 @@ def write_page(lines: list[dict[str, Any]], results: Path) -> None:
         found[line["k"], line["method"]].append(line)
     table = []
     for (k, method), own in sorted(found.items(), key=lambda item: item[0][0]):
-        areas = [[line[name] for line in own] for name in ("rmia", "loss")]
-        figures = [(MeanOverSets.of(each), MeanOverSets.of([abs(value - 0.5) for value in each])) for each in areas]
+        areas = [[100 * line[name] for line in own] for name in ("rmia", "loss")]
+        figures = [(MeanOverSets.of(each), MeanOverSets.of([abs(value - 50) for value in each])) for each in areas]
         table.append((f"{k:,}", method, len(own), *figures[0], *figures[1]))
     text = f"""# Membership attacks on classifiers that are to be as if they had never seen some rows
 
 `python benchmarks/never_seen_membership.py` wrote this page, with expunge {__version__} and torch {torch.__version__};
 measured.jsonl has the same figures, with the hash of each classifier's weights. The classifiers are those of
-[peers_never_seen](../peers_never_seen/README.md).
+[peers_never_seen](../peers_never_seen/README.md), with the same settings and seeds; those of the peers were edited anew
+on a processor, where that page has most of a GPU. What `retrain` has, which never saw the rows, is what rows are worth
+that happen to be easier or harder than the test images.
 
-An AUC is how well an attack tells the forgotten rows from {TEST_ROWS // 2:,} test images: 1 finds them all, 0.5 is
-chance, and below 0.5 the rows look less familiar than images that were never seen. `from 0.5` is the distance either
+An AUC is how well an attack tells the forgotten rows from {TEST_ROWS // 2:,} test images: 100% finds them all, 50%
+is chance, and below it the rows look less familiar than images that were never seen. `from 50%` is the distance either
 way, which is what an attacker has. RMIA (arXiv 2312.03262; offline, a = 0.33, gamma = 1) has {SHADOWS} shadow
 classifiers, trained on halves of the training images as the classifier itself was ({RECIPE.epochs} epochs), but in
 bfloat16; each row is compared with those that had not seen it, each test image with as many, and
 {TEST_ROWS // 2:,} other test images are the population. The loss alone is
 a weak attack. Means over the forget sets, ± half a 95% interval (Student's t).
 
-| k | method | forget sets | RMIA, AUC | from 0.5 | by loss, AUC | from 0.5 |
+| k | method | forget sets | RMIA, AUC, % | from 50% | by loss, AUC, % | from 50% |
 |---|---|---|---|---|---|---|
 {chr(10).join("| " + " | ".join(map(str, row)) + " |" for row in table)}
 """
