@@ -425,6 +425,7 @@ def at_once(monkeypatch):
     return seen, limit
 
 
+@pytest.mark.filterwarnings("ignore:.*BatchNorm takes the statistics of each part")
 @each_method
 def test_no_more_images_go_through_at_once_than_the_runtime_allows(trained, twelve, name, at_once):
     seen, _ = at_once
