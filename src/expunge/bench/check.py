@@ -59,13 +59,12 @@ def _check_size(cell: Cell, there: int) -> None:
 
 def _check_class(cells: Sequence[Cell], loaded: LoadedClassifier, splits: DataSplits) -> None:
     """Check that the grid says how many images the class has that these cells forget as a whole, if they do."""
-    for cell in cells[:1]:
-        name = cell.job.forget.class_name
-        if name is None:
-            return
-        there = len(select_inputs(cell.job, loaded, splits, Runtime()).forget_set.ids)
-        if there != cell.count:
-            raise SettingsError("counts", f"[{there}], the training images of the class {name}", f"[{cell.count}]")
+    name = cells[0].job.forget.class_name if cells else None
+    if name is None:
+        return
+    there = len(select_inputs(cells[0].job, loaded, splits, Runtime()).forget_set.ids)
+    if there != cells[0].count:
+        raise SettingsError("counts", f"[{there}], the training images of the class {name}", f"[{cells[0].count}]")
 
 
 def _check_inputs(cells: Sequence[Cell], loaded: LoadedClassifier, splits: DataSplits) -> None:
