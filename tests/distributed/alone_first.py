@@ -24,7 +24,7 @@ def main(seconds):
         processes.follow()
         ones = torch.ones(2)
         processes.sum([ones])
-        print(ones.tolist())
+        sys.stdout.write(f"{ones.tolist()}\n")  # in one piece: both write to one pipe, buffered or not
 
 
 if __name__ == "__main__":
