@@ -8,12 +8,12 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 QUICK := tests/base tests/compute tests/docs tests/golden tests/report tests/surrogates tests/task tests/methods/test_engine.py tests/methods/test_unlearn.py tests/test_architecture.py
 
-.PHONY: help demo demo-seeds quick test attack check check-processors gpu matrix docs links dist format clean
+.PHONY: help demo demo-seeds quick test pytest attack check check-processors gpu matrix docs links dist format clean
 
 help:
 	@echo "make demo    forget 16 handwritten digits in three ways, side by side"
 	@echo "make quick   run the tests that take no time: what to run while working"
-	@echo "make test    run every test"
+	@echo "make test    check, and run every test; with --jobs 2 side by side"
 	@echo "make check   formatter, linter, type checker, import directions"
 	@echo "make docs    write the documentation site to build/docs; the tutorials run"
 	@echo "make links   follow every link of the pages to another site; it needs the internet"
@@ -34,7 +34,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/expunge demo
 
-test: $(INSTALLED) check
+test: check pytest
+
+pytest: $(INSTALLED)
 	$(PYTEST)
 
 quick: $(INSTALLED)

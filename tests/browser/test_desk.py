@@ -27,7 +27,7 @@ pytest.importorskip("starlette")
 
 CONTRAST = 4.5
 MEASURE_CONTRAST = Path(__file__).with_name("contrast.js").read_text("utf-8")
-QUICK = {"attack": {"targets_per_row": 2, "steps": 2}}
+QUICK = {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"learning_rate": 0.005, "warmup": 0}}
 PATIENCE = 120_000
 FAR = "2999-12-31"
 COLOURS = ("red", "green", "blue")

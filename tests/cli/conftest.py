@@ -4,30 +4,23 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from small_job import write_job
+from small_job import QUICK_FLAGS, write_job
 
 from expunge.cli import main
 
 
 @pytest.fixture
 def job(tmp_path, monkeypatch):
-    """Return a folder with tiny_networks.py, weights.safetensors and images.npz, and the flags that use them."""
+    """Return a folder with tiny_networks.py, weights.safetensors and images.npz, and the flags that use them.
+
+    `plain`: the flags without settings of the method.
+    """
     write_job(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "tiny_networks", raising=False)
     flags = ["run", "--model", "tiny_networks:build", "--weights", "weights.safetensors", "--mean", "0.5", "--std"]
-    flags += [
-        "0.25",
-        "--data",
-        "npz:images.npz",
-        "--method",
-        "l2ul",
-        "--set",
-        "attack.targets_per_row=2",
-        "--set",
-        "attack.steps=2",
-    ]
-    return SimpleNamespace(folder=tmp_path, flags=[*flags, "--device", "cpu"])
+    flags += ["0.25", "--data", "npz:images.npz", "--method", "l2ul", "--device", "cpu"]
+    return SimpleNamespace(folder=tmp_path, flags=[*flags, *QUICK_FLAGS], plain=flags)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 from pretended import NAME, pretend
+from small_job import QUICK_FLAGS
 
 from expunge.task.outcome import Health
 
@@ -57,7 +58,7 @@ def test_train(device, expunge, job):
 def test_requests(device, expunge, job, monkeypatch):
     monkeypatch.setattr(Health, "ruined", False)  # so small a classifier is, by most edits
     source = job.flags[1 : job.flags.index("--method")]
-    quick = ["--method", "l2ul", "--set", "attack.targets_per_row=2", "--set", "attack.steps=2", "--budget", "90"]
+    quick = ["--method", "l2ul", *QUICK_FLAGS, "--budget", "90"]
     assert expunge("requests", "init", "project", *source, *quick).code == 0
     monkeypatch.setenv("EXPUNGE_PROJECT", "project")
     expunge("requests", "add", "--data", "npz:images.npz", "--rows", "0-2", "--keep-until", "2999-01-01")

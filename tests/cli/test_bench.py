@@ -18,7 +18,7 @@ METHODS = [
     {
         "label": "stable",
         "method": "l2ul",
-        "settings": {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"warmup": 0}},
+        "settings": {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"learning_rate": 0.005, "warmup": 0}},
     },
 ]
 HEEDS_CTRL_C = """

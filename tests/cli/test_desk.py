@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from PIL import Image
+from small_job import QUICK_FLAGS
 
 pytest.importorskip("starlette")
 
@@ -24,7 +25,7 @@ def project(job, expunge, monkeypatch):
     made = expunge(
         *("requests", "init", "project", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
         *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--method", "l2ul", "--approval", "two"),
-        *("--set", "attack.targets_per_row=2", "--set", "attack.steps=2", "--budget", "90"),
+        *(*QUICK_FLAGS, "--budget", "90"),
     )
     assert made.code == 0, made.err
     monkeypatch.setenv("EXPUNGE_PROJECT", "project")

@@ -76,8 +76,7 @@ def test_each_situation_has_its_code_and_its_words(expunge, job, monkeypatch, si
     monkeypatch.setattr(bench, "run_missing", lambda *_: {"l2ul, k = 2": "out of luck"})
     if code == 130:
         interrupt_second_look(monkeypatch)
-    plain = [flag for flag in job.flags if "attack" not in flag and flag != "--set"]
     out = [] if "--out" in FLAGS.get(situation, []) else ["--out", "out"]
-    done = expunge(*OTHERS.get(situation) or [*plain, *FLAGS[situation], *out])
+    done = expunge(*OTHERS.get(situation) or [*job.plain, *FLAGS[situation], *out])
     assert done.code == code, done.out + done.err
     assert said in done.out + done.err

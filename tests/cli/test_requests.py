@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from small_job import QUICK_FLAGS
 
 from expunge.data.preprocessing import Preprocessing
 from expunge.jobs.demo import DigitNet
@@ -81,7 +82,7 @@ def project(job, expunge, monkeypatch):
     made = expunge(
         *("requests", "init", "project", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
         *("--mean", "0.5", "--std", "0.25", "--data", "npz:images.npz", "--method", "l2ul"),
-        *("--set", "attack.targets_per_row=2", "--set", "attack.steps=2", "--budget", "90"),
+        *(*QUICK_FLAGS, "--budget", "90"),
     )
     assert made.code == 0, made.err
     monkeypatch.setenv("EXPUNGE_PROJECT", "project")
@@ -173,7 +174,7 @@ def test_without_test_images_nobody_is_told_that_the_budget_is_spent(job, expung
     made = expunge(
         *("requests", "init", "blind", "--model", "tiny_networks:build", "--weights", "weights.safetensors"),
         *("--mean", "0.5", "--std", "0.25", "--method", "l2ul", "--budget", "0.001"),
-        *("--set", "attack.targets_per_row=2", "--set", "attack.steps=2"),
+        *QUICK_FLAGS,
     )
     assert made.code == 0, made.err
     monkeypatch.setenv("EXPUNGE_PROJECT", "blind")
@@ -244,8 +245,9 @@ def test_what_is_wrong_is_said_and_the_exit_code_is_two(project, expunge, argume
 
 @pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
 def test_apply_and_withdraw_refuse_an_edit_that_ruins_the_classifier_and_say_so(project, expunge, monkeypatch):
+    kept = ["--minimum-right", 0, "--keep-until", "2999-01-01"]
     for rows in ("0-2", "3"):
-        expunge("requests", "add", "--data", "npz:images.npz", "--rows", rows, "--keep-until", "2999-01-01")
+        expunge("requests", "add", "--data", "npz:images.npz", "--rows", rows, *kept)
         expunge("requests", "apply", "--device", "cpu")
     weights = Path("project/current.safetensors").read_bytes()
     monkeypatch.setattr(Health, "ruined", True)

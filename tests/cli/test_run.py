@@ -41,9 +41,8 @@ def test_run_reaches_the_goal_and_writes_every_file(expunge, job):
 
 
 def test_a_method_that_needs_retain_data_gets_them_and_the_result_says_so(expunge, job):
-    flags = [flag for flag in job.flags if "attack" not in flag and flag != "--set"]
     training = ["--set", "training.epochs=2", "--set", "training.learning_rate=1e-4"]
-    done = expunge(*flags, "--method", "fine-tune", *training, "--forget-random", 4, "--out", "edited")
+    done = expunge(*job.plain, "--method", "fine-tune", *training, "--forget-random", 4, "--out", "edited")
     assert done.code == 3, done.err
     result = read(job.folder / "edited")
     assert result["stop_reason"] == "completed"
@@ -108,19 +107,17 @@ def test_flags_win_over_the_file(expunge, job):
 
 
 def test_effort_is_a_setting_of_the_method(expunge, job):
-    flags = [flag for flag in job.flags if "attack" not in flag and flag != "--set"]
-    done = expunge(*flags, "--method", "least-change", "--effort", "quick", "--forget-random", 2, "--out", "out")
+    done = expunge(*job.plain, "--method", "least-change", "--effort", "quick", "--forget-random", 2, "--out", "out")
     assert done.reached, done.err
     assert tomllib.loads((job.folder / "out/job.toml").read_text())["settings"]["surrogates"]["mixes"] == 1000
-    refused = expunge(*flags, "--method", "l2ul", "--effort", "quick", "--forget-random", 2, "--out", "other")
+    refused = expunge(*job.plain, "--method", "l2ul", "--effort", "quick", "--forget-random", 2, "--out", "other")
     assert refused.code == 2
     assert "effort" in refused.err
 
 
 def test_another_method_on_the_command_line_drops_the_settings_of_the_file(expunge, job):
     (job.folder / "job.toml").write_text('method = "l2ul"\n[settings]\nmargin = 0.25\n')
-    flags = [flag for flag in job.flags if "attack" not in flag and flag != "--set"]
-    done = expunge(*flags, "--config", "job.toml", "--method", "relabel-only", "--forget-random", 2, "--out", "out")
+    done = expunge(*job.plain, "--config", "job.toml", "--method", "relabel-only", "--forget-random", 2, "--out", "out")
     assert done.reached or done.code == 3, done.err
 
 

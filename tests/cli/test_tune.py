@@ -18,7 +18,7 @@ RANGE = SearchRange("rate", 1e-4, 1.0)
 @pytest.fixture
 def flags(job):
     """Return the flags of a small search, in the folder of the job."""
-    kept = [flag for flag in job.flags[1:] if "attack" not in flag and flag not in ("--set", "--method", "l2ul")]
+    kept = [flag for flag in job.plain[1:] if flag not in ("--method", "l2ul")]
     small = ["--forget-rows", 3, "--retain-rows", 20, "--test-rows", 20, "--set", "descent.passes=20"]
     return ["tune", "negative-gradient", *kept, *small]
 

@@ -23,7 +23,7 @@ from torch import nn
 def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 """
-QUICK = {"attack": {"targets_per_row": 2, "steps": 2}}
+QUICK = {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"learning_rate": 0.005, "warmup": 0}}
 FAR = date(2999, 12, 31)
 
 

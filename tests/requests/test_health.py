@@ -18,6 +18,8 @@ from expunge.requests.state import State
 from expunge.requests.verify import verify_project
 from expunge.task.outcome import Health
 
+SMALL_STEPS = {"attack": {"targets_per_row": 2, "steps": 2}}
+
 
 @pytest.fixture(autouse=True)
 def health(monkeypatch):
@@ -27,7 +29,7 @@ def health(monkeypatch):
 
 @pytest.mark.parametrize(("data", "where"), [("test", "30 test images, it is right on"), (None, "256 surrogates, ")])
 def test_a_ruined_version_is_not_made_and_the_request_has_failed(plan, tmp_path, rows_of, options, data, where):
-    create_project(tmp_path / "project", plan if data else replace(plan, data=None))
+    create_project(tmp_path / "project", replace(plan, data=plan.data if data else None, settings=SMALL_STEPS))
     with writing(tmp_path / "project") as ledger:
         before, rows = ledger.state.weights_sha256, rows_of(60, seed=0)
         receive(ledger, rows, options.plain)

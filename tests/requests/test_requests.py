@@ -230,10 +230,11 @@ def test_an_error_of_the_project_fails_nobody_and_does_not_hide_what_was_done(un
     assert not any((unfit / "cache").iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:.* rows are not predicted as labelled")
 def test_surrogates_are_sealed_again_when_a_withdrawal_fails(project, rows_of, options, monkeypatch):
     with writing(project) as ledger:
         for row, option in ((0, options.keeping), (3, options.keeping), (5, options.plain)):
-            add(ledger, rows_of(60, seed=0).rows([row]), option)
+            add(ledger, rows_of(60, seed=0).rows([row]), replace(option, minimum_right=0.0))
             apply_waiting(ledger, Runtime())
         (project / "cache").mkdir(exist_ok=True)
         (project / "cache" / "some.safetensors").write_bytes(b"surrogates")

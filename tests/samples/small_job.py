@@ -1,5 +1,7 @@
 """A small job on disk: a network that anyone can import, its weights, images in arrays."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from safetensors.torch import save_file
@@ -10,6 +12,9 @@ from torch import nn
 def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 """
+QUICK = ("attack.targets_per_row=2", "attack.steps=2", "descent.learning_rate=0.005", "descent.warmup=0")
+"""Settings of `l2ul` that edit it in few steps."""
+QUICK_FLAGS = [flag for setting in QUICK for flag in ("--set", setting)]
 
 
 def write_job(folder):
@@ -17,7 +22,7 @@ def write_job(folder):
     (folder / "tiny_networks.py").write_text(NETWORK)
     x_train, y_train, x_test, y_test = draw_arrays()
     np.savez(folder / "images.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    save_file(train(x_train, y_train).state_dict(), folder / "weights.safetensors")
+    save_file(train().state_dict(), folder / "weights.safetensors")
 
 
 def draw_arrays():
@@ -32,8 +37,10 @@ def draw_arrays():
     return arrays
 
 
-def train(x, y):
-    """Return the network, trained to be right on all of x."""
+@cache
+def train():
+    """Return the network, trained to be right on all training images."""
+    x, y, *_ = draw_arrays()
     scope = {}
     exec(NETWORK, scope)  # noqa: S102 - the text above
     with torch.random.fork_rng(devices=[]):
