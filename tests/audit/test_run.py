@@ -31,7 +31,7 @@ from expunge.data.images import Subset, TensorImages
 from expunge.models.classifier import Classifier
 from expunge.models.pixels import Bounds
 from expunge.task.evaluation import compute_logits
-from expunge.task.goals import Misclassify, Relabel
+from expunge.task.goals import Misclassify, Relabel, Unseen
 
 COST = Cost(2.5, {"attack": 1.0, "edit": 1.5}, 240, 1_000_000)
 TABLES = {
@@ -229,6 +229,31 @@ def test_known_answers_are_not_computed_again(compared, tmp_path, full):
     assert found.figures["churn.test"] == full.figures["churn.test"]
     assert found.tables["tsne"].reason == "only a full audit measures this"
     assert found.tables["slices"].reason == "only a full audit measures this"
+
+
+def test_how_many_copies_held_the_goal_before_is_told_beside_how_many_do_after(compared, full, tmp_path):
+    before, after = (full.figures[name].value for name in ("goal.robust_before", "goal.robust"))
+    nothing = run(replace(compared, after=compared.before), tmp_path / "nothing", Level.QUICK)
+    assert nothing.figures["goal.robust"].value == nothing.figures["goal.robust_before"].value == before
+    assert before < after
+    kinds = read_table(full.folder, "copies")
+    assert all(float(row["held_before"]) <= 1 for row in kinds)
+    held = {row["kind"]: row["held"] for row in read_table(tmp_path / "nothing", "copies")}
+    assert {row["kind"]: row["held_before"] for row in kinds} == held
+    unseen = replace(compared, goal=Unseen(), allowed=torch.zeros(len(compared.rows)))
+    figure = run(unseen, tmp_path / "unseen", Level.QUICK).figures["goal.robust_before"]
+    assert (figure.value, "how much each lead falls" in figure.reason) == (None, True)
+
+
+def test_an_audit_from_before_copies_were_measured_twice_is_computed_again_without_them(compared, tmp_path):
+    run(compared, tmp_path, Level.QUICK)
+    content = json.loads((tmp_path / "gathered.json").read_text())
+    del content["copies_before"]
+    (tmp_path / "gathered.json").write_text(json.dumps(content))
+    figures = recompute_audit(tmp_path).figures
+    assert figures["goal.robust"].value is not None
+    assert (figures["goal.robust_before"].value, figures["goal.robust_before"].reason) == (None, "it was not measured")
+    assert {row["held_before"] for row in read_table(tmp_path, "copies")} == {""}
 
 
 def test_the_table_of_rows_agrees_with_the_classifiers(compared, full):

@@ -225,6 +225,12 @@ def test_copies_of_few_kinds_are_called_so(tmp_path):
     assert answer.mark is Mark.PARTLY
 
 
+@pytest.mark.parametrize(("before", "said"), [(3.75, "it was so for 3.8 of 100."), (None, "Some may have had another")])
+def test_it_is_said_of_how_many_copies_it_was_so_before(screen, before, said):
+    changed = {"goal.robust_before": figure("", before, "percent", target=None, reason="" if before else "none")}
+    assert said in answer_to(screen(changed=changed), "changed copies").more
+
+
 def test_as_uncertain_as_unseen_is_not_called_another_answer(screen):
     told = screen(goal="unseen").told
     assert "no more certain of the pictures than it is estimated to be of ones that it never saw" in told[0]

@@ -147,6 +147,12 @@ def test_a_classifier_that_never_answers_with_the_label_holds_on_every_copy(rows
     assert set(robust.by_kind.values()) == {1.0}
 
 
+def test_each_copy_of_all_rows_is_a_step_forward(rows):
+    steps, generator = [], torch.Generator().manual_seed(0)
+    measure_robust_goal(constant(4), rows.x, rows.y, MISCLASSIFY, generator=generator, copies=3, advance=steps.append)
+    assert steps == [1, 1, 1]
+
+
 def test_the_unedited_classifier_fails_on_every_copy(trained, rows):
     robust = measure(trained, rows)
     assert robust.share < 0.02

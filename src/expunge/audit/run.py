@@ -29,7 +29,7 @@ from expunge.compute.seeds import seeded_generator
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images
 from expunge.models.classifier import Classifier
-from expunge.task.evaluation import RobustGoal, compute_logits, measure_robust_goal, predict_each
+from expunge.task.evaluation import COPIES_PER_ROW, RobustGoal, compute_logits, measure_robust_goal, predict_each
 from expunge.task.expected import ExpectedCost
 from expunge.task.goals import Goal, check_labels, true_labels
 from expunge.task.transforms import TRANSFORMS, Transform
@@ -218,7 +218,8 @@ def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathere
         goal=comparison.goal.name,
         goal_labels=comparison.goal_labels.cpu().numpy(),
         parts=parts,
-        copies=known.copies or _measure_copies(comparison, runtime),
+        copies=known.copies or _measure_copies(comparison, comparison.after, runtime),
+        copies_before=_measure_copies(comparison, comparison.before, runtime),
         seed=comparison.seed,
         shifts=_shifts(comparison),
         cost=known.cost,
@@ -254,18 +255,21 @@ def _to_part(name: str, ids: Sequence[str], labels: Tensor, found: Answers) -> P
     return Part(name, tuple(ids), labels.cpu().numpy(), before, after)
 
 
-def _measure_copies(comparison: Comparison, runtime: Runtime) -> RobustGoal:
-    return measure_robust_goal(
-        comparison.after,
-        comparison.rows.x,
-        comparison.goal_labels,
-        comparison.goal,
-        generator=seeded_generator(comparison.seed, "robust goal"),
-        transforms=comparison.transforms,
-        at_once=runtime.sharing,
-        before=comparison.before,
-        allowed=comparison.allowed,
-    )
+def _measure_copies(comparison: Comparison, classifier: Classifier, runtime: Runtime) -> RobustGoal:
+    """Return how well the goal holds on copies: the same ones for every classifier."""
+    with runtime.progress.phase("copies", COPIES_PER_ROW) as advance:
+        return measure_robust_goal(
+            classifier,
+            comparison.rows.x,
+            comparison.goal_labels,
+            comparison.goal,
+            generator=seeded_generator(comparison.seed, "robust goal"),
+            transforms=comparison.transforms,
+            at_once=runtime.sharing,
+            before=comparison.before,
+            allowed=comparison.allowed,
+            advance=advance,
+        )
 
 
 def _shifts(comparison: Comparison) -> tuple[Shift, ...] | None:

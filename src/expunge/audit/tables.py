@@ -83,7 +83,9 @@ def _classes(data: Gathered) -> Table:
 
 
 def _copies(data: Gathered) -> Table:
-    return Table(("kind", "held"), [[kind, share] for kind, share in data.copies.by_kind.items()])
+    before = {} if data.copies_before is None else data.copies_before.by_kind
+    rows: list[list[Cell]] = [[kind, before.get(kind), share] for kind, share in data.copies.by_kind.items()]
+    return Table(("kind", "held_before", "held"), rows)
 
 
 def _layers(data: Gathered) -> Table:

@@ -23,6 +23,10 @@ POOL_GIGABYTES = 8.0
 Advance = Callable[[int], None]
 
 
+def silently(units: int) -> None:
+    """Advance where nobody watches."""
+
+
 class Progress(Protocol):
     """Shows how far a phase has come."""
 
@@ -37,7 +41,7 @@ class Silent:
     @contextmanager
     def phase(self, name: str, total: int | None) -> Iterator[Advance]:
         """Show nothing."""
-        yield lambda units: None
+        yield silently
 
 
 SILENT = Silent()

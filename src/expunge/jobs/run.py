@@ -41,7 +41,7 @@ from expunge.models.folding import choose_layout
 from expunge.models.sources.load import names_code
 from expunge.surrogates.held_out import draw_held_out
 from expunge.task.edit import Edit
-from expunge.task.evaluation import RobustGoal
+from expunge.task.evaluation import COPIES_PER_ROW, RobustGoal
 from expunge.task.expected import measure_expected_cost
 from expunge.task.result import About, Measured
 from expunge.task.saved import RESULT_FILE
@@ -155,7 +155,8 @@ def _save_and_measure(
 ) -> JobResult:
     """Save the edit of a job in which nothing is left open, then measure, and save what was measured."""
     edit = _expecting(edit, parts, runtime)
-    robust = edit.measure_robust_goal(runtime.sharing)
+    with runtime.progress.phase("copies", COPIES_PER_ROW) as advance:
+        robust = edit.measure_robust_goal(runtime.sharing, advance)
     if (out / AUDIT_FOLDER).exists():
         with locked_folder(out / AUDIT_FOLDER):
             clear_folder(out / AUDIT_FOLDER)

@@ -170,8 +170,16 @@ def _copies(audit: Audit, goal: telling.Telling) -> Answer:
     kinds = named_in(row["kind"] for row in audit.table("copies"))
     less = bool(kinds) and not CHANGES.keys() <= set(kinds)
     changes = say_list([CHANGES.get(kind, f"changed by {visible(kind)}") for kind in kinds] or ["changed a little"])
-    more = f"Copies were {'only ' if less else ''}{changes}. Some may have had another answer before the edit, too."
+    more = f"Copies were {'only ' if less else ''}{changes}. {_copies_before(audit)}"
     return Answer(question, said, more, Mark.PARTLY if figure.flagged or less else Mark.GOOD)
+
+
+def _copies_before(audit: Audit) -> str:
+    """Return of how many copies it was so before, which is no merit of the edit."""
+    before = audit.figures.get("goal.robust_before")
+    if before is None or before.value is None:
+        return "Some may have had another answer before the edit, too."
+    return f"Before the edit it was so for {say_hundredth(before.value)} of 100."
 
 
 def _cost(audit: Audit, goal: telling.Telling) -> Answer:

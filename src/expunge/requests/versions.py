@@ -26,7 +26,7 @@ from expunge.requests.project import Ledger
 from expunge.requests.sealed import write_patch
 from expunge.requests.state import Request, State
 from expunge.requests.weights import load_first, read_current, with_weights
-from expunge.task.evaluation import compute_logits, measure_robust_goal
+from expunge.task.evaluation import COPIES_PER_ROW, compute_logits, measure_robust_goal
 from expunge.task.goals import achieved, count_unchanged
 from expunge.task.outcome import Health
 
@@ -200,7 +200,10 @@ def verify_applied(project: OpenProject) -> list[Request]:
             goal, labels = goal_of(rows)
             generator = seeded_generator(request.how["seed"], "robust goal")
             sharing = project.runtime.sharing
-            robust = measure_robust_goal(classifier, rows.x, labels, goal, generator=generator, at_once=sharing)
+            with project.runtime.progress.phase("copies", COPIES_PER_ROW) as advance:
+                robust = measure_robust_goal(
+                    classifier, rows.x, labels, goal, generator=generator, at_once=sharing, advance=advance
+                )
             figures = {"goal_achieved": 1.0, "goal_achieved_robust": round(robust.share, 6)}
             if cut is not None and request.keeper is None:
                 events.append(store_keeper(ledger, request, rows, classifier, cut, sharing))

@@ -16,6 +16,7 @@ from expunge.base.folders import output_folder
 from expunge.base.tensors import write_tensors
 from expunge.compute.callbacks import TracePoint
 from expunge.compute.context import Cost
+from expunge.compute.runtime import Advance, silently
 from expunge.compute.sharing import Sharing
 from expunge.data.preprocessing import Preprocessing
 from expunge.models.classifier import Classifier
@@ -96,10 +97,10 @@ class Edit:
         """Return the share of rows for which the goal holds on the very pixels given, 0..1."""
         return self.achieved.double().mean().item()
 
-    def measure_robust_goal(self, at_once: Sharing | int = 256) -> RobustGoal:
+    def measure_robust_goal(self, at_once: Sharing | int = 256, advance: Advance = silently) -> RobustGoal:
         """Return how well the goal holds on fresh transformed copies of the rows; the same each time.
 
-        So many images go through at once (see `compute_logits`).
+        So many images go through at once (see `compute_logits`); `advance` is called with 1 after each copy of all.
         """
         task = self.task
         return measure_robust_goal(
@@ -112,6 +113,7 @@ class Edit:
             at_once=at_once,
             before=task.classifier,
             allowed=task.allowed,
+            advance=advance,
         )
 
     def predict_forget_set(self) -> Measured:

@@ -11,7 +11,7 @@ from torch import Tensor
 from expunge.base.errors import SettingsError
 from expunge.compute.exactness import exactly
 from expunge.compute.processes import ALONE
-from expunge.compute.runtime import Runtime
+from expunge.compute.runtime import Advance, Runtime, silently
 from expunge.compute.sharing import Sharing, fitting_cache
 from expunge.data.images import Images, batches
 from expunge.models.classifier import Classifier
@@ -152,6 +152,7 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
     at_once: Sharing | int = 256,
     before: Classifier | None = None,
     allowed: Float[Tensor, " k"] | None = None,
+    advance: Advance = silently,
 ) -> RobustGoal:
     """Return how well `goal` holds on `copies` fresh transformed copies of each row.
 
@@ -167,6 +168,7 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
         before: the classifier before the edit; `allowed` needs it.
         allowed: logits by which each row may fall short of its boundary; a copy by so many that its gap is to lose as
             much in the edit as its row's.
+        advance: called with 1 after each of the `copies` passes.
 
     Raises:
         SettingsError: `allowed` is given and `before` is not.
@@ -185,6 +187,7 @@ def measure_robust_goal(  # noqa: PLR0913 - what is measured, on which copies
         logits = compute_logits(classifier, copy, sharing)
         may = None if losses is None else find_gaps(copy) - losses
         held["+".join(kind)].append(achieved(goal, logits, labels.to(classifier.device), may))
+        advance(1)
     order = [kind for kind, flags in held.items() for _ in flags]
     flags = torch.stack([each for same_kind in held.values() for each in same_kind]).cpu().double()
     by_row = flags.mean(dim=0)

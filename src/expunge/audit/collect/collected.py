@@ -151,6 +151,7 @@ class Gathered:
         goal_labels: the labels that the goal speaks of.
         parts: forget, and retain, test and class where there are any; labels are those in the data.
         copies: how well the goal holds on transformed copies.
+        copies_before: how well it held on the same ones before; None: that was not measured.
         seed: of resampling.
         shifts: of the weights; None if the architectures differ.
         cost: what the edit took, if that is known.
@@ -181,6 +182,7 @@ class Gathered:
     expected: ExpectedCost | None = None
     used: tuple[str, ...] = ()
     allowed: Float[np.ndarray, " k"] | None = None
+    copies_before: RobustGoal | None = None
 
     @property
     def words(self) -> GoalWords:

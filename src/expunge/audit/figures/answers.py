@@ -38,6 +38,12 @@ def _unchanged(data: Gathered) -> Estimate:
     return answers.share(met & (data.forget.predicted_before == data.forget.predicted_after), census=True)
 
 
+def _copies_before(data: Gathered) -> float:
+    if data.goal == UNSEEN:
+        raise NotDefinedError("the goal asks how much each lead falls, which it had not before")
+    return 100 * need(data.copies_before, "it was not measured").share
+
+
 def _accuracy(part: str, when: str) -> Callable[[Gathered], Estimate]:
     def compute(data: Gathered) -> Estimate:
         rows = data.part(part)
@@ -114,6 +120,13 @@ GOALS = {
         lambda data: 100 * data.copies.share,
         100.0,
         100 - HELD_SHARE,
+    ),
+    "goal.robust_before": Definition(
+        "Goal held before the edit, transformed copies",
+        "percent",
+        Direction.NONE,
+        "the same {copies} copies of each of {forget} {rows}",
+        _copies_before,
     ),
     "goal.robust_rows": Definition(
         "{Rows} of which at least 95% of the copies {held}",

@@ -81,13 +81,14 @@ def read_gathered(folder: Path) -> Gathered:
 
 def _from_json(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `Gathered` that need no array."""
-    copies, shifts, cost = content["copies"], content["shifts"], content["cost"]
+    shifts, cost = content["shifts"], content["cost"]
     return {
         "goal": content["goal"],
         "goal_labels": np.array(content["goal_labels"]),
         "seed": content["seed"],
         "pictures": content["pictures"],
-        "copies": RobustGoal(**{**copies, "by_row": tuple(copies["by_row"])}),
+        "copies": _to_goal(content["copies"]),
+        "copies_before": None if content.get("copies_before") is None else _to_goal(content["copies_before"]),
         "shifts": None if shifts is None else tuple(Shift(**each) for each in shifts),
         "cost": None if cost is None else Cost(**cost),
         "forgotten_class": content.get("forgotten_class", ""),
@@ -96,6 +97,10 @@ def _from_json(content: Mapping[str, Any]) -> dict[str, Any]:
         "allowed": None if content.get("allowed") is None else np.array(content["allowed"], np.float32),
         "expected": None if content.get("expected") is None else ExpectedCost.from_json(content["expected"]),
     }
+
+
+def _to_goal(content: Mapping[str, Any]) -> RobustGoal:
+    return RobustGoal(**{**content, "by_row": tuple(content["by_row"])})
 
 
 def _to_json(data: Gathered) -> dict[str, Any]:
@@ -107,6 +112,7 @@ def _to_json(data: Gathered) -> dict[str, Any]:
         "seed": data.seed,
         "pictures": data.pictures,
         "copies": asdict(data.copies),
+        "copies_before": None if data.copies_before is None else asdict(data.copies_before),
         "shifts": None if data.shifts is None else [asdict(each) for each in data.shifts],
         "cost": None if data.cost is None else asdict(data.cost),
         "forgotten_class": data.forgotten_class,
