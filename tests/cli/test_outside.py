@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from expunge.task.edit import Edit
+
 HASTY = ["--method", "l2ul", "--set", "attack.targets_per_row=1", "--set", "attack.steps=1", "--device", "cpu"]
 
 
@@ -69,16 +71,25 @@ def test_a_name_that_is_no_utf8_is_written_out(expunge, job, pictures):
         assert [line["id"] for line in csv.DictReader(stream)] == [r"c0/0caf\xe9.png", "c0/1.png"]
 
 
-def test_an_edit_is_saved_before_anything_is_measured(expunge, job, pictures, monkeypatch):
-    def interrupt(*arguments):
+@pytest.mark.parametrize(
+    ("measuring", "missing"),
+    [("expunge.jobs.run.answer", ["retain"]), ("expunge.task.edit.measure_robust_goal", ["copies", "retain"])],
+)
+def test_an_edit_is_saved_before_anything_is_measured(expunge, job, pictures, monkeypatch, measuring, missing):
+    def interrupt(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("expunge.jobs.run.answer", interrupt)
+    monkeypatch.setattr(measuring, interrupt)
     done = expunge(*pictures, "--out", "edited")
     assert done.code == 130
     assert "interrupted while measuring; the edit is saved to edited" in done.err
-    assert read(job.folder / "edited")["unmeasured"] == ["retain"]
-    assert read(job.folder / "edited")["goal_achieved"] == 1.0
+    result = read(job.folder / "edited")
+    assert result["unmeasured"] == missing
+    assert result["goal_achieved"] == 1.0
+    assert (result["goal_achieved_robust"] is None) == ("copies" in missing)
+    card = (job.folder / "edited/README.md").read_text()
+    assert ("of transformed copies" in card) == ("copies" not in missing)
+    assert Edit.load(job.folder / "edited", allow_code=True).result == result
 
 
 CODE = '[model]\narchitecture = "tiny_networks:build"\nweights = "weights.safetensors"\nmean = [0.5]\nstd = [0.25]\n'

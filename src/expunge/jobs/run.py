@@ -43,7 +43,7 @@ from expunge.surrogates.held_out import draw_held_out
 from expunge.task.edit import Edit
 from expunge.task.evaluation import COPIES_PER_ROW, RobustGoal
 from expunge.task.expected import measure_expected_cost
-from expunge.task.result import About, Measured
+from expunge.task.result import COPIES, About, Measured
 from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits, StopReason
 from expunge.task.transforms import Transform, find_transforms
@@ -155,26 +155,20 @@ def _save_and_measure(
 ) -> JobResult:
     """Save the edit of a job in which nothing is left open, then measure, and save what was measured."""
     edit = _expecting(edit, parts, runtime)
-    with runtime.progress.phase("copies", COPIES_PER_ROW) as advance:
-        robust = edit.measure_robust_goal(runtime.sharing, advance)
     if (out / AUDIT_FOLDER).exists():
         with locked_folder(out / AUDIT_FOLDER):
             clear_folder(out / AUDIT_FOLDER)
     job_values, preprocessing = to_mapping(job), data_request(job.data, inputs.loaded).preprocessing
-    result = edit.save(
-        out,
-        job=job_values,
-        robust=robust,
-        preprocessing=preprocessing,
-        about=_about(job, inputs),
-        overwrite=True,
-        unmeasured=tuple(parts),
-    )
+    described: dict[str, Any] = {"job": job_values, "preprocessing": preprocessing}
+    result = edit.save(out, about=_about(job, inputs), overwrite=True, unmeasured=(COPIES, *parts), **described)
+    with runtime.progress.phase(COPIES, COPIES_PER_ROW) as advance:
+        robust = edit.measure_robust_goal(runtime.sharing, advance)
+    result = edit.save_measured(out, result, {}, robust=robust, unmeasured=tuple(parts), **described)
     runtime.processes.follow()
     answers = {name: answer(name, images, edit, runtime) for name, images in parts.items()}
     measured = {name: each.measured() for name, each in answers.items() if len(each.images.labels)}
     if parts:
-        result = edit.save_measured(out, result, measured, job=job_values, preprocessing=preprocessing)
+        result = edit.save_measured(out, result, measured, **described)
     notes = (*inputs.splits.notes(), *(note for each in answers.values() for note in each.notes))
     outcome = JobResult(edit, measured, result, notes)
     if job.audit.level is Level.NONE or edit.stop_reason is StopReason.INTERRUPTED:

@@ -111,6 +111,8 @@ def _unlearned(result: Mapping[str, Any]) -> list[str]:
     before, after = result["before"], result["after"]
     asked = result["goal"], result["forgotten_class"]
     words = goal_words(*asked)
+    robust = result["goal_achieved_robust"]
+    copies = "" if robust is None else f"; of transformed copies, {100 * robust:.1f}% {words.held}"
     lines = [
         f"## {words.heading}",
         "",
@@ -119,8 +121,7 @@ def _unlearned(result: Mapping[str, Any]) -> list[str]:
         "",
         *(f"- {sentence}" for sentence in result["verdict"]),
         f"- On the exact pixels, {before['forget']['accuracy']:.1f}% were {words.share} before, and "
-        f"{after['forget']['accuracy']:.1f}% are now; of transformed copies, "
-        f"{100 * result['goal_achieved_robust']:.1f}% {words.held}.",
+        f"{after['forget']['accuracy']:.1f}% are now{copies}.",
     ]
     for name in before:
         if name != "forget":

@@ -31,11 +31,13 @@ from expunge.task.evaluation import (
 from expunge.task.expected import ExpectedCost
 from expunge.task.outcome import Health, choose_part
 from expunge.task.result import (
+    COPIES,
     NOTHING_MORE,
     About,
     Measured,
     judge_edit,
     measured_only,
+    to_copies,
     to_measures,
     to_result,
     to_table,
@@ -168,7 +170,7 @@ class Edit:
             about: what else the result is to say.
             preprocessing: what is done to a photograph before the classifier sees it, for those who load it.
             overwrite: replace what an earlier run left in the folder.
-            unmeasured: names of images that `save_measured` is to add.
+            unmeasured: what `save_measured` is to add: names of images, "copies".
 
         Raises:
             OutputError: the folder is not empty or in use, a file can't be written, or the edit has added layers.
@@ -176,7 +178,8 @@ class Edit:
         folder = Path(folder)
         patch = self.compute_patch()
         forget = self.predict_forget_set()
-        robust = robust or self.measure_robust_goal(self.cost.batch_size or 256)
+        if robust is None and COPIES not in unmeasured:
+            robust = self.measure_robust_goal(self.cost.batch_size or 256)
         result = to_result(self, {"forget": forget, **(measured or {})}, robust, about)
         if unmeasured:
             result["unmeasured"] = list(unmeasured)
@@ -199,31 +202,39 @@ class Edit:
             write_json(stage / RESULT_FILE, result)
         return result
 
-    def save_measured(
+    def save_measured(  # noqa: PLR0913 - what was measured since, and what `save` was given
         self,
         folder: Path,
         result: Mapping[str, Any],
         measured: Mapping[str, Measured],
         *,
+        robust: RobustGoal | None = None,
         job: Mapping[str, Any] | None = None,
         preprocessing: Preprocessing | None = None,
+        unmeasured: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Write card and result, which `save` returned, again with predictions on other images; return the result.
+        """Write card and result, which `save` returned, again with what was measured since; return the result.
+
+        `unmeasured` is what is to follow.
 
         Raises:
             OutputError: one can't be written; the one before is whole.
         """
         added = to_measures(measured)
-        whole = {name: {**value, **added[name]} if name in added else value for name, value in result.items()}
+        whole: dict[str, Any] = {
+            name: {**value, **added[name]} if name in added else value for name, value in result.items()
+        }
+        whole |= {} if robust is None else to_copies(robust)
         whole |= judge_edit(
             self,
             measured,
-            copies=result["goal_achieved_robust"],
+            copies=whole["goal_achieved_robust"],
             unchanged=result["unchanged"],
             forgotten_class=result["forgotten_class"],
         )
         whole["measured_only"] = measured_only(self, [*result["before"], *measured])
         whole.pop("unmeasured", None)
+        whole |= {"unmeasured": list(unmeasured)} if unmeasured else {}
         write_card(self.classifier, self._describe(preprocessing, job), whole, folder)
         write_json(folder / RESULT_FILE, whole)
         return whole

@@ -60,18 +60,24 @@ class About:
 
 
 NOTHING_MORE = About()
+COPIES = "copies"
+"""What is measured on transformed copies, among what is still unmeasured."""
 
 
-def to_result(edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal, about: About) -> dict[str, Any]:
-    """Return what result.json says of an edit, but for the hashes of its files."""
-    shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
+def to_result(
+    edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal | None, about: About
+) -> dict[str, Any]:
+    """Return what result.json says of an edit, but for the hashes of its files; copies may be unmeasured."""
+    on_copies = to_copies(robust)
     forgotten = about.forgotten_class
     may_stay = edit.task.goal.name == UNSEEN or forgotten
     old, new = measured["forget"].before.predicted, measured["forget"].after.predicted
     unchanged = None if may_stay else count_unchanged(edit.achieved, old, new)
     return {
         "schema_version": RESULT_SCHEMA_VERSION,
-        **judge_edit(edit, measured, copies=robust.share, unchanged=unchanged, forgotten_class=forgotten),
+        **judge_edit(
+            edit, measured, copies=on_copies["goal_achieved_robust"], unchanged=unchanged, forgotten_class=forgotten
+        ),
         "method": edit.method,
         "goal": edit.task.goal.name,
         "forgotten_class": forgotten,
@@ -80,8 +86,7 @@ def to_result(edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal
         "strength": edit.task.strength.value,
         "goal_achieved": edit.goal_achieved,
         "unchanged": unchanged,
-        "goal_achieved_robust": robust.share,
-        "robust": {**shares, "worst_kind": robust.worst_kind},
+        **on_copies,
         "stop_reason": edit.stop_reason.value,
         "steps": edit.steps,
         **to_measures(measured),
@@ -104,14 +109,14 @@ def to_result(edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal
 
 
 def judge_edit(
-    edit: "Edit", measured: Mapping[str, Measured], *, copies: float, unchanged: int | None, forgotten_class: str
+    edit: "Edit", measured: Mapping[str, Measured], *, copies: float | None, unchanged: int | None, forgotten_class: str
 ) -> dict[str, Any]:
     """Return what became of the edit, in a word and in sentences, and what that follows from.
 
     Args:
         edit: the edit.
         measured: predictions before and after, by part.
-        copies: share of transformed copies for which the goal holds.
+        copies: share of transformed copies for which the goal holds, if that was measured.
         unchanged: see `goals.count_unchanged`; None where answers may stay.
         forgotten_class: its name, if a class is forgotten as a whole.
     """
@@ -128,6 +133,14 @@ def judge_edit(
         "verdict": [each for each in (said, same, *say_health(health, names)) if each],
         "health": None if health is None else health.to_json(),
     }
+
+
+def to_copies(robust: RobustGoal | None) -> dict[str, Any]:
+    """Return what is known of transformed copies."""
+    if robust is None:
+        return {"goal_achieved_robust": None, "robust": None}
+    shares = {name: value for name, value in asdict(robust).items() if name != "by_row"}
+    return {"goal_achieved_robust": robust.share, "robust": {**shares, "worst_kind": robust.worst_kind}}
 
 
 def to_measures(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
