@@ -21,7 +21,19 @@ from expunge.task.evaluation import compute_logits, measure_robust_goal
 from expunge.task.goals import Misclassify, Unseen, achieved
 from expunge.task.task import StopReason
 from expunge.task.transforms import TRANSFORMS, random_copies
-from expunge.task.unseen import MOST, blend, draw_shares, estimate_leads, find_allowed
+from expunge.task.unseen import (
+    MOST_ENLARGED,
+    UPPER,
+    answer_altered,
+    covered,
+    deal_out,
+    enlargement,
+    estimate_leads,
+    faded,
+    find_allowed,
+    resized,
+    turned,
+)
 
 SURROGATES = SurrogateMix(mixes=80, inverted=0, procedural=40)
 METHOD = LeastChange(
@@ -51,34 +63,65 @@ def make_rows(values):
     return ForgetSet(tuple(map(str, range(len(values)))), x, torch.zeros(len(values), dtype=torch.long))
 
 
-def test_leads_of_blends_are_dealt_out_in_the_order_of_the_rows_own(brightness):
-    rows = make_rows([0.5, 1.0, 0.0, 0.75])
-    own = lead(brightness, rows.x, rows)
-    leads = estimate_leads(brightness, rows, 0, Runtime())
-    assert own.tolist() == [10, 20, 0, 15]
-    assert torch.equal(leads.argsort(), own.argsort())
+def test_altered_leads_are_enlarged_and_dealt_out_in_the_order_of_the_rows_own(trained, rows):
+    own = lead(trained, rows.x, rows)
+    leads = estimate_leads(trained, rows, 0, Runtime())
+    altered = Misclassify().gap(answer_altered(trained, rows.x, 0, Runtime()), rows.y.repeat(5))
+    factor = own.quantile(UPPER) / altered.quantile(UPPER)
+    assert 1 < factor < MOST_ENLARGED
+    expected = torch.minimum((factor * altered)[deal_out(altered, own)], own)
+    torch.testing.assert_close(leads, expected)
     assert bool((leads <= own).all())
-    assert leads[2] == 0, "a blend leads by more than the row, which bounds it"
-    assert 20 * (1 - MOST) * 0.5 <= leads[0] <= 10, "no blend of the least with black is below"
-    assert 20 * (1 - MOST) < leads[1] < 20, "blended with something darker, by no more than the largest share"
-    assert torch.equal(leads, estimate_leads(brightness, rows, 0, Runtime()))
+    assert bool((leads < own - 0.5).any())
+    assert torch.equal(leads, estimate_leads(trained, rows, 0, Runtime(batch_size=2)))
 
 
-def test_most_blends_have_little_of_another_row(brightness):
-    shares = draw_shares(1000, torch.Generator().manual_seed(0))
-    assert bool(((shares >= 0) & (shares <= MOST)).all())
-    assert abs(float(shares.mean()) - MOST / 2.5) < 0.02, "the mean of u^1.5 is 1 / 2.5"
-    x = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
-    blends = blend(x, torch.tensor([0.1, 0.4]), torch.Generator().manual_seed(0))
-    assert [round(float(one.mean()), 4) for one in blends] == [0.1, 0.6]
+@pytest.mark.parametrize(
+    ("values", "factor"), [([0.0, 1.0, 2.0], 1.5), ([0.0, 4.0, 8.0], 1.0), ([-9.0, -9.0, -9.0], 1.0)]
+)
+def test_leads_are_enlarged_by_one_factor_and_never_made_smaller(values, factor):
+    assert enlargement(torch.tensor([0.0, 1.5, 3.0]), torch.tensor(values)) == factor
+    assert enlargement(torch.tensor([0.0, 50.0, 90.0]), torch.tensor(values)) in (1.0, MOST_ENLARGED)
 
 
-def test_a_single_row_is_blended_with_itself_upside_down(brightness):
-    rows = make_rows([1.0])
-    upside_down = blend(rows.x, torch.tensor([0.25]), torch.Generator())
-    assert lead(brightness, upside_down, rows).tolist() == [20 * 0.75 - 20 * 0.25]
-    [allowed] = estimate_leads(brightness, rows, 0, Runtime()).tolist()
-    assert 20 - 2 * 20 * MOST < allowed < 20
+def test_a_single_row_has_a_lead_below_its_own(brightness):
+    [allowed] = estimate_leads(brightness, make_rows([1.0]), 0, Runtime()).tolist()
+    assert 5 < allowed < 20
+
+
+@pytest.fixture
+def picture():
+    """Return an image of 12 x 16 pixels in three channels, and where it is covered: at the bottom right."""
+    x = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    return x, torch.tensor([[0.999, 0.999]])
+
+
+def test_rows_are_turned_about_their_middle_and_shown_smaller_or_larger(picture):
+    x, places = picture
+    torch.testing.assert_close(resized(1.0)(x, places), x)
+    torch.testing.assert_close(turned(180.0)(x, places), x.flip(2, 3), atol=1e-4, rtol=1e-4)
+    square = x[..., :12]
+    torch.testing.assert_close(turned(90.0)(square, places), square.rot90(1, (2, 3)), atol=1e-4, rtol=1e-4)
+    middle = torch.zeros(1, 1, 12, 16)
+    middle[..., 4:8, 4:12] = 1.0
+    sizes = {size: resized(size)(middle, places) > 0.5 for size in (0.5, 1.5)}
+    assert int(sizes[1.5].sum()) == 6 * 12
+    assert int(sizes[0.5][..., 3:9, 4:12].sum()) == 2 * 4, "around it are its mirror images"
+    upright = torch.zeros(1, 1, 12, 16)
+    upright[..., 2:10, 7:9] = 1.0
+    lying = turned(90.0)(upright, places) > 0.5
+    assert lying.nonzero()[:, 2:].unique(dim=0).tolist() == [[y, x] for y in (5, 6) for x in range(4, 12)]
+
+
+def test_rows_fade_towards_their_mean_and_are_covered_with_it(picture):
+    x, places = picture
+    faint = faded(0.25)(x, places)
+    torch.testing.assert_close(faint - x.mean(), 0.25 * (x - x.mean()))
+    hidden = covered(0.25)(x, places)
+    changed = (hidden != x).any(dim=1)[0]
+    assert changed.nonzero().min(dim=0).values.tolist() == [9, 12]
+    assert int(changed.sum()) == 3 * 4
+    torch.testing.assert_close(hidden[0, :, 9:, 12:], x.mean(dim=(0, 2, 3)).view(3, 1, 1).expand(3, 3, 4))
 
 
 def test_only_the_goal_unseen_allows_anything(brightness):

@@ -68,7 +68,6 @@ def to_result(
     edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal | None, about: About
 ) -> dict[str, Any]:
     """Return what result.json says of an edit, but for the hashes of its files; copies may be unmeasured."""
-    on_copies = to_copies(robust)
     forgotten = about.forgotten_class
     may_stay = edit.task.goal.name == UNSEEN or forgotten
     old, new = measured["forget"].before.predicted, measured["forget"].after.predicted
@@ -76,7 +75,7 @@ def to_result(
     return {
         "schema_version": RESULT_SCHEMA_VERSION,
         **judge_edit(
-            edit, measured, copies=on_copies["goal_achieved_robust"], unchanged=unchanged, forgotten_class=forgotten
+            edit, measured, copies=robust and robust.share, unchanged=unchanged, forgotten_class=forgotten
         ),
         "method": edit.method,
         "goal": edit.task.goal.name,
@@ -86,7 +85,7 @@ def to_result(
         "strength": edit.task.strength.value,
         "goal_achieved": edit.goal_achieved,
         "unchanged": unchanged,
-        **on_copies,
+        **to_copies(robust),
         "stop_reason": edit.stop_reason.value,
         "steps": edit.steps,
         **to_measures(measured),

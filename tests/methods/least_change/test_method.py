@@ -16,6 +16,7 @@ from expunge.methods.least_change import exact as solver
 from expunge.methods.least_change import margins
 from expunge.methods.least_change import robust as penalised
 from expunge.methods.least_change import scope as scopes
+from expunge.methods.least_change.blends import answer_blends
 from expunge.methods.least_change.exact import Exact
 from expunge.methods.least_change.iterate import Iterate, norm
 from expunge.methods.least_change.margins import Leads
@@ -31,7 +32,7 @@ from expunge.surrogates.inverted import Inversion
 from expunge.task.evaluation import compute_logits
 from expunge.task.expected import measure_expected_cost
 from expunge.task.task import Effort, Limits, StopReason
-from expunge.task.unseen import answer_blends, deal_out, leads_of
+from expunge.task.unseen import deal_out, leads_of
 
 PUSHED = NegativeGradient(descent=Descent())
 """With BatchNorm as `least-change` has it."""

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expunge.methods.least_change.blends import answer_blends
 from expunge.methods.least_change.iterate import Problem
 from expunge.methods.least_change.jacobian import Step
 from expunge.task.evaluation import compute_logits
 from expunge.task.task import Task
-from expunge.task.unseen import answer_blends, deal_out, leads_of
+from expunge.task.unseen import deal_out, leads_of
 
 ROWS = 16
 """In a step of a robust edit."""
@@ -99,7 +100,7 @@ def are_ordinary(leads: Leads, task: Task) -> bool:
 def choose_leads(problem: Problem) -> Float[Tensor, " k"]:
     """Return for each row a lead, in logits, as images have that were never seen; what led most leads most.
 
-    Those of blends, by the classifier before this edit and all earlier ones (`task/unseen.py`).
+    Those of blends, by the classifier before this edit and all earlier ones.
     """
     task, rows = problem.task, problem.task.forget_set.x.to(problem.surrogates.device)
     first = task.classifier if task.earlier is None else task.earlier.first
