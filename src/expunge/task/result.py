@@ -68,14 +68,13 @@ def to_result(
     edit: "Edit", measured: Mapping[str, Measured], robust: RobustGoal | None, about: About
 ) -> dict[str, Any]:
     """Return what result.json says of an edit, but for the hashes of its files; copies may be unmeasured."""
-    forgotten = about.forgotten_class
-    may_stay = edit.task.goal.name == UNSEEN or forgotten
+    on_copies, forgotten = to_copies(robust), about.forgotten_class
     old, new = measured["forget"].before.predicted, measured["forget"].after.predicted
-    unchanged = None if may_stay else count_unchanged(edit.achieved, old, new)
+    unchanged = None if edit.task.goal.name == UNSEEN or forgotten else count_unchanged(edit.achieved, old, new)
     return {
         "schema_version": RESULT_SCHEMA_VERSION,
         **judge_edit(
-            edit, measured, copies=robust and robust.share, unchanged=unchanged, forgotten_class=forgotten
+            edit, measured, copies=on_copies["goal_achieved_robust"], unchanged=unchanged, forgotten_class=forgotten
         ),
         "method": edit.method,
         "goal": edit.task.goal.name,
@@ -85,7 +84,7 @@ def to_result(
         "strength": edit.task.strength.value,
         "goal_achieved": edit.goal_achieved,
         "unchanged": unchanged,
-        **to_copies(robust),
+        **on_copies,
         "stop_reason": edit.stop_reason.value,
         "steps": edit.steps,
         **to_measures(measured),
