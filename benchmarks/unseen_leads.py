@@ -27,18 +27,11 @@ from expunge.jobs.job import DataPart, ForgetPart, Job, ModelPart
 from expunge.models.classifier import Classifier
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import Misclassify
-from expunge.task.unseen import COVERED, LARGER, PALER, SMALLER, TURNED, answer_altered, estimate_leads
+from expunge.task.unseen import ALTERATIONS, answer_altered, estimate_leads
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "unseen_leads"
 IMAGES, ROWS = 2000, 100
-ALTERED = (
-    f"shown at {100 * SMALLER:.0f}% of their size",
-    f"shown at {100 * LARGER:.0f}%",
-    f"turned by {TURNED:.0f} degrees",
-    f"at {100 * PALER:.0f}% of their contrast",
-    f"covered by a square of {100 * COVERED:.0f}% of the side",
-)
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CIFAR10 = ("cifar10", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CIFAR100 = ("cifar100", (0.507, 0.487, 0.441), (0.267, 0.256, 0.276))
@@ -80,7 +73,7 @@ def measure(name: str, model: ModelPart, source: str) -> list[dict[str, Any]]:
         describe(name, "seen", lead(classifier, own.x, own)),
     ]
     altered = answer_altered(classifier, own.x, 0, Runtime()).split(IMAGES)
-    for how, logits in zip(ALTERED, altered, strict=True):
+    for how, logits in zip(ALTERATIONS, altered, strict=True):
         lines.append(describe(name, f"seen, {how}", Misclassify().gap(logits, own.y)))
     sets = [own.rows(list(range(start, start + ROWS))) for start in range(0, IMAGES, ROWS)]
     estimated = [estimate_leads(classifier, rows, 0, Runtime()) for rows in sets]

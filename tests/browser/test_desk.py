@@ -11,6 +11,7 @@ import torch
 from desk_project import NETWORK, DeskServer
 from PIL import Image
 from safetensors.torch import save_file
+from small_job import QUICK
 
 from expunge.models.pixels import Normalisation
 from expunge.models.sources import ModelSource
@@ -27,7 +28,6 @@ pytest.importorskip("starlette")
 
 CONTRAST = 4.5
 MEASURE_CONTRAST = Path(__file__).with_name("contrast.js").read_text("utf-8")
-QUICK = {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"learning_rate": 0.005, "warmup": 0}}
 PATIENCE = 120_000
 FAR = "2999-12-31"
 COLOURS = ("red", "green", "blue")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_job import QUICK
 
 from expunge.data.forget import ForgetSet
 from expunge.models.pixels import Normalisation
@@ -23,7 +24,6 @@ from torch import nn
 def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 """
-QUICK = {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"learning_rate": 0.005, "warmup": 0}}
 FAR = date(2999, 12, 31)
 
 

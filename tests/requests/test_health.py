@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from small_job import QUICK
 
 from expunge.base.errors import RuinedError
 from expunge.compute.runtime import Runtime
@@ -18,7 +19,7 @@ from expunge.requests.state import State
 from expunge.requests.verify import verify_project
 from expunge.task.outcome import Health
 
-SMALL_STEPS = {"attack": {"targets_per_row": 2, "steps": 2}}
+SMALL_STEPS = {"attack": QUICK["attack"]}
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,14 @@ from torch import nn
 def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 """
-QUICK = ("attack.targets_per_row=2", "attack.steps=2", "descent.learning_rate=0.005", "descent.warmup=0")
-"""Settings of `l2ul` that edit it in few steps."""
-QUICK_FLAGS = [flag for setting in QUICK for flag in ("--set", setting)]
+QUICK = {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"learning_rate": 0.005, "warmup": 0}}
+"""Settings of `l2ul` that edit small networks in few steps."""
+QUICK_FLAGS = [
+    flag
+    for part, settings in QUICK.items()
+    for name, value in settings.items()
+    for flag in ("--set", f"{part}.{name}={value}")
+]
 
 
 def write_job(folder):

@@ -77,11 +77,12 @@ def test_altered_leads_are_enlarged_and_dealt_out_in_the_order_of_the_rows_own(t
 
 
 @pytest.mark.parametrize(
-    ("values", "factor"), [([0.0, 1.0, 2.0], 1.5), ([0.0, 4.0, 8.0], 1.0), ([-9.0, -9.0, -9.0], 1.0)]
+    ("values", "factor", "of_higher"),
+    [([0.0, 1.0, 2.0], 1.5, MOST_ENLARGED), ([0.0, 4.0, 8.0], 1.0, MOST_ENLARGED), ([-9.0] * 3, 1.0, 1.0)],
 )
-def test_leads_are_enlarged_by_one_factor_and_never_made_smaller(values, factor):
+def test_leads_are_enlarged_by_one_factor_and_never_made_smaller(values, factor, of_higher):
     assert enlargement(torch.tensor([0.0, 1.5, 3.0]), torch.tensor(values)) == factor
-    assert enlargement(torch.tensor([0.0, 50.0, 90.0]), torch.tensor(values)) in (1.0, MOST_ENLARGED)
+    assert enlargement(torch.tensor([0.0, 50.0, 90.0]), torch.tensor(values)) == of_higher
 
 
 def test_a_single_row_has_a_lead_below_its_own(brightness):

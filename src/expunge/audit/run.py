@@ -33,6 +33,7 @@ from expunge.task.evaluation import COPIES_PER_ROW, RobustGoal, compute_logits, 
 from expunge.task.expected import ExpectedCost
 from expunge.task.goals import Goal, check_labels, true_labels
 from expunge.task.transforms import TRANSFORMS, Transform
+from expunge.task.words import UNSEEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ def gather(comparison: Comparison, *, level: Level, runtime: Runtime) -> Gathere
         goal_labels=comparison.goal_labels.cpu().numpy(),
         parts=parts,
         copies=known.copies or _measure_copies(comparison, comparison.after, runtime),
-        copies_before=_measure_copies(comparison, comparison.before, runtime),
+        copies_before=_measure_copies_before(comparison, runtime),
         seed=comparison.seed,
         shifts=_shifts(comparison),
         cost=known.cost,
@@ -253,6 +254,11 @@ def _predict_images(comparison: Comparison, images: Images, name: str, runtime: 
 def _to_part(name: str, ids: Sequence[str], labels: Tensor, found: Answers) -> Part:
     before, after = (np.asarray(each.detach().cpu().float().numpy()) for each in (found.before, found.after))
     return Part(name, tuple(ids), labels.cpu().numpy(), before, after)
+
+
+def _measure_copies_before(comparison: Comparison, runtime: Runtime) -> RobustGoal | None:
+    """Return how well the goal held on copies before the edit; None where it is about what the edit changes."""
+    return None if comparison.goal.name == UNSEEN else _measure_copies(comparison, comparison.before, runtime)
 
 
 def _measure_copies(comparison: Comparison, classifier: Classifier, runtime: Runtime) -> RobustGoal:
