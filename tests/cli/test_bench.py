@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import tomli_w
 from safetensors.torch import load_file, save_file
+from small_job import QUICK
 
 METHODS = [
     {"label": "negative gradient", "method": "negative-gradient", "settings": {"descent": {"learning_rate": 0.02}}},
     {
         "label": "stable",
         "method": "l2ul",
-        "settings": {"attack": {"targets_per_row": 2, "steps": 2}, "descent": {"learning_rate": 0.005, "warmup": 0}},
+        "settings": QUICK,
     },
 ]
 HEEDS_CTRL_C = """

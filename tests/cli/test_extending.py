@@ -97,18 +97,8 @@ def test_the_goal_of_the_document_is_reached(trained, rows):
 
 def test_the_example_runs_from_the_command_line(example, job):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(example), *sys.path])}
-    flags = [
-        *job.plain,
-        "--method",
-        "second-best",
-        "--set",
-        "descent.learning_rate=0.02",
-        "--forget-random",
-        "2",
-        "--out",
-        "out",
-    ]
-    command = [sys.executable, "-m", "expunge", *flags]
+    method = ["--method", "second-best", "--set", "descent.learning_rate=0.02"]
+    command = [sys.executable, "-m", "expunge", *job.plain, *method, "--forget-random", "2", "--out", "out"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode in (0, 5), done.stderr
     assert json.loads((job.folder / "out" / "result.json").read_text())["method"] == "second-best"
