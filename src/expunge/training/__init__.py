@@ -2,7 +2,7 @@
 
 from expunge.training.augmentation import Augmentation
 from expunge.training.recipe import RECIPES, Algorithm, Recipe, Schedule, Training
-from expunge.training.train import Builder, laid_out, make_losses, train_classifier
+from expunge.training.train import Builder, make_losses, train_classifier
 from expunge.training.trainer import Batch, BatchLosses, Trainer
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "Schedule",
     "Trainer",
     "Training",
-    "laid_out",
     "make_losses",
     "train_classifier",
 ]

@@ -36,18 +36,6 @@ class Algorithm(StrEnum):
     ADAM = "adam"
 
 
-class MemoryFormat(StrEnum):
-    """How images lie in memory while they are trained on."""
-
-    CHANNELS_FIRST = "channels_first"
-    CHANNELS_LAST = "channels_last"
-
-    @property
-    def of_torch(self) -> torch.memory_format:
-        """Return torch's name of it."""
-        return torch.channels_last if self is MemoryFormat.CHANNELS_LAST else torch.contiguous_format
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training(Settings):
     """Settings of training for a number of epochs."""
@@ -96,7 +84,6 @@ class Recipe(Training):
     algorithm: Algorithm = setting(Algorithm.NESTEROV, "what turns gradients into steps")
     label_smoothing: float = setting(0.0, "share of each label spread over all classes", at_least=0, at_most=0.9)
     precision: Precision = setting(Precision.FLOAT32, "the numbers that the network computes with")
-    memory_format: MemoryFormat = setting(MemoryFormat.CHANNELS_FIRST, "how images lie in memory")
 
 
 RECIPES: dict[str, Recipe] = {

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from expunge.compute.runtime import computing_in
 from expunge.compute.seeds import seeded_generator
 from expunge.data.images import Images, hash_images
 from expunge.models.classifier import Classifier, check_logits
+from expunge.models.folding import choose_layout
 from expunge.models.modes import evaluating
 from expunge.training.checkpoint import Checkpoint, read_checkpoint
-from expunge.training.recipe import MemoryFormat, Recipe
+from expunge.training.recipe import Recipe
 from expunge.training.trainer import Batch, BatchLosses, Trainer
 
 Builder = Callable[[], Classifier]
@@ -57,6 +57,7 @@ def train_classifier(
     """
     classifier = build_seeded(build, seed).to(context.runtime.device)
     _check_fit(classifier, images)
+    classifier = choose_layout(classifier, images.load([0]).to(classifier.device))
     order, moves = seeded_generator(seed, "training order"), seeded_generator(seed, "augmentation")
     trainer = Trainer(classifier, recipe, context, order=order, moves=moves)
     training = "" if checkpoint is None else hash_training(classifier, images, recipe, seed)
@@ -66,11 +67,7 @@ def train_classifier(
         trainer.restore(found.tensors)
         losses.extend(found.losses)
     steps = trainer.count_steps(images)
-    with (
-        context.runtime.computing(),
-        context.phase("train", steps * recipe.epochs) as advance,
-        laid_out(classifier, recipe.memory_format),
-    ):
+    with context.runtime.computing(), context.phase("train", steps * recipe.epochs) as advance:
         advance(steps * len(losses))
         for epoch in range(len(losses), recipe.epochs):
             dropout = seeded_generator(seed, f"dropout of epoch {epoch}").initial_seed()
@@ -104,13 +101,11 @@ def hash_training(classifier: Classifier, images: Images, recipe: Recipe, seed: 
 
 
 def make_losses(classifier: Classifier, recipe: Recipe) -> BatchLosses:
-    """Return the loss of a recipe: cross-entropy, with its label smoothing, in its precision and memory format."""
-    layout = recipe.memory_format.of_torch
+    """Return the loss of a recipe: cross-entropy, with its label smoothing, in its precision."""
 
     def losses(batch: Batch) -> Mapping[str, Tensor]:
-        x = batch.x.contiguous(memory_format=layout)
-        with computing_in(recipe.precision, x.device):
-            logits = classifier(x)
+        with computing_in(recipe.precision, batch.x.device):
+            logits = classifier(batch.x)
         smoothing = recipe.label_smoothing
         return {"cross_entropy": F.cross_entropy(logits.to(batch.x.dtype), batch.y, label_smoothing=smoothing)}
 
@@ -131,13 +126,3 @@ def _finite(loss: float, epoch: int) -> float:
     if not isfinite(loss):
         raise ClassifierError("training", "a finite loss", f"{loss} in epoch {epoch + 1}", "lower the learning rate")
     return loss
-
-
-@contextmanager
-def laid_out(classifier: Classifier, memory_format: MemoryFormat) -> Iterator[None]:
-    """Lay the weights out for the block; afterwards they are contiguous again."""
-    classifier.module.to(memory_format=memory_format.of_torch)
-    try:
-        yield
-    finally:
-        classifier.module.to(memory_format=torch.contiguous_format)

@@ -13,7 +13,6 @@ from expunge.models.classifier import Classifier
 from expunge.models.reinitialise import reinitialise
 from expunge.task.task import Limits, StopReason
 from expunge.training import Recipe
-from expunge.training.recipe import MemoryFormat
 
 BRIEF = Retrain(training=Recipe(epochs=2, batch_size=8))
 
@@ -49,12 +48,6 @@ def test_the_whole_recipe_counts(trained, rows, retain, setting):
     one, two = (unlearn(trained, rows, method=method, retain=retain).classifier for method in (BRIEF, other))
     assert one.sha256() != two.sha256()
     assert all(tensor.dtype == torch.float32 for tensor in two.module.parameters())
-
-
-def test_weights_end_contiguous_whatever_the_memory_format_of_the_training(trained, rows, retain):
-    in_rows = Retrain(training=replace(BRIEF.training, memory_format=MemoryFormat.CHANNELS_LAST))
-    edit = unlearn(trained, rows, method=in_rows, retain=retain)
-    assert all(tensor.is_contiguous() for tensor in edit.classifier.module.state_dict().values())
 
 
 def test_weights_without_gradients_stay(classifier, rows, retain):

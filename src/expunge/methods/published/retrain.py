@@ -15,7 +15,7 @@ from expunge.models.classifier import Classifier
 from expunge.models.reinitialise import reinitialise
 from expunge.task.edit import Edit
 from expunge.task.task import Strength, Task
-from expunge.training import Algorithm, Recipe, laid_out, make_losses
+from expunge.training import Algorithm, Recipe, make_losses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,7 @@ class Retrain:
                 _take_over(working, fresh)
             return trainer.run_pass(retain, losses, epoch=epoch)
 
-        with laid_out(working, self.training.memory_format):
-            return run_epochs(self, trainer, run_epoch)
+        return run_epochs(self, trainer, run_epoch)
 
 
 def _take_over(working: Classifier, fresh: Classifier) -> None:
