@@ -117,3 +117,11 @@ def test_what_is_no_edit_is_named_with_its_method(trained, few, spoil, words):
 def test_what_is_no_method_is_refused(trained, few, method, words, settings):
     with pytest.raises(SettingsError, match=words):
         unlearn(trained, few, method=method, **settings)
+
+
+def test_a_method_computes_in_the_layout_that_convolutions_like_and_the_edit_in_the_given_one(trained, few):
+    seen = []
+    method = Misbehaving(lambda edit, task: edit, before=lambda task: seen.append(task.classifier.layout))
+    edit = unlearn(trained, few, method=method)
+    assert seen == [torch.channels_last]
+    assert edit.classifier.layout is trained.layout is torch.contiguous_format

@@ -10,6 +10,7 @@ from torch import Tensor
 from expunge.base.errors import ExpungeWarning, SettingsError
 from expunge.compute.runtime import Runtime
 from expunge.methods.protocol import Method
+from expunge.models.folding import choose_layout
 from expunge.task.edit import Edit
 from expunge.task.evaluation import compute_logits
 from expunge.task.goals import achieved
@@ -22,7 +23,8 @@ TIE = 1e-3
 def run_guarded(method: Method, task: Task, runtime: Runtime) -> Edit:
     """Return the method's edit of the task; its `achieved` is what holds for the classifier that it returns.
 
-    The method gets a copy of the classifier: whatever it does to that, the one in the task stays as it is.
+    The method gets a copy of the classifier, which lays images out as convolutions like them: whatever it does to
+    that, the one in the task stays as it is, and the edited one takes images as that does.
 
     Raises:
         SettingsError: `run` returns something else than an edit of these rows.
@@ -30,9 +32,11 @@ def run_guarded(method: Method, task: Task, runtime: Runtime) -> Edit:
     Warns:
         ExpungeWarning: the method claimed something else than was measured.
     """
-    edit = method.run(replace(task, classifier=task.classifier.copy()), runtime)
+    given = task.classifier
+    copy = choose_layout(given.copy(), task.forget_set.x[:2].to(given.device))
+    edit = method.run(replace(task, classifier=copy), runtime)
     _check_edit(method, edit, len(task.forget_set))
-    edit = replace(edit, task=task)
+    edit = replace(edit, task=task, classifier=replace(edit.classifier, layout=given.layout))
     held, reason = _measure(edit, runtime), edit.stop_reason
     if reason is StopReason.GOAL_REACHED and not bool(held.all()):
         reason = StopReason.COMPLETED

@@ -7,6 +7,7 @@ from expunge.compute.runtime import Runtime
 from expunge.methods.published.amun import Amun, AmunRetain, NearestSearch, find_examples, find_nearest
 from expunge.methods.unlearn import unlearn
 from expunge.models.classifier import Classifier
+from expunge.models.folding import choose_layout
 from expunge.models.pixels import Bounds
 from expunge.surrogates.attack import l2_norms
 from expunge.task.task import Task
@@ -97,7 +98,8 @@ def test_rows_and_retain_data_are_augmented_and_examples_are_not(trained, rows, 
     monkeypatch.setattr(trainer, "augment", lambda x, *others: torch.full_like(x, 7.0))
     seen = Seen()
     classifier = Classifier(Recording(trained.copy().module, seen), 5)
-    examples = find_examples(Task.create(trained, rows), SEARCH, Context(Runtime())).pixels
+    laid_out = choose_layout(trained, rows.x)  # as `unlearn` does
+    examples = find_examples(Task.create(laid_out, rows), SEARCH, Context(Runtime())).pixels
     unlearn(classifier, rows, method=kind(training=Training(epochs=1)), retain=retain)
     (batch,) = seen
     changed = (batch == 7.0).flatten(1).all(dim=1)

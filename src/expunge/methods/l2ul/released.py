@@ -22,7 +22,6 @@ from expunge.methods.engine import Plan, edit_until_goal, seeded_layers
 from expunge.methods.l2ul.importance import Importance, hold_weights, scale_to_unit
 from expunge.methods.protocol import Aim, Needs
 from expunge.models.classifier import Classifier
-from expunge.models.folding import choose_layout
 from expunge.models.modes import BatchNormMode
 from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool, order_in_rounds
 from expunge.surrogates.attack import Attack, Order, Start, TargetDraw
@@ -66,7 +65,7 @@ class L2ULFaithful(Settings):
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         context = Context(runtime)
-        original = choose_layout(task.classifier.to(runtime.device), task.forget_set.x[:2].to(runtime.device))
+        original = task.classifier.to(runtime.device)
         working = original.copy()
         pool = make_adversarial_pool(original.frozen_copy(), task, self.attack, context)
         order = order_in_rounds(len(task.forget_set), self.attack.targets_per_row, self.descent.forget_batch)

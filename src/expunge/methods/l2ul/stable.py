@@ -22,7 +22,6 @@ from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.l2ul.importance import compute_importance, hold_weights, scale_to_unit
 from expunge.methods.protocol import Aim, Needs
 from expunge.models.classifier import Classifier
-from expunge.models.folding import choose_layout
 from expunge.surrogates.adversarial import AdversarialPool, make_adversarial_pool
 from expunge.surrogates.attack import Attack
 from expunge.task.edit import Edit
@@ -66,7 +65,7 @@ class L2UL(Settings):
     def run(self, task: Task, runtime: Runtime) -> Edit:
         """Return the edit of a copy of the task's classifier; see `Method`."""
         context = Context(runtime)
-        original = choose_layout(task.classifier.to(runtime.device), task.forget_set.x[:2].to(runtime.device))
+        original = task.classifier.to(runtime.device)
         reference, working = original.frozen_copy(), original.copy()
         pool = make_adversarial_pool(reference, task, self.attack, context)
         stay = self._make_penalty(task, working, context)
