@@ -7,6 +7,7 @@ import tomli_w
 
 from expunge.base.errors import DataError
 from expunge.base.settings import to_mapping
+from expunge.bench.alike import check_alike
 from expunge.bench.cells import make_cells, settings_of
 from expunge.bench.grid import read_grid
 from expunge.bench.page import Report, make_page
@@ -145,6 +146,21 @@ def test_an_own_result_goes_over_a_kept_one(cells_of, tmp_path):
     keep(tmp_path / "kept", "grid", cells_of(runs="elsewhere"))
     finish(cells_of()[0])
     assert with_stored(cells_of(), tmp_path / "kept", "grid")[0].result() == RESULT
+
+
+def test_results_of_one_file_of_weights_are_of_one_classifier_and_each_forget_set_may_have_a_file(cells_of):
+    def measured(weights):
+        job = {**JOB, "model": {"architecture": "a:b", "weights": f"{{runs}}/{weights}"}}
+        cells = cells_of(runs=f"of {weights}", job=job)
+        for cell in cells:
+            finish(cell, inputs={"weights_sha256": f"hash of {cell.seed}"})
+        return cells
+
+    own = measured("k{count}-s{seed}.safetensors")
+    assert [Path(cell.job.model.weights).name for cell in own] == ["k16-s0.safetensors", "k16-s1.safetensors"]
+    check_alike(own)
+    with pytest.raises(DataError, match="seed 1`: expected results of the same classifier as L2UL, k = 16, seed 0"):
+        check_alike(measured("one.safetensors"))
 
 
 @pytest.mark.parametrize(("text", "words"), [("{", "Expecting"), ('{"key": "a"}', "another thing in line 1")])

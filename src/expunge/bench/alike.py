@@ -13,7 +13,7 @@ NAMED, DIGITS = 3, 12
 
 
 def check_alike(cells: Sequence[Cell]) -> None:
-    """Check that results of a classifier are of the same weights and images, and of a forget set of the same rows.
+    """Check that results of a classifier are of the same images, of a file the same weights, of a set the same rows.
 
     Raises:
         DataError: they are not; a mean over them, or a difference between them, would be of nothing.
@@ -24,7 +24,8 @@ def check_alike(cells: Sequence[Cell]) -> None:
             told = cell.inputs().get(name)
             if told is None or cell.result() is None:
                 continue
-            shared = (name, cell.classifier, rows_of(cell) if name == FORGET else ())
+            further = {WEIGHTS: cell.job.model.weights, FORGET: rows_of(cell)}
+            shared = (name, cell.classifier, further.get(name))
             known, other = first.setdefault(shared, (told, cell))
             if told != known:
                 raise DataError(

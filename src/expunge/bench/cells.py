@@ -181,7 +181,8 @@ def _each_cell(grid: Grid, folders: Mapping[str, str], folder: Path) -> Iterator
                     for goal in grid.goals_of(row):
                         named = goal.value if grid.goals and row.goal is None else ""
                         values = _values(grid, one, row, goal) | _drawn(grid, count, seed)
-                        job = from_mapping(Job, _fill(values, folders), "job.")
+                        filled = _fill(values, {**folders, "count": str(count), "seed": str(seed)})
+                        job = from_mapping(Job, filled, "job.")
                         own = folder / _folder_name((one.label, row.label, named), grid, count, seed)
                         stream = replace(grid.stream, earlier=row.earlier or grid.stream.earlier)
                         key = make_key(from_mapping(Job, values, "job."), stream)
@@ -242,14 +243,14 @@ def _drawn(grid: Grid, count: int, seed: int) -> dict[str, Any]:
     return {"seed": seed, "forget": chosen}
 
 
-def _fill(value: Any, folders: Mapping[str, str]) -> Any:  # noqa: ANN401 - any TOML value
-    """Return `value` with {data}, {arrays} and {runs} replaced in every text."""
+def _fill(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any TOML value
+    """Return `value` with {data}, {arrays}, {runs}, {count} and {seed} replaced in every text."""
     if isinstance(value, Mapping):
-        return {name: _fill(item, folders) for name, item in value.items()}
+        return {name: _fill(item, names) for name, item in value.items()}
     if not isinstance(value, str):
         return value
-    for name, folder in folders.items():
-        value = value.replace(f"{{{name}}}", folder)
+    for name, filling in names.items():
+        value = value.replace(f"{{{name}}}", filling)
     return value
 
 
