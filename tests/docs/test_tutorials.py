@@ -33,6 +33,6 @@ def test_it_runs(path, tmp_path, monkeypatch):
         pytest.importorskip("timm")
     monkeypatch.chdir(tmp_path)
     notebook = nbformat.read(path, as_version=4)
-    # on a busy machine what a cell prints arrives seconds after its end; after iopub_timeout it is dropped without a word
+    # on a busy machine what a cell prints arrives seconds after its end; later than iopub_timeout it is dropped
     nbclient.NotebookClient(notebook, timeout=300, iopub_timeout=120, kernel_name="python3").execute()
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
