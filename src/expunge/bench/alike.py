@@ -13,10 +13,10 @@ NAMED, DIGITS = 3, 12
 
 
 def check_alike(cells: Sequence[Cell]) -> None:
-    """Check that results of a classifier are of the same images, of a file the same weights, of a set the same rows.
+    """Check that cells of a classifier have the same images, of a file the same weights, of a forget set the same rows.
 
     Raises:
-        DataError: they are not; a mean over them, or a difference between them, would be of nothing.
+        DataError: they have not; a mean over them, or a difference between them, would be of nothing.
     """
     first: dict[object, tuple[str, Cell]] = {}
     for name, what in WHAT.items():
