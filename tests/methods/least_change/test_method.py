@@ -31,6 +31,7 @@ from expunge.surrogates.draw import SurrogateMix
 from expunge.surrogates.inverted import Inversion
 from expunge.task.evaluation import compute_logits
 from expunge.task.expected import measure_expected_cost
+from expunge.task.goals import Unseen
 from expunge.task.task import Effort, Limits, StopReason
 from expunge.task.unseen import deal_out, leads_of
 
@@ -81,6 +82,20 @@ def test_both_forms_of_the_jacobian_give_the_same_edit(trained, rows):
     )
     for name, tensor in held.classifier.network.state_dict().items():
         torch.testing.assert_close(anew.classifier.network.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_rows_that_have_some_of_their_lead_to_spare_take_no_part_in_a_step_and_the_edit_is_the_same(
+    trained, twelve, monkeypatch
+):
+    edits = []
+    for spare in (solver.SPARE, math.inf):
+        monkeypatch.setattr(solver, "SPARE", spare)
+        edits.append(unlearn(trained, twelve, method=exact(steps=20), goal=Unseen(), strength=Strength.EXACT))
+    some, all_rows = edits
+    assert some.stop_reason is all_rows.stop_reason is StopReason.GOAL_REACHED
+    assert some.cost.gradient_evaluations < all_rows.cost.gradient_evaluations
+    for one, other in zip(some.classifier.module.parameters(), all_rows.classifier.module.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("strength", Strength)

@@ -28,6 +28,8 @@ BATCH, BATCH_OF_FEW = (96, 64), (160, 64)
 """For images up to 64 x 64, and for larger ones; of few rows, steps behind a cut, which cost little."""
 NEARLY_BACK = 0.5
 """Share of its margin below which an earlier row is a constraint again."""
+SPARE = 2.0
+"""A row is no constraint of a step if it has so many times to spare what the last one moved any row by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,7 @@ class ConstrainedSolver:
         self._margins = Margins(problem, settings.margin, settings.leads)
         self._drawn = problem.task.generator("probe batches")
         self._count, self._usual = 0, 0.0
+        self._short: Tensor | None = None
 
     @property
     def steps(self) -> int:
@@ -123,17 +126,15 @@ class ConstrainedSolver:
     def _correct(self) -> float:
         """Go on by the velocity and the shortest step that meets the constraints; return the worst gap, or NaN."""
         settings, iterate, objective, context = self._settings, self._iterate, self._objective, self._problem.context
-        gap, x, labels = self._margins.gap, self._x, self._labels
+        gap, near = self._margins.gap, self._find_near()
+        x, labels, margins = self._x[near], self._labels[near], self._margins.values[near]
         earlier, earlier_labels = self._find_nearly_back()
         if len(earlier):
             x, labels = torch.cat([x, earlier]), torch.cat([labels, earlier_labels])
         constraints = Constraints(objective.classifier, objective.layers, objective.whitening, gap, x, labels)
         memory, expired = int(self._problem.memory_gigabytes * GIGABYTE), self._problem.out_of_time
         jacobian = make_jacobian(constraints, memory_bytes=memory, context=context, expired=expired)
-        own, rest = (
-            jacobian.gaps[: len(self._x)] + self._margins.values,
-            jacobian.gaps[len(self._x) :] + settings.margin,
-        )
+        own, rest = jacobian.gaps[: len(margins)] + margins, jacobian.gaps[len(margins) :] + settings.margin
         if self._count < settings.approach:
             own = own.clamp_max(0) + own.clamp_min(0) / (settings.approach - self._count)
         wanted = torch.cat([own, rest])
@@ -147,6 +148,18 @@ class ConstrainedSolver:
         )
         iterate.advance(jacobian.combine(multipliers))
         return float(jacobian.gaps.max())
+
+    def _find_near(self) -> slice | Tensor:
+        """Return which rows are constraints: all, or, where each may have a lead, those with little of it to spare."""
+        problem, last = self._problem, self._short
+        if problem.task.allowed is None:
+            return slice(None)
+        logits = compute_logits(self._objective.classifier, self._x, problem.context.sharing)
+        self._short = short = self._margins.gap(logits, self._labels) + self._margins.values
+        if last is None:
+            return slice(None)
+        far = short < torch.minimum(-SPARE * (short - last).abs().max(), short.max())
+        return ~problem.context.sharing.processes.agree(far)
 
     def _find_nearly_back(self) -> tuple[Tensor, Tensor]:
         """Return those rows of earlier edits that are about to come back, with their labels; the others are far."""
