@@ -1,6 +1,7 @@
 """The results tables of the README are those of the pages that the grids wrote."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,8 @@ def test_a_table_of_the_readme(number, page, in_brackets, otherwise):
             assert agree(drop, mean(row["test drop"])), (count, name)
             share = mean(row[in_brackets])
             assert agree(bracket, share) if bracket else share == otherwise, (count, name)
+
+
+def test_the_page_on_performance_says_what_its_script_writes():
+    text = runpy.run_path(str(ROOT / "benchmarks" / "speed" / "page.py"))["TEXT"]
+    assert (ROOT / "docs" / "performance.md").read_text("utf-8").startswith(text)
