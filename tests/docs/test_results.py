@@ -1,4 +1,4 @@
-"""The results tables of the README are those of the pages that the grids wrote."""
+"""Tables and pages are what results say: the README's tables, and the page on performance."""
 
 import re
 import runpy

@@ -124,7 +124,7 @@ class ConstrainedSolver:
         return {"cost": value if math.isfinite(worst) else math.nan, "worst gap": worst}
 
     def _correct(self) -> float:
-        """Go on by the velocity and the shortest step that meets the constraints; return the worst gap, or NaN."""
+        """Go on by the velocity and the shortest step that meets the constraints; return their worst gap, or NaN."""
         settings, iterate, objective, context = self._settings, self._iterate, self._objective, self._problem.context
         gap, near = self._margins.gap, self._find_near()
         x, labels, margins = self._x[near], self._labels[near], self._margins.values[near]
