@@ -11,7 +11,7 @@ from small_job import QUICK_FLAGS
 from expunge.task.outcome import Health
 
 
-@pytest.fixture(params=[None, 5], ids=["memory for all", "memory for 5 images"])
+@pytest.fixture(params=[None, 8], ids=["memory for all", "memory for 8 images"])
 def device(request):
     """Have the device for one test, with memory for all images or for a few."""
     with pretend(float64=False, largest_batch=request.param) as made, warnings.catch_warnings():
