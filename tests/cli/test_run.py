@@ -1,5 +1,9 @@
 import csv
 import json
+import os
+import subprocess
+import sys
+import time
 import tomllib
 
 import numpy as np
@@ -166,6 +170,64 @@ def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monke
     assert result["stop_reason"] == "interrupted"
     assert result["measured_only"] == []
     assert set(result["files"]) == FILES - {"result.json", "README.md"}
+
+
+EPOCHS = [
+    "--method",
+    "retrain",
+    "--forget-random",
+    "8",
+    "--set",
+    "training.batch_size=4",
+    "--set",
+    "training.epochs=30",
+]
+
+
+def test_ctrl_c_between_epochs_and_the_same_command_again_is_one_training(expunge, job, monkeypatch):
+    looked, look = iter(range(1000)), engine._Judge.look
+
+    def interrupted(*arguments, **options):
+        if next(looked) == 3:
+            raise KeyboardInterrupt
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(engine._Judge, "look", interrupted)
+    done = expunge(*job.plain, *EPOCHS, "--out", "out")
+    assert done.code == 130
+    assert "the same command with --overwrite goes on after the last whole epoch" in done.err
+    stopped = read(job.folder / "out")
+    assert (stopped["stop_reason"], stopped["steps"]) == ("interrupted", 3)
+    assert (job.folder / "out/checkpoint.safetensors").exists()
+    assert "--overwrite" in expunge(*job.plain, *EPOCHS, "--out", "out").err
+    assert next(looked) == 4
+    assert expunge(*job.plain, *EPOCHS, "--out", "out", "--overwrite").code == 3
+    assert next(looked) == 5 + 1 + 28  # one at the start, and one after each epoch that the checkpoint lacks
+    assert {path.name for path in (job.folder / "out").iterdir()} == FILES
+    assert expunge(*job.plain, *EPOCHS, "--out", "whole").code == 3
+    one, whole = (read(job.folder / name) for name in ("out", "whole"))
+    assert one["files"]["model.safetensors"] == whole["files"]["model.safetensors"]
+    assert one["cost"]["gradient_evaluations"] == whole["cost"]["gradient_evaluations"]
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(expunge, job):
+    flags = [str(flag) for flag in [*job.plain, *EPOCHS]]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums are rounded as they are divided
+    start = [sys.executable, "-m", "expunge", *flags, "--out", "out"]
+    process = subprocess.Popen(start, stderr=subprocess.DEVNULL, env={**os.environ, **threads})
+    checkpoint, deadline = job.folder / "out/checkpoint.safetensors", time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert checkpoint.exists()
+    assert not (job.folder / "out/result.json").exists()
+    for out in ("out", "whole"):
+        assert expunge(*flags, "--out", out).code == 3
+        assert {path.name for path in (job.folder / out).iterdir()} == FILES
+    one, whole = (read(job.folder / name) for name in ("out", "whole"))
+    assert one["files"]["model.safetensors"] == whole["files"]["model.safetensors"]
+    assert [step["losses"] for step in one["trace"]] == [step["losses"] for step in whole["trace"]]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from expunge.jobs.job import Job, refuse_code
 from expunge.jobs.run import is_unmeasured, run_job
 from expunge.methods import METHODS
 from expunge.methods.table import DEFAULT_METHOD
+from expunge.training.checkpoint import CHECKPOINT_FILE
 
 AUDIT_HELP = "Look closer: quick at answers and weights, full at all that the data allow.  [default: none]"
 EXAMPLE = """\b
@@ -91,6 +92,8 @@ def command(
         for note in outcome.notes:
             say(f"note: {note}", err=True)
         show_result(outcome.edit, outcome.result, str(out))
+        if (out / CHECKPOINT_FILE).exists():
+            say("the same command with --overwrite goes on after the last whole epoch", err=True)
     if outcome.audit is not None:
         show_audit(outcome.audit)
     return exit_code(outcome.edit, outcome.result)

@@ -2,9 +2,10 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -45,6 +46,7 @@ class Context:
         self.sharing = runtime.sharing
         self._started = time.perf_counter()
         self._by_phase: dict[str, float] = {}
+        self._open: dict[str, float] = {}
         self._gradients = 0
         self._examples = self._reached = 0
         forget_peak(runtime.device)
@@ -71,13 +73,14 @@ class Context:
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
         """Time the block as `name` and show its progress."""
-        started = time.perf_counter()
+        self._open[name] = started = time.perf_counter()
         try:
             with self.runtime.progress.phase(name, total) as advance:
                 yield advance
         finally:
             wait_for(self.runtime.device)
             self._by_phase[name] = self._by_phase.get(name, 0.0) + time.perf_counter() - started
+            self._open.pop(name, None)
 
     def add_gradients(self, images: int) -> None:
         """Count `images` that went through one forward and one backward pass."""
@@ -92,6 +95,20 @@ class Context:
     def seconds(self) -> float:
         """Return the seconds since the context was made."""
         return time.perf_counter() - self._started
+
+    def spent(self) -> dict[str, Any]:
+        """Return what has been spent so far as plain nested values, for `go_on_from`."""
+        now, by_phase = time.perf_counter(), dict(self._by_phase)
+        for name, started in self._open.items():
+            by_phase[name] = by_phase.get(name, 0.0) + now - started
+        counts = {"gradients": self._gradients, "examples": self._examples, "reached": self._reached}
+        return {"seconds": now - self._started, "seconds_by_phase": by_phase, **counts}
+
+    def go_on_from(self, spent: Mapping[str, Any]) -> None:
+        """Count on from what an edit had spent when it was stopped; what was done to come there again doesn't count."""
+        self._started = time.perf_counter() - spent["seconds"]
+        self._by_phase = dict(spent["seconds_by_phase"])
+        self._gradients, self._examples, self._reached = (spent[name] for name in ("gradients", "examples", "reached"))
 
     def cost(self) -> Cost:
         """Return what has been spent so far."""

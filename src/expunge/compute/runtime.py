@@ -87,6 +87,7 @@ class Runtime:
         progress: the display.
         memory_gigabytes: what activations and adversarial examples may take; None is no limit on activations.
         scratch: folder for what does not fit into memory; None: the system's own for temporary files.
+        checkpoint: file that an edit by epochs of training writes after each, and goes on from; None: it begins anew.
         processes: those that work on the same edit.
         float32: what it means on a GPU that has TensorFloat-32.
         deterministic: whether the same seed is to give the same bits on a GPU, too, or else an error.
@@ -102,6 +103,7 @@ class Runtime:
     progress: Progress = SILENT
     memory_gigabytes: float | None = None
     scratch: Path | None = None
+    checkpoint: Path | None = None
     processes: Processes = ALONE
     float32: Float32 = Float32.TF32
     deterministic: bool = False

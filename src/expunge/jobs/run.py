@@ -11,6 +11,7 @@ from typing import Any
 
 from expunge.audit.record import AUDIT_FOLDER, Audit, Level
 from expunge.audit.store.files import clear_folder
+from expunge.base.disk import remove_files
 from expunge.base.errors import ExpungeWarning, ForgetSetError, ProcessError
 from expunge.base.folders import abandoned_folder, locked_folder, output_folder
 from expunge.base.settings import to_mapping
@@ -47,6 +48,7 @@ from expunge.task.result import COPIES, About, Measured
 from expunge.task.saved import RESULT_FILE
 from expunge.task.task import Limits, StopReason
 from expunge.task.transforms import Transform, find_transforms
+from expunge.training.checkpoint import CHECKPOINT_FILE
 
 PREDICTED = "forget set"
 """What the error is about that too few images are predicted as labelled."""
@@ -80,6 +82,8 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> JobR
     The edit is saved before other images are measured on, and again with what was measured. Of those images, one that
     can't be read is left out with a note.
 
+    A job that trains for epochs goes on after the last one that it had finished when it was stopped in the same folder.
+
     Raises:
         ExpungeError: anything about the job, its inputs or the folder is not as it should be.
     """
@@ -87,9 +91,10 @@ def run_job(job: Job, out: Path, *, progress: Progress, overwrite: bool) -> JobR
     runtime = make_runtime(job, progress).with_processes(job.devices, job.nodes)
     held = output_folder(out, overwrite=overwrite, result=RESULT_FILE) if runtime.leads else nullcontext()
     with held:
-        scratch = out if runtime.leads else None
-        callbacks = tuple(map(find_logger, job.log)) if runtime.leads else ()
-        runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes, scratch=scratch, callbacks=callbacks)
+        runtime = replace(runtime, memory_gigabytes=job.memory_gigabytes)
+        if runtime.leads:
+            callbacks = tuple(map(find_logger, job.log))
+            runtime = replace(runtime, scratch=out, checkpoint=out / CHECKPOINT_FILE, callbacks=callbacks)
         inputs = _arranged(load_inputs(job, runtime))
         note_new_labels(inputs.goal, inputs.forget_set)
         retain = rows_but(inputs.splits.train, inputs.rows)
@@ -161,6 +166,8 @@ def _save_and_measure(
     job_values, preprocessing = to_mapping(job), data_request(job.data, inputs.loaded).preprocessing
     described: dict[str, Any] = {"job": job_values, "preprocessing": preprocessing}
     result = edit.save(out, about=_about(job, inputs), overwrite=True, unmeasured=(COPIES, *parts), **described)
+    if edit.stop_reason is not StopReason.INTERRUPTED:
+        remove_files(out, [CHECKPOINT_FILE])
     with runtime.progress.phase(COPIES, COPIES_PER_ROW) as advance:
         robust = edit.measure_robust_goal(runtime.sharing, advance)
     result = edit.save_measured(out, result, {}, robust=robust, unmeasured=tuple(parts), **described)

@@ -33,9 +33,10 @@ from expunge.models.sources import LoadedClassifier, load_classifier
 from expunge.task.edit import PREDICTIONS_FILE
 from expunge.task.evaluation import predict
 from expunge.training import Recipe, train_classifier
+from expunge.training.checkpoint import CHECKPOINT_FILE
 
 TRAIN_SCHEMA_VERSION = 1
-CHECKPOINT, RESULT = "checkpoint.safetensors", "train.json"
+RESULT = "train.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +90,9 @@ def run_train_job(job: TrainJob, out: Path, *, progress: Progress, overwrite: bo
     Raises:
         ExpungeError: anything about the job, its inputs or the folder is not as it should be.
     """
-    with output_folder(out, overwrite=overwrite, result=RESULT, goes_on=CHECKPOINT):
+    with output_folder(out, overwrite=overwrite, result=RESULT, goes_on=CHECKPOINT_FILE):
         if overwrite:
-            remove_files(out, [CHECKPOINT])
+            remove_files(out, [CHECKPOINT_FILE])
         return _train(job, out, progress)
 
 
@@ -105,14 +106,14 @@ def _train(job: TrainJob, out: Path, progress: Progress) -> dict[str, Any]:
         job.recipe,
         seed=job.seed,
         context=context,
-        checkpoint=out / CHECKPOINT,
+        checkpoint=out / CHECKPOINT_FILE,
     )
     metadata = {"format": "pt", **_metadata(inputs, trained)}
     result = _to_result(inputs, trained, _measure(inputs, trained, runtime), context)
     with replacing(out, last=RESULT) as stage:
         weights = write_tensors(stage / WEIGHTS_FILE, trained.network.state_dict(), metadata)
         write_json(stage / RESULT, {**result, "files": {WEIGHTS_FILE: weights}})
-    remove_files(out, [CHECKPOINT])
+    remove_files(out, [CHECKPOINT_FILE])
     return result
 
 

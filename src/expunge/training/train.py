@@ -58,14 +58,13 @@ def train_classifier(
     classifier = build_seeded(build, seed).to(context.runtime.device)
     _check_fit(classifier, images)
     classifier = choose_layout(classifier, images.load([0]).to(classifier.device))
-    order, moves = seeded_generator(seed, "training order"), seeded_generator(seed, "augmentation")
-    trainer = Trainer(classifier, recipe, context, order=order, moves=moves)
+    trainer = Trainer(classifier, recipe, context, lambda name: seeded_generator(seed, name))
     training = "" if checkpoint is None else hash_training(classifier, images, recipe, seed)
     losses = list[float]()
     if checkpoint is not None and checkpoint.exists():
-        found = read_checkpoint(checkpoint, training=training)
+        found = _read_own(checkpoint, training)
         trainer.restore(found.tensors)
-        losses.extend(found.losses)
+        losses.extend(found.done)
     steps = trainer.count_steps(images)
     with context.runtime.computing(), context.phase("train", steps * recipe.epochs) as advance:
         advance(steps * len(losses))
@@ -77,10 +76,22 @@ def train_classifier(
                 )
             losses.append(_finite(means["cross_entropy"], epoch))
             if checkpoint is not None:
-                Checkpoint(trainer.state(), losses).write(checkpoint, training=training)
+                Checkpoint(training, trainer.state(), losses).write(checkpoint)
     classifier.module.zero_grad(set_to_none=True)
     classifier.module.eval()
     return classifier
+
+
+def _read_own(path: Path, training: str) -> Checkpoint:
+    found = read_checkpoint(path)
+    if found.training != training:
+        raise ClassifierError(
+            str(path),
+            "a checkpoint of this training",
+            "one with other images, recipe, seed or first weights",
+            "delete it to start anew, or choose another folder",
+        )
+    return found
 
 
 def build_seeded(build: Builder, seed: int) -> Classifier:

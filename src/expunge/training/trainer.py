@@ -19,7 +19,7 @@ from expunge.training.augmentation import augment
 from expunge.training.recipe import Training, make_optimiser, set_rate
 from expunge.training.step import Pass, Terms, take_step
 
-WEIGHTS, OPTIMISER, ORDER, MOVES = "weights.", "optimiser.", "order", "moves"
+WEIGHTS, OPTIMISER, GENERATOR = "weights.", "optimiser.", "generator."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,7 @@ class Trainer:
         working: what is trained, on the context's device.
         training: the settings.
         context: counts what it costs.
-        order: on the CPU; draws the order of the images.
-        moves: on the CPU; draws their augmentation.
+        seeded: makes a generator on the CPU from the name of what it draws.
     """
 
     def __init__(
@@ -60,13 +59,16 @@ class Trainer:
         working: Classifier,
         training: Training,
         context: Context,
-        *,
-        order: torch.Generator,
-        moves: torch.Generator,
+        seeded: Callable[[str], torch.Generator],
     ) -> None:
         self.working, self.training, self.context = working, training, context
         self._optimiser = make_optimiser(working, training)
-        self._order, self._moves = order, moves
+        self._seeded, self._generators = seeded, dict[str, torch.Generator]()
+        self._order, self._moves = self.generator("training order"), self.generator("augmentation")
+
+    def generator(self, name: str) -> torch.Generator:
+        """Return the generator that draws what `name` says; how far it has come is part of the trainer's state."""
+        return self._generators.setdefault(name, self._seeded(name))
 
     def count_steps(self, images: Images) -> int:
         """Return how many steps a pass over `images` takes."""
@@ -168,7 +170,7 @@ class Trainer:
         for number, memory in self._optimiser.state_dict()["state"].items():
             named = {f"{OPTIMISER}{number}.{name}": each for name, each in memory.items() if isinstance(each, Tensor)}
             tensors.update(named)
-        return {**tensors, ORDER: self._order.get_state(), MOVES: self._moves.get_state()}
+        return tensors | {GENERATOR + name: each.get_state() for name, each in self._generators.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go back to a state that `state` returned; the passes that follow are the same, bit for bit."""
@@ -178,8 +180,8 @@ class Trainer:
             number, _, what = name.partition(".")
             memory.setdefault(int(number), {})[what] = tensor
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": memory})
-        self._order.set_state(tensors[ORDER])
-        self._moves.set_state(tensors[MOVES])
+        for name, state in _below(GENERATOR, tensors).items():
+            self._generators[name].set_state(state)
 
 
 def draw_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -9,10 +9,12 @@ from expunge import training
 from expunge.base.errors import SettingsError
 from expunge.base.settings import to_mapping
 from expunge.compute.context import Context
+from expunge.compute.devices import seeded
 from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, TensorImages
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
+from expunge.methods.published.kept import KeptEdit
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.task import Task
@@ -24,24 +26,44 @@ class Trainer(training.Trainer):
     """Trains the working copy of a task."""
 
     def __init__(self, task: Task, working: Classifier, training: Training, context: Context) -> None:
-        order, moves = task.generator("training order"), task.generator("augmentation")
-        super().__init__(working, training, context, order=order, moves=moves)
+        super().__init__(working, training, context, task.generator)
         self.task = task
 
 
-def run_epochs(method: Method, trainer: Trainer, run_epoch: Callable[[int], Mapping[str, float]]) -> Edit:
-    """Return the edit of `method` that runs its number of epochs and stops; a step of the engine is an epoch."""
-    length = trainer.training.epochs
-    epochs = iter(range(length))
+def run_epochs(
+    method: Method, trainer: Trainer, run_epoch: Callable[[int], Mapping[str, float]], *, goes_on: bool = True
+) -> Edit:
+    """Return the edit of `method` that runs its number of epochs and stops; a step of the engine is an epoch.
+
+    Args:
+        method: whose edit it is.
+        trainer: trains the working copy of a task.
+        run_epoch: one epoch, counted from 0; returns the mean of each loss.
+        goes_on: whether the trainer's state is all that changes from epoch to epoch, so that an edit that was stopped
+            can go on from it.
+    """
+    task, length = trainer.task, trainer.training.epochs
+    settings = to_mapping(method)
+    kept = KeptEdit({"name": method.name, "settings": settings}, task, trainer) if goes_on else None
+    earlier = () if kept is None else kept.go_on()
+    epochs = iter(range(len(earlier), length))
+
+    def step() -> Mapping[str, float]:
+        epoch = next(epochs)
+        with seeded(task.generator(f"dropout of epoch {epoch}").initial_seed(), trainer.context.runtime.device):
+            return run_epoch(epoch)
+
     plan = Plan(
         method.name,
-        to_mapping(method),
+        settings,
         trainer.working,
-        lambda: run_epoch(next(epochs)),
+        step,
         length,
         completed=lambda steps: steps >= length,
+        earlier=earlier,
+        keep=None if kept is None else kept.keep,
     )
-    return edit_until_goal(trainer.task, plan, trainer.context)
+    return edit_until_goal(task, plan, trainer.context)
 
 
 def train(
@@ -60,9 +82,9 @@ def train(
     return run_epochs(method, trainer, run_epoch)
 
 
-def train_by(method: Method, trainer: Trainer, *, images: Images, draw: Draw) -> Edit:
+def train_by(method: Method, trainer: Trainer, *, images: Images, draw: Draw, goes_on: bool = True) -> Edit:
     """Return the edit of `method` whose epochs go through `images` once each; see `Trainer.run_steps`."""
-    return run_epochs(method, trainer, lambda epoch: trainer.run_steps(images, draw, epoch=epoch))
+    return run_epochs(method, trainer, lambda epoch: trainer.run_steps(images, draw, epoch=epoch), goes_on=goes_on)
 
 
 def to_images(rows: ForgetSet, labels: Tensor) -> TensorImages:

@@ -65,9 +65,8 @@ class JiT(Settings):
         """Return the edit of a copy of the task's classifier; see `Method`."""
         context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
-        generator = task.generator("jitter")
-
         trainer = Trainer(task, working, self.training, context)
+        generator = trainer.generator("jitter")
 
         def draw(batch: Batch) -> list[Pass]:
             state = generator.get_state()

@@ -52,7 +52,8 @@ class NegGradPlus(Settings):
         context = Context(runtime)
         working = task.classifier.to(runtime.device).copy()
         rows = task.forget_set.to(runtime.device)
-        generator = task.generator("forget batches")
+        retain, trainer = require_retain(task), Trainer(task, working, self.training, context)
+        generator = trainer.generator("forget batches")
 
         def run_epoch(epoch: int) -> Mapping[str, float]:
             chosen = cycle(draw_batches(len(rows), self.forget_batch, generator))
@@ -73,5 +74,4 @@ class NegGradPlus(Settings):
 
             return trainer.run_steps(retain, draw, epoch=epoch)
 
-        retain, trainer = require_retain(task), Trainer(task, working, self.training, context)
         return run_epochs(self, trainer, run_epoch)

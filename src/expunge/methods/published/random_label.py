@@ -70,7 +70,7 @@ def train_on_random_labels(
         after_step: called after each step of the optimiser.
     """
     task, working = trainer.task, trainer.working
-    rows, retain, generator = task.forget_set, require_retain(task), task.generator("random labels")
+    rows, retain, generator = task.forget_set, require_retain(task), trainer.generator("random labels")
 
     def pass_over(name: str, images: Images, epoch: int) -> Mapping[str, float]:
         def losses(batch: Batch) -> Mapping[str, Tensor]:

@@ -147,7 +147,8 @@ class Ruago(Settings):
 
             return [trainer.make_pass(len(batch.x), forget), trainer.make_pass(len(images), keep)]
 
-        return train_by(self, trainer, images=to_images(task.forget_set, task.forget_set.y), draw=draw)
+        images = to_images(task.forget_set, task.forget_set.y)
+        return train_by(self, trainer, images=images, draw=draw, goes_on=False)  # batches and hardness have a state
 
     def answer(
         self, reference: Classifier, x: Float[Tensor, "k c h w"], y: Int[Tensor, " k"], context: Context
