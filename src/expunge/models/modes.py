@@ -28,16 +28,14 @@ class BatchNormMode(StrEnum):
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Put `module` into eval mode for the block; every submodule gets its own flag back afterwards."""
-    with _flags_kept(module):
-        module.eval()
+    with _training(module, on=False):
         yield
 
 
 @contextmanager
 def editing(module: nn.Module, batchnorm: BatchNormMode) -> Iterator[None]:
     """Put `module` into the mode that edits with `batchnorm`; every submodule gets its own flag back."""
-    with _flags_kept(module):
-        module.train(batchnorm is BatchNormMode.BATCH)
+    with _training(module, on=batchnorm is BatchNormMode.BATCH):
         yield
 
 
@@ -93,10 +91,14 @@ def in_ordinary_modes(function: Callable[Arguments, Result]) -> Callable[Argumen
 
 
 @contextmanager
-def _flags_kept(module: nn.Module) -> Iterator[None]:
+def _training(module: nn.Module, *, on: bool) -> Iterator[None]:
+    """Switch training mode on or off for the block; flags that are as they should be are only read, which is quick."""
     flags = [(part, part.training) for part in module.modules()]
+    if any(training is not on for _, training in flags):
+        module.train(on)
     try:
         yield
     finally:
         for part, training in flags:
-            part.training = training
+            if part.training is not training:
+                part.training = training
