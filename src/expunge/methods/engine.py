@@ -47,8 +47,8 @@ class Plan:
         least_steps: how many to take at least; a method that refines a reached goal needs them.
         completed: a method's own stop rule: whether it has run its course after so many steps. Where there is one, the
             goal does not end the edit, and the last finite state is kept instead of the best.
-        earlier: the steps that `working` has behind it, if the edit goes on from where it was stopped.
-        keep: is told all steps after each that is not the last, to write down what the edit can go on from.
+        trace: of the steps that `working` has behind it, if the edit goes on from where it was stopped.
+        write_checkpoint: given the trace after each step that is not the last, writes what the edit can go on from.
     """
 
     method: str
@@ -58,8 +58,8 @@ class Plan:
     step_limit: int
     least_steps: int = 0
     completed: Callable[[int], bool] | None = None
-    earlier: tuple[TracePoint, ...] = ()
-    keep: Callable[[Sequence[TracePoint]], None] | None = None
+    trace: tuple[TracePoint, ...] = ()
+    write_checkpoint: Callable[[Sequence[TracePoint]], None] | None = None
 
 
 @dataclass(slots=True)
@@ -146,13 +146,13 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
         plan: the method's working copy and its step.
         context: started before the method's first phase; its time counts against `task.limits.seconds`.
     """
-    best, trace, steps = _Best(), list(plan.earlier), len(plan.earlier)
+    best, trace, steps = _Best(), list(plan.trace), len(plan.trace)
     judge = _Judge(task, plan, best, context.sharing)
     limit = task.limits.steps or plan.step_limit
     reason, _ = judge.look(steps)
     try:
         with context.phase(STEPS, total=limit) as advance, seeded_layers(task, context):
-            if plan.earlier:
+            if plan.trace:
                 advance(steps)
             while reason is None:
                 losses = plan.step()
@@ -165,8 +165,8 @@ def edit_until_goal(task: Task, plan: Plan, context: Context) -> Edit:
                 context.tell(trace[-1])
                 advance(1)
                 reason = reason or stop
-                if reason is None and plan.keep is not None:
-                    plan.keep(trace)
+                if reason is None and plan.write_checkpoint is not None:
+                    plan.write_checkpoint(trace)
     except TimeUp:
         reason = StopReason.TIME_LIMIT
     except KeyboardInterrupt:

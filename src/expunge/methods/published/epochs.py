@@ -14,7 +14,7 @@ from expunge.data.forget import ForgetSet
 from expunge.data.images import Images, TensorImages
 from expunge.methods.engine import Plan, edit_until_goal
 from expunge.methods.protocol import Method
-from expunge.methods.published.kept import KeptEdit
+from expunge.methods.published.checkpoint import EditCheckpoint
 from expunge.models.classifier import Classifier
 from expunge.task.edit import Edit
 from expunge.task.task import Task
@@ -44,9 +44,10 @@ def run_epochs(
     """
     task, length = trainer.task, trainer.training.epochs
     settings = to_mapping(method)
-    kept = KeptEdit({"name": method.name, "settings": settings}, task, trainer) if goes_on else None
-    earlier = () if kept is None else kept.go_on()
-    epochs = iter(range(len(earlier), length))
+    described = {"name": method.name, "settings": settings}
+    checkpoint = EditCheckpoint(described, task, trainer) if goes_on else None
+    trace = () if checkpoint is None else checkpoint.restore()
+    epochs = iter(range(len(trace), length))
 
     def step() -> Mapping[str, float]:
         epoch = next(epochs)
@@ -60,8 +61,8 @@ def run_epochs(
         step,
         length,
         completed=lambda steps: steps >= length,
-        earlier=earlier,
-        keep=None if kept is None else kept.keep,
+        trace=trace,
+        write_checkpoint=None if checkpoint is None else checkpoint.write,
     )
     return edit_until_goal(task, plan, trainer.context)
 

@@ -11,8 +11,8 @@ from expunge.compute.runtime import Runtime
 from expunge.compute.time_limit import STEPS
 from expunge.methods import METHODS
 from expunge.methods.published import epochs
+from expunge.methods.published.checkpoint import EditCheckpoint
 from expunge.methods.published.epochs import Trainer
-from expunge.methods.published.kept import KeptEdit
 from expunge.methods.unlearn import make_method, unlearn
 from expunge.models.classifier import Classifier
 from expunge.task.task import Task
@@ -74,12 +74,12 @@ def test_killed_after_an_epoch_it_goes_on_to_the_same_weights(with_dropout, rows
 def test_every_method_by_epochs_is_among_them(with_dropout, rows, retain, monkeypatch):
     asked = set()
 
-    class Asked(KeptEdit):
+    class Asked(EditCheckpoint):
         def __init__(self, method, task, trainer):
             asked.add(method["name"])
             super().__init__(method, task, trainer)
 
-    monkeypatch.setattr(epochs, "KeptEdit", Asked)
+    monkeypatch.setattr(epochs, "EditCheckpoint", Asked)
     for name in METHODS:
         if "training" in ROWS[name].quick:
             edit(with_dropout, rows, retain, name, augmentation="none", epochs=1)
@@ -121,5 +121,5 @@ def test_one_of_several_processes_keeps_nothing(with_dropout, rows, retain, tmp_
         runtime = Runtime(checkpoint=checkpoint, processes=processes)
         task = Task.create(with_dropout, rows, retain=retain)
         trainer = Trainer(task, with_dropout.copy(), method.training, Context(runtime))
-        KeptEdit({"name": method.name}, task, trainer).keep([])
+        EditCheckpoint({"name": method.name}, task, trainer).write([])
         assert checkpoint.exists() == kept

@@ -16,8 +16,8 @@ from expunge.training.checkpoint import Checkpoint, read_checkpoint
 from expunge.training.trainer import Trainer
 
 
-class KeptEdit:
-    """Keeps an edit in the runtime's checkpoint after each epoch; where there is none, or several processes, nowhere.
+class EditCheckpoint:
+    """The runtime's checkpoint, for an edit; it does nothing where there is none, or where processes are several.
 
     Args:
         method: its name and settings, as plain nested values.
@@ -30,7 +30,7 @@ class KeptEdit:
         self._trainer, self._path = trainer, runtime.checkpoint if runtime.processes.count == 1 else None
         self._key = "" if self._path is None else hash_edit(method, task)
 
-    def go_on(self) -> tuple[TracePoint, ...]:
+    def restore(self) -> tuple[TracePoint, ...]:
         """Bring the trainer to where the checkpoint is, and return the steps until then: none if it is of another edit.
 
         Raises:
@@ -45,7 +45,7 @@ class KeptEdit:
         self._trainer.context.go_on_from(found.done["spent"])
         return tuple(TracePoint(**point) for point in found.done["trace"])
 
-    def keep(self, trace: Sequence[TracePoint]) -> None:
+    def write(self, trace: Sequence[TracePoint]) -> None:
         """Write what is done so far.
 
         Warns:
