@@ -103,6 +103,8 @@ class Attacker:
     def of(cls, inputs: JobInputs, runtime: Runtime) -> "Attacker":
         """Ask the shadow classifiers."""
         pool = read_pool(POOL, inputs.splits.train, count=SHADOWS)
+        if len(pool.members) < SHADOWS:
+            raise click.ClickException(f"{POOL}: {len(pool.members)} of {SHADOWS} shadow classifiers are trained")
         test = inputs.splits.test or Subset(inputs.splits.train, [])
         shadows = predict_shadows(pool, test, inputs.forget_set, None, seed=0, runtime=runtime)
         return cls(inputs.forget_set, Subset(test, shadows.test_rows.tolist()), shadows, runtime)
