@@ -1,12 +1,14 @@
 """A small job on disk: a network that anyone can import, its weights, images in arrays."""
 
 import sys
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
 from small_job import QUICK_FLAGS, write_job
 
 from expunge.cli import main
+from expunge.methods import engine
 
 
 @pytest.fixture
@@ -39,3 +41,25 @@ def expunge(monkeypatch, capsys):
         return SimpleNamespace(code=code, out=captured.out, err=captured.err, reached=code in (0, 5))
 
     return call
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """Return a function that has Ctrl-C come at an edit's look of that number, from 0 on, and gives what counts them.
+
+    Edits look at their rows once at the start, and after each step.
+    """
+    look = engine._Judge.look
+
+    def set_up(number):
+        looked = count()
+
+        def interrupted(*arguments, **options):
+            if next(looked) == number:
+                raise KeyboardInterrupt
+            return look(*arguments, **options)
+
+        monkeypatch.setattr(engine._Judge, "look", interrupted)
+        return looked
+
+    return set_up

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ import pytest
 import tomli_w
 from safetensors.torch import load_file, save_file
 from small_job import QUICK
-
-from expunge.methods import engine
 
 METHODS = [
     {"label": "negative gradient", "method": "negative-gradient", "settings": {"descent": {"learning_rate": 0.02}}},
@@ -302,21 +299,14 @@ def test_ctrl_c_leaves_no_half_result(grid, expunge):
     assert not (cell / "result.json").exists()
 
 
-def test_a_cell_that_trains_goes_on_after_the_last_epoch_before_ctrl_c(grid, expunge, monkeypatch):
+def test_a_cell_that_trains_goes_on_after_the_last_epoch_before_ctrl_c(grid, expunge, interrupt_at):
     training = {"training": {"epochs": 6, "batch_size": 8}}
     folder = grid(methods=[{"label": "train", "method": "retrain", "settings": training}])
     start = ["bench", "--allow-code", "grid.toml", "--csv", "grid.csv", "--again"]
     assert expunge(*start, "--runs", "whole").code == 0
     whole = read_table(folder)
     (folder / "grid.csv").unlink()
-    looked, look = count(), engine._Judge.look
-
-    def interrupted(*arguments, **options):
-        if next(looked) == 3:
-            raise KeyboardInterrupt
-        return look(*arguments, **options)
-
-    monkeypatch.setattr(engine._Judge, "look", interrupted)
+    looked = interrupt_at(3)
     assert expunge(*start).code == 130
     cell = folder / "runs" / "grid" / "train-k4-s0"
     assert (cell / "checkpoint.safetensors").exists()

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 from expunge.compute import callbacks
-from expunge.methods import engine
 
 WEIGHTS = {"model.safetensors", "patch.safetensors"}
 FILES = {*WEIGHTS, "README.md", "classifier.json", "job.toml", "predictions.csv", "result.json"}
@@ -154,16 +153,8 @@ def test_goal_not_reached_is_exit_code_3_and_still_saved(expunge, job):
     assert "step limit" in done.out
 
 
-def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monkeypatch):
-    looked = iter(range(100))
-    look = engine._Judge.look
-
-    def interrupted(*arguments, **options):
-        if next(looked) == 1:
-            raise KeyboardInterrupt
-        return look(*arguments, **options)
-
-    monkeypatch.setattr(engine._Judge, "look", interrupted)
+def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, interrupt_at):
+    interrupt_at(1)
     done = expunge(*job.flags, "--forget-random", 8, "--out", "out")
     assert done.code == 130
     result = read(job.folder / "out")
@@ -172,27 +163,12 @@ def test_interrupt_saves_the_best_state_and_is_exit_code_130(expunge, job, monke
     assert set(result["files"]) == FILES - {"result.json", "README.md"}
 
 
-EPOCHS = [
-    "--method",
-    "retrain",
-    "--forget-random",
-    "8",
-    "--set",
-    "training.batch_size=4",
-    "--set",
-    "training.epochs=30",
-]
+EPOCHS = ["--method", "retrain", "--forget-random", "8"]
+EPOCHS += ["--set", "training.batch_size=4", "--set", "training.epochs=30"]
 
 
-def test_ctrl_c_between_epochs_and_the_same_command_again_is_one_training(expunge, job, monkeypatch):
-    looked, look = iter(range(1000)), engine._Judge.look
-
-    def interrupted(*arguments, **options):
-        if next(looked) == 3:
-            raise KeyboardInterrupt
-        return look(*arguments, **options)
-
-    monkeypatch.setattr(engine._Judge, "look", interrupted)
+def test_ctrl_c_between_epochs_and_the_same_command_again_is_one_training(expunge, job, interrupt_at):
+    looked = interrupt_at(3)
     done = expunge(*job.plain, *EPOCHS, "--out", "out")
     assert done.code == 130
     assert "the same command with --overwrite goes on after the last whole epoch" in done.err
