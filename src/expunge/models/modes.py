@@ -94,9 +94,9 @@ def in_ordinary_modes(function: Callable[Arguments, Result]) -> Callable[Argumen
 def _training(module: nn.Module, *, on: bool) -> Iterator[None]:
     """Switch training mode on or off for the block; flags that are as they should be are only read, which is quick."""
     flags = [(part, part.training) for part in module.modules()]
-    if any(training is not on for _, training in flags):
-        module.train(on)
     try:
+        if any(training is not on for _, training in flags):
+            module.train(on)
         yield
     finally:
         for part, training in flags:
