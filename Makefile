@@ -1,5 +1,8 @@
 # Every target sets up its own virtual environment first; nothing but Python, pip and make is needed.
 
+# Modules are compiled once, as they are first used; where this is set, every process would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
