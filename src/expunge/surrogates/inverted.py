@@ -144,7 +144,9 @@ class _Groups:
         """Return the gradient of the groups' losses by their pixels.
 
         The distance of the statistics is a function of sums over a group. Its slopes by these sums are all that the
-        images of one part must know of the others; where memory allows, there is one part, and one pass.
+        images of one part must know of the others; where memory allows, there is one part, and one pass. The sums are
+        over all images of a group at once, since sums of parts round otherwise, and that can tip a pixel over to the
+        next level.
         """
         jitters, slopes = [_draw_jitter(generator) for generator in self._generators], list[Tensor]()
 
@@ -153,59 +155,54 @@ class _Groups:
             pieces = [jitter(x[start:stop]) for jitter, (start, stop) in zip(jitters, pairwise(cuts), strict=True)]
             return torch.cat(pieces)
 
-        def sum_part(part: slice) -> list[Tensor]:
-            return self._forward(move(part, self.pixels[part]), part)[1]
+        def find_moments(part: slice) -> list[Tensor]:
+            return self._forward(move(part, self.pixels[part]))[1]
 
         def pull(part: slice) -> list[Tensor]:
             own = self.pixels[part].clone().requires_grad_(True)
             moved = move(part, own)
-            logits, sums = self._forward(moved, part)
+            logits, moments = self._forward(moved)
             if not slopes:
-                slopes.extend(self._slopes(sums if len(own) == len(self.pixels) else self._sum_all(sum_part)))
+                slopes.extend(self._slopes(moments if len(own) == len(self.pixels) else self._find_all(find_moments)))
             loss = self._inversion.class_weight * F.cross_entropy(logits, self._labels[part], reduction="sum")
-            loss = loss + self._inversion.smoothness / self._classifier.bounds.width * len(own) * _roughness(moved)
-            matched = torch.stack([(slope * sum_).sum() for slope, sum_ in zip(slopes, sums, strict=True)])
+            loss = loss + self._inversion.smoothness / self._classifier.bounds.width * _roughness(moved)
+            groups = torch.arange(part.start, part.start + len(own), device=own.device) // GROUP
+            matched = [(slope[groups] * each).sum() for slope, each in zip(slopes, moments, strict=True)]
             self._context.add_gradients(len(own))
-            return list(torch.autograd.grad(loss + GROUP * matched.sum(), own))
+            return list(torch.autograd.grad(loss + GROUP * torch.stack(matched).sum(), own))
 
         [gradient] = self._context.sharing.map_concat(len(self.pixels), pull, among=ALONE)
         return gradient
 
-    def _sum_all(self, sum_part: Work) -> list[Tensor]:
+    def _find_all(self, find_moments: Work) -> list[Tensor]:
         with torch.no_grad():
-            return self._context.sharing.map_sum(len(self.pixels), sum_part, among=ALONE)
+            return self._context.sharing.map_concat(len(self.pixels), find_moments, among=ALONE)
 
-    def _forward(self, x: Tensor, part: slice) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits, and for each layer the sums over each group's images of how far they enter from its mean.
+    def _forward(self, x: Tensor) -> tuple[Tensor, list[Float[Tensor, "b 2 c"]]]:
+        """Return the logits, and for each layer how far each image's channels enter from its mean, and its square.
 
-        One row of sums, (groups, c), is of that distance, a second one of its square, meaned over an image's positions.
+        Both are means over the image's positions.
         """
-        left = len(self.pixels) - part.start - len(x)
-
-        def sum_groups(values: Float[Tensor, "b c"]) -> Float[Tensor, "groups c"]:
-            whole = F.pad(values, (0, 0, part.start, left))
-            return whole.view(-1, GROUP, values.shape[1]).sum(1)
-
         with _entering(self._layers) as entered:
             logits = self._classifier(x)
-        self._layers, sums = list(entered), list[Tensor]()
+        self._layers, moments = list(entered), list[Tensor]()
         for layer, inputs in entered.items():
             offset = inputs - cast(Tensor, layer.running_mean).view(1, -1, 1, 1)
-            means = offset.mean((2, 3)), offset.square().mean((2, 3))
-            sums.append(torch.stack([sum_groups(each) for each in means]))
-        return logits, sums
+            moments.append(torch.stack([offset.mean((2, 3)), offset.square().mean((2, 3))], dim=1))
+        return logits, moments
 
-    def _slopes(self, sums: list[Tensor]) -> list[Tensor]:
+    def _slopes(self, moments: list[Float[Tensor, "n 2 c"]]) -> list[Float[Tensor, "groups 2 c"]]:
         """Return the derivative, by the sums over each group, of how far its statistics are from the layers' own."""
-        leaves = [each.detach().requires_grad_(True) for each in sums]
+        sums = [each.detach().unflatten(0, (-1, GROUP)).sum(dim=1) for each in moments]
+        leaves = [each.requires_grad_(True) for each in sums]
         with torch.enable_grad():
             distance = torch.stack([_distance(*pair) for pair in zip(self._layers, leaves, strict=True)]).sum()
         return list(torch.autograd.grad(distance, leaves))
 
 
-def _distance(layer: nn.BatchNorm2d, sums: Float[Tensor, "2 groups c"]) -> Float[Tensor, ""]:
+def _distance(layer: nn.BatchNorm2d, sums: Float[Tensor, "groups 2 c"]) -> Float[Tensor, ""]:
     """Return how far each group's statistics are from the layer's own, summed over the groups."""
-    offset, square = (sums / GROUP).unbind()
+    offset, square = (sums / GROUP).unbind(dim=1)
     wanted = cast(Tensor, layer.running_var).clamp_min(1e-6)
     variance = (square - offset.square()).clamp_min(1e-6)
     far = offset.square() / wanted + (variance.log() - wanted.log()).square()
@@ -221,7 +218,9 @@ def _draw_jitter(generator: torch.Generator) -> Jitter:
 
 
 def _roughness(x: Tensor) -> Tensor:
-    return (x[:, :, 1:] - x[:, :, :-1]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()
+    """Return how far neighbouring pixels are apart, a mean over each image's and a sum over the images."""
+    down, right = (x[:, :, 1:] - x[:, :, :-1]).abs(), (x[..., 1:] - x[..., :-1]).abs()
+    return (down.mean((1, 2, 3)) + right.mean((1, 2, 3))).sum()
 
 
 def _find_batchnorms(classifier: Classifier) -> list[nn.BatchNorm2d]:
