@@ -223,7 +223,7 @@ def test_an_edit_survives_reload_server_and_worker(server, person):
     wait_until(lambda: server.workers() != [])
     server.hold.unlink()
     wait_until(lambda: state_of(server, name) is State.VERIFIED)
-    ben.goto(f"{server.address}/requests/{name}")
+    ben.locator(".job.done").first.wait_for()  # the page has followed its job through all that
     ben.get_by_text(f"before: {colour}").wait_for()
     kinds = [entry.kind for entry in Ledger.open(server.folder).entries if name in entry.text]
     assert kinds.count("applied") == 1

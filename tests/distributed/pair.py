@@ -20,7 +20,6 @@ import torch.distributed as dist
 from expunge.base.errors import ExpungeError
 from expunge.compute import distributed
 
-torch.set_num_threads(1)
 MILLION = 1_000_000
 LONGEST = 100
 form = dist.init_process_group
@@ -127,6 +126,7 @@ def try_one(point, victim):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     for word in sys.argv[1:]:
         point, victim = word.split(":")
         print(json.dumps(try_one(point, int(victim))), flush=True)

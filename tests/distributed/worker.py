@@ -28,7 +28,6 @@ from expunge.methods.least_change.robust import Robust
 from expunge.surrogates.draw import SurrogateMix
 from expunge.task.task import Limits, Strength
 
-torch.set_num_threads(1)
 SHAPE = (3, 8, 6)
 METHODS = {
     "l2ul": L2UL(
@@ -131,4 +130,5 @@ def run(folder, devices, dies_at=None):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 pytest.importorskip("starlette")
@@ -22,8 +21,6 @@ from expunge.requests.desk.web import Desk
 from expunge.requests.desk.work import do
 from expunge.requests.desk.worker import take_jobs
 from expunge.requests.recovery import writing
-
-TWO_THREADS = torch.get_num_threads()
 
 
 @dataclass
