@@ -84,6 +84,14 @@ def _trained_stays_as_it_is(request):
     assert shared is None or shared.sha256() == before, "this test changed the shared classifier"
 
 
+@pytest.fixture(autouse=True)
+def _threads_stay():
+    """Fail a test that changes the number of threads: sums are rounded as they are divided, in all tests after it."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before, "this test changed the number of threads"
+
+
 @pytest.fixture
 def classifier(trained):
     """Return a copy of the trained classifier that a test may do with what it likes."""

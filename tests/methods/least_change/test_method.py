@@ -313,6 +313,7 @@ def test_the_expected_cost_of_no_change_is_nothing(trained, rows):
     assert (expected.churn, expected.logit_change, expected.surrogates) == (0.0, 0.0, 6)
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("strength", Strength)
 def test_the_edit_is_one_whatever_the_batch_size(trained, rows, strength, cache, monkeypatch):
     """Of equal draws, rounding is all that differs; after six steps it has not grown to a part in ten thousand."""
