@@ -16,6 +16,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from released_l2ul import gather_seeds
+
 from expunge.base.disk import write_text
 from expunge.compute.bars import Bars
 from expunge.jobs.demo import Way, run_demo
@@ -223,10 +225,14 @@ def _released(classifier: str, count: int, before: float) -> str:
     lines = [
         json.loads(text) for text in (RESULTS / "released_l2ul" / "measured.jsonl").read_text("utf-8").splitlines()
     ]
-    own = [line for line in lines if (line["code"], line["classifier"]) == ("released", classifier)]
-    asked = ("ADV+IMP", count, "cuda")
-    tests = [line["test"] for line in own if (line["case"], line["rows"], line["device"]) == asked]
-    return f"{before - mean(tests):.1f} ({len(tests)})" if tests else ""
+    asked = ("released", classifier, "ADV+IMP", count)
+    keys = ("code", "classifier", "case", "rows")
+    ends = gather_seeds(line for line in lines if tuple(line[key] for key in keys) == asked).values()
+    if not ends:
+        return ""
+    forgotten = mean(end.forgotten for end in ends)
+    missed = f"; {forgotten:.0f}% forgotten" if forgotten < 100 else ""
+    return f"{before - mean(end.test for end in ends):.1f} ({len(ends)}{missed})"
 
 
 def _digits() -> Iterator[dict[str, Any]]:
