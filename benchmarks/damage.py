@@ -136,7 +136,8 @@ ABOUT = """\
 Points of test accuracy lost and answers of test images that changed (churn), means over forget sets; "of a set" is the
 least and the most that one of them lost. Robust edits are to keep 95% of fresh transformed copies forgotten. L2UL as
 released is its authors' loop with ADV+IMP ([results of released_l2ul](../released_l2ul/README.md)), for the exact
-pixels alone; in brackets the number of its forget sets. Edits are of thorough effort, the digits' too.
+pixels alone; in brackets the number of its forget sets, and the share of images forgotten where a limit ended it. Edits
+are of thorough effort, the digits' too.
 
 """
 LIMITS = """

@@ -45,10 +45,11 @@ TEXT = """# L2UL as released, and ours
 Written by `python benchmarks/released_l2ul.py --page` from [measured.jsonl](measured.jsonl). Test accuracy that is left
 of CIFAR-10, in percent, when no image of the forget set is right any more (of 91.7 with ResNet-20, 94.2 with
 ResNet-18). Where a limit ended the run before, as about 1,500 steps do with more than 16 images, the share of images
-that were wrong by then follows in brackets. The authors' functions and ours forget the same images, the first of a
-permutation with the seed; on ResNet-20 the 64 are those of [single_cifar10](../single_cifar10/README.md). `ADV` and
-`ADV+IMP` are `l2ul-faithful` without and with importance. Both loops are chaotic: two devices, or other numbers in the
-attack, end several points apart with one and the same code. The mean is over the seeds that both have.
+that were wrong by then follows in brackets; theirs is the last state then, ours the best. The authors' functions and
+ours forget the same images, the first of a permutation with the seed; on ResNet-20 the 64 are those of
+[single_cifar10](../single_cifar10/README.md). `ADV` and `ADV+IMP` are `l2ul-faithful` without and with importance. Both
+loops are chaotic: two devices, or other numbers in the attack, end several points apart with one and the same code. The
+mean is over the seeds that both have.
 
 | classifier | images | case | seeds | released, mean | ours, mean | released, each | ours, each |
 |---|---|---|---|---|---|---|---|
